@@ -1,0 +1,1 @@
+"""Measurements: each prints ratios against a named alternative, taken in one run."""

@@ -1,0 +1,1 @@
+"""Judging: the policy, the measures, scorecards, comparisons, regression checks. May import `lifeos`."""

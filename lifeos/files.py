@@ -1,0 +1,155 @@
+"""Files that survive a crash: written whole or not at all, and logs that only grow."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lifeos.errors import InputError
+from lifeos.locks import exclusive
+
+CHUNK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the body succeeds, and is gone when it fails.
+
+    The bytes are on the disk (fsync) before the name changes, so a power loss leaves the old file or the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        if os.name == "posix":  # mkstemp makes 0600: give what the user's umask, or the file replaced, would give
+            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file, or leave the old one as it was."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole UTF-8 file with `\\n` line ends, or leave the old one as it was."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, document: object) -> None:
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_text(path: Path) -> str:
+    """A text file, UTF-8 with or without a byte order mark, any line ends. Raises InputError with the reason."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}:{line}", f"not UTF-8 (byte 0x{error.object[error.start]:02x})", "save it as UTF-8") from None
+    except FileNotFoundError:
+        raise InputError(path, "no such file") from None
+    except IsADirectoryError:
+        raise InputError(path, "is a directory, not a file") from None
+
+
+def read_json(path: Path) -> Any:
+    """A JSON document. Raises InputError with the line."""
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}:{error.lineno}", f"not JSON: {error.msg}") from None
+    except RecursionError:
+        raise InputError(path, "not usable JSON: nested too deep") from None
+
+
+def sha256_file(path: Path) -> str:
+    with open(path, "rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def append_record(path: Path, record: dict[str, Any]) -> None:
+    """Append one line to a JSON Lines log, under its lock and down to the disk.
+
+    A torn last line (power loss) is left as it is: the new record starts on a line of its own.
+    """
+    line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab+") as file, exclusive(file):
+        end = file.seek(0, os.SEEK_END)
+        if end:
+            file.seek(end - 1)
+            if file.read(1) != b"\n":
+                line = b"\n" + line
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of a JSON Lines log."""
+
+    line: int
+    data: dict[str, Any]
+
+
+def warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def read_records(path: Path, on_warning: Callable[[str], None] = warn) -> Iterator[Record]:
+    """The records of a JSON Lines log, oldest first. Lines that are no JSON object are named and skipped, never an error."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - closed below; a missing file must be reported before the first record
+    except FileNotFoundError:
+        raise InputError(path, "no such file") from None
+    with file:
+        for number, raw in enumerate(file, 1):
+            if not raw.strip():
+                continue
+            try:
+                data = json.loads(raw.decode("utf-8-sig"))
+            except (ValueError, RecursionError):
+                torn = "torn by a crash?" if not raw.endswith(b"\n") else "not JSON"
+                on_warning(f"{path}:{number}: line skipped ({torn})")
+                continue
+            if isinstance(data, dict):
+                yield Record(number, data)
+            else:
+                on_warning(f"{path}:{number}: line skipped (not a JSON object)")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_directory(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):  # some network volumes refuse: the rename itself is done
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
