@@ -93,7 +93,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(self.prog, message, f"see {self.prog} --help")
 
-    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         known, rest = self.parse_known_args(None if args is None else list(args), namespace)
         if rest:
             flags = [name for name in self._option_string_actions if name.startswith("--")]
