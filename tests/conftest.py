@@ -1,0 +1,29 @@
+"""What every test can ask for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def model_root() -> Path:
+    """A folder with the small real models (`insightface/mini`, YuNet), never part of the project.
+
+    Named by LIFEOS_TEST_MODELS, else `shared/models` in or beside the checkout.
+    """
+    named = os.environ.get("LIFEOS_TEST_MODELS")
+    places = [Path(named)] if named else [ROOT / "shared" / "models", ROOT.parent / "shared" / "models"]
+    for place in places:
+        if (place / "insightface" / "mini").is_dir():
+            return place
+    pytest.skip("the small face models are not here: set LIFEOS_TEST_MODELS to their folder")
