@@ -1,0 +1,104 @@
+"""The launcher: makes the environment, then runs a verb inside it. Standard library only.
+
+    python -m lifeos demo                    from prompts to approved pictures, on this machine, with nothing else
+    python -m lifeos test                    the whole test suite, as CI runs it (with arguments: pytest alone)
+    python -m lifeos doctor                  what is here, what is missing, how to mend it
+    python -m lifeos setup                   the environment and the freely licensed face detector
+    python -m lifeos SCRIPT …                any script of evals/ or tools/ by its name
+
+`python /path/to/checkout/lifeos VERB …` does the same from any directory. The environment lies in the checkout's `.lifeos`
+folder (or where LIFEOS_HOME says) and is made again when a requirements file, Python or the platform changes.
+LIFEOS_PROFILE=cpu or gpu overrides what was found.
+
+Exit codes: those of the script; 2 an unknown verb; 3 the environment cannot be made.
+"""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - before any import of ours: they do not even parse
+    sys.exit(f"error: Python {sys.version.split()[0]}: LifeOS needs 3.11 or newer (start it with python3.11, or install that)")
+
+import ast
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+if not __package__:  # run as `python /path/to/checkout/lifeos`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from lifeos import cli, environment
+from lifeos.errors import EXIT_OK, InputError, did_you_mean
+
+SCRIPT_FOLDERS = ("tools", "evals")
+CHECKS = (
+    ("ruff check", ["-m", "ruff", "check", "."]),
+    ("ruff format", ["-m", "ruff", "format", "--check", "."]),
+    ("mypy", ["-m", "mypy"]),
+)
+
+
+def find_scripts() -> dict[str, Path]:
+    """Every script by its name: the files of evals/ and tools/ that have a command line."""
+    paths = (path for folder in SCRIPT_FOLDERS for path in sorted((cli.PROJECT_ROOT / folder).glob("*.py")))
+    return {path.stem: path for path in paths if "def main(" in path.read_text(encoding="utf-8")}
+
+
+def describe(scripts: dict[str, Path]) -> str:
+    """The usage, and each script with the first sentence of its docstring."""
+    lines = [(__doc__ or "").strip(), "", "Scripts:"]
+    for name, path in scripts.items():
+        doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        lines.append(f"  {name:24} {doc.splitlines()[0] if doc else ''}")
+    return "\n".join(lines)
+
+
+def run_inside(python: Path, arguments: list[str]) -> int:
+    """Run a command of the environment in place of this process, or as its only child where that cannot be done."""
+    command = [str(python), *arguments]
+    os.environ["PYTHONUTF8"] = "1"
+    sys.stdout.flush()
+    if os.name == "posix":
+        os.execv(command[0], command)
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child, which ends in its own way
+    try:
+        return subprocess.call(command)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def run_tests(arguments: list[str]) -> int:
+    """ruff, mypy and pytest, as CI runs them; with arguments only pytest. The first failing check is the exit code."""
+    python = environment.ensure(environment.find_profile(), development=True)
+    os.chdir(cli.PROJECT_ROOT)
+    if arguments:
+        return run_inside(python, ["-m", "pytest", *arguments])
+    failed: int = 0
+    for title, command in CHECKS:
+        print(f"== {title}", flush=True)
+        failed = failed or subprocess.call([str(python), *command])
+    print("== pytest", flush=True)
+    tests = subprocess.call([str(python), "-m", "pytest", "-n", "auto"])
+    return int(failed or tests)
+
+
+def main(argv: list[str] | None = None) -> int:
+    verb, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    scripts = find_scripts()
+    if verb in ("-h", "--help", "help"):
+        print(describe(scripts))
+        return EXIT_OK
+    if verb == "test":
+        return run_tests(rest)
+    if verb in ("setup", "doctor"):
+        from lifeos import doctor, setup
+
+        return (setup if verb == "setup" else doctor).main(rest)
+    if verb not in scripts:
+        known = [*scripts, "demo", "test", "doctor", "setup"]
+        raise InputError(verb, "no such verb or script", did_you_mean(verb, known) if verb else "see python -m lifeos --help")
+    return run_inside(environment.ensure(environment.find_profile()), [str(scripts[verb]), *rest])
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

@@ -1,0 +1,213 @@
+"""The environment that scripts run in: made from the hash locks, checked, and only then stamped. Standard library only.
+
+One folder per profile and stamp (`cpu-1f0c…`), where the stamp covers the lock, the Python and the platform. A changed lock
+therefore makes a new folder beside the old one, which a running batch may still be using; nothing is ever changed in place. A
+folder without its stamp file is an interrupted installation and is made again. The tools of the tests lie in a second, small
+environment (`dev-…`) that sees the packages of the first through a `.pth` file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lifeos import cli, files, locks
+from lifeos.errors import InputError, UnavailableError
+
+STAMP_FILE = ".complete.json"
+LOG_TAIL_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A set of packages: `cpu` anywhere, `gpu` on Linux x86-64 with an NVIDIA card."""
+
+    name: str
+    lock: Path
+
+
+PROFILES = {
+    "cpu": Profile("cpu", cli.PROJECT_ROOT / "requirements.txt"),
+    "gpu": Profile("gpu", cli.PROJECT_ROOT / "requirements-gpu.txt"),
+}
+DEVELOPMENT = Profile("dev", cli.PROJECT_ROOT / "requirements-dev.txt")
+
+
+def find_profile() -> Profile:
+    """`gpu` where an NVIDIA card answers on Linux x86-64, else `cpu`; LIFEOS_PROFILE overrides."""
+    named = os.environ.get("LIFEOS_PROFILE")
+    if named:
+        if named not in PROFILES:
+            raise InputError("LIFEOS_PROFILE", f"{named!r} is no profile", f"use {' or '.join(PROFILES)}")
+        return PROFILES[named]
+    on_linux = sys.platform == "linux" and platform.machine() == "x86_64"
+    return PROFILES["gpu" if on_linux and list_gpus() else "cpu"]
+
+
+def list_gpus() -> list[str]:
+    """The NVIDIA cards that the driver shows (`nvidia-smi -L`), empty where there is none."""
+    try:
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.startswith("GPU ")] if done.returncode == 0 else []
+
+
+def home() -> Path:
+    """Where environments lie."""
+    return Path(os.environ.get("LIFEOS_HOME") or cli.PROJECT_ROOT / ".lifeos")
+
+
+def folder_of(profile: Profile, base: Path | None = None) -> Path:
+    """The folder of a profile's environment, whether it exists or not."""
+    stamp = hashlib.sha256(profile.lock.read_bytes())
+    stamp.update(f"{sys.version}|{sys.platform}|{platform.machine()}|{sys.base_prefix}|{base}".encode())
+    return home() / f"{profile.name}-{stamp.hexdigest()[:12]}"
+
+
+def python_of(folder: Path) -> Path:
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def is_complete(folder: Path) -> bool:
+    return (folder / STAMP_FILE).is_file() and python_of(folder).exists()
+
+
+def ensure(profile: Profile, *, development: bool = False) -> Path:
+    """The Python of the profile's environment, made first if it is not there. Raises UnavailableError with the cause."""
+    folder = folder_of(profile)
+    _ensure(profile, folder, None)
+    if not development:
+        return python_of(folder)
+    tools = folder_of(DEVELOPMENT, folder)
+    _ensure(DEVELOPMENT, tools, folder)
+    return python_of(tools)
+
+
+def _ensure(profile: Profile, folder: Path, base: Path | None) -> None:
+    if is_complete(folder):
+        return
+    with locks.hold(home() / f"{profile.name}.lock", str(folder), wait=True):
+        if not is_complete(folder):  # another process may have made it while this one waited
+            _make(profile, folder, base)
+
+
+def _make(profile: Profile, folder: Path, base: Path | None) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    total = len(re.findall(r"^[A-Za-z0-9]", profile.lock.read_text(encoding="utf-8"), re.MULTILINE))
+    log = home() / f"{profile.name}-setup.log"
+    print(f"Making the {profile.name} environment: {total} packages, once. Log: {log}", file=sys.stderr, flush=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("", encoding="utf-8")
+    _create(folder, log)
+    if base is not None:
+        site = site_packages(folder)
+        (site / "lifeos_base.pth").write_text(f"{site_packages(base)}\n", encoding="utf-8")
+    _install(profile, folder, total, log)
+    if base is None:
+        _check_imports(folder)
+    files.write_json(folder / STAMP_FILE, {"lock": profile.lock.name, "python": sys.version})
+    print(f"The {profile.name} environment is ready.", file=sys.stderr, flush=True)
+
+
+def site_packages(folder: Path) -> Path:
+    if os.name == "nt":
+        return folder / "Lib" / "site-packages"
+    return folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+
+
+def _create(folder: Path, log: Path) -> None:
+    missing = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
+    if missing:
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        raise UnavailableError("Python", f"its {missing[0]} module is missing", f"Debian, Ubuntu: apt install python{version}-venv")
+    if _run([sys.executable, "-m", "venv", str(folder)], log):
+        raise UnavailableError(folder, f"the environment could not be made: {_tail(log)}", f"see {log}")
+
+
+def _install(profile: Profile, folder: Path, total: int, log: Path) -> None:
+    """uv where it is installed (ten times faster), else pip; pip too if uv cannot, since only pip reads pip's settings."""
+    python = python_of(folder)
+    uv = shutil.which("uv")
+    common = ["install", "--require-hashes", "-r", str(profile.lock)]
+    if uv and _run([uv, "pip", *common, "--python", str(python)], log, total) == 0:
+        return
+    if _run([str(python), "-m", "pip", *common, "--disable-pip-version-check", "--no-input"], log, total):
+        raise UnavailableError(profile.lock.name, f"not installed: {_tail(log)}", f"see {log}; then run the same command again")
+
+
+def _run(command: list[str], log: Path, total: int = 0) -> int:
+    """Run an installer with its output in the log and, on a terminal, one line of progress. Returns its exit code."""
+    with (
+        open(log, "a", encoding="utf-8") as record,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace", cwd=cli.PROJECT_ROOT
+        ) as child,
+    ):
+        assert child.stdout is not None
+        for message in _progress(_recorded(child.stdout, record), total):
+            print(f"\r\x1b[K{message}", end="", file=sys.stderr, flush=True)
+        if total and sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    return child.returncode
+
+
+def _recorded(lines: Iterable[str], record: object) -> Iterator[str]:
+    for line in lines:
+        print(line, end="", file=record)  # type: ignore[call-overload]
+        yield line
+
+
+def _progress(lines: Iterable[str], total: int) -> Iterator[str]:
+    seen = 0
+    for line in lines:
+        found = re.match(r"\s*(?:Collecting|Downloading|Building wheels?|Installing)\s+(\S+)", line)
+        if not found or not sys.stderr.isatty():
+            continue
+        seen += line.startswith("Collecting")
+        word = line.split(" ", 1)[0].strip().lower()
+        yield f"[{min(seen, total)}/{total}] {word} {found[1].partition('=')[0]}"
+
+
+def _tail(log: Path) -> str:
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"\s*(ERROR|error)", line)]
+    return " / ".join((errors or lines)[-LOG_TAIL_LINES:] or ["no output"])[-800:]
+
+
+def _check_imports(folder: Path) -> None:
+    """Import what is easily installed in a broken way (OpenCV, dlib, onnxruntime) before the environment counts as made."""
+    done = subprocess.run([str(python_of(folder)), "-m", "lifeos.probe"], capture_output=True, text=True, cwd=cli.PROJECT_ROOT, check=False)
+    try:
+        broken = json.loads(done.stdout)["broken"]
+    except (ValueError, KeyError):
+        broken = {"probe": (done.stderr.strip().splitlines() or ["it said nothing"])[-1]}
+    for package, reason in broken.items():
+        raise UnavailableError(package, f"installed, but it does not work: {reason}", f"remove {folder} and run python -m lifeos setup")
+
+
+def unused() -> list[Path]:
+    """Environments of other locks, Pythons or platforms: finished, interrupted or outdated, none of them current."""
+    current = {folder_of(profile) for profile in PROFILES.values()}
+    current |= {folder_of(DEVELOPMENT, folder) for folder in current}
+    names = (*PROFILES, DEVELOPMENT.name)
+    return sorted(path for name in names for path in home().glob(f"{name}-*") if path.is_dir() and path not in current)
+
+
+def remove_unused() -> list[Path]:
+    """Remove what `unused` lists. The user asks for it: a batch started before an update may still run in one."""
+    folders = unused()
+    for folder in folders:
+        shutil.rmtree(folder)
+    return folders
