@@ -16,7 +16,10 @@ Exit codes: those of the script; 2 an unknown verb; 3 the environment cannot be 
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - before any import of ours: they do not even parse
-    sys.exit(f"error: Python {sys.version.split()[0]}: LifeOS needs 3.11 or newer (start it with python3.11, or install that)")
+    print(
+        f"error: Python {sys.version.split()[0]}: LifeOS needs 3.11 or newer (start it with python3.11, or install that)", file=sys.stderr
+    )
+    sys.exit(3)
 
 import ast
 import os
@@ -90,10 +93,14 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_OK
     if verb == "test":
         return run_tests(rest)
-    if verb in ("setup", "doctor"):
-        from lifeos import doctor, setup
+    if verb == "setup":
+        from lifeos import setup
 
-        return (setup if verb == "setup" else doctor).main(rest)
+        return setup.main(rest)
+    if verb == "doctor":
+        from lifeos import doctor
+
+        return doctor.main(rest)
     if verb not in scripts:
         known = [*scripts, "demo", "test", "doctor", "setup"]
         raise InputError(verb, "no such verb or script", did_you_mean(verb, known) if verb else "see python -m lifeos --help")

@@ -53,7 +53,7 @@ class LockedError(LifeosError):
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known names most like `name`, best first, case ignored: for "did you mean"."""
     by_lower = {item.lower(): item for item in known}
-    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)]
+    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.6)]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

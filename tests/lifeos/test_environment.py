@@ -1,0 +1,141 @@
+"""The launcher's environments: made once, never used half-made, made again when the lock changes. Real venvs, no network."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from lifeos import environment
+from lifeos.environment import Profile
+from lifeos.errors import InputError, UnavailableError
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LIFEOS_HOME", str(tmp_path / "envs"))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # no uv: its cache would make the test depend on the machine
+    return tmp_path / "envs"
+
+
+def _lock(folder: Path, version: str, *, sha256: str | None = None) -> Profile:
+    """A lock of one wheel that lies beside it; the same bytes each time (ZipInfo stamps 1980)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wheel = folder / f"sample_pin-{version}-py3-none-any.whl"
+    info = f"sample_pin-{version}.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("sample_pin.py"), f"VERSION = {version!r}\n")
+        archive.writestr(zipfile.ZipInfo(f"{info}/METADATA"), f"Metadata-Version: 2.1\nName: sample-pin\nVersion: {version}\n")
+        archive.writestr(
+            zipfile.ZipInfo(f"{info}/WHEEL"), "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(zipfile.ZipInfo(f"{info}/RECORD"), "")
+    digest = sha256 or hashlib.sha256(wheel.read_bytes()).hexdigest()
+    lock = folder / "lock.txt"
+    lock.write_text(f"--no-index\n--find-links {folder}\nsample-pin=={version} \\\n    --hash=sha256:{digest}\n")
+    return Profile("sample", lock)
+
+
+@pytest.fixture
+def no_import_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample holds none of the packages that the check imports; test_a_broken_package covers the check."""
+    monkeypatch.setattr(environment, "_check_imports", lambda folder: None)
+
+
+def _version(python: Path) -> str:
+    done = subprocess.run([str(python), "-c", "import sample_pin; print(sample_pin.VERSION)"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.usefixtures("no_import_check")
+def test_made_once_then_made_beside_when_the_lock_changes(home: Path, tmp_path: Path) -> None:
+    first = environment.ensure(_lock(tmp_path / "a", "1.0"))
+    made = environment.folder_of(_lock(tmp_path / "a", "1.0")) / environment.STAMP_FILE
+    stamp = made.stat().st_mtime_ns
+    assert environment.ensure(_lock(tmp_path / "a", "1.0")) == first
+    assert made.stat().st_mtime_ns == stamp
+    second = environment.ensure(_lock(tmp_path / "b", "2.0"))
+    assert (_version(first), _version(second)) == ("1.0", "2.0")
+
+
+@pytest.mark.usefixtures("no_import_check")
+def test_an_interrupted_installation_is_made_again(home: Path, tmp_path: Path) -> None:
+    profile = _lock(tmp_path / "a", "1.0")
+    folder = environment.folder_of(profile)
+    (folder / "bin").mkdir(parents=True)
+    (folder / "half").write_text("killed here")
+    assert _version(environment.ensure(profile)) == "1.0"
+    assert not (folder / "half").exists()
+
+
+@pytest.mark.usefixtures("no_import_check")
+def test_two_launchers_at_once_make_one_environment(home: Path, tmp_path: Path) -> None:
+    profile = _lock(tmp_path / "a", "1.0")
+    with ThreadPoolExecutor(2) as pool:
+        pythons = list(pool.map(environment.ensure, [profile, profile]))
+    assert pythons[0] == pythons[1]
+    assert _version(pythons[0]) == "1.0"
+    assert (home / "sample-setup.log").read_text().count("Successfully installed") == 1
+
+
+def test_a_package_whose_bytes_differ_from_the_lock_is_refused(home: Path, tmp_path: Path) -> None:
+    profile = _lock(tmp_path / "a", "1.0", sha256="0" * 64)
+    with pytest.raises(UnavailableError, match="HASHES"):
+        environment.ensure(profile)
+    assert not environment.is_complete(environment.folder_of(profile))
+
+
+def test_a_broken_package_is_named_and_the_environment_not_used(home: Path, tmp_path: Path) -> None:
+    profile = _lock(tmp_path / "a", "1.0")
+    with pytest.raises(UnavailableError, match="installed, but it does not work"):
+        environment.ensure(profile)  # numpy and the others are not in it
+    assert not environment.is_complete(environment.folder_of(profile))
+
+
+@pytest.mark.parametrize("named", ["cpu", "gpu"])
+def test_the_profile_can_be_named(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIFEOS_PROFILE", named)
+    assert environment.find_profile().name == named
+
+
+def test_an_unknown_profile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIFEOS_PROFILE", "tpu")
+    with pytest.raises(InputError, match=r"^LIFEOS_PROFILE: 'tpu' is no profile"):
+        environment.find_profile()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the GPU packages are for Linux")
+def test_a_card_that_answers_means_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LIFEOS_PROFILE", raising=False)
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA GeForce RTX 4090 (UUID: GPU-0)'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(environment.platform, "machine", lambda: "x86_64")
+    assert environment.find_profile().name == "gpu"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'; exit 9\n")
+    assert environment.find_profile().name == "cpu"
+
+
+def test_the_shims_in_the_checkout_are_what_their_script_makes(project_root: Path, tmp_path: Path) -> None:
+    sys.path.insert(0, str(project_root / "wheels"))
+    try:
+        import make_shims
+    finally:
+        sys.path.pop(0)
+    for shim in make_shims.SHIMS:
+        made = make_shims.write_shim(shim, tmp_path)
+        assert made.read_bytes() == (project_root / "wheels" / shim.profile / made.name).read_bytes()
+
+
+def test_each_lock_holds_one_onnxruntime_and_one_opencv(project_root: Path) -> None:
+    cpu, gpu = ((project_root / name).read_text() for name in ("requirements.txt", "requirements-gpu.txt"))
+    assert "\nonnxruntime==1.26.0 \\" in cpu and "onnxruntime-gpu==" not in cpu
+    assert "\nonnxruntime==1.26.0+gpu \\" in gpu and "\nonnxruntime-gpu==1.26.0 \\" in gpu
+    for lock in (cpu, gpu):
+        assert "\nopencv-python==5.0.0.93+headless \\" in lock and "\nopencv-python-headless==5.0.0.93 \\" in lock

@@ -1,0 +1,130 @@
+"""Files that survive a crash, and logs that only grow."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from lifeos import files
+from lifeos.errors import InputError
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "report.md"
+    files.write_text(path, "old\n")
+    with pytest.raises(RuntimeError), files.replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.md"]
+
+
+def test_text_is_written_as_utf8_with_unix_line_ends(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "a", "é\n")
+    assert (tmp_path / "a").read_bytes() == b"\xc3\xa9\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
+def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    files.write_text(path, "1")
+    path.chmod(0o640)
+    files.write_text(path, "2")
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [(b"\xef\xbb\xbfa\r\nb", "a\nb"), (b"a\nb", "a\nb"), (b"", "")],
+    ids=["byte order mark and CRLF", "plain", "empty"],
+)
+def test_read_text(tmp_path: Path, data: bytes, text: str) -> None:
+    (tmp_path / "a").write_bytes(data)
+    assert files.read_text(tmp_path / "a") == text
+
+
+def test_text_that_is_not_utf8_is_named_at_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_bytes(b"first\nsecond \xe9\n")
+    with pytest.raises(InputError) as caught:
+        files.read_text(path)
+    assert str(caught.value) == f"{path}:2: not UTF-8 (byte 0xe9) (save it as UTF-8)"
+
+
+def test_json_that_is_broken_is_named_at_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{\n"a": 1,\n}')
+    with pytest.raises(InputError, match=r"a\.json:3: not JSON: "):
+        files.read_json(path)
+
+
+def test_a_torn_last_line_is_skipped_with_a_warning_and_never_overwritten(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b'{"n": 1}\n{"n": 2, "half')
+    files.append_record(log, {"n": 3})
+    warnings: list[str] = []
+    assert [record.data["n"] for record in files.read_records(log, warnings.append)] == [1, 3]
+    assert log.read_bytes() == b'{"n": 1}\n{"n": 2, "half\n{"n": 3}\n'
+    assert warnings == [f"{log}:2: line skipped (not JSON)"]
+
+
+def test_a_line_that_is_no_object_is_skipped_and_named(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b'[1]\n\n{"n": 1}\n\xff\xfe\n{"torn')
+    warnings: list[str] = []
+    records = list(files.read_records(log, warnings.append))
+    assert [(record.line, record.data) for record in records] == [(3, {"n": 1})]
+    assert [warning.rsplit(":", 2)[1] for warning in warnings] == ["1", "4", "5"]
+    assert warnings[-1].endswith("(torn by a crash?)")
+
+
+def test_nan_never_reaches_a_log(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        files.append_record(tmp_path / "log.jsonl", {"score": float("nan")})
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_appending_at_once_loses_no_line(tmp_path: Path, project_root: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    program = (
+        "import sys; from pathlib import Path; from lifeos.files import append_record\n"
+        "for n in range(40): append_record(Path(sys.argv[1]), {'writer': sys.argv[2], 'n': n, 'pad': 'x' * 5000})"
+    )
+
+    def write(writer: int) -> int:
+        return subprocess.call([sys.executable, "-c", program, str(log), str(writer)], cwd=project_root)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(write, range(4))) == [0, 0, 0, 0]
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert sorted((int(row["writer"]), row["n"]) for row in rows) == [(writer, n) for writer in range(4) for n in range(40)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
+def test_a_kill_while_writing_leaves_the_old_or_the_new_file(tmp_path: Path, project_root: Path) -> None:
+    path = tmp_path / "state.json"
+    files.write_json(path, {"n": 0, "pad": ""})
+    program = (
+        "import sys; from pathlib import Path; from lifeos.files import write_json\n"
+        "print('go', flush=True)\n"
+        "for n in range(1, 10**6): write_json(Path(sys.argv[1]), {'n': n, 'pad': 'x' * 200_000})"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(path)], cwd=project_root, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        while files.read_json(path)["n"] < 3:
+            pass
+        child.send_signal(signal.SIGKILL)
+    assert len(files.read_json(path)["pad"]) == 200_000
+
+
+def test_sha256_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert files.sha256_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

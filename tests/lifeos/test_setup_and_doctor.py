@@ -1,0 +1,125 @@
+"""`setup` fetches only what it can verify; `doctor` tells what is missing and changes nothing. Real sockets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifeos import doctor, setup
+from lifeos.errors import UnavailableError
+from lifeos.setup import Model
+
+BODY = b"model weights" * 1000
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        routes: dict[str, tuple[int, bytes]] = {
+            "/good.onnx": (200, BODY),
+            "/system_stats": (200, json.dumps({"system": {"comfyui_version": "0.8.0"}}).encode()),
+            "/html/system_stats": (200, b"<html>a login page</html>"),
+        }
+        status, body = routes.get(self.path, (404, b""))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_address[1]}"
+        http.shutdown()
+
+
+def _model(url: str, sha256: str | None = None) -> Model:
+    return Model("face.onnx", sha256 or hashlib.sha256(BODY).hexdigest(), url, "MIT")
+
+
+def test_a_model_is_fetched_once(server: str, tmp_path: Path) -> None:
+    path = setup.fetch_model(_model(f"{server}/good.onnx"), tmp_path)
+    assert path.read_bytes() == BODY
+    assert setup.fetch_model(_model(f"{server}/gone"), tmp_path) == path  # there already: no request
+
+
+def test_a_model_with_other_bytes_is_refused_and_not_kept(server: str, tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="its SHA-256 is "):
+        setup.fetch_model(_model(f"{server}/good.onnx", "0" * 64), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_model_is_fetched_again(server: str, tmp_path: Path) -> None:
+    (tmp_path / "face.onnx").write_bytes(b"half")
+    assert setup.fetch_model(_model(f"{server}/good.onnx"), tmp_path).read_bytes() == BODY
+
+
+def test_no_network_says_where_to_put_the_file(server: str, tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match=r"cannot be fetched: .*\(fetch it by other means into .*face\.onnx\)"):
+        setup.fetch_model(_model(f"{server}/missing"), tmp_path)
+
+
+def test_a_pack_is_unpacked_flat_whatever_its_names_say(tmp_path: Path) -> None:
+    archive = tmp_path / "pack.zip"
+    with zipfile.ZipFile(archive, "w") as pack:
+        pack.writestr("../../det.onnx", b"d")
+        pack.writestr("readme.txt", b"no model")
+    setup.unpack(archive)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.onnx")) == [str(Path("pack/det.onnx"))]
+
+
+def test_doctor_finds_a_comfyui(server: str) -> None:
+    assert doctor.examine_comfyui(server).found == f"0.8.0 at {server}"
+
+
+def test_doctor_is_not_fooled_by_another_server(server: str) -> None:
+    assert doctor.examine_comfyui(f"{server}/html").status == doctor.WARNING
+
+
+@pytest.mark.parametrize(
+    ("provider", "profile", "status", "words"),
+    [
+        ("CPUExecutionProvider", "cpu", doctor.OK, "1.26.0 runs on CPUExecutionProvider"),
+        ("CUDAExecutionProvider", "gpu", doctor.OK, "1.26.0 runs on CUDAExecutionProvider"),
+        ("CPUExecutionProvider", "gpu", doctor.WARNING, "CUDA is offered but does not start"),
+    ],
+)
+def test_doctor_tells_the_provider_that_ran(provider: str, profile: str, status: str, words: str) -> None:
+    said = {
+        "versions": {"onnxruntime": "1.26.0"},
+        "broken": {},
+        "providers": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+        "provider": provider,
+    }
+    (finding,) = doctor.examine_packages(said, profile)
+    assert finding.status == status
+    assert words in finding.found
+
+
+def test_doctor_without_an_environment_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LIFEOS_HOME", str(tmp_path / "none"))
+    assert doctor.main(["--comfy-url", "http://127.0.0.1:9"]) == 1
+    printed = capsys.readouterr().out
+    assert "MISSING  environment" in printed and "-> python -m lifeos setup" in printed
+    assert not (tmp_path / "none").exists()
+
+
+def test_doctor_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    monkeypatch.setenv("LIFEOS_HOME", str(tmp_path / "none"))
+    doctor.main(["--json", "--comfy-url", "http://127.0.0.1:9"])
+    names = {finding["name"]: finding["status"] for finding in json.loads(capsys.readouterr().out)["findings"]}
+    assert names["environment"] == "missing" and names["Python"] == "ok"
