@@ -1,0 +1,1 @@
+"""Measures and face engines: image -> raw numbers -> scores. Import the modules themselves; this package loads nothing."""
