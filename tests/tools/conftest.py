@@ -1,0 +1,27 @@
+"""What the tests of the tools can ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tools.comfyui.embedded import start_embedded_server
+
+if TYPE_CHECKING:
+    from tools.comfyui.embedded.server import EmbeddedServer
+
+
+@pytest.fixture
+def embedded_server() -> Iterator[Callable[..., EmbeddedServer]]:
+    """A factory of embedded ComfyUI servers, stopped when the test ends: `embedded_server(faults=Faults(…))`."""
+    started: list[EmbeddedServer] = []
+
+    def start(**options: Any) -> EmbeddedServer:
+        started.append(start_embedded_server(**options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()

@@ -1,0 +1,192 @@
+"""The files of the embedded server: SaveImage's names and text chunks, what `/view` may show, what `/upload/image` takes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FOLDERS = ("output", "input", "temp")
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+HEADER_CHUNK_BYTES = 25
+"""IHDR: 4 length + 4 name + 13 data + 4 checksum. Text chunks follow it."""
+
+
+class RefusedPathError(Exception):
+    """A file name that may not be opened. `status` is the HTTP status that a real server answers with."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(f"refused with {status}")
+
+
+class PictureStore:
+    """The folders `output`, `input` and `temp` under `root`; they survive a restart of the server."""
+
+    def __init__(self, root: Path, notice: str) -> None:
+        self.root = root
+        self.notice = notice
+        self._lock = threading.Lock()
+        for folder in FOLDERS:
+            (root / folder).mkdir(parents=True, exist_ok=True)
+
+    def save(
+        self, pictures: list[NDArray[np.uint8]], prefix: str, texts: Mapping[str, object], folder: str = "output"
+    ) -> list[dict[str, str]]:
+        """Write each picture as `PREFIX_00001_.png`, the counter going on from the files that are there.
+
+        `texts` become JSON text chunks. Returns ComfyUI's references: filename, subfolder, type.
+        """
+        height, width = pictures[0].shape[:2]
+        expanded = _expand(prefix, width, height)
+        subfolder = os.path.dirname(os.path.normpath(expanded))  # noqa: PTH120 - a name, not yet a path
+        name = os.path.basename(os.path.normpath(expanded))  # noqa: PTH119
+        base = self.root / folder
+        target = Path(os.path.normpath(base / subfolder))
+        if not target.is_relative_to(base):
+            raise ValueError("Saving image outside the output folder is not allowed.")
+        chunks = [_text_chunk(key, json.dumps(value)) for key, value in texts.items()]
+        chunks.append(_text_chunk("rendered_by", self.notice))
+        saved = []
+        with self._lock:
+            target.mkdir(parents=True, exist_ok=True)
+            # A prefix such as "dir/" names the file "dir" but counts files of no name: as on a real server, it overwrites
+            counter = _next_counter(target, name) if os.path.basename(expanded) == name else 1  # noqa: PTH119
+            for index, picture in enumerate(pictures):
+                filename = f"{name.replace('%batch_num%', str(index))}_{counter:05}_.png"
+                (target / filename).write_bytes(_with_chunks(encode_png(picture), chunks))
+                saved.append({"filename": filename, "subfolder": subfolder, "type": folder})
+                counter += 1
+        return saved
+
+    def find(self, filename: str, subfolder: str | None, folder: str) -> Path | None:
+        """The file of a `/view` request, None if there is none. Raises RefusedPathError."""
+        if not filename or filename[0] == "/" or ".." in filename or folder not in FOLDERS:
+            raise RefusedPathError(400)
+        base = self.root / folder
+        target = Path(os.path.normpath(base / (subfolder or "")))
+        if not target.is_relative_to(base):
+            raise RefusedPathError(403)
+        path = target / Path(filename).name
+        return path if path.is_file() else None
+
+    def upload(self, data: bytes, filename: str, subfolder: str, folder: str, *, overwrite: bool) -> dict[str, str]:
+        """Keep an uploaded file; a different one of the same name gets a number. Raises RefusedPathError."""
+        base = self.root / folder
+        path = Path(os.path.normpath(base / subfolder / filename))
+        if (
+            not filename
+            or folder not in FOLDERS
+            or not path.is_relative_to(base)
+            or path.parent != Path(os.path.normpath(base / subfolder))
+        ):
+            raise RefusedPathError(400)
+        with self._lock:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            number = 1
+            stem, suffix = path.stem, path.suffix
+            while not overwrite and path.exists() and path.read_bytes() != data:
+                path = path.with_name(f"{stem} ({number}){suffix}")
+                number += 1
+            path.write_bytes(data)
+        return {"name": path.name, "subfolder": subfolder, "type": folder}
+
+    def inputs(self) -> list[str]:
+        return sorted(path.name for path in (self.root / "input").iterdir() if path.is_file())
+
+
+def encode_png(picture: NDArray[np.uint8]) -> bytes:
+    """An RGB picture as PNG, at the level where this machine's time matters more than a tenth of the size."""
+    import cv2
+
+    done, data = cv2.imencode(".png", picture[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise OSError("a picture could not be encoded as PNG")
+    return bytes(data)
+
+
+def encode_preview(picture: NDArray[np.uint8]) -> bytes:
+    """An RGB picture as a small JPEG."""
+    import cv2
+
+    return bytes(cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1])
+
+
+def convert_view(data: bytes, preview: str | None, channel: str) -> tuple[bytes, str] | None:
+    """The body and type of a `/view` answer that is not the file itself; None where it is."""
+    from PIL import Image
+
+    if preview is None and channel not in ("rgb", "a"):
+        return None
+    image: Image.Image = Image.open(io.BytesIO(data))
+    buffer = io.BytesIO()
+    if preview is not None:
+        words = preview.split(";")
+        kind = words[0] if words[0] in ("webp", "jpeg") and "a" not in channel else "webp"
+        quality = int(words[-1]) if words[-1].isdigit() else 90
+        image.convert("RGB").save(buffer, format=kind, quality=quality)
+        return buffer.getvalue(), f"image/{kind}"
+    if channel == "rgb":
+        image.convert("RGB").save(buffer, format="PNG", compress_level=1)
+    else:
+        mask = image.convert("RGBA").getchannel("A")
+        alpha = Image.new("RGBA", image.size)
+        alpha.putalpha(mask)
+        alpha.save(buffer, format="PNG")
+    return buffer.getvalue(), "image/png"
+
+
+def _expand(prefix: str, width: int, height: int) -> str:
+    """ComfyUI's `%width%`, `%height%`, `%year%` …; `%date%` is the web page's doing and stays as it is."""
+    now = datetime.now()
+    values = {"width": width, "height": height, "year": now.year, "month": now.month, "day": now.day}
+    values |= {"hour": now.hour, "minute": now.minute, "second": now.second}
+    for key, value in values.items():
+        prefix = prefix.replace(f"%{key}%", str(value) if key in ("width", "height", "year") else f"{value:02}")
+    return prefix
+
+
+def _next_counter(folder: Path, name: str) -> int:
+    counters = [0]
+    for path in folder.iterdir():
+        rest = path.name[len(name) :]
+        digits = rest[1:].split("_")[0]
+        if path.name.startswith(name) and rest[:1] == "_" and digits.isdecimal():
+            counters.append(int(digits))
+    return max(counters) + 1
+
+
+def _text_chunk(key: str, text: str) -> bytes:
+    """A PNG text chunk: tEXt where Latin-1 holds the text, else iTXt (PNG specification, 11.3.4)."""
+    name = key.encode("latin-1", "replace")[:79]
+    try:
+        return _chunk(b"tEXt", name + b"\0" + text.encode("latin-1"))
+    except UnicodeEncodeError:
+        return _chunk(b"iTXt", name + b"\0\0\0\0\0" + text.encode("utf-8"))
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _with_chunks(png: bytes, chunks: list[bytes]) -> bytes:
+    start = len(PNG_SIGNATURE) + HEADER_CHUNK_BYTES
+    return png[:start] + b"".join(chunks) + png[start:]
+
+
+def read_input_picture(path: Path) -> Any:
+    """An uploaded picture as RGB, for LoadImage."""
+    from lifeos.images import read_picture
+
+    return read_picture(path).rgb
