@@ -12,7 +12,7 @@ Exit codes: 0 the policy is sound · 2 it is not (each fault at file:line) · 3 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,14 @@ from lifeos.files import read_text
 
 POLICY_FILE = Path("evals/thresholds.yaml")
 BUILT_IN = "built-in"
+COMMAND_LINE = "command line"
+MAX_BYTES = 500_000
+MAX_DEPTH = 50
+"""The policy is five deep. The C parser overruns its stack at some ten thousand levels, and takes Python with it."""
+MAX_NODES = 20_000
+"""The policy has 200. Aliases of aliases multiply: ten lines of YAML can stand for a billion values."""
+REPLACED_WHOLE = frozenset({"scorecard.grade_boundaries"})
+"""Given in the file, these take the place of the built-in mapping: two sets of grades cannot be mixed."""
 
 
 class PolicyError(InputError):
@@ -37,7 +45,7 @@ class PolicyError(InputError):
         self.path, self.faults = path, faults
         first = faults[0]
         more = f"; and {len(faults) - 1} more: python evals/load_thresholds.py --check" if len(faults) > 1 else ""
-        super().__init__(f"{path}:{first.line}", f"{first.key}: {first.message}{more}" if first.key else f"{first.message}{more}")
+        super().__init__(f"{path}:{first.line}", f"{first.text}{more}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +57,26 @@ class Policy:
 
 
 def load_thresholds(
-    project_root: Path | str | None = None, path: Path | str | None = None, overrides: Mapping[str, Any] | None = None
+    project_root: Path | str | None = None,
+    path: Path | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    section: str = "",
 ) -> dict[str, Any]:
     """The policy in force as nested dictionaries; every key of the built-in defaults is there.
 
     `project_root`: the checkout (default: the one of this file). `path`: another policy file, which must exist.
     `overrides`: dotted keys set on the command line; `None` means not given, `0` is a value.
+    `section`: all that the caller reads: a fault in another section does not concern it.
     Raises PolicyError with file:line for a file that is not sound, UnavailableError without PyYAML.
     """
-    return load_policy(project_root, path, overrides).values
+    return load_policy(project_root, path, overrides, section).values
 
 
 def load_policy(
-    project_root: Path | str | None = None, path: Path | str | None = None, overrides: Mapping[str, Any] | None = None
+    project_root: Path | str | None = None,
+    path: Path | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    section: str = "",
 ) -> Policy:
     """`load_thresholds`, with the source of each value."""
     root = Path(project_root) if project_root is not None else cli.PROJECT_ROOT
@@ -73,17 +88,31 @@ def load_policy(
     values = _merge(DEFAULTS, document)
     if not faults:  # what only holds between keys is checked on the whole, once the parts are sound
         faults = check_policy(values, lines, whole=True)
+    faults = [fault for fault in faults if not section or fault.key.partition(".")[0] in ("", section)]
     if faults:
         raise PolicyError(file, sorted(faults, key=lambda fault: fault.line))
     sources = {key: f"{file.name}:{lines[key]}" if key in lines else BUILT_IN for key in flatten(values)}
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    _override(values, sources, given)
+    return Policy(values, sources)
+
+
+def _override(values: dict[str, Any], sources: dict[str, str], given: dict[str, Any]) -> None:
+    """Set the values of the command line, and check that the whole still holds together."""
+    if not given:
+        return
     for key, value in given.items():
         _set(values, key, value)
-        sources[key] = "command line"
-    overridden = check_policy(values, {}, whole=True) if given else []
-    if overridden:
-        raise InputError(overridden[0].key, overridden[0].message, "a flag overrides the policy here")
-    return Policy(values, sources)
+        sources[key] = COMMAND_LINE
+    face = values["face_similarity"]
+    only_pass = "face_similarity.pass_threshold" in given and "face_similarity.warn_threshold" not in given
+    if only_pass and face["warn_threshold"] > face["pass_threshold"]:  # --threshold 0.3: what passes needs no warning
+        face["warn_threshold"] = face["pass_threshold"]
+        sources["face_similarity.warn_threshold"] = COMMAND_LINE
+    sections = {key.partition(".")[0] for key in given}
+    faults = [fault for fault in check_policy(values, {}, whole=True) if fault.key.partition(".")[0] in sections]
+    if faults:
+        raise InputError(faults[0].key, faults[0].message, "a flag overrides the policy here")
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -101,48 +130,125 @@ def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, int], list[Fault]]
     """The document, the line of each dotted key, and what YAML itself would hide: duplicates, a file that is no mapping."""
     import yaml
 
+    if file.is_file() and file.stat().st_size > MAX_BYTES:
+        return {}, {}, [Fault(1, "", f"{file.stat().st_size / 1e6:.1f} MB is no policy file: at most {MAX_BYTES / 1e6} MB is read")]
     text = read_text(file)
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    kind: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    lines: dict[str, int] = {}
+    faults: list[Fault] = []
     try:
-        node = loader.get_single_node()
+        _check_depth(yaml.parse(text, Loader=kind))
+        node: Any = yaml.compose(text, Loader=kind)
         if node is None:
             return {}, {}, [Fault(1, "", "the file is empty: write the policy, or remove the file to use the built-in defaults")]
-        lines: dict[str, int] = {}
-        faults: list[Fault] = []
-        _walk(node, "", lines, faults)
-        document = loader.construct_document(node)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        return {}, {}, [Fault(mark.line + 1 if mark else 1, "", f"not YAML: {problem}")]
-    finally:
-        loader.dispose()
+        _Walk(lines, faults).visit(node, "")
+        document = _construct(kind, text, node)
+    except _ShapeError as error:
+        return {}, {}, [*faults, Fault(error.line, "", str(error))]
+    except yaml.YAMLError as error:
+        return {}, {}, [*faults, _syntax_fault(error, text)]
     if not isinstance(document, dict):
         return {}, {}, [Fault(1, "", f"a mapping of sections is wanted, not {type(document).__name__}")]
     return document, lines, faults
 
 
-def _walk(node: Any, prefix: str, lines: dict[str, int], faults: list[Fault]) -> None:
-    if node.id == "sequence":
-        for index, item in enumerate(node.value):
-            lines[f"{prefix}{index}"] = item.start_mark.line + 1
-            _walk(item, f"{prefix}{index}.", lines, faults)
-    if node.id != "mapping":
-        return
-    for key_node, value_node in node.value:
-        key = f"{prefix}{key_node.value}"
+class _ShapeError(Exception):
+    """YAML that is too deep, too much, or holds a value that cannot be read."""
+
+    def __init__(self, line: int, why: str) -> None:
+        self.line = line
+        super().__init__(why)
+
+
+def _check_depth(events: Iterable[Any]) -> None:
+    depth = 0
+    for event in events:
+        name = type(event).__name__
+        depth += name.endswith("StartEvent") - name.endswith("EndEvent")
+        if depth > MAX_DEPTH:
+            raise _ShapeError(event.start_mark.line + 1, f"nested more than {MAX_DEPTH} deep")
+
+
+def _construct(kind: Any, text: str, node: Any) -> Any:
+    """The values of a node. A value that YAML takes for a date or a number and Python refuses is named at its line."""
+    loader = kind(text)
+    try:
+        return loader.construct_document(node)
+    except (ValueError, OverflowError, RecursionError) as error:
+        for scalar in _scalars(node):
+            try:
+                kind("").construct_object(scalar)
+            except (ValueError, OverflowError):
+                why = f"{scalar.value[:40]} cannot be read ({error}): quote it if it is text"
+                raise _ShapeError(scalar.start_mark.line + 1, why) from None
+        raise _ShapeError(1, str(error)) from None
+    finally:
+        loader.dispose()
+
+
+def _scalars(node: Any) -> Iterator[Any]:
+    if node.id == "scalar":
+        yield node
+    for item in node.value if node.id != "scalar" else ():
+        for child in item if isinstance(item, tuple) else (item,):
+            yield from _scalars(child)
+
+
+def _syntax_fault(error: Any, text: str) -> Fault:
+    mark = getattr(error, "problem_mark", None)
+    position = getattr(error, "position", None)  # of a character that YAML forbids
+    line = mark.line + 1 if mark else text.count("\n", 0, position or 0) + 1
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
+    return Fault(line, "", f"not YAML: {problem}")
+
+
+class _Walk:
+    """Notes the line of each dotted key and each fault that constructing the values would hide."""
+
+    def __init__(self, lines: dict[str, int], faults: list[Fault]) -> None:
+        self.lines, self.faults, self.nodes = lines, faults, 0
+
+    def visit(self, node: Any, prefix: str, *, merged: bool = False) -> None:
+        self.nodes += 1
+        if self.nodes > MAX_NODES or prefix.count(".") > MAX_DEPTH:
+            raise _ShapeError(node.start_mark.line + 1, "aliases that multiply or lead back to themselves")
+        if node.id == "sequence":
+            for index, item in enumerate(node.value):
+                self.lines[f"{prefix}{index}"] = item.start_mark.line + 1
+                self.visit(item, f"{prefix}{index}.")
+        elif node.id == "mapping":
+            own: set[str] = set()
+            for key_node, value_node in node.value:
+                self._visit_pair(key_node, value_node, prefix, own, merged)
+
+    def _visit_pair(self, key_node: Any, value_node: Any, prefix: str, own: set[str], merged: bool) -> None:
         line = key_node.start_mark.line + 1
-        if key in lines:
-            faults.append(Fault(line, key, f"given twice (first at line {lines[key]}): YAML would silently keep the last"))
-        lines[key] = line
-        _walk(value_node, f"{key}.", lines, faults)
+        key = f"{prefix}{key_node.value}"
+        if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`: its keys count where no other says them
+            for source in value_node.value if value_node.id == "sequence" else [value_node]:
+                self.visit(source, prefix, merged=True)
+            return
+        if key_node.tag != "tag:yaml.org,2002:str":
+            self.faults.append(Fault(line, prefix.rstrip("."), f"the key {_shown(key_node.value)} is not text: put it in quotes"))
+            return
+        if key in own:
+            first = self.lines[key]
+            self.faults.append(Fault(line, key, f"given twice (first at line {first}): YAML would silently keep the last"))
+        own.add(key)
+        if not merged or key not in self.lines:
+            self.lines[key] = line
+        self.visit(value_node, f"{key}.", merged=merged)
 
 
-def _merge(defaults: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(key: Any) -> str:
+    return key[:40] if isinstance(key, str) else "that is a list or a mapping"
+
+
+def _merge(defaults: Mapping[str, Any], document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     merged: dict[str, Any] = deepcopy(dict(defaults))
     for key, value in document.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and f"{prefix}{key}" not in REPLACED_WHOLE
+        merged[key] = _merge(merged[key], value, f"{prefix}{key}.") if both else value
     return merged
 
 
@@ -171,7 +277,7 @@ def main(argv: list[str] | None = None) -> int:
         policy = load_policy(args.project_root, args.thresholds)
     except PolicyError as error:
         for fault in error.faults[1:]:
-            print(f"{error.path}:{fault.line}: {fault.key}: {fault.message}", file=sys.stderr)
+            print(f"{error.path}:{fault.line}: {fault.text}", file=sys.stderr)
         raise
     flat = flatten(policy.values)
     if args.json:

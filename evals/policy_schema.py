@@ -53,15 +53,18 @@ DEFAULTS: dict[str, Any] = {
         "patterns_max_lines": 10,
         "session_learnings_max_lines": 80,
         "total_max_lines": 220,
+        "also_counted": ["PROGRESS.md", "context/projects/pistachio/context.md"],
+        "long_line_characters": 400,
     },
     "freshness": {
         "max_age_days": 7,
         "ci_max_age_days": 14,
         "files": [
-            {
-                "path": "CLAUDE.md",
-                "refresh": "read it once more against the code, then commit",
-            }
+            {"path": "CLAUDE.md", "refresh": "read it against the code, correct it, note the day in its last line, commit"},
+            {"path": "PROGRESS.md", "refresh": "python tools/run_full_cycle.py --project-root ."},
+            {"path": "context/session-learnings.md", "refresh": "python tools/promote_findings.py --project-root ."},
+            {"path": "context/projects/pistachio/context.md", "refresh": "correct what is running and what comes next, commit"},
+            {"path": "research/*.md", "refresh": "python tools/run_full_cycle.py --project-root . (its agent step writes research notes)"},
         ],
     },
     "comparison": {
@@ -95,6 +98,16 @@ DEFAULTS: dict[str, Any] = {
         "default_gpu": "RTX 4090",
         "rates_per_hr": {"RTX 4090": 0.6, "RTX 3090": 0.4, "A100 80GB": 1.6, "H100": 2.8},
         "monthly_budget_usd": 100,
+        "activities": {
+            "training": "LoRA training",
+            "generation": "Generation",
+            "production": "Generation",
+            "idle": "ComfyUI idle",
+            "setup": "Setup",
+            "evaluation": "Evaluation",
+            "agent": "Agent",
+            "untagged": "Untagged",
+        },
         "idle_minutes": 15,
     },
 }
@@ -108,6 +121,10 @@ class Fault:
     line: int
     key: str
     message: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.key}: {self.message}" if self.key else self.message
 
 
 def check_policy(document: Mapping[str, Any], lines: Mapping[str, int], *, whole: bool = False) -> list[Fault]:

@@ -1,0 +1,58 @@
+"""Decide whether the watched files have been looked after: the age of each against the policy, and how to refresh it.
+
+Reads the policy's section `freshness` and git's history. Writes nothing.
+
+    python tools/lifeos_freshness_check.py --project-root . --max-age-days 14
+
+How age is known: by the date of a file's last commit, never by the file's own time where git can tell, because a checkout
+sets that to now and every check in CI would pass. A file with changes not yet committed is as fresh as its modification time;
+so is every file outside git, except in CI, where that fails. In a shallow clone a commit at the cut seems to touch every
+file: the age of such a file is unknown, which fails too (check out with `fetch-depth: 0`). `--skip-in-ci` turns the whole
+check into a warning there. The limit: --max-age-days, else freshness.ci_max_age_days in CI (the variable CI), else
+freshness.max_age_days.
+
+Exit codes: 0 every watched file is fresh, or skipped · 1 one is stale, missing, or of unknown age · 2 bad usage or policy
+· 3 PyYAML is not installed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from evals.guardrails.checkout import Checkout, is_ci
+from evals.guardrails.freshness import check_freshness, skipped
+from evals.load_thresholds import load_thresholds
+from lifeos import cli, findings
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    parser.add_project_root()
+    text = cli.policy_help("allow this age", "freshness.max_age_days, in CI freshness.ci_max_age_days,")
+    parser.add_argument("--max-age-days", type=cli.non_negative, metavar="X", help=text)
+    parser.add_argument("--skip-in-ci", action="store_true", help="in CI judge nothing and say so")
+    findings.add_format(parser)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    checkout = Checkout(args.project_root)
+    policy = load_thresholds(checkout.root, section="freshness")["freshness"]
+    in_ci = is_ci()
+    if args.skip_in_ci and in_ci:
+        report = skipped("this is a CI machine and --skip-in-ci was given")
+    else:
+        default = policy["ci_max_age_days"] if in_ci else policy["max_age_days"]
+        limit = default if args.max_age_days is None else args.max_age_days
+        report = check_freshness(checkout, policy["files"], limit, now=time.time(), in_ci=in_ci)
+    return findings.publish(report, format=args.format, as_json=args.json)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
