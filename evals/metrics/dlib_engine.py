@@ -31,6 +31,8 @@ HOG_SIDE = 1024
 """Longest side for HOG: its smallest face is 80 pixels, and its time grows with the area."""
 
 INSIDE_SHARE = 0.6
+WEAK_SHARE = 0.2
+"""Boxes far weaker than the clearest one in the picture are folds and shadows: they would be reported as second faces."""
 
 BOX_PER_EYE_DISTANCE = 2.4
 MOUTH_PER_EYE_DISTANCE = 1.05
@@ -109,7 +111,8 @@ class DlibEngine:
             corners = (float(box.left()), float(box.top()), float(box.right()), float(box.bottom()))
             found = Face(corners, complete_landmarks(points), float(score))
             faces.append(found.mapped(shrink, 0.0, 0.0).mapped(scale, left, top))
-        return faces
+        clearest = max((face.confidence for face in faces), default=0.0)
+        return [face for face in faces if face.confidence >= WEAK_SHARE * clearest]
 
 
 def _resized(rgb: Rgb, scale: float) -> Rgb:

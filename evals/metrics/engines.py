@@ -62,7 +62,7 @@ def choose_engine(
     name = name or (next(iter(packs)) if len(packs) == 1 else DEFAULT_PACK)
     if name not in packs:
         looked = ", ".join(str(folder) for folder in folders)
-        hint = did_you_mean(name, packs) + " " if packs else ""
+        hint = f"{did_you_mean(name, packs)}; " if packs else ""
         fix = f"{hint}run: python -m lifeos setup --insightface, or use --engine dlib"
         raise UnavailableError(f"model pack {name}", f"not in {looked}", fix)
     if f"insightface_{name}" not in scales:

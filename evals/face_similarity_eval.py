@@ -1,0 +1,168 @@
+"""Score how much the faces in generated pictures look like the character in the references.
+
+Reads two folders of pictures and the policy (evals/thresholds.yaml); writes the results as JSON with --output-json. The score of a
+picture is the mean cosine of its subject's face to all references, on the policy's scale: 0 a stranger, 0.60 a pass, 1 the same picture.
+
+    python evals/face_similarity_eval.py --generated out/ --reference references/ --output-json face.json
+
+Exit codes: 0 scored · 1 the mean is below the threshold (only with --fail-on-threshold) · 2 bad usage or input, or no reference with a
+face · 3 a model or package is missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from evals import results
+from evals.assessment import Assessment, Assessor, open_assessor, passes
+from evals.load_thresholds import load_thresholds
+from lifeos import cli
+from lifeos.errors import EXIT_GATE, EXIT_OK
+from lifeos.files import write_json
+
+SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class FaceEvaluation:
+    """The face scores of a folder. `mean` is None where no picture has a score; then it does not pass."""
+
+    generated: Path
+    reference: Path
+    threshold: float
+    assessments: tuple[Assessment, ...]
+    mean: float | None
+    faceless: int
+    protocol: Mapping[str, Any]
+    provider: str
+
+    @property
+    def passed(self) -> bool:
+        return self.mean is not None and passes(self.mean, self.threshold)
+
+    def to_json(self) -> dict[str, Any]:
+        """The results document: fields as in DESIGN, then what else is known."""
+        return {
+            "schema": results.SCHEMA,
+            "generated_dir": self.generated.as_posix(),
+            "reference_dir": self.reference.as_posix(),
+            "threshold": self.threshold,
+            "images_evaluated": len(self.assessments),
+            "images_without_face": self.faceless,
+            "mean_similarity": self.mean,
+            "pass": self.passed,
+            "protocol": dict(self.protocol),
+            "provider": self.provider,
+            "per_image": [self._image(item) for item in self.assessments],
+        }
+
+    def _image(self, item: Assessment) -> dict[str, Any]:
+        face, geometry = item.face, item.geometry
+        return {
+            "image": results.relative_name(item.file, self.generated),
+            "sha256": item.sha256,
+            "score": face.score,
+            "reason": face.reason,
+            "face_detected": face.faces > 0,
+            "faces": face.faces,
+            "best_reference": face.best_reference,
+            "cosine": face.cosine,
+            "pass": face.score is not None and passes(face.score, self.threshold),
+            "attempt": face.attempt or None,
+            "flags": list(face.flags),
+            "yaw": geometry.yaw if geometry else None,
+            "roll": geometry.roll if geometry else None,
+            "face_height": geometry.face_height if geometry else None,
+        }
+
+
+def evaluate_faces(assessor: Assessor, generated: Path, reference: Path, policy: Mapping[str, Any]) -> FaceEvaluation:
+    """Score every picture in a folder against an open assessor's references."""
+    assessments = results.assess_pictures(assessor, results.find_generated(generated, reference))
+    zeros = results.zeros_for_faceless(assessments, policy)
+    return FaceEvaluation(
+        generated=generated,
+        reference=reference,
+        threshold=policy["face_similarity"]["pass_threshold"],
+        assessments=tuple(assessments),
+        mean=results.mean_score((item.face.score for item in assessments), zeros=zeros),
+        faceless=results.count_faceless(assessments),
+        protocol=assessor.protocol,
+        provider=assessor.provider,
+    )
+
+
+def render(evaluation: FaceEvaluation) -> str:
+    """The result for a person: the lowest pictures, what has no score, and the mean."""
+    scored = [item for item in evaluation.assessments if item.face.score is not None]
+    lines = [_line(item, evaluation) for item in _lowest(scored)]
+    if len(scored) > SHOWN:
+        lines.insert(0, f"lowest {SHOWN} of {len(scored)}:")
+    lines += results.unscored_lines(evaluation.assessments)
+    if evaluation.mean is None:
+        return "\n".join([*lines, "no picture has a score: fail"])
+    verdict = "pass" if evaluation.passed else "fail"
+    count = f"{len(scored)} of {len(evaluation.assessments)} pictures"
+    return "\n".join([*lines, f"mean face similarity {evaluation.mean:.4f} over {count}, threshold {evaluation.threshold:.2f}: {verdict}"])
+
+
+def _lowest(scored: Sequence[Assessment]) -> list[Assessment]:
+    return sorted(scored, key=lambda item: item.face.score or 0.0)[:SHOWN]
+
+
+def _line(item: Assessment, evaluation: FaceEvaluation) -> str:
+    face = item.face
+    flags = f"  [{', '.join(flag.replace('_', ' ') for flag in face.flags)}]" if face.flags else ""
+    name = results.relative_name(item.file, evaluation.generated)
+    return f"  {face.score:.4f}  {name}  (nearest {face.best_reference}){flags}"
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    results.add_judging_arguments(parser)
+    help_text = cli.policy_help("pass from this mean score, 0 to 1", "face_similarity.pass_threshold")
+    parser.add_argument("--threshold", type=cli.fraction, metavar="X", help=help_text)
+    parser.add_argument("--output-json", type=Path, metavar="FILE", help="write the results here")
+    parser.add_argument("--fail-on-threshold", action="store_true", help="exit with 1 when the mean is below the threshold")
+    parser.add_project_root()
+    parser.add_json()
+    parser.add_skip_install()
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    policy = load_thresholds(args.project_root, overrides={"face_similarity.pass_threshold": args.threshold})
+    results.find_generated(args.generated, args.reference)  # an empty folder shows before the models load
+    assessor = open_assessor(
+        args.reference,
+        policy,
+        engine=args.engine,
+        prefer_cpu=args.prefer_cpu,
+        model_root=args.model_root,
+        model_pack=args.model_pack,
+        want_skin=False,
+    )
+    results.say_opening(assessor, as_json=args.json)
+    evaluation = evaluate_faces(assessor, args.generated, args.reference, policy)
+    for warning in results.warn_of_overlap(evaluation.assessments, assessor):
+        cli.say(f"warning: {warning}", as_json=True)
+    document = evaluation.to_json()
+    if args.output_json:
+        write_json(args.output_json, document)
+    if args.json:
+        cli.print_json(document)
+    else:
+        print(render(evaluation))
+    return EXIT_GATE if args.fail_on_threshold and not evaluation.passed else EXIT_OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
