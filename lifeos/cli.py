@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -61,6 +62,15 @@ def run(main: Callable[[], int]) -> int:
         traceback.print_exc()
         print("error: this is a fault of LifeOS, not yours: please report the lines above", file=sys.stderr)
         return EXIT_INTERNAL
+
+
+def end_as_interrupted() -> None:
+    """Make SIGTERM, which a pod sends before it stops, do what Ctrl-C does: unwind, close what is open, exit 130."""
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _fail(message: object, code: int, prefix: str = "error: ") -> int:

@@ -1,0 +1,222 @@
+"""The meter: no row is lost, no id given twice, whatever dies or lies (clock, state, log)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from lifeos.errors import InputError
+from tools.cost.meter import Instant, Meter, Session, make_row, parse_rate
+
+RATE = Decimal("0.60")
+
+
+class Clock:
+    """A clock that the test sets: `wall` and `uptime` move together unless told otherwise."""
+
+    def __init__(self, start: str, boot: str = "boot-1") -> None:
+        self.wall, self.boot, self.uptime = datetime.fromisoformat(start).replace(tzinfo=UTC), boot, 1000.0
+
+    def __call__(self) -> Instant:
+        return Instant(self.wall, self.boot, self.uptime)
+
+    def pass_time(self, **span: float) -> None:
+        self.wall += timedelta(**span)
+        self.uptime += timedelta(**span).total_seconds()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock("2026-02-11T15:00:00")
+
+
+@pytest.fixture
+def warnings() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def meter(tmp_path: Path, clock: Clock, warnings: list[str]) -> Meter:
+    return Meter(tmp_path / "cost_log.jsonl", tmp_path / "state.json", clock, warnings.append)
+
+
+def _rows(meter: Meter) -> list[dict]:
+    return [json.loads(line) for line in meter.log_file.read_text().splitlines()] if meter.log_file.exists() else []
+
+
+def test_the_row_of_the_specification(meter: Meter, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RUNPOD_POD_ID", raising=False)
+    meter.start("lora_v3_training", "RTX 4090", RATE)
+    clock.pass_time(minutes=75)
+    meter.stop()
+    assert meter.log_file.read_text() == (
+        '{"session_id": "2026-02-11_001", "start": "2026-02-11T15:00:00Z", "end": "2026-02-11T16:15:00Z", "duration_min": 75, '
+        '"activity": "lora_v3_training", "cost_usd": 0.75, "gpu": "RTX 4090", "rate_per_hr": 0.6}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("span", "minutes", "usd"),
+    [
+        pytest.param({"seconds": 0}, 0, 0.0, id="nothing"),
+        pytest.param({"seconds": 100}, 1.67, 0.0167, id="100 s: 100 x .60 / 3600 = .016667"),
+        pytest.param({"hours": 10}, 600, 6.0, id="over midnight"),
+        pytest.param({"days": 400}, 576000, 5760.0, id="over a year's end"),
+    ],
+)
+def test_what_a_span_costs(meter: Meter, clock: Clock, span: dict, minutes: float, usd: float) -> None:
+    meter.start("idle", "RTX 4090", RATE)
+    clock.pass_time(**span)
+    row = meter.stop()
+    assert (row["duration_min"], row["cost_usd"]) == (minutes, usd)
+
+
+def test_a_start_while_one_is_open_closes_that_at_its_last_heartbeat(meter: Meter, clock: Clock, warnings: list[str]) -> None:
+    meter.start("training", "RTX 4090", RATE)
+    clock.pass_time(minutes=30)
+    meter.heartbeat()
+    clock.pass_time(hours=8)  # the pod was gone all night
+    started = meter.start("generation", "RTX 4090", RATE)
+    assert started.session.session_id == "2026-02-11_002"
+    (row,) = _rows(meter)
+    assert (row["session_id"], row["duration_min"], row["end_is"]) == ("2026-02-11_001", 30, "next_start")
+    assert warnings == ["session 2026-02-11_001 (training, since 2026-02-11T15:00:00Z) was never stopped: closed at its last sign of life"]
+
+
+def test_a_start_beside_an_open_one_keeps_both(meter: Meter, clock: Clock, warnings: list[str]) -> None:
+    first = meter.start("training", "RTX 4090", RATE).session
+    meter.start("generation", "RTX 3090", Decimal("0.40"), keep_open=True)
+    assert [session.activity for session in meter.open_sessions()] == ["training", "generation"]
+    clock.pass_time(hours=1)
+    meter.stop(first.session_id)
+    meter.stop()
+    assert [(row["activity"], row["cost_usd"]) for row in _rows(meter)] == [("training", 0.6), ("generation", 0.4)]
+    assert "kept open" in warnings[0]
+
+
+def test_a_pod_that_died_is_closed_when_it_really_ended(meter: Meter, clock: Clock) -> None:
+    meter.start("training", "RTX 4090", RATE)
+    clock.pass_time(days=1)
+    row = meter.stop(at=datetime(2026, 2, 11, 17, tzinfo=UTC))
+    assert (row["duration_min"], row["cost_usd"], row["end_is"]) == (120, 1.2, "stated")
+
+
+def test_an_end_before_the_start_is_refused_and_the_session_stays_open(meter: Meter, clock: Clock) -> None:
+    meter.start("training", "RTX 4090", RATE)
+    clock.pass_time(hours=1)
+    with pytest.raises(InputError, match="is not between"):
+        meter.stop(at=datetime(2026, 2, 11, 14, tzinfo=UTC))
+    assert len(meter.open_sessions()) == 1 and _rows(meter) == []
+
+
+def test_a_clock_set_back_does_not_lose_the_hour(meter: Meter, clock: Clock) -> None:
+    meter.start("training", "RTX 4090", RATE)
+    clock.pass_time(hours=1)
+    clock.wall -= timedelta(hours=3)
+    row = meter.stop()
+    assert (row["duration_min"], row["cost_usd"], row["clock_moved"]) == (60, 0.6, True)
+
+
+def test_a_clock_set_back_on_another_boot_costs_nothing_rather_than_less(meter: Meter, clock: Clock) -> None:
+    meter.start("training", "RTX 4090", RATE)
+    clock.wall -= timedelta(hours=3)
+    clock.boot = "boot-2"
+    row = meter.stop()
+    assert (row["duration_min"], row["cost_usd"], row["clock_moved"]) == (0, 0.0, True)
+
+
+def test_a_day_ends_and_numbers_begin_again(meter: Meter, clock: Clock) -> None:
+    clock.wall = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
+    assert meter.start("a", "RTX 4090", RATE).session.session_id == "2026-12-31_001"
+    clock.pass_time(minutes=2)
+    assert meter.start("b", "RTX 4090", RATE).session.session_id == "2027-01-01_001"
+
+
+def test_ids_go_on_after_a_log_edited_by_hand(meter: Meter) -> None:
+    meter.log_file.write_text('{"session_id":"2026-02-11_041","note":"by hand"}\n{"session_id": "2026-02-11_007", "torn')
+    assert meter.start("a", "RTX 4090", RATE).session.session_id == "2026-02-11_042"
+
+
+def test_killed_between_log_and_state_the_log_wins(meter: Meter, clock: Clock) -> None:
+    meter.start("training", "RTX 4090", RATE)
+    before = meter.state_file.read_bytes()
+    meter.stop()
+    meter.state_file.write_bytes(before)  # as if killed after the row, before the state
+    assert meter.open_sessions() == []
+    meter.start("generation", "RTX 4090", RATE)
+    assert len(_rows(meter)) == 1
+
+
+def test_a_broken_state_is_named_and_left(meter: Meter) -> None:
+    meter.state_file.write_text('{"open": [{"activity": 1}]}')
+    with pytest.raises(InputError, match="not a state of open sessions"):
+        meter.open_sessions()
+    assert meter.state_file.exists()
+
+
+def test_stop_without_start(meter: Meter) -> None:
+    with pytest.raises(InputError) as caught:
+        meter.stop()
+    assert str(caught.value) == "cost session: none is open (open one with --action start)"
+
+
+def test_an_unknown_session_gets_the_nearest(meter: Meter) -> None:
+    meter.start("training", "RTX 4090", RATE)
+    with pytest.raises(InputError, match=r"did you mean 2026-02-11_001\?"):
+        meter.stop("2026-02-11_002")
+
+
+def test_a_full_disk_while_stopping_leaves_the_session_open(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    meter.start("training", "RTX 4090", RATE)
+
+    def full(path: Path, record: dict) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("tools.cost.meter.files.append_record", full)
+    with pytest.raises(OSError):
+        meter.stop()
+    assert len(meter.open_sessions()) == 1
+
+
+def test_a_rate_stays_with_its_session(meter: Meter, clock: Clock) -> None:
+    for rate in ("0.60", "0.74"):
+        meter.start("training", "RTX 4090", Decimal(rate))
+        clock.pass_time(hours=1)
+        meter.stop()
+    assert [row["cost_usd"] for row in _rows(meter)] == [0.6, 0.74]
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "much", ""])
+def test_what_is_no_rate(text: str) -> None:
+    with pytest.raises(InputError):
+        parse_rate(text)
+
+
+def test_rates_are_decimals_not_floats() -> None:
+    session = Session("2026-02-11_001", "2026-02-11T15:00:00Z", "a", "g", "0.1")
+    row = make_row(session, Instant(datetime(2026, 2, 11, 18, tzinfo=UTC), "", 0.0))
+    assert row["cost_usd"] == 0.3  # as floats, 3 x 0.1 is 0.30000000000000004
+
+
+def test_fifty_processes_at_once_lose_no_row_and_give_no_id_twice(tmp_path: Path, project_root: Path) -> None:
+    log, state = tmp_path / "log.jsonl", tmp_path / "state.json"
+    program = (
+        "import sys; from decimal import Decimal; from pathlib import Path; from tools.cost.meter import Meter\n"
+        "meter = Meter(Path(sys.argv[1]), Path(sys.argv[2]), warn=lambda text: None)\n"
+        "session = meter.start('load', 'RTX 4090', Decimal('0.60'), keep_open=True).session\n"
+        "meter.heartbeat(session.session_id)\n"
+        "meter.stop(session.session_id)\n"
+    )
+    command = [sys.executable, "-c", program, str(log), str(state)]
+    children = [subprocess.Popen(command, cwd=project_root, stderr=subprocess.PIPE) for _ in range(50)]
+    errors = [child.communicate()[1] for child in children]
+    assert errors == [b""] * 50
+    numbers = sorted(int(json.loads(line)["session_id"][11:]) for line in log.read_text().splitlines())
+    assert len(numbers) == len(set(numbers)) == 50
+    assert json.loads(state.read_text())["open"] == []

@@ -1,0 +1,278 @@
+"""Totals of the cost log, exact and in constant memory, at a fraction of the time that parsing line by line takes.
+
+Blocks of lines are parsed at once (orjson where it is installed). A block that is not plain is read line by line, and every
+row that cannot be counted is named. Amounts are kept as whole ten-thousandths of a dollar and hundredths of a minute.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+BLOCK_BYTES = 1 << 16
+"""Small enough that a block's rows stay in the processor's cache between the steps: a megabyte is half as fast again."""
+
+REMEMBERED_IDS = 20_000
+"""A second row of one id is noticed at least this many rows later; to remember every id would not be constant memory."""
+
+MAX_NAMED_FAULTS = 20
+FIELDS = ("session_id", "start", "end", "activity", "gpu", "rate_per_hr", "duration_min", "cost_usd")
+COST_UNITS = 10_000
+MINUTE_UNITS = 100
+
+
+class Kind(NamedTuple):
+    """What sessions are added up by. `day` is the UTC day on which a session started; `rate` in dollars per hour."""
+
+    activity: str
+    gpu: str
+    rate: float
+    day: str
+    lora_version: str
+
+
+@dataclass(slots=True)
+class Sum:
+    """A sum of sessions, in whole units."""
+
+    sessions: int = 0
+    minute_units: int = 0
+    cost_units: int = 0
+
+    def add(self, other: Sum) -> None:
+        self.sessions += other.sessions
+        self.minute_units += other.minute_units
+        self.cost_units += other.cost_units
+
+    @property
+    def hours(self) -> Decimal:
+        return Decimal(self.minute_units) / MINUTE_UNITS / 60
+
+    @property
+    def usd(self) -> Decimal:
+        return Decimal(self.cost_units) / COST_UNITS
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The log added up: sums by kind, what was odd (named), and how many rows could not be counted."""
+
+    sums: dict[Kind, Sum] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    skipped: int = 0
+    overlaps: int = 0
+
+    def note(self, line: int, why: str, *, counted: bool) -> None:
+        self.skipped += not counted
+        if len(self.faults) < MAX_NAMED_FAULTS:
+            self.faults.append(f"line {line}: {why}" + ("" if counted else "; not counted"))
+
+    def total(self, wanted: Callable[[Kind], bool] = lambda kind: True) -> Sum:
+        result = Sum()
+        for kind, part in self.sums.items():
+            if wanted(kind):
+                result.add(part)
+        return result
+
+    def by(self, name: str) -> dict[str, Sum]:
+        """Sums by one field of Kind, largest cost first."""
+        groups: dict[str, Sum] = {}
+        for kind, part in self.sums.items():
+            groups.setdefault(str(getattr(kind, name)), Sum()).add(part)
+        return dict(sorted(groups.items(), key=lambda item: -item[1].cost_units))
+
+
+def read_ledger(log_file: Path, since: date | None = None, until: date | None = None) -> Ledger:
+    """Add up the sessions that started from `since` to `until`, both included. A log that is not there is an empty one."""
+    ledger = Ledger()
+    older: set[str] = set()
+    seen: set[str] = set()
+    first, last = (since or date.min).isoformat(), (until or date.max).isoformat()
+    last_end = ""
+    for line, lines in _without_collector(_blocks(log_file)):
+        columns = _columns(_parse_block(lines))
+        if columns is None or not _is_plain(columns, seen, older):
+            columns = _columns(_countable_rows(line, lines, ledger, seen | older))
+        if columns is None:
+            continue
+        if len(seen) > REMEMBERED_IDS:
+            seen, older = set(), seen
+        seen.update(columns.session_id)
+        previous_ends = (last_end, *columns.end[:-1])
+        ledger.overlaps += sum(map(str.__lt__, columns.start, previous_ends))
+        last_end = max(last_end, max(columns.end))
+        _add(ledger, columns, first, last)
+    return ledger
+
+
+class _Columns(NamedTuple):
+    """A block turned on its side: one tuple for each of FIELDS, and the LoRA versions."""
+
+    session_id: tuple[str, ...]
+    start: tuple[str, ...]
+    end: tuple[str, ...]
+    activity: tuple[str, ...]
+    gpu: tuple[str, ...]
+    rate_per_hr: tuple[float, ...]
+    duration_min: tuple[float, ...]
+    cost_usd: tuple[float, ...]
+    lora_version: list[str]
+
+
+_FIELDS_OF = itemgetter(*FIELDS)
+
+
+def _without_collector(blocks: Iterator[tuple[int, list[bytes]]]) -> Iterator[tuple[int, list[bytes]]]:
+    """Rows hold no cycles: the cyclic collector would look at each of them in vain, for a fifth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield from blocks
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _blocks(log_file: Path) -> Iterator[tuple[int, list[bytes]]]:
+    if not log_file.exists():
+        return
+    line = 1
+    with open(log_file, "rb") as file:
+        while lines := file.readlines(BLOCK_BYTES):
+            yield line, lines
+            line += len(lines)
+
+
+def _parse_block(lines: list[bytes]) -> list[Any] | None:
+    try:
+        loads = _loads()
+        rows: list[Any] = loads(b"[" + b",".join(lines) + b"]")
+    except ValueError:
+        return None
+    return rows if len(rows) == len(lines) else None
+
+
+def _loads() -> Callable[[bytes], Any]:
+    try:
+        import orjson
+    except ImportError:
+        return json.loads
+    return orjson.loads
+
+
+def _columns(rows: list[Any] | None) -> _Columns | None:
+    """The block's columns, or None where a row is no session or there is none."""
+    if not rows:
+        return None
+    try:
+        columns: Any = [*zip(*map(_FIELDS_OF, rows), strict=True), [row.get("lora_version", "") for row in rows]]
+        return _Columns(*columns)
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+def _is_plain(block: _Columns, seen: set[str], older: set[str]) -> bool:
+    """Whether every row of a block can be counted as it stands. Written to run in C: it is most of the time of a report."""
+    try:
+        for texts in (block.session_id, block.start, block.end, block.activity, block.gpu, block.lora_version):
+            "".join(texts)  # TypeError unless all are text
+        amounts = (math.fsum(block.duration_min), math.fsum(block.cost_usd), math.fsum(block.rate_per_hr))
+        ids = set(block.session_id)
+        return (
+            all(map(math.isfinite, amounts))
+            and bool not in set(map(type, block.duration_min + block.cost_usd + block.rate_per_hr))
+            and min(block.duration_min) >= 0
+            and min(block.cost_usd) >= 0
+            and min(block.rate_per_hr) >= 0
+            and len(ids) == len(block.session_id)
+            and ids.isdisjoint(seen)
+            and ids.isdisjoint(older)
+            and set(map(len, block.start)) == set(map(len, block.end)) == {20}
+            and all(map(str.__le__, block.start, block.end))
+        )
+    except (TypeError, OverflowError):
+        return False
+
+
+def _countable_rows(first: int, lines: list[bytes], ledger: Ledger, seen: set[str]) -> list[Any]:
+    """The rows of a block that can be counted, read one by one; the others are named in the ledger."""
+    rows: list[Any] = []
+    for number, raw in enumerate(lines, first):
+        if not raw.strip():
+            continue
+        try:
+            row = json.loads(raw.decode("utf-8-sig"))
+        except (ValueError, RecursionError):
+            ledger.note(number, "torn or not JSON", counted=False)
+            continue
+        why = _fault(row, seen)
+        if why:
+            ledger.note(number, why, counted=False)
+            continue
+        expected = Decimal(str(row["duration_min"])) * Decimal(str(row["rate_per_hr"])) / 60
+        if abs(expected - Decimal(str(row["cost_usd"]))) > Decimal("0.02"):
+            why = f"${row['cost_usd']} is not {row['duration_min']} min at ${row['rate_per_hr']}/h; taken as written"
+            ledger.note(number, why, counted=True)
+        seen.add(row["session_id"])
+        rows.append(row)
+    return rows
+
+
+def _fault(row: Any, seen: set[str]) -> str:
+    """Why a row cannot be counted, or an empty string."""
+    if not isinstance(row, dict) or "session_id" not in row:
+        return "not a session"
+    missing = [name for name in FIELDS if row.get(name) is None]
+    if missing == ["end"] or set(missing) == {"end", "duration_min", "cost_usd"}:
+        return "the session has no end"
+    if missing:
+        return f"no {', '.join(missing)}"
+    for name in FIELDS[:5]:
+        if not isinstance(row[name], str):
+            return f"{name} is not text"
+    for name in FIELDS[5:]:
+        if isinstance(row[name], bool) or not isinstance(row[name], int | float) or not math.isfinite(row[name]):
+            return f"{name} is not a number"
+        if row[name] < 0:
+            return f"{name} is below 0"
+    if not isinstance(row.get("lora_version", ""), str):
+        return "lora_version is not text"
+    if row["session_id"] in seen:
+        return f"the id {row['session_id']} stands twice"
+    if not (_is_time(row["start"]) and _is_time(row["end"])):
+        return "start or end is no UTC time (2026-01-31T12:00:00Z)"
+    return "the session ends before it starts" if row["end"] < row["start"] else ""
+
+
+def _is_time(text: str) -> bool:
+    try:
+        date.fromisoformat(text[:10])
+    except ValueError:
+        return False
+    return len(text) == 20 and text[10] == "T" and text[19] == "Z"
+
+
+def _add(ledger: Ledger, block: _Columns, first: str, last: str) -> None:
+    """Group a block and add each group exactly: a block's float sum is off by less than 1e-9, far below half a unit."""
+    groups: dict[Any, tuple[list[float], list[float]]] = {}
+    days = [start[:10] for start in block.start]
+    keys = zip(block.activity, block.gpu, block.rate_per_hr, days, block.lora_version, strict=True)
+    for key, minutes, cost in zip(keys, block.duration_min, block.cost_usd, strict=True):
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = ([], [])
+        group[0].append(minutes)
+        group[1].append(cost)
+    for key, (many_minutes, many_costs) in groups.items():
+        kind = Kind(*key)
+        if first <= kind.day <= last:
+            part = Sum(len(many_costs), round(math.fsum(many_minutes) * MINUTE_UNITS), round(math.fsum(many_costs) * COST_UNITS))
+            ledger.sums.setdefault(kind, Sum()).add(part)

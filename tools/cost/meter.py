@@ -1,0 +1,262 @@
+"""The meter: opens and closes sessions so that no row is lost and no id is given twice, whatever dies in between.
+
+Open sessions are in the state file, closed ones in the log. Closing appends to the log first and clears the state after: a
+process killed in between leaves a session that is in both, and the log wins. Every change happens under one lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from lifeos import files, locks
+from lifeos.errors import InputError, did_you_mean
+
+SCHEMA = 1
+SECONDS_PER_HOUR = 3600
+COST_STEP = Decimal("0.0001")
+MINUTE_STEP = Decimal("0.01")
+CLOCK_TOLERANCE_SECONDS = 60
+"""The wall clock and the machine's uptime may differ this much before the uptime is believed (a clock that was set)."""
+
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """A moment: the wall clock (UTC), and the seconds since this boot, which nobody can set back."""
+
+    wall: datetime
+    boot: str
+    uptime: float
+
+
+def read_clock() -> Instant:
+    """Now. The boot id makes uptimes of different machines or boots incomparable (Linux; elsewhere empty, never compared)."""
+    boot = ""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    kind = getattr(time, "CLOCK_BOOTTIME", None)
+    uptime = time.clock_gettime(kind) if kind is not None else time.monotonic()
+    return Instant(datetime.now(UTC).replace(microsecond=0), boot, uptime)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open session. Times are UTC, the rate a decimal in text: money is never a float here."""
+
+    session_id: str
+    start: str
+    activity: str
+    gpu: str
+    rate_per_hr: str
+    lora_version: str = ""
+    pod_id: str = ""
+    host: str = ""
+    boot: str = ""
+    uptime: float = 0.0
+    last_heartbeat: str = ""
+    heartbeat_uptime: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A session just opened, and the rows of those that were closed for it."""
+
+    session: Session
+    closed: list[dict[str, Any]]
+
+
+class Meter:
+    """The sessions of one log. `clock` and `warn` come from outside so that tests can tell the time."""
+
+    def __init__(
+        self, log_file: Path, state_file: Path, clock: Callable[[], Instant] = read_clock, warn: Callable[[str], None] = files.warn
+    ) -> None:
+        self.log_file, self.state_file, self.clock, self.warn = log_file, state_file, clock, warn
+
+    def start(self, activity: str, gpu: str, rate: Decimal, *, lora_version: str = "", keep_open: bool = False) -> Started:
+        """Open a session. Open ones are closed at their last heartbeat and marked so, or kept with `keep_open`."""
+        with self._changing() as sessions:
+            closed = []
+            for old in list(sessions):
+                if keep_open:
+                    self.warn(f"session {old.session_id} ({old.activity}, since {old.start}) is still open, and kept open")
+                    continue
+                self.warn(
+                    f"session {old.session_id} ({old.activity}, since {old.start}) was never stopped: closed at its last sign of life"
+                )
+                closed.append(self._close(old, sessions, self._last_life(old), "next_start"))
+            now = self.clock()
+            session = Session(
+                self._next_id(now.wall, sessions),
+                now.wall.strftime(TIME_FORMAT),
+                activity,
+                gpu,
+                str(rate),
+                lora_version,
+                os.environ.get("RUNPOD_POD_ID", ""),
+                socket.gethostname(),
+                now.boot,
+                now.uptime,
+                now.wall.strftime(TIME_FORMAT),
+                now.uptime,
+            )
+            sessions.append(session)
+            self._write(sessions)
+            return Started(session, closed)
+
+    def stop(self, session_id: str | None = None, *, at: datetime | None = None, at_last_heartbeat: bool = False) -> dict[str, Any]:
+        """Close a session (default: the newest) and return its row. `at` or the last heartbeat tell when a pod really died."""
+        with self._changing() as sessions:
+            session = self._choose(sessions, session_id)
+            now = self.clock()
+            if at is not None:
+                if at < _parse(session.start) or at > now.wall:
+                    raise InputError("--at", f"{at:{TIME_FORMAT}} is not between the session's start, {session.start}, and now")
+                moment, how = Instant(at, "", 0.0), "stated"
+            elif at_last_heartbeat:
+                moment, how = self._last_life(session), "last_heartbeat"
+            else:
+                moment, how = now, ""
+            return self._close(session, sessions, moment, how)
+
+    def heartbeat(self, session_id: str | None = None) -> Session:
+        """Record that the session (default: the newest) is alive, so that it can be closed here if its pod dies."""
+        with self._changing() as sessions:
+            session = self._choose(sessions, session_id)
+            now = self.clock()
+            beaten = replace(session, last_heartbeat=now.wall.strftime(TIME_FORMAT), heartbeat_uptime=now.uptime)
+            sessions[sessions.index(session)] = beaten
+            self._write(sessions)
+            return beaten
+
+    def open_sessions(self) -> list[Session]:
+        """The sessions that are open, oldest first."""
+        with self._changing() as sessions:
+            return list(sessions)
+
+    def cost_so_far(self, session: Session) -> Decimal:
+        return _cost(_seconds(session, self.clock())[0], session.rate_per_hr)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[list[Session]]:
+        lock = self.state_file.with_name(self.state_file.name + ".lock")
+        with locks.hold(lock, str(self.state_file), wait=True):
+            sessions = self._read()
+            logged = [session for session in sessions if _is_logged(self.log_file, session.session_id)]
+            yield [session for session in sessions if session not in logged]
+
+    def _read(self) -> list[Session]:
+        if not self.state_file.exists():
+            return []
+        try:
+            document = json.loads(files.read_text(self.state_file))
+            return [Session(**{name: entry[name] for name in Session.__dataclass_fields__ if name in entry}) for entry in document["open"]]
+        except (ValueError, KeyError, TypeError):
+            why = "not a state of open sessions"
+            raise InputError(self.state_file, why, "remove it: closed sessions are in the log; open ones are forgotten") from None
+
+    def _write(self, sessions: list[Session]) -> None:
+        files.write_json(self.state_file, {"schema": SCHEMA, "open": [asdict(session) for session in sessions]})
+
+    def _close(self, session: Session, sessions: list[Session], moment: Instant, how: str) -> dict[str, Any]:
+        row = make_row(session, moment, how)
+        files.append_record(self.log_file, row)
+        sessions.remove(session)
+        self._write(sessions)
+        return row
+
+    def _last_life(self, session: Session) -> Instant:
+        return Instant(_parse(session.last_heartbeat or session.start), session.boot, session.heartbeat_uptime or session.uptime)
+
+    def _choose(self, sessions: list[Session], session_id: str | None) -> Session:
+        if not sessions:
+            raise InputError("cost session", "none is open", "open one with --action start")
+        if session_id is None:
+            return sessions[-1]
+        for session in sessions:
+            if session.session_id == session_id:
+                return session
+        raise InputError(session_id, "no open session has this id", did_you_mean(session_id, [one.session_id for one in sessions]))
+
+    def _next_id(self, wall: datetime, sessions: list[Session]) -> str:
+        day = f"{wall:%Y-%m-%d}"
+        taken = [int(number) for number in _numbers_of(self.log_file, day)]
+        taken += [int(one.session_id[11:]) for one in sessions if one.session_id.startswith(f"{day}_")]
+        return f"{day}_{max(taken, default=0) + 1:03d}"
+
+
+def make_row(session: Session, moment: Instant, how: str = "") -> dict[str, Any]:
+    """The log's row for a session that ended at `moment`; `how` says why that is not simply when it was stopped."""
+    seconds, clock_moved = _seconds(session, moment)
+    minutes = (seconds / 60).quantize(MINUTE_STEP)
+    row: dict[str, Any] = {
+        "session_id": session.session_id,
+        "start": session.start,
+        "end": moment.wall.strftime(TIME_FORMAT),
+        "duration_min": int(minutes) if minutes == int(minutes) else float(minutes),
+        "activity": session.activity,
+        "cost_usd": float(_cost(seconds, session.rate_per_hr)),
+        "gpu": session.gpu,
+        "rate_per_hr": float(session.rate_per_hr),
+    }
+    extra = {"lora_version": session.lora_version, "pod_id": session.pod_id, "end_is": how, "clock_moved": clock_moved}
+    return row | {key: value for key, value in extra.items() if value}
+
+
+def parse_rate(value: object) -> Decimal:
+    """A rate in dollars per hour as a decimal. Raises InputError for what is no amount of money."""
+    try:
+        rate = Decimal(str(value))
+    except InvalidOperation:
+        raise InputError("--rate-per-hr", f"{value!r} is no amount of money", "give dollars per hour, such as 0.60") from None
+    if not rate.is_finite() or rate < 0:
+        raise InputError("--rate-per-hr", f"{value} is no rate", "give dollars per hour, 0 or more")
+    return rate
+
+
+def _seconds(session: Session, moment: Instant) -> tuple[Decimal, bool]:
+    """How long the session lasted, and whether its wall clock moved. Within one boot the uptime settles a disagreement."""
+    by_wall = (moment.wall - _parse(session.start)).total_seconds()
+    if moment.boot and moment.boot == session.boot:
+        by_uptime = moment.uptime - session.uptime
+        if abs(by_wall - by_uptime) > CLOCK_TOLERANCE_SECONDS:
+            return Decimal(max(0, round(by_uptime))), True
+    return Decimal(max(0, round(by_wall))), by_wall < 0
+
+
+def _cost(seconds: Decimal, rate: str) -> Decimal:
+    return (seconds * Decimal(rate) / SECONDS_PER_HOUR).quantize(COST_STEP)
+
+
+def _parse(text: str) -> datetime:
+    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+
+
+def _numbers_of(log_file: Path, day: str) -> list[bytes]:
+    """The session numbers that the log holds for a day, found without parsing a line of it."""
+    return _search(log_file, rb'"session_id"\s*:\s*"' + day.encode() + rb'_(\d{1,9})"')
+
+
+def _is_logged(log_file: Path, session_id: str) -> bool:
+    return bool(_search(log_file, rb'"session_id"\s*:\s*"' + re.escape(session_id).encode() + rb'"'))
+
+
+def _search(log_file: Path, pattern: bytes) -> list[bytes]:
+    try:
+        with open(log_file, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return re.findall(pattern, data)
+    except (FileNotFoundError, ValueError):  # no log yet, or an empty one, which cannot be mapped
+        return []

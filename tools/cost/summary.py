@@ -1,0 +1,264 @@
+"""The cost report: numbers from the ledger, the batches and the trainings, as text, CSV and a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from calendar import monthrange
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Any
+
+from lifeos import files
+from tools.cost.ledger import Kind, Ledger, Sum
+from tools.cost.pictures import Batch, Training
+
+IDLE = "idle"
+CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """This month's spending (sessions that started in it, UTC) against the policy's budget."""
+
+    month: str
+    spent: Decimal
+    projected: Decimal
+    limit: Decimal
+
+    @property
+    def is_exceeded(self) -> bool:
+        return bool(self.limit) and self.spent >= self.limit
+
+    @property
+    def is_at_risk(self) -> bool:
+        return bool(self.limit) and self.projected > self.limit
+
+
+def month_budget(ledger: Ledger, today: date, limit: object, running: Decimal = Decimal(0)) -> Budget:
+    """Spending of the month of `today`, `running` sessions included, and what the month comes to at this pace."""
+    month = f"{today:%Y-%m}"
+    spent = ledger.total(lambda kind: kind.day.startswith(month)).usd + running
+    days = monthrange(today.year, today.month)[1]
+    return Budget(month, spent, spent * days / today.day, Decimal(str(limit)))
+
+
+def budget_warning(budget: Budget) -> str:
+    """One line when the month's budget is exceeded or will be, else an empty string."""
+    if budget.is_exceeded:
+        return f"the budget of {dollars(budget.limit)} for {budget.month} is spent: {dollars(budget.spent)}"
+    if budget.is_at_risk:
+        return f"at this pace {budget.month} comes to {dollars(budget.projected)}; the budget is {dollars(budget.limit)}"
+    return ""
+
+
+def display_name(activity: str, names: Mapping[str, str]) -> str:
+    """The policy's name for an activity: of the whole tag, else of the first word of it that has one, else the tag itself.
+
+    `lora_v3_training` has the word `training`, which the policy calls "LoRA training".
+    """
+    if activity in names:
+        return names[activity]
+    words = activity.lower().replace("-", "_").split("_")
+    return next((names[word] for word in reversed(words) if word in names), activity.replace("_", " "))
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything a report shows."""
+
+    ledger: Ledger
+    activities: dict[str, Sum]
+    idle_share: Decimal
+    budget: Budget
+    batches: list[Batch]
+    trainings: list[Training]
+    open_sessions: list[str]
+
+
+def summarise(
+    ledger: Ledger, names: Mapping[str, str], budget: Budget, batches: list[Batch], trainings: list[Training], open_sessions: list[str]
+) -> Summary:
+    """Group the ledger by display name and work out the idle share (of the hours)."""
+    activities: dict[str, Sum] = {name: Sum() for name in names.values()}  # the policy's order
+    for activity, part in ledger.by("activity").items():
+        activities.setdefault(display_name(activity, names), Sum()).add(part)
+    activities = {name: part for name, part in activities.items() if part.sessions}
+    idle_name = display_name(IDLE, names)
+    hours, idle = ledger.total().hours, activities.get(idle_name, Sum()).hours
+    return Summary(ledger, activities, idle / hours if hours else Decimal(0), budget, batches, trainings, open_sessions)
+
+
+def render_text(summary: Summary) -> str:
+    """The specification's block, then what it leaves open: where, for which pictures, how far to the budget, what was odd."""
+    total = summary.ledger.total()
+    lines = [
+        "=== RunPod Cost Report ===",
+        f"Total sessions: {total.sessions}",
+        f"Total hours: {_plain(total.hours)}",
+        f"Total cost: {dollars(total.usd)}",
+        "By activity:",
+        *_group_lines(summary.activities),
+    ]
+    if total.sessions:
+        lines += ["By GPU:", *_group_lines(summary.ledger.by("gpu"))]
+        versions = {name: part for name, part in summary.ledger.by("lora_version").items() if name}
+        if versions:
+            lines += ["By LoRA version:", *_group_lines(versions)]
+        lines.append(f"Idle: {summary.idle_share:.0%} of the hours")
+    lines += _picture_lines(summary)
+    budget = summary.budget
+    lines.append(f"This month ({budget.month}): {dollars(budget.spent)} so far, {dollars(budget.projected)} at this pace")
+    if budget.limit:
+        lines[-1] += f", budget {dollars(budget.limit)}"
+    warning = budget_warning(budget)
+    lines += [f"Warning: {warning}"] if warning else []
+    lines += [f"Still open: {text}" for text in summary.open_sessions]
+    if summary.ledger.overlaps:
+        lines.append(f"Note: {summary.ledger.overlaps} sessions overlap the one before (two pods, or a clock that was set)")
+    lines += [f"Odd: {fault}" for fault in summary.ledger.faults]
+    if summary.ledger.skipped:
+        lines.append(f"{summary.ledger.skipped} rows of the log could not be counted; they are left as they are")
+    return "\n".join(lines)
+
+
+def _group_lines(groups: Mapping[str, Sum]) -> list[str]:
+    return [f"  {name}: {part.sessions} sessions, {_plain(part.hours)} hrs, {dollars(part.usd)}" for name, part in groups.items()]
+
+
+def _picture_lines(summary: Summary) -> list[str]:
+    lines = []
+    if summary.batches:
+        generated, approved = sum(batch.generated for batch in summary.batches), sum(batch.approved for batch in summary.batches)
+        usd = sum((batch.usd for batch in summary.batches if batch.usd is not None), Decimal(0))
+        lines.append(f"Pictures: {generated} generated, {approved} approved in {len(summary.batches)} batches, {dollars(usd)}")
+        lines.append(f"  per generated picture: {_each(usd, generated)}; per approved picture: {_each(usd, approved)}")
+        lines.append(f"  per approved picture with everything else above: {_each(summary.ledger.total().usd, approved)}")
+    for training in summary.trainings:
+        cost = "cost unknown" if training.usd is None else dollars(training.usd)
+        lines.append(f"Training {training.name} ({training.day}): {training.steps} steps, {cost}")
+    return lines
+
+
+def as_document(summary: Summary) -> dict[str, Any]:
+    """The report for programs. Amounts are text, exact to a hundredth of a cent."""
+    total, approved = summary.ledger.total(), sum(batch.approved for batch in summary.batches)
+    generated = sum(batch.generated for batch in summary.batches)
+    usd = sum((batch.usd for batch in summary.batches if batch.usd is not None), Decimal(0))
+    return {
+        "schema": 1,
+        "total": _sum_document(total),
+        "by_activity": {name: _sum_document(part) for name, part in summary.activities.items()},
+        "by_tag": {name: _sum_document(part) for name, part in summary.ledger.by("activity").items()},
+        "by_gpu": {name: _sum_document(part) for name, part in summary.ledger.by("gpu").items()},
+        "by_day": {name: _sum_document(part) for name, part in sorted(summary.ledger.by("day").items())},
+        "by_lora_version": {name: _sum_document(part) for name, part in summary.ledger.by("lora_version").items()},
+        "idle_share": round(float(summary.idle_share), 4),
+        "month": {
+            "month": summary.budget.month,
+            "spent_usd": _amount(summary.budget.spent),
+            "projected_usd": _amount(summary.budget.projected),
+            "budget_usd": _amount(summary.budget.limit),
+            "warning": budget_warning(summary.budget) or None,
+        },
+        "pictures": {
+            "batches": len(summary.batches),
+            "generated": generated,
+            "approved": approved,
+            "usd": _amount(usd),
+            "usd_per_generated": _amount(usd / generated) if generated else None,
+            "usd_per_approved": _amount(usd / approved) if approved else None,
+            "usd_per_approved_all_costs": _amount(total.usd / approved) if approved else None,
+        },
+        "trainings": [
+            {"name": one.name, "day": one.day, "steps": one.steps, "usd": None if one.usd is None else _amount(one.usd)}
+            for one in summary.trainings
+        ],
+        "open_sessions": summary.open_sessions,
+        "odd": summary.ledger.faults,
+        "rows_not_counted": summary.ledger.skipped,
+        "overlaps": summary.ledger.overlaps,
+    }
+
+
+def render_csv(ledger: Ledger) -> str:
+    """One line for each day, activity, GPU, rate and LoRA version."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["day", "activity", "gpu", "rate_per_hr", "lora_version", "sessions", "hours", "cost_usd"])
+    for kind, part in sorted(ledger.sums.items(), key=lambda item: item[0].day):
+        texts = [_safe(text) for text in (kind.activity, kind.gpu)]
+        hours = part.hours.quantize(Decimal("0.0001"))
+        writer.writerow([kind.day, *texts, kind.rate, _safe(kind.lora_version), part.sessions, hours, _amount(part.usd)])
+    return out.getvalue()
+
+
+def draw(summary: Summary, names: Mapping[str, str], path: Path) -> None:
+    """Cost by day, stacked by activity, and the share of each activity: one PNG."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    days = sorted({kind.day for kind in summary.ledger.sums})
+    figure, (by_day, by_activity) = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(2, 1), layout="constrained")
+    below = [0.0] * len(days)
+    for name in summary.activities:
+        heights = [float(_day_cost(summary.ledger, day, name, names)) for day in days]
+        by_day.bar(range(len(days)), heights, bottom=below, label=name)
+        below = [low + high for low, high in zip(below, heights, strict=True)]
+    step = max(1, len(days) // 10)
+    by_day.set_xticks(range(0, len(days), step), [day[5:] for day in days[::step]])
+    by_day.set_ylabel("US dollars")
+    by_day.set_title(f"GPU cost by day, {dollars(summary.ledger.total().usd)} in all")
+    if summary.activities:
+        by_day.legend(frameon=False)
+    titles = list(summary.activities)[::-1]
+    by_activity.barh(titles, [float(summary.activities[name].usd) for name in titles], color="tab:gray")
+    for row, name in enumerate(titles):
+        by_activity.text(float(summary.activities[name].usd), row, f" {dollars(summary.activities[name].usd)}", va="center")
+    by_activity.margins(x=0.25)
+    by_activity.set_title("by activity")
+    for axes in (by_day, by_activity):
+        axes.spines[["top", "right"]].set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    plt.close(figure)
+    files.write_bytes(path, buffer.getvalue())
+
+
+def _day_cost(ledger: Ledger, day: str, name: str, names: Mapping[str, str]) -> Decimal:
+    def wanted(kind: Kind) -> bool:
+        return kind.day == day and display_name(kind.activity, names) == name
+
+    return ledger.total(wanted).usd
+
+
+def dollars(amount: Decimal) -> str:
+    """Dollars and cents, halves up: `$11.10`."""
+    return f"${amount.quantize(CENT, ROUND_HALF_UP):,}"
+
+
+def _each(usd: Decimal, count: int) -> str:
+    return f"${(usd / count).quantize(Decimal('0.0001'))}" if count else "none yet"
+
+
+def _plain(hours: Decimal) -> str:
+    """Hours without trailing zeros: 18.5, 2.25, 14.75, 2."""
+    return f"{hours.quantize(CENT, ROUND_HALF_UP):f}".rstrip("0").rstrip(".") or "0"
+
+
+def _amount(usd: Decimal) -> str:
+    return f"{usd.quantize(Decimal('0.0001')):f}"
+
+
+def _sum_document(part: Sum) -> dict[str, Any]:
+    return {"sessions": part.sessions, "hours": round(float(part.hours), 4), "usd": _amount(part.usd)}
+
+
+def _safe(text: str) -> str:
+    """A cell that a spreadsheet takes as text, never as a formula."""
+    return f"'{text}" if text[:1] in "=+-@\t\r" and text else text

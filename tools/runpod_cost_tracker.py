@@ -1,0 +1,248 @@
+"""Time what the GPU does and say what it cost: start, stop and report, exact to the cent and safe against crashes.
+
+Closed sessions are lines of tools/cost_log.jsonl (append-only), open ones lie in tools/.cost_session_state.json.
+
+    python tools/runpod_cost_tracker.py --action start --activity lora_v3_training
+    python tools/runpod_cost_tracker.py --action stop
+    python tools/runpod_cost_tracker.py --action report --since 2026-11-01
+    python tools/runpod_cost_tracker.py --watch --on-idle "runpodctl stop pod $RUNPOD_POD_ID"
+    python tools/runpod_cost_tracker.py --check-billing --since 2026-11-01
+
+Days and months are UTC; a session counts on the day it started. A pod that died leaves its session open: close it with
+`--action stop --at 2026-11-01T12:00:00Z` when you know when, or with `--at-last-heartbeat`.
+
+Exit codes: 0 done · 1 --check-billing found a difference · 2 bad usage, or no session is open · 3 RunPod does not answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from evals.load_thresholds import load_thresholds
+from lifeos import cli, files
+from lifeos.errors import EXIT_GATE, EXIT_OK, InputError, did_you_mean
+from tools.cost import summary, watch
+from tools.cost.ledger import read_ledger
+from tools.cost.meter import TIME_FORMAT, Meter, Session, parse_rate
+from tools.cost.pictures import read_batches, read_trainings
+
+LOG_FILE = Path("tools/cost_log.jsonl")
+STATE_FILE = Path("tools/.cost_session_state.json")
+DEFAULT_ACTIVITY = "untagged"
+COMFY_URL = "http://127.0.0.1:8188"
+WATCH_SECONDS = 15.0
+
+
+def choose_rate(cost_policy: dict[str, Any], gpu: str, rate: Decimal | None) -> Decimal:
+    """The rate given, else the policy's for this GPU. Raises InputError for a GPU that the policy does not know."""
+    if rate is not None:
+        return rate
+    rates = cost_policy["rates_per_hr"]
+    if gpu not in rates:
+        raise InputError(gpu, "no rate for this GPU in the policy", f"{did_you_mean(gpu, rates)}; or give --rate-per-hr")
+    return parse_rate(rates[gpu])
+
+
+def start(meter: Meter, args: argparse.Namespace, policy: dict[str, Any]) -> int:
+    gpu = args.gpu or policy["default_gpu"]
+    rate = choose_rate(policy, gpu, args.rate_per_hr)
+    started = meter.start(args.activity, gpu, rate, lora_version=args.lora_version, keep_open=args.keep_open)
+    session = started.session
+    if args.json:
+        cli.print_json({"session": _session_document(meter, session), "closed": started.closed})
+    else:
+        print(f"Started {session.session_id}: {session.activity} on {gpu} at {summary.dollars(rate)}/hr")
+    return EXIT_OK
+
+
+def stop(meter: Meter, args: argparse.Namespace) -> int:
+    row = meter.stop(args.session, at=args.at, at_last_heartbeat=args.at_last_heartbeat)
+    if args.json:
+        cli.print_json(row)
+    else:
+        note = {"stated": ", end as stated", "last_heartbeat": ", ended at its last heartbeat"}.get(row.get("end_is", ""), "")
+        clock = ", the clock had moved" if row.get("clock_moved") else ""
+        cost = summary.dollars(Decimal(str(row["cost_usd"])))
+        print(f"Stopped {row['session_id']}: {row['activity']}, {row['duration_min']} min, {cost}{note}{clock}")
+    return EXIT_OK
+
+
+def status(meter: Meter, args: argparse.Namespace) -> int:
+    sessions = meter.open_sessions()
+    if args.json:
+        cli.print_json({"open": [_session_document(meter, session) for session in sessions]})
+    elif sessions:
+        print("\n".join(_describe(meter, session) for session in sessions))
+    else:
+        print("No session is open.")
+    return EXIT_OK
+
+
+def heartbeat(meter: Meter, args: argparse.Namespace) -> int:
+    session = meter.heartbeat(args.session)
+    if args.json:
+        cli.print_json(_session_document(meter, session))
+    else:
+        print(f"Alive: {session.session_id} at {session.last_heartbeat}")
+    return EXIT_OK
+
+
+def report(meter: Meter, args: argparse.Namespace, policy: dict[str, Any], root: Path) -> int:
+    ledger = read_ledger(meter.log_file, args.since, args.until)
+    sessions = meter.open_sessions()
+    running = sum((meter.cost_so_far(session) for session in sessions), Decimal(0))
+    today = meter.clock().wall.date()
+    month = ledger if args.since is None and args.until is None else read_ledger(meter.log_file, today.replace(day=1))
+    budget = summary.month_budget(month, today, policy["monthly_budget_usd"], running)
+    folders = args.pictures or [root]
+    made = summary.summarise(
+        ledger,
+        policy["activities"],
+        budget,
+        [batch for batch in read_batches(folders) if _within(batch.day, args.since, args.until)],
+        [training for training in read_trainings(folders) if _within(training.day, args.since, args.until)],
+        [_describe(meter, session) for session in sessions],
+    )
+    if args.plot:
+        summary.draw(made, policy["activities"], args.plot)
+    if args.csv:
+        files.write_text(args.csv, summary.render_csv(ledger))
+    if args.json:
+        cli.print_json(summary.as_document(made))
+    else:
+        print(summary.render_text(made))
+    return EXIT_OK
+
+
+def check_billing(meter: Meter, args: argparse.Namespace) -> int:
+    from tools.cost import billing
+
+    until = args.until or meter.clock().wall.date()
+    since = args.since or until.replace(day=1)
+    billed = billing.fetch_bill(since, until, args.billing_url)
+    differences = billing.compare_bill(meter.log_file, billed, since, until)
+    if args.json:
+        rows = [
+            {"day": one.day, "pod_id": one.pod_id, "billed_usd": str(one.billed), "logged_usd": str(one.logged), "matters": one.matters}
+            for one in differences
+        ]
+        cli.print_json({"differences": rows})
+    else:
+        print(billing.render_differences(differences))
+    return EXIT_GATE if any(one.matters for one in differences) else EXIT_OK
+
+
+def run_watch(meter: Meter, args: argparse.Namespace, policy: dict[str, Any]) -> int:
+    gpu = args.gpu or policy["default_gpu"]
+    rate = choose_rate(policy, gpu, args.rate_per_hr)
+
+    def open_session(activity: str) -> str:
+        return meter.start(activity, gpu, rate, lora_version=args.lora_version, keep_open=args.keep_open).session.session_id
+
+    settings = watch.WatchSettings(args.watch_interval, policy["idle_minutes"], args.on_idle, args.watch_samples)
+    say = functools.partial(cli.say, as_json=args.json)
+    return watch.watch(meter, open_session, lambda: watch.take_sample(args.comfy_url), settings, say)
+
+
+def _within(day: str, since: date | None, until: date | None) -> bool:
+    return (since is None or day >= since.isoformat()) and (until is None or day <= until.isoformat())
+
+
+def _describe(meter: Meter, session: Session) -> str:
+    cost = summary.dollars(meter.cost_so_far(session))
+    return f"{session.session_id} {session.activity} on {session.gpu} since {session.start}, {cost} so far"
+
+
+def _session_document(meter: Meter, session: Session) -> dict[str, Any]:
+    names = ("session_id", "start", "activity", "gpu", "rate_per_hr", "lora_version", "last_heartbeat")
+    return {name: getattr(session, name) for name in names} | {"cost_so_far_usd": str(meter.cost_so_far(session))}
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-11-01") from None
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no UTC time such as 2026-11-01T12:00:00Z") from None
+
+
+def _rate(text: str) -> Decimal:
+    try:
+        return parse_rate(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(error.why) from None
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--action", choices=["start", "stop", "report", "status", "heartbeat"], help="what to do")
+    what.add_argument("--watch", action="store_true", help="sample GPU and queue, and split the time by what really runs")
+    what.add_argument("--check-billing", action="store_true", help="compare the log with RunPod's bill (key in RUNPOD_API_KEY)")
+    parser.add_project_root()
+    parser.add_argument("--log-file", type=Path, metavar="FILE", help=f"closed sessions (default: {LOG_FILE})")
+    parser.add_argument("--state-file", type=Path, metavar="FILE", help=f"open sessions (default: {STATE_FILE})")
+    parser.add_json()
+    session = parser.add_argument_group("sessions")
+    session.add_argument(
+        "--activity", default=DEFAULT_ACTIVITY, metavar="NAME", help="training, generation, idle, setup, or a tag of yours"
+    )
+    session.add_argument("--gpu", metavar="NAME", help=cli.policy_help("the card", "cost.default_gpu"))
+    session.add_argument("--rate-per-hr", type=_rate, metavar="X", help=cli.policy_help("dollars per hour", "cost.rates_per_hr"))
+    session.add_argument("--lora-version", default="", metavar="V", help="which LoRA the time was for")
+    session.add_argument("--keep-open", action="store_true", help="start beside an open session instead of closing it")
+    session.add_argument("--session", metavar="ID", help="which open session (default: the newest)")
+    end = session.add_mutually_exclusive_group()
+    end.add_argument("--at", type=_moment, metavar="TIME", help="stop: when it really ended (UTC)")
+    end.add_argument("--at-last-heartbeat", action="store_true", help="stop: it ended at its last heartbeat")
+    shown = parser.add_argument_group("report")
+    shown.add_argument("--since", type=_day, metavar="DATE", help="sessions that started on this day or later (UTC)")
+    shown.add_argument("--until", type=_day, metavar="DATE", help="sessions that started on this day or earlier (UTC)")
+    shown.add_argument(
+        "--pictures", type=Path, action="append", metavar="DIR", help="where batches and trainings lie (repeatable; default: the project)"
+    )
+    shown.add_argument("--csv", type=Path, metavar="FILE", help="write the sums for a spreadsheet")
+    shown.add_argument("--plot", type=Path, metavar="FILE", help="draw cost by day and activity (PNG)")
+    shown.add_argument("--billing-url", default="https://rest.runpod.io/v1", metavar="URL", help="RunPod's REST API")
+    watching = parser.add_argument_group("watch")
+    watching.add_argument("--comfy-url", default=COMFY_URL, metavar="URL", help="whose queue to look at")
+    watching.add_argument("--watch-interval", type=cli.positive, default=WATCH_SECONDS, metavar="SECONDS", help="between two looks")
+    watching.add_argument("--watch-samples", type=cli.positive_int, metavar="N", help="end after so many looks (default: never)")
+    watching.add_argument("--on-idle", metavar="CMD", help="run this by the shell when idle longer than cost.idle_minutes")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    root = args.project_root
+    policy: dict[str, Any] = load_thresholds(root)["cost"]
+    meter = Meter(args.log_file or root / LOG_FILE, args.state_file or root / STATE_FILE)
+    if args.watch:
+        cli.end_as_interrupted()
+        return run_watch(meter, args, policy)
+    if args.check_billing:
+        return check_billing(meter, args)
+    if args.action == "report":
+        return report(meter, args, policy, root)
+    if args.action == "start":
+        return start(meter, args, policy)
+    return {"stop": stop, "status": status, "heartbeat": heartbeat}[args.action](meter, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
