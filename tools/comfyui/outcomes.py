@@ -47,13 +47,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What `/system_stats` tells. Bytes; `vram_*` of the first device that is no CPU, else None."""
+    """What `/system_stats` tells. Bytes; `vram_*` of the first device that is no CPU, else None.
+
+    `notice` is what a server that makes no real pictures says of itself: reports repeat it.
+    """
 
     url: str
     version: str
     device: str
     vram_total: int | None
     vram_free: int | None
+    notice: str | None = None
 
 
 class RejectedPrompt(InputError):
@@ -72,7 +76,7 @@ def read_server_info(url: str, stats: Mapping[str, Any]) -> ServerInfo:
     shown = gpu or (devices[0] if devices else {})
     version = str(system.get("comfyui_version") or "unknown version")
     total, free = (gpu.get("vram_total"), gpu.get("vram_free")) if gpu else (None, None)
-    return ServerInfo(url, version, str(shown.get("name") or "unknown device"), total, free)
+    return ServerInfo(url, version, str(shown.get("name") or "unknown device"), total, free, system.get("notice"))
 
 
 def read_rejection(url: str, body: Mapping[str, Any]) -> RejectedPrompt:
