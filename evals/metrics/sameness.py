@@ -39,7 +39,7 @@ YAW_NAMES = ("left profile", "half left", "front", "half right", "right profile"
 
 POSE_DEGREES = 10.0
 DUPLICATE_BITS = 4
-"""Of 64. Re-encoding, resizing and re-lighting a picture moves its hash by 0 to 3; another seed of the same prompt by 8 and more."""
+"""Of 64. Measured: JPEG 0 to 2, half size 0 to 1, other light 0 to 4; different portraits 12 and more, a border cropped off about 4."""
 LISTED_DUPLICATES = 100
 CHUNK_ROWS = 256
 """Rows of the pair matrix at a time: memory grows with the number of pictures, not with its square."""
