@@ -23,6 +23,8 @@ from tools.comfyui.transport import NoReplyError, Transport, read_address
 
 POLL_SECONDS = 2.0
 POLL_SECONDS_WITHOUT_SOCKET = 0.5
+"""The default of `poll_seconds`: how often an end is asked for where no WebSocket tells of it."""
+
 RECONCILE_SECONDS = 15.0
 """How often the whole queue is read unprompted: with 1,000 prompts it is 1.8 MB."""
 
@@ -72,6 +74,7 @@ class ComfyServer:
         silence_seconds: float = 600,
         stalled_seconds: float = 60,
         outage_seconds: float = 120,
+        poll_seconds: float = POLL_SECONDS_WITHOUT_SOCKET,
     ) -> None:
         self.client_id = uuid.uuid4().hex
         self.progress: dict[str, tuple[int, int]] = {}
@@ -79,6 +82,7 @@ class ComfyServer:
         self._transport = Transport(read_address(url), timeout_seconds=timeout_seconds)
         self._stream: EventStream | None = None
         self.outage_seconds = outage_seconds
+        self._poll_seconds_without_socket = poll_seconds
         self._silence_seconds, self._stalled_seconds = silence_seconds, stalled_seconds
         self._open: dict[str, None] = {}  # ours that have not ended, oldest first
         self._announced: set[str] = set()  # of those, the ones whose end the socket told
@@ -223,7 +227,7 @@ class ComfyServer:
             self._take_events(max(0.0, min(due, until) - now))
 
     def _poll_seconds(self) -> float:
-        return POLL_SECONDS if self._stream is not None and self._stream.connected else POLL_SECONDS_WITHOUT_SOCKET
+        return POLL_SECONDS if self._stream is not None and self._stream.connected else self._poll_seconds_without_socket
 
     def _take_events(self, seconds: float = 0.0) -> None:
         """Everything that the socket has told; waits up to `seconds` for the first of it."""
@@ -242,7 +246,7 @@ class ComfyServer:
         now = time.monotonic()
         if event.type in (CONNECTED, DISCONNECTED):  # nothing is replayed: what was missed meanwhile must be asked for
             self._reconcile_due = min(self._reconcile_due, now + (0 if event.type == CONNECTED else SOON_SECONDS))
-            self._poll_due = min(self._poll_due, now + POLL_SECONDS_WITHOUT_SOCKET)
+            self._poll_due = min(self._poll_due, now + self._poll_seconds_without_socket)
             return
         if event.type == "status":
             info = (event.data.get("status") or {}).get("exec_info") or {}
@@ -346,7 +350,7 @@ class ComfyServer:
         gone = now - self._gone_since
         if gone >= self.outage_seconds or self._closing.is_set():
             raise UnavailableError(self.url, f"gone for {gone:.0f} s: {error.why}", error.fix) from None
-        self._closing.wait(min(OUTAGE_PAUSE_SECONDS, self.outage_seconds / 4))
+        self._closing.wait(min(OUTAGE_PAUSE_SECONDS, self.outage_seconds / 4, 0.1 + gone))
 
     def _recovered(self) -> None:
         if self._gone_since is not None:

@@ -129,6 +129,7 @@ class EventStream:
         if socket is not None:
             with contextlib.suppress(Exception):  # the other end may be gone, in any way
                 socket.close(timeout=CLOSE_SECONDS)  # the close handshake: the server has let go of our id after it
+            socket.shutdown()  # a connection that broke is not closed by `close`
         if self.connected:
             self.connected = False
             self.events.put(Event(DISCONNECTED))
