@@ -1,0 +1,131 @@
+"""From a folder to its manifest: list, read, check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tools.dataset.bucketing import BucketSettings
+from tools.dataset.cache import Cache, default_cache_file
+from tools.dataset.checks import CheckSettings, check_dataset
+from tools.dataset.hashing import PictureRecord, read_dataset
+from tools.dataset.manifest import build_manifest
+from tools.dataset.notices import Notice
+from tools.dataset.scan import scan_dataset
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What to read and how. `output` is left out of the set where it lies inside; `cache_file` None: the user's cache folder."""
+
+    dataset_dir: Path
+    regularisation_dir: Path | None = None
+    caption_extension: str = ".txt"
+    output: Path | None = None
+    use_cache: bool = True
+    cache_file: Path | None = None
+    jobs: int | None = None
+    decode: bool = False
+    check: CheckSettings = field(default_factory=CheckSettings)
+
+    @classmethod
+    def from_policy(
+        cls,
+        policy: Mapping[str, Any],
+        *,
+        trigger_word: str | None = None,
+        resolution: int | None = None,
+        caption_extension: str | None = None,
+        **fields: Any,
+    ) -> BuildRequest:
+        """A request with the policy's values for whatever is None."""
+        dataset, training = policy["dataset"], policy["training"]
+        check = CheckSettings(
+            trigger_word=trigger_word,
+            clip_tokens=dataset["clip_tokens"],
+            upscale_warning=dataset["upscale_warning"],
+            crop_warning=dataset["crop_warning"],
+            bucket=bucket_settings(resolution or training["resolution"]),
+        )
+        return cls(caption_extension=caption_extension or dataset["caption_extension"], check=check, **fields)
+
+
+def bucket_settings(resolution: int) -> BucketSettings:
+    """The buckets that our dataset TOML asks for at a resolution: sides from a quarter to twice of it, in steps of 64."""
+    return BucketSettings(resolution, min_size=max(64, resolution // 4 // 64 * 64), max_size=-(-resolution * 2 // 64) * 64)
+
+
+@dataclass(slots=True)
+class BuiltManifest:
+    """A manifest in memory, with what it was made from."""
+
+    document: dict[str, Any]
+    records: list[PictureRecord]
+    regularisation: list[PictureRecord]
+    notices: list[Notice]
+    dataset_dir: Path
+
+    def add_notices(self, notices: Sequence[Notice]) -> None:
+        self.notices += notices
+        self.document["warnings"] += [notice.to_json() for notice in notices]
+
+
+def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: int) -> BuiltManifest:
+    """Read a training set and make its manifest. Raises InputError for a folder or file that cannot be read, or an empty set.
+
+    `started_ns`: the clock now; younger files are not taken from a cache later on.
+    """
+    records, notices = _read_set(request, request.dataset_dir, request.check, started_ns)
+    regularisation: list[PictureRecord] = []
+    if request.regularisation_dir is not None:
+        # a regularisation picture has no trigger word, and may be one of a thousand with the same caption
+        check = CheckSettings(bucket=request.check.bucket, upscale_warning=request.check.upscale_warning)
+        regularisation, found = _read_set(request, request.regularisation_dir, check, started_ns)
+        kept = (notice for notice in found if notice.check not in _ONLY_TRAINING)
+        notices += [Notice(notice.check, notice.level, f"regularisation: {notice.message}", notice.files) for notice in kept]
+        notices += _overlap(records, regularisation)
+    document = build_manifest(
+        _absolute(request.dataset_dir),
+        records,
+        created=created,
+        notices=notices,
+        caption_extension=request.caption_extension,
+        regularisation_dir=_absolute(request.regularisation_dir) if request.regularisation_dir else None,
+        regularisation=regularisation,
+    )
+    return BuiltManifest(document, records, regularisation, notices, request.dataset_dir)
+
+
+_ONLY_TRAINING = frozenset({"identical_captions", "repeated_caption", "mixed_resolutions", "picture_without_caption"})
+
+
+def _read_set(request: BuildRequest, folder: Path, check: CheckSettings, started_ns: int) -> tuple[list[PictureRecord], list[Notice]]:
+    leave_out = frozenset([request.output]) if request.output else frozenset[Path]()
+    scan = scan_dataset(folder, request.caption_extension, leave_out=leave_out)
+    cache = Cache(_cache_file(request, folder), folder, started_ns=started_ns)
+    records = read_dataset(scan, cache, jobs=request.jobs, decode=request.decode)
+    cache.save()
+    return records, check_dataset(scan, records, check)
+
+
+def _cache_file(request: BuildRequest, folder: Path) -> Path | None:
+    if not request.use_cache:
+        return None
+    if request.cache_file is None:
+        return default_cache_file(folder)
+    is_main = folder == request.dataset_dir
+    return request.cache_file if is_main else request.cache_file.with_name(f"{request.cache_file.name}.regularisation")
+
+
+def _overlap(records: Sequence[PictureRecord], regularisation: Sequence[PictureRecord]) -> list[Notice]:
+    trained = {record.sha256 for record in records}
+    names = tuple(record.name for record in regularisation if record.sha256 in trained)
+    text = "a training picture is also a regularisation picture: the character is taught and untaught"
+    return [Notice("regularisation_overlap", "error", text, names)] if names else []
+
+
+def _absolute(folder: Path) -> Path:
+    """The folder as typed, made absolute: a manifest is read from other places later."""
+    return folder if folder.is_absolute() else Path.cwd() / folder

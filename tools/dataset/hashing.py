@@ -1,0 +1,244 @@
+"""Read a training set: every picture's hash and header and every caption's hash and text, each file read once.
+
+`hashlib` releases the interpreter while it hashes, so threads use every core; each thread reads into one buffer of its own,
+so memory does not grow with the set.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import itertools
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lifeos.errors import InputError
+from lifeos.progress import Progress
+from tools.dataset.cache import Cache
+from tools.dataset.picture_header import PictureHeader, read_header
+from tools.dataset.scan import FoundFile, FoundPicture, Scan
+
+WHOLE_FILE_BYTES = 32 << 20
+"""Larger files are hashed in pieces of this size; their header is read from the first piece."""
+
+CAPTION_CHARACTERS = 20_000
+"""Of a caption, this much is kept as text; its hash covers all of it."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """`text` without the final line end. `faults`: `empty`, `blank`, `bom`, `not_utf8`, `multi_line`, `very_long`."""
+
+    name: str
+    sha256: str
+    text: str
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRecord:
+    """One picture of the set. `damage`: None if it was not decoded, else what is wrong with its data, empty if nothing is."""
+
+    name: str
+    sha256: str
+    size: int
+    header: PictureHeader
+    caption: Caption | None
+    damage: str | None = None
+
+
+def read_dataset(scan: Scan, cache: Cache, *, jobs: int | None = None, decode: bool = False) -> list[PictureRecord]:
+    """Read every picture and caption of a scan, in its order. `decode`: also decode each picture whole, to find damaged ones.
+
+    Raises InputError for a file that cannot be read, is gone, or changes while it is read.
+    """
+
+    def read(found: FoundPicture, buffer: bytearray) -> PictureRecord:
+        caption = _read_caption(scan.root, found.caption, cache, buffer) if found.caption else None
+        return _read_picture(scan.root, found.file, caption, cache, buffer, decode)
+
+    return run_threads(read, scan.pictures, jobs, "reading the dataset")
+
+
+def hash_files(root: Path, names: Sequence[str], *, jobs: int | None = None) -> list[str | None]:
+    """The SHA-256 of each file; None for one that cannot be read."""
+
+    def digest(name: str, buffer: bytearray) -> str | None:
+        try:
+            return _hash_file(root / name, buffer)[0]
+        except OSError:
+            return None
+
+    return run_threads(digest, names, jobs, "hashing")
+
+
+def default_jobs() -> int:
+    """The processors that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def run_threads(work: Callable[[T, bytearray], R], items: Sequence[T], jobs: int | None, title: str) -> list[R]:
+    """`work(item, buffer)` for every item in threads, results in order. The first error stops all and is raised."""
+    count = min(jobs or default_jobs(), len(items))
+    results: list[Any] = [None] * len(items)
+    done = [0] * count
+    turn = itertools.count()  # next() of it is one step of the interpreter: no two threads get the same
+    errors: list[BaseException] = []
+
+    def run(number: int) -> None:
+        buffer = bytearray()
+        try:
+            while not errors and (index := next(turn)) < len(items):
+                results[index] = work(items[index], buffer)
+                done[number] += 1
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that waits
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(count)]
+    with Progress(len(items), title, unit="file") as bar:
+        try:
+            for thread in threads:
+                thread.start()
+            _show_until_done(threads, done, bar)
+        except BaseException as error:
+            errors.append(error)
+            raise
+    if errors:
+        raise errors[0]
+    return results
+
+
+def _show_until_done(threads: list[threading.Thread], done: list[int], bar: Progress) -> None:
+    shown = 0
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(0.1)
+            now = sum(done)
+            bar.advance(now - shown)
+            shown = now
+
+
+def _read_picture(root: Path, file: FoundFile, caption: Caption | None, cache: Cache, buffer: bytearray, decode: bool) -> PictureRecord:
+    key = (file.size, file.mtime_ns, file.inode)
+    facts = cache.get(file.name, key)
+    if facts is None or len(facts) != 7 or (decode and facts[6] is None):
+        record = _measure_picture(root, file, buffer, decode)
+        header = record.header
+        facts = [record.sha256, header.format, header.width, header.height, header.orientation, list(header.faults), record.damage]
+        cache.put(file.name, key, facts)
+        return replace(record, caption=caption)
+    cache.put(file.name, key, facts)
+    sha256, kind, width, height, orientation, faults, damage = facts
+    header = PictureHeader(kind, width, height, orientation, tuple(faults))
+    return PictureRecord(file.name, sha256, file.size, header, caption, damage)
+
+
+def _measure_picture(root: Path, file: FoundFile, buffer: bytearray, decode: bool) -> PictureRecord:
+    path = root / file.name
+    sha256 = _hash_stable(path, file, buffer)
+    header = read_header(buffer, file.size) if file.size else PictureHeader("", 0, 0, faults=("unreadable",))
+    damage = None
+    if decode:
+        damage = _find_damage(bytes(memoryview(buffer)[: file.size]) if file.size <= len(buffer) else path.read_bytes(), path)
+    return PictureRecord(file.name, sha256, file.size, header, None, damage)
+
+
+def _find_damage(data: bytes, path: Path) -> str:
+    from lifeos.images import ImageError, decode_picture
+
+    try:
+        decode_picture(data, path)
+    except ImageError as error:
+        return "" if error.reason in ("animated", "too_large") else error.why  # these two are judged from the header
+    return ""
+
+
+def _read_caption(root: Path, file: FoundFile, cache: Cache, buffer: bytearray) -> Caption:
+    key = (file.size, file.mtime_ns, file.inode)
+    facts = cache.get(file.name, key)
+    if facts is None or len(facts) != 3:
+        sha256 = _hash_stable(root / file.name, file, buffer)
+        text, faults = read_caption_text(bytes(memoryview(buffer)[: min(file.size, len(buffer))]))
+        facts = [sha256, text, list(faults)]
+    cache.put(file.name, key, facts)
+    return Caption(file.name, facts[0], facts[1], tuple(facts[2]))
+
+
+def read_caption_text(data: bytes) -> tuple[str, tuple[str, ...]]:
+    """The text of a caption file as a person would read it, and what the trainer will stumble over."""
+    if not data:
+        return "", ("empty",)
+    faults: list[str] = []
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        faults.append("not_utf8")
+        text = data.decode("utf-16", errors="replace")
+    else:
+        if data.startswith(codecs.BOM_UTF8):
+            faults.append("bom")
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            faults.append("not_utf8")
+            text = data.decode("latin-1")
+    text = text.replace("\r\n", "\n").rstrip("\r\n")
+    if not text.split("\n", 1)[0].strip():
+        faults.append("blank")
+    if "\n" in text.strip():
+        faults.append("multi_line")
+    if len(text) > CAPTION_CHARACTERS:
+        faults.append("very_long")
+        text = text[:CAPTION_CHARACTERS]
+    return text, tuple(faults)
+
+
+def _hash_stable(path: Path, file: FoundFile, buffer: bytearray) -> str:
+    """The hash of a file that is still the one that was listed; the buffer then holds its (first) bytes."""
+    try:
+        sha256, size, mtime_ns = _hash_file(path, buffer)
+    except FileNotFoundError:
+        raise InputError(printable(file.name), "vanished while the dataset was read", "run the same command again") from None
+    except OSError as error:
+        raise InputError(printable(file.name), f"cannot be read: {error.strerror}", "make it readable, or take it out") from None
+    if (size, mtime_ns) != (file.size, file.mtime_ns):
+        raise InputError(printable(file.name), "changed while the dataset was read", "run the same command again when nothing writes there")
+    return sha256
+
+
+def _hash_file(path: Path, buffer: bytearray) -> tuple[str, int, int]:
+    """(SHA-256, size, mtime_ns) of a file. The buffer grows to hold it, up to WHOLE_FILE_BYTES, and then holds its beginning."""
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        wanted = min(size, WHOLE_FILE_BYTES)
+        if len(buffer) < wanted:
+            buffer.extend(bytes(wanted - len(buffer)))
+        with memoryview(buffer) as view:
+            held = _fill(file, view[:wanted])
+            digest = hashlib.sha256(view[:held])
+        rest = bytearray(1 << 20) if held == wanted and size > wanted else None
+        total = held
+        while rest and (read := file.readinto(rest)):
+            digest.update(memoryview(rest)[:read])
+            total += read
+        info = os.fstat(file.fileno())
+    return digest.hexdigest(), total if total != size else info.st_size, info.st_mtime_ns
+
+
+def _fill(file: Any, view: memoryview) -> int:
+    held = 0
+    while held < len(view) and (read := file.readinto(view[held:])):
+        held += read
+    return held
+
+
+def printable(name: str) -> str:
+    """A file name on one line of a terminal: line ends and control characters escaped, undecodable bytes shown."""
+    text = name.encode("utf-8", "backslashreplace").decode()
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,0 +1,221 @@
+"""The manifest of a training set: which pictures and captions, exactly, and the id that stands for them.
+
+`dataset_id` is the SHA-256 over the sorted content records, one JSON array a line: `["train", name, sha256, caption sha256]`.
+A name is the path inside the set with `/` between folders, in Unicode normal form C (macOS stores form D), and without kohya's
+repeats prefix (`10_name` counts as `name`). So the id does not depend on where the set lies, when it was listed, in which
+order, on which system, or how often a folder is repeated; it changes with any byte of any picture or caption.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from lifeos import files
+from lifeos.errors import InputError
+from tools.dataset.hashing import PictureRecord, printable
+from tools.dataset.notices import Notice
+from tools.dataset.scan import list_folders, split_repeats
+
+MANIFEST_VERSION = 1
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def build_manifest(
+    dataset_dir: Path,
+    records: Sequence[PictureRecord],
+    *,
+    created: str,
+    notices: Sequence[Notice] = (),
+    caption_extension: str = ".txt",
+    regularisation_dir: Path | None = None,
+    regularisation: Sequence[PictureRecord] = (),
+) -> dict[str, Any]:
+    """The manifest document. `created` is the moment as ISO 8601 with `Z`."""
+    document: dict[str, Any] = {"manifest_version": MANIFEST_VERSION, "created": created, "dataset_dir": dataset_dir.as_posix()}
+    images = [_image(record) for record in records]
+    document |= {"total_images": len(images), "total_captions": sum(image["caption_file"] is not None for image in images)}
+    document |= {"images": images, "summary": _summary(records), "caption_extension": caption_extension}
+    document["folders"] = [asdict(folder) for folder in list_folders(record.name for record in records)]
+    if regularisation_dir is not None:
+        document["regularisation"] = {
+            "dataset_dir": regularisation_dir.as_posix(),
+            "total_images": len(regularisation),
+            "images": [_image(record) for record in regularisation],
+        }
+    document["dataset_id"] = dataset_id(document)
+    document["warnings"] = [notice.to_json() for notice in notices]
+    return document
+
+
+def _image(record: PictureRecord) -> dict[str, Any]:
+    header, caption = record.header, record.caption
+    return {
+        "filename": record.name,
+        "sha256": record.sha256,
+        "size_bytes": record.size,
+        "dimensions": [header.width, header.height] if header.width and header.height else None,
+        "caption_file": caption.name if caption else None,
+        "caption_text": caption.text if caption else None,
+        "caption_sha256": caption.sha256 if caption else None,
+    }
+
+
+def _summary(records: Sequence[PictureRecord]) -> dict[str, Any]:
+    captions = Counter(record.caption.text for record in records if record.caption)
+    sizes = {(record.header.width, record.header.height) for record in records if record.header.width and record.header.height}
+    return {
+        "unique_captions": len(captions),
+        "caption_distribution": dict(sorted(captions.items(), key=lambda item: (-item[1], item[0]))),
+        "mean_image_size_bytes": round(sum(record.size for record in records) / len(records)) if records else 0,
+        "resolution_set": [f"{width}x{height}" for width, height in sorted(sizes)],
+    }
+
+
+def dataset_id(document: dict[str, Any]) -> str:
+    """The id of what a manifest lists; see the module's docstring."""
+    lines = list(_content_records("train", document["images"]))
+    lines += _content_records("regularisation", document.get("regularisation", {}).get("images", ()))
+    return hashlib.sha256("".join(sorted(lines)).encode("ascii")).hexdigest()
+
+
+def _content_records(role: str, images: Iterable[dict[str, Any]]) -> Iterable[str]:
+    for image in images:
+        yield json.dumps([role, canonical_name(image["filename"]), image["sha256"], image["caption_sha256"]]) + "\n"
+
+
+def canonical_name(name: str) -> str:
+    """A picture's name as it enters the id."""
+    *folders, last = unicodedata.normalize("NFC", name).split("/")
+    return "/".join([split_repeats(folder)[1] or folder for folder in folders] + [last])
+
+
+def now_utc() -> str:
+    """The moment for `created`; SOURCE_DATE_EPOCH (reproducible-builds.org) overrides the clock."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise InputError("SOURCE_DATE_EPOCH", f"{epoch!r} is not a number of seconds since 1970") from None
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def render_manifest(document: dict[str, Any]) -> str:
+    """The bytes of a manifest: as specified, one image on each line, so that `diff` and `grep` show pictures."""
+    parts = []
+    for key, value in document.items():
+        if key == "images":
+            text = _lines_of(value, "    ", "  ")
+        elif key == "regularisation":
+            head = json.dumps({name: item for name, item in value.items() if name != "images"}, ensure_ascii=False)
+            text = f'{head[:-1]}, "images": {_lines_of(value["images"], "    ", "  ")}}}'
+        else:
+            text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).replace("\n", "\n  ")
+        parts.append(f"  {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _lines_of(images: list[dict[str, Any]], indent: str, close: str) -> str:
+    if not images:
+        return "[]"
+    return "[\n" + ",\n".join(indent + json.dumps(image, ensure_ascii=False) for image in images) + f"\n{close}]"
+
+
+def write_manifest(path: Path, document: dict[str, Any]) -> str:
+    """Write a manifest and give its SHA-256. One that says the same but for `created` is left as it is, with its time."""
+    data = encode_manifest(document)
+    try:
+        old = path.read_bytes()
+    except OSError:
+        old = b""
+    if old and old == encode_manifest({**document, "created": _created_of(old)}):
+        data = old
+    else:
+        files.write_bytes(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def encode_manifest(document: dict[str, Any]) -> bytes:
+    text = render_manifest(document)
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:  # a file name that is not UTF-8: JSON can only say its bytes as escaped lone surrogates
+        return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text).encode("utf-8")
+
+
+def _created_of(data: bytes) -> str | None:
+    match = re.search(rb'"created": "([^"\\]*)"', data[:4096])
+    return match[1].decode("utf-8", "replace") if match else None
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A manifest that can be relied on. Raises InputError: not JSON, another version, incomplete, unsafe names, edited by hand."""
+    document = files.read_json(path)
+    if not isinstance(document, dict) or "manifest_version" not in document:
+        raise InputError(path, "is not a dataset manifest: it has no manifest_version", "make one with tools/dataset_manifest.py")
+    version = document["manifest_version"]
+    if version != MANIFEST_VERSION:
+        raise InputError(path, f"is of manifest version {version!r}; this program reads version {MANIFEST_VERSION}", "make it anew")
+    _check_images(path, document.get("images"), "images")
+    regularisation = document.get("regularisation")
+    if regularisation is not None:
+        _check_images(path, regularisation.get("images") if isinstance(regularisation, dict) else None, "regularisation.images")
+    if not isinstance(document.get("dataset_dir"), str):
+        raise InputError(path, "has no dataset_dir", "make it anew")
+    if document.get("total_images") != len(document["images"]):
+        raise InputError(path, f"total_images is not the {len(document['images'])} that it lists", "it was edited: make it anew")
+    found = dataset_id(document)
+    if document.setdefault("dataset_id", found) != found:
+        raise InputError(path, "its dataset_id does not fit the pictures it lists", "it was edited: make it anew")
+    return document
+
+
+def _check_images(path: Path, images: object, where: str) -> None:
+    if not isinstance(images, list):
+        raise InputError(path, f"has no list of {where}", "make it anew")
+    seen = set()
+    for number, image in enumerate(images):
+        place = f"{where}[{number}]"
+        if not isinstance(image, dict):
+            raise InputError(path, f"{place} is no mapping", "make it anew")
+        for key, is_optional in (("filename", False), ("sha256", False), ("caption_file", True), ("caption_sha256", True)):
+            value = image.setdefault(key, None) if is_optional else image.get(key)
+            if not isinstance(value, str) and not (is_optional and value is None):
+                raise InputError(path, f"{place} has no usable {key}", "make it anew")
+            if value is not None and key.endswith("sha256") and not SHA256.fullmatch(value):
+                raise InputError(path, f"{place}.{key} is not a SHA-256", "make it anew")
+            if value is not None and not key.endswith("sha256") and not is_inside(value):
+                raise InputError(path, f"{place}.{key} {printable(value)} leaves the dataset folder", "names must be relative, without ..")
+        if not _is_size(image.get("dimensions")) or not isinstance(image.get("caption_text"), str | None):
+            raise InputError(path, f"{place} has no usable dimensions or caption_text", "make it anew")
+        if image["filename"] in seen:
+            raise InputError(path, f"{place}: {printable(image['filename'])} is listed twice", "make it anew")
+        seen.add(image["filename"])
+
+
+def _is_size(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(side, int) and side > 0 for side in value)
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name from a file can only mean something below a folder, on any system."""
+    windows = PureWindowsPath(name)
+    if not name or "\0" in name or PurePosixPath(name).is_absolute() or windows.drive or windows.root:
+        return False
+    return ".." not in PurePosixPath(name).parts and (os.name != "nt" or ".." not in windows.parts)
+
+
+def manifest_hash(path: Path) -> str:
+    """`dataset_manifest_hash`: the SHA-256 of the manifest's file."""
+    return files.sha256_file(path)

@@ -1,0 +1,93 @@
+"""Compare a folder with the manifest of it: what is missing, extra or changed, by name. Reads bytes only: the standard library does."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.dataset.hashing import hash_files, printable
+from tools.dataset.scan import Scan, scan_dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What differs, as names inside the dataset; regularisation pictures as `regularisation: name`."""
+
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    changed: tuple[str, ...]
+    checked: int
+
+    @property
+    def is_same(self) -> bool:
+        return not (self.missing or self.extra or self.changed)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"same": self.is_same, **asdict(self)}
+
+
+def verify_manifest(
+    document: dict[str, Any],
+    dataset_dir: Path,
+    *,
+    regularisation_dir: Path | None = None,
+    manifest_file: Path | None = None,
+    jobs: int | None = None,
+) -> Verification:
+    """Hash every file that a manifest lists and list the rest. Raises InputError for a folder that is not there."""
+    extension = document.get("caption_extension") or _extension_of(document)
+    leave_out = frozenset([manifest_file]) if manifest_file else frozenset()
+    found = _verify_one(document["images"], scan_dataset(dataset_dir, extension, leave_out=leave_out), "", jobs)
+    regularisation = document.get("regularisation")
+    if regularisation is not None:
+        folder = regularisation_dir or Path(regularisation["dataset_dir"])
+        scan = scan_dataset(folder, extension)
+        second = _verify_one(regularisation["images"], scan, "regularisation: ", jobs)
+        return Verification(
+            found.missing + second.missing, found.extra + second.extra, found.changed + second.changed, found.checked + second.checked
+        )
+    return found
+
+
+def _verify_one(images: list[dict[str, Any]], scan: Scan, prefix: str, jobs: int | None) -> Verification:
+    listed = {picture.file.name for picture in scan.pictures}
+    listed |= {picture.caption.name for picture in scan.pictures if picture.caption}
+    by_canonical = {unicodedata.normalize("NFC", name): name for name in listed}
+    expected: dict[str, str] = {}
+    for image in images:
+        expected[image["filename"]] = image["sha256"]
+        if image["caption_file"] is not None:
+            expected[image["caption_file"]] = image["caption_sha256"]
+    # macOS lists accents in normal form D: the same file under the other form is no other file
+    places = {name: name if name in listed else by_canonical.get(unicodedata.normalize("NFC", name)) for name in expected}
+    present = {name: place for name, place in places.items() if place is not None}
+    hashes = dict(zip(present, hash_files(scan.root, list(present.values()), jobs=jobs), strict=True))
+    missing = [name for name in expected if hashes.get(name) is None]
+    changed = [name for name, sha256 in hashes.items() if sha256 is not None and sha256 != expected[name]]
+    extra = listed - set(present.values())
+
+    def sort(names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(prefix + name for name in sorted(names))
+
+    return Verification(sort(missing), sort(extra), sort(changed), len(expected))
+
+
+def _extension_of(document: dict[str, Any]) -> str:
+    """For manifests that do not say: the extension of the first caption listed."""
+    captions = (image["caption_file"] for image in document["images"] if image["caption_file"])
+    return f".{next(captions, '.txt').rpartition('.')[2]}"
+
+
+def render_verification(result: Verification) -> str:
+    lines = []
+    for kind, names in (("missing", result.missing), ("extra", result.extra), ("changed", result.changed)):
+        lines += [f"{kind}: {printable(name)}" for name in names]
+    if result.is_same:
+        lines.append(f"the dataset is the same: {result.checked} files checked")
+    else:
+        counts = f"{len(result.missing)} missing, {len(result.extra)} extra, {len(result.changed)} changed"
+        lines.append(f"the dataset is not the same: {counts}, of {result.checked} files")
+    return "\n".join(lines)

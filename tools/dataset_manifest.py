@@ -1,0 +1,199 @@
+"""Say exactly which pictures and captions a training set holds, whether it is fit to train on, and whether it is still the same.
+
+Reads a folder of pictures and captions (kohya's `10_name` folders and nested ones too); writes the manifest and nothing else.
+Hashing is parallel, and files that have not changed since the last run are not read again (a cache in the user's own folder).
+
+    python tools/dataset_manifest.py --dataset-dir /workspace/lora_dataset_v2 --output manifest.json
+    python tools/dataset_manifest.py --compare manifest_v2.json manifest_v3.json
+    python tools/dataset_manifest.py --verify manifest.json
+
+Exit codes: 0 done · 1 --verify found a difference, or --strict a fault · 2 bad usage or bad input · 3 something needed is not
+available · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from lifeos import cli, files
+from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
+from tools.dataset.compare import compare_manifests, render_comparison
+from tools.dataset.manifest import now_utc, read_manifest, write_manifest
+from tools.dataset.notices import is_unfit
+from tools.dataset.verify import render_verification, verify_manifest
+
+
+def build(args: argparse.Namespace) -> int:
+    """`--dataset-dir DIR [--output FILE]`: read, check, write."""
+    from evals.load_thresholds import load_thresholds
+
+    policy = load_thresholds(args.project_root)
+    request = BuildRequest.from_policy(
+        policy,
+        dataset_dir=args.dataset_dir,
+        regularisation_dir=args.reg_data_dir,
+        caption_extension=args.caption_extension,
+        trigger_word=args.trigger_word,
+        resolution=args.resolution,
+        output=args.output,
+        use_cache=not args.no_cache,
+        cache_file=args.cache_file,
+        jobs=args.jobs,
+        decode=args.decode,
+    )
+    built = build_dataset_manifest(request, created=args.created or now_utc(), started_ns=time.time_ns())
+    if args.faces:
+        from tools.dataset.face_checks import FaceRequest, check_faces
+
+        faces = check_faces(
+            built,
+            FaceRequest(args.reference_dir, args.engine, args.model_root, args.model_pack, request.check.bucket, policy),
+        )
+        built.add_notices(faces.notices)
+        built.document["faces"] = faces.to_json()
+    digest = write_manifest(args.output, built.document) if args.output else None
+    if args.json:
+        report = {"output": str(args.output) if args.output else None, "dataset_manifest_hash": digest, **built.document}
+        cli.print_json(report)
+    cli.say(render(built, args.output), as_json=args.json)
+    return EXIT_GATE if args.strict and is_unfit(built.notices, strict=True) else EXIT_OK
+
+
+def render(built: BuiltManifest, output: Path | None) -> str:
+    """The manifest in a few lines, with every notice."""
+    document = built.document
+    summary = document["summary"]
+    sizes = ", ".join(summary["resolution_set"][:6]) + (" …" if len(summary["resolution_set"]) > 6 else "")
+    lines = [
+        f"{document['dataset_dir']}: {document['total_images']} pictures, {document['total_captions']} captions"
+        f" ({summary['unique_captions']} different), {sizes or 'no resolution'}",
+        f"dataset_id {document['dataset_id']}",
+    ]
+    if regularisation := document.get("regularisation"):
+        lines.insert(1, f"regularisation: {regularisation['total_images']} pictures of {regularisation['dataset_dir']}")
+    lines += [notice.text for notice in built.notices]
+    lines.append(f"written to {output}" if output else "not written: give --output FILE")
+    return "\n".join(lines)
+
+
+def verify(args: argparse.Namespace) -> int:
+    """`--verify MANIFEST [--dataset-dir DIR]`."""
+    document = read_manifest(args.verify)
+    folder = args.dataset_dir or Path(document["dataset_dir"])
+    if not folder.is_dir():
+        raise InputError(folder, "the manifest's dataset folder is not here", "say where it lies now with --dataset-dir")
+    result = verify_manifest(document, folder, regularisation_dir=args.reg_data_dir, manifest_file=args.verify, jobs=args.jobs)
+    if args.json:
+        cli.print_json({"manifest": str(args.verify), "dataset_id": document["dataset_id"], "dataset_dir": str(folder), **result.to_json()})
+    cli.say(render_verification(result), as_json=args.json)
+    return EXIT_OK if result.is_same else EXIT_GATE
+
+
+def compare(args: argparse.Namespace) -> int:
+    """`--compare OLD NEW`: always 0, whatever the difference."""
+    old_path, new_path = args.compare
+    old, new = read_manifest(old_path), read_manifest(new_path)
+    result = compare_manifests(old, new)
+    text = render_comparison(result, str(old_path), str(new_path))
+    document: dict[str, Any] = {"old": str(old_path), "new": str(new_path), **result.to_json()}
+    if args.comparison_output:
+        if args.comparison_output.suffix.lower() == ".json":
+            files.write_json(args.comparison_output, document)
+        else:
+            files.write_text(args.comparison_output, text + "\n")
+    if args.contact_sheet:
+        from tools.dataset.contact_sheet import write_contact_sheet
+
+        write_contact_sheet(args.contact_sheet, result, old, new, old_dir=args.old_dataset_dir, new_dir=args.dataset_dir)
+    if args.json:
+        cli.print_json(document)
+    cli.say(text, as_json=args.json)
+    return EXIT_OK
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    parser.add_project_root()
+    what = parser.add_argument_group("what to do (one of these)")
+    what.add_argument("--dataset-dir", type=Path, metavar="DIR", help="the training set; with --verify or --compare, where it lies now")
+    what.add_argument(
+        "--verify", type=Path, metavar="MANIFEST", help="say what is missing, extra or changed since the manifest; 1 if anything is"
+    )
+    what.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="say what differs between two manifests")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the manifest there; inside the dataset is fine, it is not part of it"
+    )
+    parser.add_argument("--reg-data-dir", type=Path, metavar="DIR", help="regularisation pictures: part of the manifest and of its id")
+    parser.add_argument(
+        "--caption-extension",
+        metavar=".EXT",
+        help=cli.policy_help("captions are files of the picture's name with this", "dataset.caption_extension"),
+    )
+    parser.add_argument("--trigger-word", metavar="WORD", help="name every caption that lacks it")
+    parser.add_argument(
+        "--resolution", type=cli.positive_int, metavar="N", help=cli.policy_help("judge sizes for this", "training.resolution")
+    )
+    parser.add_argument(
+        "--decode", action="store_true", help="also decode every picture: finds damage inside the compressed data, some 40 times slower"
+    )
+    parser.add_argument("--strict", action="store_true", help="end with 1 if there is any error or warning")
+    parser.add_argument("--created", metavar="TIME", help="the manifest's `created` (default: SOURCE_DATE_EPOCH if set, else now)")
+    parser.add_argument("--jobs", type=cli.positive_int, metavar="N", help="threads that read and hash (default: the processors there are)")
+    parser.add_argument("--no-cache", action="store_true", help="read every file, and keep nothing for the next time")
+    parser.add_argument(
+        "--cache-file",
+        type=Path,
+        metavar="FILE",
+        help="keep the cache there (default: one file for each dataset in the user's cache folder)",
+    )
+    parser.add_argument(
+        "--comparison-output", type=Path, metavar="FILE", help="with --compare: also write the comparison; .json as JSON, else as text"
+    )
+    parser.add_argument("--contact-sheet", type=Path, metavar="FILE", help="with --compare: one picture of all that was added and removed")
+    parser.add_argument("--old-dataset-dir", type=Path, metavar="DIR", help="with --contact-sheet: where the old set lies now")
+    faces = parser.add_argument_group("faces")
+    faces.add_argument(
+        "--faces", action="store_true", help="also check faces: none, another person, poses, shot sizes, blur, near-duplicates, cropping"
+    )
+    faces.add_argument(
+        "--reference-dir", type=Path, metavar="DIR", help="with --faces: the evaluation references, of which none may be trained on"
+    )
+    faces.add_argument("--engine", choices=("auto", "insightface", "dlib"), default="auto", help="with --faces: the face engine")
+    faces.add_argument("--model-root", type=Path, metavar="DIR", help="with --faces: the folder of the engine's models")
+    faces.add_argument("--model-pack", metavar="NAME", help="with --faces: the InsightFace model pack")
+    parser.add_json()
+    return parser
+
+
+def check_usage(args: argparse.Namespace) -> None:
+    """Refuse what would otherwise be ignored."""
+    if args.verify and args.compare:
+        raise InputError("--verify and --compare", "cannot be given together")
+    if not (args.verify or args.compare or args.dataset_dir):
+        raise InputError("nothing to do", "neither --dataset-dir nor --verify nor --compare is given", "see --help")
+    if (args.verify or args.compare) and (args.output or args.faces or args.strict):
+        raise InputError("--output, --faces and --strict", "belong to --dataset-dir alone")
+    if not args.compare and (args.comparison_output or args.contact_sheet or args.old_dataset_dir):
+        raise InputError("--comparison-output, --contact-sheet and --old-dataset-dir", "belong to --compare")
+    if args.reference_dir and not args.faces:
+        raise InputError("--reference-dir", "belongs to --faces")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    check_usage(args)
+    if args.compare:
+        return compare(args)
+    return verify(args) if args.verify else build(args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
