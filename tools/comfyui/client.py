@@ -121,6 +121,11 @@ class ComfyServer:
         names = reply.json() if reply.status == 200 else []
         return [str(name) for name in names] if isinstance(names, list) else []
 
+    def model_folders(self) -> list[str]:
+        """The folders that `models` knows."""
+        names = self._transport.get_json("/models")
+        return [str(name) for name in names] if isinstance(names, list) else []
+
     def object_info(self, class_type: str) -> dict[str, Any] | None:
         """The declaration of a node class, or None where the server has none of that name."""
         reply = self._transport.get(f"/object_info/{quote(class_type, safe='')}")

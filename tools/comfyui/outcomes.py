@@ -47,8 +47,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What `/system_stats` tells. Bytes; `vram_*` of the first device that is no CPU, else None.
+    """What `/system_stats` tells. Bytes, of the first device that is no CPU, else None.
 
+    `vram_usable` is what a prompt can have: what is free, and what the server's own loaded models hold, which it lets go.
     `notice` is what a server that makes no real pictures says of itself: reports repeat it.
     """
 
@@ -56,7 +57,7 @@ class ServerInfo:
     version: str
     device: str
     vram_total: int | None
-    vram_free: int | None
+    vram_usable: int | None
     notice: str | None = None
 
 
@@ -75,8 +76,17 @@ def read_server_info(url: str, stats: Mapping[str, Any]) -> ServerInfo:
     gpu = next((device for device in devices if device.get("type") != "cpu"), None)
     shown = gpu or (devices[0] if devices else {})
     version = str(system.get("comfyui_version") or "unknown version")
-    total, free = (gpu.get("vram_total"), gpu.get("vram_free")) if gpu else (None, None)
-    return ServerInfo(url, version, str(shown.get("name") or "unknown device"), total, free, system.get("notice"))
+    total, usable = _vram(gpu or {})
+    return ServerInfo(url, version, str(shown.get("name") or "unknown device"), total, usable, system.get("notice"))
+
+
+def _vram(gpu: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    total, free = gpu.get("vram_total"), gpu.get("vram_free")
+    if not isinstance(total, int) or not isinstance(free, int):
+        return None, None
+    reserved, unused = gpu.get("torch_vram_total"), gpu.get("torch_vram_free")
+    own = reserved - unused if isinstance(reserved, int) and isinstance(unused, int) else 0
+    return total, min(total, free + max(0, own))
 
 
 def read_rejection(url: str, body: Mapping[str, Any]) -> RejectedPrompt:

@@ -55,6 +55,6 @@ def open_servers(
                 absent.append(error)
         if not servers:
             raise absent[0]
-        for error in absent:
-            on_note(f"left out: {error}")
+        for reason in absent:
+            on_note(f"left out: {reason}")
         yield servers

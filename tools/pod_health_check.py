@@ -1,0 +1,299 @@
+"""Say whether a pod is ready to make pictures: ComfyUI answers and works, nodes and models are there, disk and GPU memory are free.
+
+Reads from the server and this machine, changes nothing.
+
+    python tools/pod_health_check.py --required-model amiranoor_v3.safetensors
+    python tools/pod_health_check.py --skip-comfy-api --disk-path /workspace --min-free-disk-gb 10
+
+Exit codes: 0 ready (warnings allowed) · 1 a check failed · 2 bad usage · 3 ComfyUI is not there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from lifeos import cli
+from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, UnavailableError, did_you_mean
+
+if TYPE_CHECKING:
+    from tools.comfyui.client import ComfyServer
+    from tools.comfyui.outcomes import ServerInfo
+
+Status = Literal["ok", "warning", "failed", "unavailable"]
+
+BUILT_IN_NODES = ("CheckpointLoaderSimple", "CLIPTextEncode", "EmptyLatentImage", "KSampler", "LoraLoader", "SaveImage", "VAEDecode")
+"""What the built-in workflow is made of."""
+
+MAIN_FOLDERS = ("checkpoints", "diffusion_models")
+STALL_SECONDS = 3.0
+"""A healthy worker takes a waiting prompt within moments; between two prompts it may clear memory first."""
+
+NVIDIA_SECONDS = 10
+GIB, MIB = 1 << 30, 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: what was found, and how to mend it where it is not well."""
+
+    name: str
+    status: Status
+    found: str
+    fix: str = ""
+
+
+def check_pod(
+    url: str,
+    *,
+    required_nodes: Sequence[str] = BUILT_IN_NODES,
+    required_models: Sequence[str] = (),
+    disk_path: Path | None = None,
+    min_free_disk_gb: float = 2.0,
+    min_free_vram_mb: float = 6000,
+    skip_comfy_api: bool = False,
+    gpu_wanted: bool = False,
+    stall_seconds: float = STALL_SECONDS,
+) -> list[Check]:
+    """Every check of one server and this machine's disk, in reading order. Never raises for what it finds.
+
+    `required_models` are names in one of the server's model folders, or paths of files here. A server without a GPU is a
+    warning, with `gpu_wanted` a failure. With `skip_comfy_api` only this machine is looked at.
+    """
+    checks: list[Check] = []
+    files = [name for name in required_models if _is_path(name) or skip_comfy_api]
+    if skip_comfy_api:
+        checks += check_local_vram(min_free_vram_mb, gpu_wanted=gpu_wanted)
+    else:
+        names = [name for name in required_models if name not in files]
+        checks += _check_server(url, required_nodes, names, min_free_vram_mb, gpu_wanted, stall_seconds)
+    checks += [check_model_file(Path(name)) for name in files]
+    checks.append(check_disk(disk_path or default_disk_path(), min_free_disk_gb))
+    return checks
+
+
+def _check_server(
+    url: str, nodes: Sequence[str], models: Sequence[str], min_free_vram_mb: float, gpu_wanted: bool, stall_seconds: float
+) -> Iterator[Check]:
+    from tools.comfyui.client import ComfyServer
+
+    with ComfyServer(url, timeout_seconds=10) as server:
+        try:
+            info = server.info()
+            yield Check("ComfyUI", "ok", f"{info.version} at {info.url}, on {info.device}")
+            yield check_queue(server, stall_seconds)
+            yield from check_nodes(server, nodes)
+            yield from check_models(server, models)
+            yield check_vram(info, min_free_vram_mb, gpu_wanted=gpu_wanted)
+        except UnavailableError as error:
+            yield Check("ComfyUI", "unavailable", f"{error.what}: {error.why}", error.fix)
+
+
+def check_queue(server: ComfyServer, stall_seconds: float = STALL_SECONDS) -> Check:
+    """What waits before us, and whether the server works on it at all."""
+    running, pending = server.queue()
+    if pending and not running:
+        time.sleep(stall_seconds)
+        running, again = server.queue()
+        if set(again) == set(pending) and not running:
+            why = f"{len(pending)} prompts wait and none runs: the server's worker has died"
+            return Check("queue", "failed", why, "restart ComfyUI")
+    if running or pending:
+        found = f"busy: {len(running)} running, {len(pending)} waiting; ours come after them"
+        return Check("queue", "warning", found, "wait, or cancel them in ComfyUI if they are yours")
+    return Check("queue", "ok", "empty")
+
+
+def check_nodes(server: ComfyServer, wanted: Sequence[str]) -> Iterator[Check]:
+    missing = [name for name in wanted if server.object_info(name) is None]
+    known = server.node_classes() if missing else []
+    for name in missing:
+        fix = "; ".join(part for part in ("install its custom node", did_you_mean(name, known)) if part)
+        yield Check("node", "failed", f"{name} is not there", fix)
+    if wanted and not missing:
+        yield Check("nodes", "ok", f"all {len(wanted)} node classes are there")
+
+
+def check_models(server: ComfyServer, wanted: Sequence[str]) -> Iterator[Check]:
+    """That each name is in one of the server's model folders, and that there is a model to start from at all."""
+    folders = {folder: server.models(folder) for folder in server.model_folders()} if wanted else {}
+    known = sorted({name for names in folders.values() for name in names})
+    for name in wanted:
+        found = [folder for folder, names in folders.items() if name in names]
+        if found:
+            yield Check("model", "ok", f"{name} in {', '.join(found)}")
+        else:
+            yield Check("model", "failed", f"{name} is not on the server", did_you_mean(name, known) or "put it into its model folder")
+    main = {folder: folders.get(folder) or server.models(folder) for folder in MAIN_FOLDERS}
+    if not any(main.values()):
+        yield Check("models", "failed", "no checkpoint and no diffusion model at all", "put one into ComfyUI/models/checkpoints")
+    else:
+        counts = ", ".join(f"{len(names)} {folder.replace('_', ' ')}" for folder, names in main.items())
+        yield Check("models", "ok", counts)
+
+
+def check_model_file(path: Path) -> Check:
+    """That a model file is here and whole: a safetensors header says how long the file must be."""
+    if not path.is_file():
+        return Check("model file", "failed", f"{path}: no such file", "download it, or correct the path")
+    size = path.stat().st_size
+    wanted = _safetensors_size(path) if path.suffix == ".safetensors" else None
+    if size == 0 or (wanted is not None and size != wanted):
+        of = f" of {wanted:,}" if wanted else ""
+        return Check("model file", "failed", f"{path}: {size:,}{of} bytes: not whole", "download it again")
+    return Check("model file", "ok", f"{path}, {size / GIB:.2f} GiB")
+
+
+def _safetensors_size(path: Path) -> int | None:
+    """The length that the header asks for: 8 bytes of header length, the header, the tensors. 0 where it cannot be read."""
+    import json
+
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(length, 100 << 20)))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError):
+        return 0
+    return 8 + int(length) + max(ends, default=0)
+
+
+def check_disk(path: Path, min_free_gb: float) -> Check:
+    """Room and permission where pictures will be written: `path`, or the nearest folder above it that exists."""
+    import os
+
+    place = path.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    free = shutil.disk_usage(place).free / GIB
+    if not os.access(place, os.W_OK):
+        return Check("disk", "failed", f"{place} may not be written", "choose another --disk-path, or mend its permissions")
+    if free < min_free_gb:
+        return Check(
+            "disk", "failed", f"{free:.1f} GiB free at {place}, {min_free_gb:g} wanted", "free some room, or give --min-free-disk-gb"
+        )
+    return Check("disk", "ok", f"{free:.1f} GiB free at {place}")
+
+
+def check_vram(info: ServerInfo, min_free_mb: float, *, gpu_wanted: bool) -> Check:
+    if info.vram_usable is None:
+        return _no_gpu(f"{info.url} works on {info.device}, without a GPU", gpu_wanted)
+    return _judge_vram(info.vram_usable / MIB, (info.vram_total or 0) / MIB, min_free_mb, info.device)
+
+
+def check_local_vram(min_free_mb: float, *, gpu_wanted: bool) -> list[Check]:
+    """The GPU of this machine with the most free memory, as `nvidia-smi` tells."""
+    query = ["nvidia-smi", "--query-gpu=memory.free,memory.total,name", "--format=csv,noheader,nounits"]
+    try:
+        output = subprocess.run(query, capture_output=True, text=True, timeout=NVIDIA_SECONDS, check=True).stdout
+        rows = [line.split(",", 2) for line in output.splitlines() if line.strip()]
+        free, total, name = max((float(row[0]), float(row[1]), row[2].strip()) for row in rows)
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return [_no_gpu("nvidia-smi finds no GPU on this machine", gpu_wanted)]
+    return [_judge_vram(free, total, min_free_mb, name)]
+
+
+def _no_gpu(found: str, gpu_wanted: bool) -> Check:
+    return Check("GPU memory", "failed" if gpu_wanted else "warning", found, "pictures take minutes each without one")
+
+
+def _judge_vram(free: float, total: float, wanted: float, device: str) -> Check:
+    found = f"{free:,.0f} of {total:,.0f} MiB free on {device}"
+    if free < wanted:
+        return Check("GPU memory", "failed", f"{found}, {wanted:,.0f} wanted", "end what else uses the GPU, or give --min-free-vram-mb")
+    return Check("GPU memory", "ok", found)
+
+
+def _is_path(name: str) -> bool:
+    """A file of this machine, rather than a name on the server, which may have a folder in it too."""
+    return Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).is_file()
+
+
+def default_disk_path() -> Path:
+    workspace = Path("/workspace")
+    return workspace if workspace.is_dir() else Path()
+
+
+def exit_code_of(checks: Iterable[Check]) -> int:
+    statuses = {check.status for check in checks}
+    if "unavailable" in statuses:
+        return EXIT_UNAVAILABLE
+    return EXIT_GATE if "failed" in statuses else EXIT_OK
+
+
+def render(checks: Sequence[Check]) -> str:
+    wide = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{check.status:11}  {check.name:{wide}}  {check.found}")
+        if check.fix and check.status != "ok":
+            lines.append(f"{'':11}  {'':{wide}}  → {check.fix}")
+    bad = sum(check.status in ("failed", "unavailable") for check in checks)
+    lines.append(f"\nnot ready: {bad} of {len(checks)} checks" if bad else "\nready")
+    return "\n".join(lines)
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    url = "the server (repeatable; `embedded` starts the built-in one; default: http://127.0.0.1:8188)"
+    parser.add_argument("--comfy-url", action="append", default=[], metavar="URL", help=url)
+    parser.add_argument("--skip-comfy-api", action="store_true", help="look only at this machine: model files, disk, nvidia-smi")
+    nodes = f"a node class that must be there (repeatable; default: those of the built-in workflow, {', '.join(BUILT_IN_NODES)})"
+    parser.add_argument("--required-node", action="append", default=[], metavar="NAME", help=nodes)
+    models = (
+        "a model file: a name in any of the server's model folders, or the path of a file here, which is checked to be whole (repeatable)"
+    )
+    parser.add_argument("--required-model", action="append", default=[], metavar="PATH-or-NAME", help=models)
+    disk = "where pictures will be written (default: /workspace where it exists, else the current directory)"
+    parser.add_argument("--disk-path", type=Path, metavar="DIR", help=disk)
+    text = cli.policy_help("room that must be free there", "production.min_free_disk_gb")
+    parser.add_argument("--min-free-disk-gb", type=cli.non_negative, metavar="X", help=text)
+    text = cli.policy_help("GPU memory that must be usable; given here, a GPU must be there at all", "production.min_free_vram_mb")
+    parser.add_argument("--min-free-vram-mb", type=cli.non_negative, metavar="X", help=text)
+    parser.add_project_root()
+    parser.add_json()
+    parser.add_skip_install()
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    from evals.load_thresholds import load_thresholds
+    from tools.comfyui.servers import embedded_urls
+
+    overrides = {"production.min_free_disk_gb": args.min_free_disk_gb, "production.min_free_vram_mb": args.min_free_vram_mb}
+    policy = load_thresholds(args.project_root, overrides=overrides)["production"]
+    checks: list[Check] = []
+    with embedded_urls(args.comfy_url) as urls:
+        for url in urls:
+            found = check_pod(
+                url,
+                required_nodes=args.required_node or BUILT_IN_NODES,
+                required_models=args.required_model,
+                disk_path=args.disk_path,
+                min_free_disk_gb=policy["min_free_disk_gb"],
+                min_free_vram_mb=policy["min_free_vram_mb"],
+                skip_comfy_api=args.skip_comfy_api,
+                gpu_wanted=bool(args.min_free_vram_mb),
+            )
+            checks += [check for check in found if check not in checks]
+    code = exit_code_of(checks)
+    if args.json:
+        cli.print_json({"schema": 1, "ready": code == EXIT_OK, "checks": [asdict(check) for check in checks]})
+    else:
+        print(render(checks))
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
