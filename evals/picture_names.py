@@ -112,3 +112,25 @@ def slug_of(text: str) -> str:
 def safe_config(config: str) -> str:
     """A configuration's name that may lead a file name: letters, digits, `.`, `_`, `-` and `=`, no leading dot."""
     return re.sub(r"[^A-Za-z0-9._=+-]+", "-", config).lstrip(".-") or "config"
+
+
+def format_config(lora: str | None, strength: float | None) -> str | None:
+    """The configuration of a batch from its LoRA and strength: `step1500_str0.80` for a checkpoint of a step, else the LoRA's own name."""
+    parts = []
+    if lora:
+        stem = PurePath(lora.replace("\\", "/")).stem
+        step = re.search(r"[-_]step0*(\d+)$", stem, re.IGNORECASE)
+        parts.append(f"step{step.group(1)}" if step else safe_config(stem))
+    if strength is not None:
+        parts.append(f"str{strength:.2f}")
+    return "_".join(parts) or None
+
+
+def find_config(file: str, folder: str, batch_config: str | None = None) -> str | None:
+    """The configuration of a picture in a folder: from its name, else from the nearest folder's name, else the batch's."""
+    named = parse_picture_name(file).config
+    if named:
+        return named
+    inside = PurePath(file).parts[len(PurePath(folder).parts) : -1] if PurePath(file).is_relative_to(folder) else ()
+    folders = [*reversed(inside), PurePath(folder).name]
+    return next((config for config in map(parse_config, folders) if config), batch_config)
