@@ -60,7 +60,7 @@ DEFAULTS: dict[str, Any] = {
         "max_age_days": 7,
         "ci_max_age_days": 14,
         "files": [
-            {"path": "CLAUDE.md", "refresh": "read it against the code, correct it, note the day in its last line, commit"},
+            {"path": "CLAUDE.md", "refresh": "read it against the code, mend what is no longer true, write the day into its last line, commit"},
             {"path": "PROGRESS.md", "refresh": "python tools/run_full_cycle.py --project-root ."},
             {"path": "context/session-learnings.md", "refresh": "python tools/promote_findings.py --project-root ."},
             {"path": "context/projects/pistachio/context.md", "refresh": "correct what is running and what comes next, commit"},
@@ -146,6 +146,12 @@ DEFAULTS: dict[str, Any] = {
             "untagged": "Untagged",
         },
         "idle_minutes": 15,
+    },
+    "cycle": {
+        "agent_command": "",
+        "agent_timeout_minutes": 120,
+        "agent_max_cost_usd": 5,
+        "guardrail_timeout_minutes": 5,
     },
 }
 """Used for whatever evals/thresholds.yaml leaves out, and for all of it where the file is missing. A test compares the two."""

@@ -131,6 +131,10 @@ class Checkout:
             self._documents[path] = read_document(self.root, path)
         return self._documents[path]
 
+    def replace(self, document: Document) -> None:
+        """Judge this text in place of the file's: what would hold if it were written."""
+        self._documents[document.path] = document
+
     def ignored(self, paths: list[str]) -> set[str]:
         """Those of the paths that git ignores, whether or not they exist."""
         if not paths:

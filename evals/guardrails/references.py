@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterator
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
@@ -33,6 +34,8 @@ MADE_BY_RUNS = (
     "context/tasks.md",
 )
 """Named in the documents, written by runs: absent from a fresh clone. What git ignores is known without being listed."""
+LIKE_ENOUGH, MUCH_ALIKE = 0.6, 0.8
+"""How like a name beside, and a whole path elsewhere, must be to be worth suggesting (difflib's ratio)."""
 
 FENCE = re.compile(r" {0,3}(```+|~~~+)")
 CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
@@ -193,6 +196,9 @@ def find_nearest(checkout: Checkout, path: str) -> str:
         close = nearest(path, same_name, 1)
         return close[0] if close else same_name[0]
     folder = posixpath.dirname(path)
-    beside = [other for other in known if posixpath.dirname(other) == folder]
-    close = nearest(path, beside, 1) or nearest(path, sorted(known), 1)
-    return close[0] if close else ""
+    beside = {posixpath.basename(other).lower(): other for other in sorted(known) if posixpath.dirname(other) == folder}
+    close = get_close_matches(name.lower(), beside, n=1, cutoff=LIKE_ENOUGH)
+    if close:
+        return beside[close[0]]
+    anywhere = get_close_matches(path, sorted(known), n=1, cutoff=MUCH_ALIKE)
+    return anywhere[0] if anywhere else ""
