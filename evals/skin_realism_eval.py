@@ -1,0 +1,205 @@
+"""Score how real the skin looks in generated pictures: texture and colour, on skin only, against the references' own skin.
+
+Reads two folders of pictures and the policy (evals/thresholds.yaml); writes the results as JSON with --output-json. Too smooth and too
+noisy both lose. A picture without a face, without colour, or with too little skin has no score and is not averaged.
+
+    python evals/skin_realism_eval.py --generated out/ --reference references/ --output-json skin.json
+
+Exit codes: 0 scored · 1 a mean is below its threshold (only with --fail-on-threshold) · 2 bad usage or input, or no reference with a
+face · 3 a model or package is missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from evals import results
+from evals.assessment import Assessment, Assessor, explain_reason, open_assessor, passes
+from evals.load_thresholds import load_thresholds
+from lifeos import cli
+from lifeos.errors import EXIT_GATE, EXIT_OK
+from lifeos.files import write_json
+
+SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One mean and the threshold that it must reach. `mean` is None where no picture has a score; then it does not pass."""
+
+    name: str
+    mean: float | None
+    threshold: float
+
+    @property
+    def passed(self) -> bool:
+        return self.mean is not None and passes(self.mean, self.threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class SkinEvaluation:
+    """The skin scores of a folder."""
+
+    generated: Path
+    reference: Path
+    assessments: tuple[Assessment, ...]
+    overall: Gate
+    texture: Gate
+    color: Gate
+    protocol: Mapping[str, Any]
+    provider: str
+
+    @property
+    def gates(self) -> tuple[Gate, Gate, Gate]:
+        return self.overall, self.texture, self.color
+
+    @property
+    def passed(self) -> bool:
+        return all(gate.passed for gate in self.gates)
+
+    def to_json(self) -> dict[str, Any]:
+        """The results document: fields as in DESIGN, then what else is known."""
+        return {
+            "schema": results.SCHEMA,
+            "generated_dir": self.generated.as_posix(),
+            "reference_dir": self.reference.as_posix(),
+            "threshold": self.overall.threshold,
+            "texture_threshold": self.texture.threshold,
+            "color_threshold": self.color.threshold,
+            "images_evaluated": len(self.assessments),
+            "images_without_score": sum(item.skin.score is None for item in self.assessments),
+            "overall_realism_score_mean": self.overall.mean,
+            "texture_score_mean": self.texture.mean,
+            "color_naturalness_score_mean": self.color.mean,
+            "texture_pass": self.texture.passed,
+            "color_naturalness_pass": self.color.passed,
+            "pass": self.passed,
+            "protocol": dict(self.protocol),
+            "provider": self.provider,
+            "per_image": [self._image(item) for item in self.assessments],
+        }
+
+    def _image(self, item: Assessment) -> dict[str, Any]:
+        skin = item.skin
+        return {
+            "image": results.relative_name(item.file, self.generated),
+            "sha256": item.sha256,
+            "score": skin.score,
+            "reason": skin.reason,
+            "face_detected": item.face.faces > 0,
+            "faces": item.face.faces,
+            "best_reference": item.face.best_reference,
+            "texture": skin.texture,
+            "color_naturalness": skin.color,
+            "pass": self._passes(item),
+            "flags": list(skin.flags),
+            "scale": skin.scale,
+            "texture_offset": skin.texture_offset,
+            "noise_offset": skin.noise_offset,
+            "color_distance": skin.color_distance,
+        }
+
+    def _passes(self, item: Assessment) -> bool:
+        scores = (item.skin.score, item.skin.texture, item.skin.color)
+        return all(score is not None and passes(score, gate.threshold) for score, gate in zip(scores, self.gates, strict=True))
+
+
+def evaluate_skin(assessor: Assessor, generated: Path, reference: Path, policy: Mapping[str, Any]) -> SkinEvaluation:
+    """Score every picture in a folder against an open assessor's references."""
+    assessments = results.assess_pictures(assessor, results.find_generated(generated, reference))
+    limits = policy["skin_realism"]
+    means = (
+        results.mean_score(item.skin.score for item in assessments),
+        results.mean_score(item.skin.texture for item in assessments),
+        results.mean_score(item.skin.color for item in assessments),
+    )
+    return SkinEvaluation(
+        generated=generated,
+        reference=reference,
+        assessments=tuple(assessments),
+        overall=Gate("skin realism", means[0], limits["overall_pass_threshold"]),
+        texture=Gate("texture", means[1], limits["texture_pass_threshold"]),
+        color=Gate("colour naturalness", means[2], limits["color_naturalness_pass_threshold"]),
+        protocol=assessor.protocol,
+        provider=assessor.provider,
+    )
+
+
+def render(evaluation: SkinEvaluation) -> str:
+    """The result for a person: the lowest pictures and why, what has no score, and the three means."""
+    scored = sorted((item for item in evaluation.assessments if item.skin.score is not None), key=lambda item: item.skin.score or 0.0)
+    lines = [f"lowest {SHOWN} of {len(scored)}:"] if len(scored) > SHOWN else []
+    lines += [_line(item, evaluation) for item in scored[:SHOWN]]
+    unscored = Counter(item.skin.reason for item in evaluation.assessments if item.skin.reason is not None)
+    lines += [f"{count} without a score: {explain_reason(reason)}" for reason, count in unscored.most_common()]
+    if not scored:
+        return "\n".join([*lines, "no picture has a score: fail"])
+    lines += [f"mean {gate.name} {gate.mean:.4f}, threshold {gate.threshold:.2f}: {_word(gate.passed)}" for gate in evaluation.gates]
+    return "\n".join([*lines, f"{len(scored)} of {len(evaluation.assessments)} pictures scored: {_word(evaluation.passed)}"])
+
+
+def _line(item: Assessment, evaluation: SkinEvaluation) -> str:
+    skin = item.skin
+    flags = f"  [{', '.join(flag.replace('_', ' ') for flag in skin.flags)}]" if skin.flags else ""
+    name = results.relative_name(item.file, evaluation.generated)
+    return f"  {skin.score:.4f}  {name}  (texture {skin.texture:.2f}, colour {skin.color:.2f}){flags}"
+
+
+def _word(passed: bool) -> str:
+    return "pass" if passed else "fail"
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    results.add_judging_arguments(parser)
+    for flag, what, key in (
+        ("--threshold", "overall", "overall_pass_threshold"),
+        ("--texture-threshold", "texture", "texture_pass_threshold"),
+        ("--color-threshold", "colour", "color_naturalness_pass_threshold"),
+    ):
+        help_text = cli.policy_help(f"pass from this mean {what} score, 0 to 1", f"skin_realism.{key}")
+        parser.add_argument(flag, type=cli.fraction, metavar="X", help=help_text)
+    parser.add_argument("--output-json", type=Path, metavar="FILE", help="write the results here")
+    parser.add_argument("--fail-on-threshold", action="store_true", help="exit with 1 when any of the three means is below its threshold")
+    parser.add_project_root()
+    parser.add_json()
+    parser.add_skip_install()
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    overrides = {
+        "skin_realism.overall_pass_threshold": args.threshold,
+        "skin_realism.texture_pass_threshold": args.texture_threshold,
+        "skin_realism.color_naturalness_pass_threshold": args.color_threshold,
+    }
+    policy = load_thresholds(args.project_root, overrides=overrides)
+    results.find_generated(args.generated, args.reference)  # an empty folder shows before the models load
+    assessor = open_assessor(
+        args.reference, policy, engine=args.engine, prefer_cpu=args.prefer_cpu, model_root=args.model_root, model_pack=args.model_pack
+    )
+    results.say_opening(assessor, as_json=args.json)
+    evaluation = evaluate_skin(assessor, args.generated, args.reference, policy)
+    for warning in results.warn_of_overlap(evaluation.assessments, assessor):
+        cli.say(f"warning: {warning}", as_json=True)
+    document = evaluation.to_json()
+    if args.output_json:
+        write_json(args.output_json, document)
+    if args.json:
+        cli.print_json(document)
+    else:
+        print(render(evaluation))
+    return EXIT_GATE if args.fail_on_threshold and not evaluation.passed else EXIT_OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
