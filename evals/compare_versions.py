@@ -1,0 +1,141 @@
+"""Say whether one version is really better than another, with its uncertainty, from the scorecards in the history.
+
+Reads evals/eval_history.jsonl and evals/thresholds.yaml; writes evals/comparison_report.md, and pictures beside it. With
+--promote also evals/champion.json, when the promotion gate says yes.
+
+    python evals/compare_versions.py --history evals/eval_history.jsonl --v1 v2_sweep --v2 v3_sweep
+    python evals/compare_versions.py --v1 v2_seed1 --v1 v2_seed2 --v2 v3_seed1 --v2 v3_seed2     # versions, not files
+    python evals/compare_versions.py --list
+
+Exit codes: 0 compared, whatever the verdict · 1 --fail-on-regression and something REGRESSED, or --promote and the gate said no ·
+2 no history, an unknown run, runs that cannot be compared · 3 the pictures or models for --rescore are not here.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from lifeos import cli
+from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+
+HISTORY = Path("evals/eval_history.jsonl")
+REPORT = Path("evals/comparison_report.md")
+CHAMPION = Path("evals/champion.json")
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    parser.add_project_root()
+    parser.add_argument("--history", type=Path, metavar="FILE", help=f"the scorecards (default: {HISTORY} of the project)")
+    run_help = "a run id, else the newest run whose id contains it; repeat for several training runs of one version"
+    parser.add_argument("--v1", action="append", metavar="RUN", default=[], help=f"the old version: {run_help}")
+    parser.add_argument("--v2", action="append", metavar="RUN", default=[], help="the new version: likewise")
+    parser.add_argument("--output", type=Path, metavar="FILE", help=f"the report (default: {REPORT} of the project)")
+    parser.add_argument("--list", action="store_true", help="print the runs in the history, oldest first, and stop")
+    effect_help = cli.policy_help("the smallest difference of a mean score that matters", "comparison.minimum_effect")
+    parser.add_argument("--min-effect", type=cli.fraction, metavar="X", help=effect_help)
+    confidence_help = cli.policy_help("how often intervals shall be right", "comparison.confidence")
+    parser.add_argument("--confidence", type=_confidence, metavar="X", help=confidence_help)
+    parser.add_argument(
+        "--allow-protocol-mismatch", action="store_true", help="compare runs that were scored in different ways; the report says so"
+    )
+    parser.add_argument("--rescore", action="store_true", help="score the pictures of all runs again, in one way, before comparing")
+    parser.add_argument(
+        "--reference-dir", type=Path, metavar="DIR", help="for --rescore: the references (default: those of the newest run)"
+    )
+    parser.add_argument("--pictures-v1", type=Path, metavar="DIR", help="where the pictures of v1 are (default: as its row says)")
+    parser.add_argument("--pictures-v2", type=Path, metavar="DIR", help="where the pictures of v2 are (default: as its row says)")
+    parser.add_argument("--dataset-manifest", type=Path, metavar="FILE", help="training set of v2, to see whether pictures were memorised")
+    parser.add_argument("--engine", choices=("auto", "insightface", "dlib"), default="auto", help="the face engine of --rescore")
+    parser.add_argument("--model-root", type=Path, metavar="DIR", help="the folder of face models, for --rescore and the memorised check")
+    parser.add_argument("--promote", action="store_true", help=f"make v2 champion ({CHAMPION}) if the promotion gate says yes, else exit 1")
+    parser.add_argument("--champion", type=Path, metavar="FILE", help=f"the champion's record (default: {CHAMPION} of the project)")
+    parser.add_argument("--fail-on-regression", action="store_true", help="exit 1 when any metric REGRESSED")
+    parser.add_argument("--no-pictures", action="store_true", help="write no figures and no contact sheet")
+    parser.add_argument("--thresholds", type=Path, metavar="FILE", help="another policy file (default: evals/thresholds.yaml)")
+    parser.add_json()
+    parser.add_skip_install()
+    return parser
+
+
+def _confidence(text: str) -> float:
+    import argparse
+
+    value = cli.fraction(text)
+    if not 0.5 <= value <= 0.9999:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.5 and 0.9999")
+    return value
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    from evals.comparison.history import NO_HISTORY
+
+    history = args.history or args.project_root / HISTORY
+    if not history.is_file() or history.stat().st_size == 0:
+        print(NO_HISTORY.format(path=history, why="is empty" if history.is_file() else "does not exist"), file=sys.stderr)
+        raise InputError(history, "no history to compare", "score both versions first: the commands stand above")
+    if args.list:
+        from evals.comparison.listing import print_runs
+
+        return print_runs(history, as_json=args.json)
+    if not args.v1 or not args.v2:
+        raise InputError("--v1 and --v2", "two runs are wanted", "name a run id for each; --list shows them")
+    return _compare(args, history)
+
+
+def _compare(args: Any, history: Path) -> int:
+    from evals.comparison import history as histories
+    from evals.comparison import promotion
+    from evals.comparison.comparing import compare
+    from evals.comparison.document import to_document
+    from evals.comparison.memorisation import check_memorised
+    from evals.comparison.rendering import render, render_head
+    from evals.comparison.wording import verdict_sentence
+    from evals.load_thresholds import load_thresholds
+    from lifeos.files import write_text
+
+    overrides = {"comparison.minimum_effect": args.min_effect, "comparison.confidence": args.confidence}
+    policy = load_thresholds(args.project_root, args.thresholds, overrides)
+    found = histories.find_runs(history, [*args.v1, *args.v2])
+    for line in [line for item in found for line in item.explain()]:
+        print(f"note: {line}", file=sys.stderr)
+    first, second = [item.run for item in found[: len(args.v1)]], [item.run for item in found[len(args.v1) :]]
+    folders = [args.pictures_v1, args.pictures_v2]
+    if args.rescore:
+        from evals.comparison.rescoring import rescore
+
+        first, second = rescore(first, second, folders, policy, args.reference_dir, engine=args.engine, model_root=args.model_root)
+    comparison = compare(first, second, policy, allow_protocol_mismatch=args.allow_protocol_mismatch)
+    champion_file = args.champion or args.project_root / CHAMPION
+    champion = promotion.read_champion(champion_file)
+    memorised = check_memorised(second, folders[1], args.dataset_manifest, policy, model_root=args.model_root)
+    gate = promotion.check_promotion(comparison, champion, memorised)
+    output = args.output or args.project_root / REPORT
+    pictures: list[tuple[str, str]] = []
+    if not args.no_pictures:
+        from evals.comparison.illustration import draw_comparison
+
+        pictures = draw_comparison(comparison, output, folders)
+    write_text(output, render(comparison, gate, pictures))
+    if args.promote and gate.passed:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        champion = promotion.promote(champion_file, comparison, gate, now)
+    document = to_document(comparison, gate, champion, output, [path for _, path in pictures])
+    cli.say(f"{render_head(comparison, gate)}\n\n{verdict_sentence(comparison)}\n\nreport: {output}", as_json=args.json)
+    if args.json:
+        cli.print_json(document)
+    if args.promote:
+        cli.say(f"{gate.sentence}" if not gate.passed else f"{gate.run_id} is champion: {champion_file}", as_json=args.json)
+    regressed = args.fail_on_regression and document["regressed"]
+    return EXIT_GATE if regressed or (args.promote and not gate.passed) else EXIT_OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

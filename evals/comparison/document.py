@@ -1,0 +1,96 @@
+"""A comparison as one JSON document, for other programs. No NaN: what is not known is null."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evals.comparison import wording
+from evals.comparison.comparing import Comparison, MetricResult, Side, Slice
+from evals.comparison.inference import Estimate
+from evals.comparison.promotion import Gate
+from evals.comparison.verdicts import REGRESSED
+
+SCHEMA = 1
+
+
+def to_document(
+    comparison: Comparison, gate: Gate, champion: Mapping[str, Any] | None, report: Path, pictures: Sequence[str]
+) -> dict[str, Any]:
+    """Everything that the report says."""
+    pairs = comparison.pairs
+    return {
+        "schema": SCHEMA,
+        "v1": _side(comparison.first),
+        "v2": _side(comparison.second),
+        "verdict": comparison.verdict,
+        "sentence": wording.verdict_sentence(comparison),
+        "recommendation": wording.recommendation(comparison, gate.objections),
+        "regressed": any(r.verdict == REGRESSED for key, r in comparison.metrics.items() if key in ("face", "skin", "overall")),
+        "metrics": {key: _metric(result) for key, result in comparison.metrics.items()},
+        "grade": {"levels": comparison.grade_levels, "verdict": comparison.grade_verdict},
+        "claim": "versions" if comparison.claims_versions else "files",
+        "paired_by": pairs.matched_by if pairs else None,
+        "pairs": len(pairs.keys) if pairs else 0,
+        "prompts": pairs.prompt_count if pairs else 0,
+        "by_shot": [_slice(part) for part in comparison.by_shot],
+        "by_config": [_slice(part) for part in comparison.by_config],
+        "settings": dict(comparison.policy["comparison"]),
+        "promotion": {
+            "passed": gate.passed,
+            "checks": [{"check": check.title, "outcome": check.outcome, "why": check.why} for check in gate.checks],
+        },
+        "champion": champion["run_id"] if champion else None,
+        "notes": list(comparison.notes),
+        "report": str(report),
+        "pictures": list(pictures),
+    }
+
+
+def finite(value: float | None, digits: int = 6) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, digits)
+
+
+def estimate_document(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return {
+        "difference": finite(estimate.effect),
+        "low": finite(estimate.low),
+        "high": finite(estimate.high),
+        "probability_better": finite(estimate.probability),
+        "pairs": estimate.pairs,
+        "prompts": estimate.prompts,
+        "method": estimate.method,
+    }
+
+
+def _side(side: Side) -> dict[str, Any]:
+    return {
+        "name": side.name,
+        "run_ids": [run.run_id for run in side.runs],
+        "lora_version": side.version,
+        "scores": {key: finite(value) for key, value in side.scores.items()},
+        "grade": side.grade,
+        "best_config": side.best_config,
+        "images": side.images,
+        "images_without_face": side.faceless,
+    }
+
+
+def _metric(result: MetricResult) -> dict[str, Any]:
+    return {
+        "v1": finite(result.first),
+        "v2": finite(result.second),
+        "delta": finite(result.delta),
+        "verdict": result.verdict,
+        "estimate": estimate_document(result.estimate),
+        "pictures_that_settle": result.settle.pictures if result.settle else None,
+        "doubt": result.doubt or None,
+    }
+
+
+def _slice(part: Slice) -> dict[str, Any]:
+    return {"name": part.name, "pairs": part.pairs, "face": estimate_document(part.face), "skin": estimate_document(part.skin)}

@@ -1,0 +1,182 @@
+"""The figures of a comparison and a sweep: intervals, scatter, heat map, trend. PNG, drawn with matplotlib's Agg."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evals.comparison.comparing import Comparison
+from evals.comparison.inference import Estimate
+from evals.comparison.verdicts import IMPROVED, REGRESSED, UNCHANGED
+from lifeos.files import replacing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+COLOURS = {IMPROVED: "#1a7f37", REGRESSED: "#b42318", UNCHANGED: "#57606a"}
+DOUBTFUL = "#b58105"
+INK, FAINT = "#1f2328", "#d0d7de"
+DOTS_PER_INCH = 130
+MOST_DOTS = 5000
+"""A scatter of more dots is a blot, and slow: every n-th is drawn."""
+LONGEST_LABEL = 34
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure  # not pyplot: no global state, no window system
+
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Any, path: Path) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _bare(axes: Any) -> None:
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(length=0, labelsize=10, colors=INK)
+
+
+def label(text: str) -> str:
+    """A name as an axis label: shortened in the middle, `$` taken literally."""
+    short = text if len(text) <= LONGEST_LABEL else f"{text[:18]}…{text[-14:]}"
+    return short.replace("$", r"\$")
+
+
+def draw_intervals(comparison: Comparison, path: Path) -> None:
+    """Each metric's difference with its interval, over the band that does not matter."""
+    results = [comparison.metrics[key] for key in ("overall", "face", "skin") if comparison.metrics[key].estimate is not None]
+    figure = _figure(8.4, 1.5 + 0.62 * len(results))
+    axes = figure.subplots()
+    limit = comparison.policy["comparison"]["minimum_effect"]
+    axes.axvspan(-limit, limit, color="#f0f2f4", zorder=0)
+    axes.axvline(0, color=INK, linewidth=1)
+    for row, result in enumerate(reversed(results)):
+        estimate = result.estimate
+        if estimate is None or estimate.low is None or estimate.high is None:
+            axes.text(0, row, "  not known", va="center", color=DOUBTFUL)
+            continue
+        colour = COLOURS.get(result.verdict, DOUBTFUL)
+        axes.plot([estimate.low, estimate.high], [row, row], color=colour, linewidth=5, solid_capstyle="round")
+        axes.plot([estimate.effect], [row], "o", color="white", markeredgecolor=colour, markersize=9, markeredgewidth=2.5)
+        axes.annotate(f"{estimate.effect:+.2f}  {result.verdict}", (estimate.effect, row), (0, 10), textcoords="offset points",
+                      ha="center", fontsize=9.5, color=colour, fontweight="bold")  # fmt: skip
+    axes.set_yticks(range(len(results)), [result.title for result in reversed(results)])
+    axes.set_ylim(-0.6, len(results) - 0.25)
+    axes.margins(x=0.16)
+    first, second = label(comparison.first.name), label(comparison.second.name)
+    axes.set_xlabel(f"← {first} is better          {second} is better →", color=INK, fontsize=10)
+    confidence = comparison.policy["comparison"]["confidence"]
+    axes.set_title(f"Difference in mean score, {confidence:.0%} interval (grey: too small to matter)", fontsize=11, loc="left", color=INK)
+    _bare(axes)
+    _save(figure, path)
+
+
+def draw_scatter(comparison: Comparison, path: Path) -> None:
+    """Every pair as a dot: old score across, new score up; above the diagonal the new one is better."""
+    assert comparison.pairs is not None
+    figure = _figure(9.6, 4.9)
+    step = max(1, len(comparison.pairs.keys) // MOST_DOTS)
+    for axes, column, title in zip(figure.subplots(1, 2), (0, 1), ("Face similarity", "Skin realism"), strict=True):
+        old, new = comparison.pairs.first[::step, column], comparison.pairs.second[::step, column]
+        both = (old == old) & (new == new)
+        old, new = old[both], new[both]
+        better, worse = int((new > old).sum()), int((new < old).sum())
+        axes.fill_between([-1, 2], [-1, 2], 2, color="#eef7f0", zorder=0)
+        axes.plot([-1, 2], [-1, 2], color=INK, linewidth=1)
+        axes.scatter(old, new, s=22, alpha=0.65 if len(old) < 500 else 0.25, color="#0b5fa5", edgecolors="none")
+        low, high = (min(old.min(), new.min()), max(old.max(), new.max())) if len(old) else (0.0, 1.0)
+        room = max(0.03, 0.06 * (high - low))
+        axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room), aspect="equal")
+        axes.set_xlabel(label(comparison.first.name))
+        axes.set_ylabel(label(comparison.second.name))
+        share = f" ({'every' if step == 1 else f'each {step}th'} pair)"
+        axes.set_title(f"{title}: {better} better, {worse} worse{share}", fontsize=10.5, loc="left", color=INK)
+        axes.grid(color=FAINT, linewidth=0.5)
+        _bare(axes)
+    _save(figure, path)
+
+
+def draw_heat_map(
+    values: NDArray[np.float64],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    path: Path,
+    *,
+    title: str,
+    axes_names: tuple[str, str],
+    best: tuple[int, int],
+) -> None:
+    """Mean score of each cell (NaN: not made), its number in it, the chosen one framed."""
+    import numpy as np
+    from matplotlib.patches import Rectangle
+
+    figure = _figure(2.6 + 1.05 * len(columns), 1.7 + 0.62 * len(rows))
+    axes = figure.subplots()
+    image = axes.imshow(np.ma.masked_invalid(values), cmap="cividis", aspect="auto")
+    middle = (np.nanmin(values) + np.nanmax(values)) / 2
+    for row, column in np.ndindex(values.shape):
+        value = values[row, column]
+        known = bool(np.isfinite(value))
+        colour = "white" if known and value < middle else INK
+        axes.text(column, row, f"{value:.2f}" if known else "–", ha="center", va="center", fontsize=11, color=colour)
+    axes.add_patch(Rectangle((best[1] - 0.47, best[0] - 0.44), 0.94, 0.88, fill=False, edgecolor="#d1242f", linewidth=3))
+    axes.set_xticks(range(len(columns)), [label(name) for name in columns], rotation=0 if len(columns) < 7 else 45)
+    axes.set_yticks(range(len(rows)), [label(name) for name in rows])
+    axes.set_ylabel(axes_names[0])
+    axes.set_xlabel(axes_names[1])
+    axes.set_title(title, fontsize=11, loc="left", color=INK)
+    _bare(axes)
+    figure.colorbar(image, ax=axes, fraction=0.046).ax.tick_params(labelsize=9)
+    _save(figure, path)
+
+
+def draw_ranking(names: Sequence[str], estimates: Sequence[Estimate], path: Path, *, title: str, note: str = "", chosen: str = "") -> None:
+    """Means with intervals, best on top."""
+    figure = _figure(8.6, 1.5 + 0.36 * len(names))
+    axes = figure.subplots()
+    for row, (name, estimate) in enumerate(zip(reversed(names), reversed(estimates), strict=True)):
+        colour = "#1a7f37" if name == chosen else "#0b5fa5"
+        if estimate.low is not None and estimate.high is not None:
+            axes.plot([estimate.low, estimate.high], [row, row], color=colour, linewidth=3.5, alpha=0.55, solid_capstyle="round")
+        axes.plot([estimate.effect], [row], "o", color=colour, markersize=7)
+        axes.annotate(
+            f"{estimate.effect:.2f}", (estimate.effect, row), (0, 6), textcoords="offset points", ha="center", fontsize=8.5, color=INK
+        )
+    axes.set_yticks(range(len(names)), [label(name) for name in reversed(names)])
+    axes.set_ylim(-0.7, len(names) - 0.2)
+    axes.grid(axis="x", color=FAINT, linewidth=0.6)
+    axes.set_title(title, fontsize=11, loc="left", color=INK)
+    axes.set_xlabel(note or "mean overall score", fontsize=9.5)
+    _bare(axes)
+    _save(figure, path)
+
+
+def draw_trend(series: Mapping[str, Sequence[tuple[Any, Estimate]]], path: Path, *, title: str) -> None:
+    """Scores over time, one line per metric, with intervals; time runs in days, runs without a date are left out."""
+    import matplotlib.dates
+
+    figure = _figure(9.2, 4.3)
+    axes = figure.subplots()
+    for (name, points), colour in zip(series.items(), ("#1f2328", "#0b5fa5", "#b58105"), strict=False):
+        days = [when for when, _ in points]
+        axes.plot(days, [estimate.effect for _, estimate in points], "-o", color=colour, markersize=4.5, linewidth=1.6, label=name)
+        known = [(when, e.low, e.high) for when, e in points if e.low is not None and e.high is not None]
+        if known:
+            axes.vlines([w for w, _, _ in known], [x for _, x, _ in known], [x for _, _, x in known], color=colour, alpha=0.35, linewidth=3)
+    dates: Any = matplotlib.dates
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    axes.grid(color=FAINT, linewidth=0.6)
+    axes.set_ylabel("mean score")
+    axes.set_title(title, fontsize=11, loc="left", color=INK)
+    if series:
+        axes.legend(frameon=False, fontsize=9.5)
+    _bare(axes)
+    _save(figure, path)

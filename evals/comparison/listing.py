@@ -1,0 +1,54 @@
+"""The runs of a history, one line each, streamed: a list of a million runs needs no more memory than one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from evals.comparison.history import read_rows
+from evals.comparison.runs import Run, read_run
+from lifeos.errors import EXIT_OK
+
+COLUMNS = f"{'RUN':32} {'WHEN':20} {'VERSION':10} {'FACE':>5} {'SKIN':>5} {'OVERALL':>7} GRADE PICTURES"
+
+
+def print_runs(history: Path, *, as_json: bool) -> int:
+    """Print every run, oldest first; with `as_json` one JSON array, also streamed."""
+    shown = torn = 0
+    print("[" if as_json else COLUMNS)
+    for row in read_rows(history):
+        if row is None:
+            torn += 1
+            continue
+        run = read_run({key: value for key, value in row.items() if key != "images"})
+        if as_json:
+            print(("," if shown else "") + json.dumps(_entry(run), ensure_ascii=False, allow_nan=False))
+        else:
+            print(_line(run))
+        shown += 1
+    if as_json:
+        print("]")
+    if torn:
+        print(f"warning: {torn} lines of {history} skipped (torn by a crash, or not a JSON object)", file=sys.stderr)
+    return EXIT_OK
+
+
+def _line(run: Run) -> str:
+    numbers = [run.scores["face_similarity_mean"], run.scores["skin_realism_mean"], run.scores["overall_score"]]
+    face, skin, overall = ("-" if value is None else f"{value:.2f}" for value in numbers)
+    images = "-" if run.images_evaluated is None else str(run.images_evaluated)
+    return f"{run.run_id:32} {run.timestamp:20} {run.lora_version:10} {face:>5} {skin:>5} {overall:>7} {run.grade or '-':5} {images:>8}"
+
+
+def _entry(run: Run) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "timestamp": run.timestamp,
+        "lora_version": run.lora_version,
+        **run.scores,
+        "overall_grade": run.grade,
+        "images_evaluated": run.images_evaluated,
+        "protocol_id": run.protocol_id,
+    }

@@ -1,0 +1,111 @@
+"""Does the new LoRA repeat its training pictures? Such pictures score well and are worth nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evals.comparison.pictures import find_run_pictures
+from evals.comparison.promotion import NO, UNKNOWN, YES, Check
+from evals.comparison.runs import Run
+from lifeos.errors import LifeosError
+from lifeos.files import read_json
+from lifeos.progress import track
+
+if TYPE_CHECKING:
+    from evals.metrics.faces import FaceEngine, PolicyScale
+    from evals.metrics.references import ReferenceSet
+
+TITLE = "Memorised"
+NAMED = 3
+
+
+def check_memorised(
+    runs: Sequence[Run], folder: Path | None, manifest: Path | None, policy: Mapping[str, Any], *, model_root: Path | None = None
+) -> Check:
+    """Compare every picture with the training pictures that the manifest names, by file hash and by face.
+
+    Without a manifest, its dataset, or the run's pictures nothing is known, and the check says so; it does not bar promotion then,
+    unless the manifest was asked for by name.
+    """
+    lenient = manifest is None
+    if manifest is None:
+        told = next((run.manifest_path for run in runs if run.manifest_path), None)
+        manifest = Path(told) if told else None
+    if manifest is None or not manifest.is_file():
+        return Check(TITLE, YES if lenient else UNKNOWN, "not checked: no dataset manifest at hand (--dataset-manifest names it)")
+    pictures = {name: path for run in runs for name, path in find_run_pictures(run, folder).items()}
+    if not pictures:
+        return Check(TITLE, YES if lenient else UNKNOWN, "not checked: the pictures are not at hand (--pictures-v2 names their folder)")
+    try:
+        return _check(pictures, manifest, policy, model_root)
+    except (LifeosError, ModuleNotFoundError) as error:
+        return Check(TITLE, YES if lenient else UNKNOWN, f"not checked: {error}")
+
+
+def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, Any], model_root: Path | None) -> Check:
+    from evals.metrics.engines import choose_engine
+    from evals.metrics.faces import PolicyScale
+    from evals.metrics.references import load_references
+    from lifeos.files import sha256_file
+
+    hashes, folders = read_training_set(manifest)
+    copies = [name for name, path in pictures.items() if sha256_file(path) in hashes]
+    if copies:
+        return Check(TITLE, NO, f"{len(copies)} pictures are files of the training set, such as {copies[0]}")
+    if not folders:
+        return Check(TITLE, YES, "no picture is a file of the training set (its pictures are not at hand: faces not compared)")
+    engine = choose_engine("auto", policy, model_root=model_root)
+    scale = PolicyScale.from_policy(policy["face_similarity"]["engines"][engine.scale_key])
+    training = [load_references(folder, engine, want_skin=False, workers=1) for folder in folders]
+    limit = policy["comparison"]["memorised_cosine"]
+    close: list[tuple[float, str, str]] = []
+    nearest = 0.0
+    for name, path in track(pictures.items(), "comparing with the training pictures", unit="picture"):
+        score, like = nearest_training_picture(path, training, engine, scale)
+        nearest = max(nearest, score)
+        if score >= limit:
+            close.append((score, name, like))
+    if close:
+        named = ", ".join(f"{name} is {score:.2f} like {like}" for score, name, like in sorted(close, reverse=True)[:NAMED])
+        return Check(TITLE, NO, f"{len(close)} of {len(pictures)} pictures repeat a training picture ({named}; {limit:g} is too close)")
+    return Check(TITLE, YES, f"the nearest training picture is {nearest:.2f} alike, {limit:g} would be too close")
+
+
+def nearest_training_picture(path: Path, training: Sequence[ReferenceSet], engine: FaceEngine, scale: PolicyScale) -> tuple[float, str]:
+    """Likeness (policy scale) to the nearest training picture, and its name; 0 where there is no face."""
+    from evals.metrics.faces import sight_subject
+    from lifeos.images import ImageError, read_picture
+
+    try:
+        sighting = sight_subject(engine, read_picture(path).rgb)
+    except ImageError:
+        return 0.0, ""
+    if sighting is None:
+        return 0.0, ""
+    best, name = 0.0, ""
+    for references in training:
+        cosines = references.cosines(sighting.embedding)
+        index = int(cosines.argmax())
+        score = scale.score(float(cosines[index]))
+        if score > best:
+            best, name = score, references.names[index]
+    return best, name
+
+
+def read_training_set(manifest: Path) -> tuple[frozenset[str], list[Path]]:
+    """The hashes of the training pictures, and the folders that still hold some of them. Raises InputError for no manifest."""
+    document = read_json(manifest)
+    images = document.get("images") if isinstance(document, dict) else None
+    if not isinstance(images, list):
+        from lifeos.errors import InputError
+
+        raise InputError(manifest, f"no dataset manifest: {json.dumps(document)[:40]}")
+    records = [item for item in images if isinstance(item, dict) and isinstance(item.get("filename"), str)]
+    base = Path(str(document.get("dataset_dir", "")))
+    if not base.is_dir():
+        base = manifest.parent
+    folders = {(base / item["filename"]).parent for item in records if (base / item["filename"]).is_file()}
+    return frozenset(str(item.get("sha256")) for item in records), sorted(folders)

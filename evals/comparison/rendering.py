@@ -1,0 +1,251 @@
+"""The comparison as Markdown: the specification's head first, letter for letter, then the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from evals.comparison import wording
+from evals.comparison.comparing import Comparison, MetricResult, Side, Slice
+from evals.comparison.config_details import describe_training
+from evals.comparison.inference import Estimate
+from evals.comparison.promotion import Gate
+from evals.comparison.verdicts import NO_VERDICT, level_text
+
+HEAD = "| Metric | {first} | {second} | Delta | Verdict |\n|--------|----------|----------|-------|---------|"
+SURELY = 0.995
+"""From here on a probability is written as `> 99 %`: more digits would be false precision."""
+
+
+def render(comparison: Comparison, gate: Gate | None = None, pictures: Sequence[tuple[str, str]] = ()) -> str:
+    """The whole report. `pictures` are (title, path relative to the report)."""
+    parts = [render_head(comparison, gate), f"**In short:** {escape(wording.verdict_sentence(comparison))}", _evidence(comparison)]
+    parts += [_rates(comparison), _slices("By shot type", "Shot type", comparison.by_shot)]
+    parts += [_slices("By configuration", "Configuration", comparison.by_config), _extras(comparison), _gate(gate)]
+    parts += [_pictures(pictures), _notes(comparison)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def render_head(comparison: Comparison, gate: Gate | None = None) -> str:
+    """Title, table, Recommendation and Config Details, exactly as specified."""
+    first, second = comparison.first, comparison.second
+    names = {"first": escape(first.name), "second": escape(second.name)}
+    rows = [_row(comparison.metrics[key], f"{comparison.metrics[key].title} (mean)") for key in ("face", "skin")]
+    levels = "-" if comparison.grade_levels is None else level_text(comparison.grade_levels)
+    rows.append(f"| Overall Grade | {_or_dash(first.grade)} | {_or_dash(second.grade)} | {levels} | {comparison.grade_verdict} |")
+    rows.append(f"| Best Config | {_or_dash(first.best_config)} | {_or_dash(second.best_config)} | - | - |")
+    objections = gate.objections if gate else ()
+    labels = [first.version, second.version] if first.version != second.version else [first.name, second.name]
+    details = [f"- {escape(label)}: {escape(_training(side))}" for label, side in zip(labels, (first, second), strict=True)]
+    return "\n".join(
+        [
+            f"# Version Comparison: {names['first']} vs {names['second']}",
+            "",
+            HEAD.format(**names),
+            *rows,
+            "",
+            "## Recommendation",
+            escape(wording.recommendation(comparison, objections)),
+            "",
+            "## Config Details",
+            *details,
+        ]
+    )
+
+
+def escape(text: str) -> str:
+    """Names and notes are data: none may break a table or become markup."""
+    for sign, safe in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("[", "\\["), ("*", "\\*")):
+        text = text.replace(sign, safe)
+    return " ".join(text.split())
+
+
+def _training(side: Side) -> str:
+    lines = list(dict.fromkeys(describe_training(run.training_params) for run in side.runs))
+    return " / ".join(lines)
+
+
+def _row(result: MetricResult, title: str) -> str:
+    delta = "-" if result.delta is None else signed(result.delta)
+    return f"| {title} | {_score(result.first)} | {_score(result.second)} | {delta} | {result.verdict} |"
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def signed(value: float) -> str:
+    """Two decimals with a sign; what rounds to nothing is 0.00 without one."""
+    text = f"{round(value, 4):+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+def _or_dash(text: str | None) -> str:
+    return escape(text) if text else NO_VERDICT
+
+
+def interval_text(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return "not known"
+    return f"{signed(estimate.low)} to {signed(estimate.high)}"
+
+
+def chance_text(estimate: Estimate | None) -> str:
+    """The chance that the second is better, without false precision."""
+    if estimate is None or estimate.probability is None:
+        return "not known"
+    if estimate.probability > SURELY:
+        return "> 99 %"
+    return "< 1 %" if estimate.probability < 1 - SURELY else percent(estimate.probability)
+
+
+def _evidence(comparison: Comparison) -> str:
+    lines = ["## How sure this is", "", escape(wording.pairing_sentence(comparison))]
+    if comparison.has_evidence:
+        lines += ["", _evidence_table(comparison), "", *_explanations(comparison)]
+    lines += ["", wording.claim(comparison)]
+    return "\n".join(lines)
+
+
+def _evidence_table(comparison: Comparison) -> str:
+    confidence = percent(comparison.policy["comparison"]["confidence"])
+    second = escape(comparison.second.name)
+    lines = [
+        f"| Metric | Pairs | Difference | {confidence} interval | Chance that {second} is better | Verdict |",
+        "|---|---:|---:|---|---:|---|",
+    ]
+    for key in ("face", "skin", "overall"):
+        result = comparison.metrics[key]
+        if result.estimate is None:
+            lines.append(f"| {result.title} | 0 | - | not known | not known | {result.verdict} |")
+            continue
+        effect = "-" if result.estimate.effect != result.estimate.effect else signed(result.estimate.effect)
+        cells = [str(result.estimate.pairs), effect, interval_text(result.estimate), chance_text(result.estimate), result.verdict]
+        lines.append(f"| {result.title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _explanations(comparison: Comparison) -> list[str]:
+    section = comparison.policy["comparison"]
+    lines = [
+        f"- The interval is where the true difference lies, right about {round(100 * section['confidence'])} times in 100. It counts "
+        "prompts, not pictures, as what was drawn by chance.",
+        f"- IMPROVED or REGRESSED: the interval leaves zero out. UNCHANGED: all of it is smaller than {section['minimum_effect']:g}, the "
+        "smallest difference that matters. INCONCLUSIVE: neither; more pictures are needed.",
+    ]
+    for result in comparison.metrics.values():
+        if result.key in ("face", "skin", "overall") and result.verdict == "INCONCLUSIVE":
+            why = f"{result.settle}, if the difference stays what it seems" if result.settle else (result.doubt or "the noise is not known")
+            lines.append(f"- {result.title}: {escape(why)}.")
+        estimate, delta = result.estimate, result.delta
+        if estimate and delta is not None and estimate.low is not None and abs(delta - estimate.effect) > section["minimum_effect"]:
+            lines.append(
+                f"- {result.title}: the table at the top says {signed(delta)}, the pairs say {signed(estimate.effect)}. "
+                "The top compares all pictures, also those without a partner; trust the pairs."
+            )
+    return lines
+
+
+def _rates(comparison: Comparison) -> str:
+    results = [comparison.metrics[key] for key in ("approved", "has_face") if key in comparison.metrics]
+    if not results:
+        counts = [f"{escape(s.name)}: {s.faceless} of {s.images}" for s in (comparison.first, comparison.second) if s.faceless is not None]
+        return "\n".join(["## Pass rates", "", f"Pictures without a face: {'; '.join(counts)}."]) if counts else ""
+    names = f"{escape(comparison.first.name)} | {escape(comparison.second.name)}"
+    lines = ["## Pass rates", "", f"| Of the pictures | {names} | Difference | Interval |", "|---|---:|---:|---:|---|"]
+    for result in results:
+        estimate = result.estimate
+        known = estimate is not None and estimate.low is not None and estimate.high is not None
+        span = f"{_points(estimate.low)} to {_points(estimate.high)}" if known and estimate else "no pair differs"  # type: ignore[arg-type]
+        shares = [_share(side, result.key) for side in (comparison.first, comparison.second)]
+        delta = "-" if result.delta is None else _points(result.delta)
+        lines.append(f"| {result.title} | {shares[0]} | {shares[1]} | {delta} | {span} |")
+    lines += [
+        "",
+        "Approved: face and skin score reach the policy's pass thresholds. In brackets where the true share lies; differences in percentage points.",
+    ]
+    return "\n".join(lines)
+
+
+def _share(side: Side, key: str) -> str:
+    value, span = side.scores.get(key), side.spans.get(key)
+    if value is None:
+        return "-"
+    return percent(value) + (f" ({100 * span[0]:.0f} to {100 * span[1]:.0f})" if span else "")
+
+
+def _points(share: float) -> str:
+    return f"{100 * max(-1.0, min(1.0, share)):+.0f}"
+
+
+def _slices(title: str, column: str, slices: Sequence[Slice]) -> str:
+    if not slices:
+        return ""
+    lines = [f"## {title}", "", f"| {column} | Pairs | Face | Interval | Skin | Interval |", "|---|---:|---:|---|---:|---|"]
+    for part in slices:
+        cells = [_effect(part.face), interval_text(part.face), _effect(part.skin), interval_text(part.skin)]
+        lines.append(f"| {escape(part.name)} | {part.pairs} | {' | '.join(cells)} |")
+    lines += ["", f"Of {len(slices)} rows looked at one by one some will leave zero by chance: look here for where, not whether."]
+    return "\n".join(lines)
+
+
+def _effect(estimate: Estimate) -> str:
+    return "-" if estimate.effect != estimate.effect else signed(estimate.effect)
+
+
+def _extras(comparison: Comparison) -> str:
+    """Sameness and cost, where the rows or their batches carry them."""
+    rows = []
+    for title, section, key, unit in EXTRAS:
+        values = [_extra(side, section, key) for side in (comparison.first, comparison.second)]
+        if any(value is not None for value in values):
+            rows.append(f"| {title} | {' | '.join('-' if v is None else f'{v:.3g}{unit}' for v in values)} |")
+    if not rows:
+        return ""
+    names = f"{escape(comparison.first.name)} | {escape(comparison.second.name)}"
+    return "\n".join(["## Sameness and cost", "", f"| | {names} |", "|---|---:|---:|", *rows])
+
+
+EXTRAS = (
+    ("Spread of head turns (sameness: under 5° is one pose over and over)", "sameness", "yaw_spread_deg", "°"),
+    ("Pairs of pictures in the same pose", "sameness", "same_pose_share", ""),
+    ("Near-duplicate pairs", "sameness", "near_duplicate_pairs", ""),
+    ("Cost per approved picture", "cost", "usd_per_approved", " USD"),
+)
+
+
+def _extra(side: Side, section: str, key: str) -> float | None:
+    values = []
+    for run in side.runs:
+        part: Any = run.extra.get(section)
+        value = part.get(key) if isinstance(part, dict) else None
+        if isinstance(value, list):
+            value = len(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            values.append(float(value))
+    return sum(values) / len(values) if values else None
+
+
+def _gate(gate: Gate | None) -> str:
+    if gate is None:
+        return ""
+    lines = ["## Promotion", "", escape(gate.sentence), "", "| Check | Result | Why |", "|---|---|---|"]
+    lines += [f"| {escape(check.title)} | {check.outcome} | {escape(check.why)} |" for check in gate.checks]
+    return "\n".join(lines)
+
+
+def _pictures(pictures: Sequence[tuple[str, str]]) -> str:
+    if not pictures:
+        return ""
+    return "\n\n".join(["## Pictures", *[f"{escape(title)}:\n\n![{escape(title)}]({quote(path)})" for title, path in pictures]])
+
+
+def _notes(comparison: Comparison) -> str:
+    if not comparison.notes:
+        return ""
+    return "\n".join(["## What to know about the data", "", *[f"- {escape(note)}" for note in comparison.notes]])

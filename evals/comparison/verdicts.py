@@ -1,0 +1,75 @@
+"""From an interval to a word: IMPROVED, REGRESSED, UNCHANGED or INCONCLUSIVE. And from scores to grades."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from evals.comparison.inference import Estimate, prompts_that_settle
+
+IMPROVED, REGRESSED, UNCHANGED, INCONCLUSIVE = "IMPROVED", "REGRESSED", "UNCHANGED", "INCONCLUSIVE"
+NO_VERDICT = "-"
+DIGITS = 4
+"""Scores are compared after rounding to this many decimals, as the scorecard does."""
+FAR_TOO_MANY = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """How many pictures of each version would end the doubt, if the difference stays what it seems."""
+
+    prompts: int
+    pictures: int
+
+    def __str__(self) -> str:
+        if self.pictures > FAR_TOO_MANY:
+            return f"more than {FAR_TOO_MANY:,} pictures of each version would settle it: take them as equal"
+        return f"about {self.pictures:,} pictures of each version ({self.prompts:,} prompts) would settle it"
+
+
+def judge_estimate(estimate: Estimate, minimum_effect: float) -> str:
+    """UNCHANGED when the whole interval is too small to matter; a direction when it leaves zero; else INCONCLUSIVE."""
+    if estimate.low is None or estimate.high is None:
+        return INCONCLUSIVE
+    if -minimum_effect <= estimate.low and estimate.high <= minimum_effect:
+        return UNCHANGED
+    if estimate.low > 0:
+        return IMPROVED
+    return REGRESSED if estimate.high < 0 else INCONCLUSIVE
+
+
+def judge_delta(delta: float, minimum_effect: float) -> str:
+    """The verdict of a plain difference whose noise is unknown."""
+    size = round(delta, DIGITS)
+    if abs(size) < minimum_effect:
+        return UNCHANGED
+    return IMPROVED if size > 0 else REGRESSED
+
+
+def settle(estimate: Estimate, minimum_effect: float, confidence: float) -> Settle | None:
+    """What would settle an INCONCLUSIVE estimate; None where it cannot be said."""
+    prompts = prompts_that_settle(estimate, minimum_effect, confidence)
+    if prompts is None:
+        return None
+    return Settle(prompts, -(-prompts * estimate.pairs // estimate.prompts))
+
+
+def grades_best_first(boundaries: Mapping[str, float]) -> list[str]:
+    return sorted(boundaries, key=lambda grade: -boundaries[grade])
+
+
+def grade_for(score: float, boundaries: Mapping[str, float]) -> str:
+    """The best grade whose boundary the score reaches, after rounding."""
+    ranked = grades_best_first(boundaries)
+    return next((grade for grade in ranked if round(score, DIGITS) >= boundaries[grade]), ranked[-1])
+
+
+def level_delta(first: str, second: str, boundaries: Mapping[str, float]) -> int:
+    """How many grades `second` is above `first`."""
+    ranked = grades_best_first(boundaries)
+    return ranked.index(first) - ranked.index(second)
+
+
+def level_text(levels: int) -> str:
+    """`+2 levels`, `-1 level`, `0 levels`."""
+    return f"{levels:+d} level{'' if abs(levels) == 1 else 's'}" if levels else "0 levels"

@@ -1,0 +1,130 @@
+"""The sentences of a comparison, for a person who does not know statistics."""
+
+from __future__ import annotations
+
+from evals.comparison.comparing import Comparison, MetricResult, Side
+from evals.comparison.inference import Estimate
+from evals.comparison.verdicts import IMPROVED, INCONCLUSIVE, REGRESSED, UNCHANGED, grades_best_first
+
+NOTHING_KNOWN = (
+    "Nothing is known about the noise of these numbers: the history holds no scores of single pictures for {which}, "
+    "so the verdicts above are plain differences and may be luck."
+)
+TRAINING_SEED = (
+    "The claim is about these two files, not about the way they were trained: one training run stands on each side, and training "
+    "again with another seed has been seen to move a mean by 0.08 to 0.11. To compare the versions, train each with two or more seeds "
+    "and name them all (--v1 a --v1 b --v2 c --v2 d)."
+)
+VERSIONS = "The claim is about the versions: {first} and {second} were compared, and how much training runs differ is in the interval."
+SMALL_WORDS = {"face": "faces", "skin": "skin"}
+
+
+def verdict_sentence(comparison: Comparison) -> str:
+    """The answer, first of all, in one plain sentence."""
+    first, second = comparison.first.name, comparison.second.name
+    overall = comparison.metrics["overall"]
+    if not comparison.has_evidence:
+        return _plain_sentence(comparison, overall)
+    estimate = overall.estimate
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return f"It cannot be said which is better: {overall.doubt or 'no score is known of both versions'}."
+    span = f"the true difference in overall score is {_between(estimate, comparison)}"
+    if overall.verdict == UNCHANGED:
+        limit = comparison.policy["comparison"]["minimum_effect"]
+        return f"There is no difference that matters between {first} and {second}: {span}, and less than {limit:g} does not matter."
+    if overall.verdict == INCONCLUSIVE:
+        leaning = f"{second} looks {'better' if estimate.effect > 0 else 'worse'}, but that may be luck"
+        return f"It cannot be said yet which is better: {leaning}; {span}{_settling(overall)}."
+    better, worse = (second, first) if overall.verdict == IMPROVED else (first, second)
+    return f"{better} is better than {worse}{_mixed(comparison)}: {span}."
+
+
+def _plain_sentence(comparison: Comparison, overall: MetricResult) -> str:
+    first, second = comparison.first.name, comparison.second.name
+    doubt = overall.doubt or next((result.doubt for result in comparison.metrics.values() if result.doubt), "")
+    if doubt:
+        return f"It cannot be said which is better: {doubt}."
+    if overall.delta is None:
+        return "It cannot be said which is better: no overall score is known of both versions."
+    words = {IMPROVED: "looks better than", REGRESSED: "looks worse than", UNCHANGED: "looks like"}
+    plain = f"{second} {words[overall.verdict]} {first} (overall score {overall.second:.2f} against {overall.first:.2f})"
+    return f"{plain}, but how much of that is luck is not known."
+
+
+def _between(estimate: Estimate, comparison: Comparison) -> str:
+    assert estimate.low is not None and estimate.high is not None
+    confidence = comparison.policy["comparison"]["confidence"]
+    return f"between {estimate.low:+.2f} and {estimate.high:+.2f} ({confidence:.0%} sure)".replace("%", " %")
+
+
+def _settling(result: MetricResult) -> str:
+    return f"; {result.settle}" if result.settle else ""
+
+
+def _mixed(comparison: Comparison) -> str:
+    """What got worse while the whole got better, or the other way round."""
+    against = REGRESSED if comparison.verdict == IMPROVED else IMPROVED
+    parts = [SMALL_WORDS[key] for key in ("face", "skin") if comparison.metrics[key].verdict == against]
+    return f" on the whole, though its {' and '.join(parts)} got worse" if parts else ""
+
+
+def recommendation(comparison: Comparison, objections: tuple[str, ...] = ()) -> str:
+    """The two sentences under `## Recommendation`. `objections` are what else the promotion gate found against it."""
+    second = comparison.second
+    minimum = comparison.policy["scorecard"]["promotion_minimum_grade"]
+    wanted = f"promotion threshold (grade >= {minimum})"
+    keep = f"Recommend keeping {comparison.first.version} LoRA."
+    if second.grade is None or comparison.second.grade not in comparison.policy["scorecard"]["grade_boundaries"]:
+        return f"Whether {second.name} meets {wanted} is not known: it has no grade of the policy. {keep}"
+    if not meets_grade(second, comparison):
+        return f"{second.name} does not meet {wanted}: its grade is {second.grade}. {keep}"
+    meets = f"{second.name} meets {wanted}"
+    results = {result.verdict for result in comparison.metrics.values() if result.key in ("face", "skin", "overall")}
+    if comparison.verdict == REGRESSED:
+        return f"{meets}, but is worse than {comparison.first.name}. {keep}"
+    if REGRESSED in results:
+        worse = " and ".join(SMALL_WORDS[key] for key in ("face", "skin") if comparison.metrics[key].verdict == REGRESSED)
+        return f"{meets}, but its {worse} got worse. {keep}"
+    if objections:
+        return f"{meets}, but: {'; '.join(objections)}. {keep}"
+    if comparison.verdict == INCONCLUSIVE:
+        settle = comparison.metrics["overall"].settle
+        more = f" Make more pictures first: {settle}." if settle else ""
+        return f"{meets}, but is not shown to be better than {comparison.first.name}. {keep}{more}"
+    if comparison.verdict == UNCHANGED:
+        return f"{meets}, but differs from {comparison.first.name} by less than matters. Either LoRA may be deployed."
+    return f"{meets}. Recommend deploying {second.version} LoRA."
+
+
+def meets_grade(side: Side, comparison: Comparison) -> bool:
+    card = comparison.policy["scorecard"]
+    ranked = grades_best_first(card["grade_boundaries"])
+    return side.grade in ranked and ranked.index(side.grade) <= ranked.index(card["promotion_minimum_grade"])
+
+
+def claim(comparison: Comparison) -> str:
+    """What the claim is about: two files, or two ways of training."""
+    if not comparison.claims_versions:
+        return TRAINING_SEED
+    counts = [f"{len(side.runs)} run{'s' * (len(side.runs) > 1)} of {side.version}" for side in (comparison.first, comparison.second)]
+    return VERSIONS.format(first=counts[0], second=counts[1])
+
+
+def pairing_sentence(comparison: Comparison) -> str:
+    """What stands against what, and what has no partner."""
+    pairs = comparison.pairs
+    if pairs is None:
+        without = [run.run_id for side in (comparison.first, comparison.second) for run in side.runs if not run.images]
+        return NOTHING_KNOWN.format(which=" and ".join(dict.fromkeys(without)))
+    if pairs.matched_by == "nothing":
+        return (
+            "No picture has a partner with the same prompt and seed in the other version: make both versions' pictures "
+            "with the same prompts and --base-seed."
+        )
+    text = f"{len(pairs.keys):,} pairs of pictures with the same {pairs.matched_by}, from {pairs.prompt_count:,} prompts"
+    if pairs.matched_by == "file name":
+        text = f"{len(pairs.keys):,} pairs of pictures with the same file name"
+    if pairs.matched_by == "prompt":
+        text += " (the seeds differ, so each prompt's mean stands against the other's: expect wider intervals)"
+    left = pairs.unmatched_first + pairs.unmatched_second
+    return f"{text}." + (f" {left:,} pictures have no partner and are not in the differences below." if left else "")
