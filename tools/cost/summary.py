@@ -203,14 +203,15 @@ def draw(summary: Summary, names: Mapping[str, str], path: Path) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
+    idle_name = display_name(IDLE, names)
     days = sorted({kind.day for kind in summary.ledger.sums})
     figure, (by_day, by_activity) = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(2, 1), layout="constrained")
     below = [0.0] * len(days)
     for name in summary.activities:
         heights = [float(_day_cost(summary.ledger, day, name, names)) for day in days]
-        by_day.bar(range(len(days)), heights, bottom=below, label=name)
+        by_day.bar(range(len(days)), heights, bottom=below, label=name, color=None if name != idle_name else "lightgray")
         below = [low + high for low, high in zip(below, heights, strict=True)]
-    step = max(1, len(days) // 10)
+    step = 1 + len(days) // 9
     by_day.set_xticks(range(0, len(days), step), [day[5:] for day in days[::step]])
     by_day.set_ylabel("US dollars")
     by_day.set_title(f"GPU cost by day, {dollars(summary.ledger.total().usd)} in all")
