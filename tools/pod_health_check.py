@@ -40,7 +40,7 @@ STALL_SECONDS = 3.0
 """A healthy worker takes a waiting prompt within moments; between two prompts it may clear memory first."""
 
 NVIDIA_SECONDS = 10
-GIB, MIB = 1 << 30, 1 << 20
+GIGABYTE, MIB = 10**9, 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def check_model_file(path: Path) -> Check:
     if size == 0 or (wanted is not None and size != wanted):
         of = f" of {wanted:,}" if wanted else ""
         return Check("model file", "failed", f"{path}: {size:,}{of} bytes: not whole", "download it again")
-    return Check("model file", "ok", f"{path}, {size / GIB:.2f} GiB")
+    return Check("model file", "ok", f"{path}, {size / GIGABYTE:.2f} GB")
 
 
 def _safetensors_size(path: Path) -> int | None:
@@ -175,17 +175,19 @@ def check_disk(path: Path, min_free_gb: float) -> Check:
     place = path.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
-    free = shutil.disk_usage(place).free / GIB
+    free = shutil.disk_usage(place).free / GIGABYTE
     if not os.access(place, os.W_OK):
         return Check("disk", "failed", f"{place} may not be written", "choose another --disk-path, or mend its permissions")
     if free < min_free_gb:
         return Check(
-            "disk", "failed", f"{free:.1f} GiB free at {place}, {min_free_gb:g} wanted", "free some room, or give --min-free-disk-gb"
+            "disk", "failed", f"{free:.1f} GB free at {place}, {min_free_gb:g} wanted", "free some room, or give --min-free-disk-gb"
         )
-    return Check("disk", "ok", f"{free:.1f} GiB free at {place}")
+    return Check("disk", "ok", f"{free:.1f} GB free at {place}")
 
 
 def check_vram(info: ServerInfo, min_free_mb: float, *, gpu_wanted: bool) -> Check:
+    if info.notice:
+        return Check("GPU memory", "ok", "not needed: a demo server, which makes no real pictures")
     if info.vram_usable is None:
         return _no_gpu(f"{info.url} works on {info.device}, without a GPU", gpu_wanted)
     return _judge_vram(info.vram_usable / MIB, (info.vram_total or 0) / MIB, min_free_mb, info.device)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from lifeos.errors import UnavailableError
 from tools.comfyui.client import ComfyServer
+from tools.comfyui.outcomes import ServerInfo
 from tools.comfyui.transport import read_address
 
 DEFAULT_URL = "http://127.0.0.1:8188"
@@ -29,32 +31,40 @@ def embedded_urls(urls: Sequence[str], *, seconds_per_picture: float = 0.0) -> I
         yield found
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A server that answers, and what it said of itself."""
+
+    server: ComfyServer
+    info: ServerInfo
+
+
 @contextlib.contextmanager
 def open_servers(
     urls: Sequence[str],
+    note: Callable[[str], None],
     *,
     silence_seconds: float = 600,
+    outage_seconds: float = 120,
     poll_seconds: float = 0.5,
     seconds_per_picture: float = 0.0,
-    on_note: Callable[[str], None] = lambda text: None,
-) -> Iterator[list[ComfyServer]]:
-    """Connected servers. `embedded` starts one of ours, at `seconds_per_picture`.
+) -> Iterator[list[Reached]]:
+    """Connected servers, let go of in every ending. `embedded` starts one of ours, at `seconds_per_picture`.
 
-    Of several, one that is not there is noted and left out. Raises UnavailableError when none is there.
+    Of several, one that does not answer is noted and left out. Raises UnavailableError when none answers.
     """
     with contextlib.ExitStack() as stack:
-        named = stack.enter_context(embedded_urls(urls, seconds_per_picture=seconds_per_picture))
-        servers: list[ComfyServer] = []
-        absent: list[UnavailableError] = []
-        for url in named:
-            server = stack.enter_context(ComfyServer(url, silence_seconds=silence_seconds, poll_seconds=poll_seconds))
+        reached: list[Reached] = []
+        missing: list[UnavailableError] = []
+        for url in stack.enter_context(embedded_urls(urls, seconds_per_picture=seconds_per_picture)):
+            server = ComfyServer(url, silence_seconds=silence_seconds, outage_seconds=outage_seconds, poll_seconds=poll_seconds)
+            stack.enter_context(server)
             try:
-                server.connect()
-                servers.append(server)
+                reached.append(Reached(server, server.connect()))
             except UnavailableError as error:
-                absent.append(error)
-        if not servers:
-            raise absent[0]
-        for reason in absent:
-            on_note(f"left out: {reason}")
-        yield servers
+                missing.append(error)
+        if not reached:
+            raise missing[0]
+        for reason in missing:
+            note(f"going on without {reason}")
+        yield reached

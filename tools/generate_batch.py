@@ -1,0 +1,300 @@
+"""Generate pictures for a list of prompts on one or several ComfyUI servers, and store them as they are made. No scores, no gates.
+
+Reads prompts and a workflow; writes pictures to --output-dir, named NNNN_pPPP_vVV_seedSEED_slug.png. The same command again
+makes only what is missing: without --base-seed it takes up the seeds of the pictures that are there.
+
+    python tools/generate_batch.py --prompt "amiranoor, portrait" --images-per-prompt 4 --output-dir /workspace/pictures
+    python tools/generate_batch.py --prompts-file prompts.txt --workflow mine_api.json --comfy-url http://a:8188 --comfy-url http://b:8188
+
+Exit codes: 0 every picture is there · 1 some could not be made · 2 bad usage or input · 3 no server · 4 directory in use ·
+130 interrupted: only our prompts were cancelled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from lifeos import cli
+from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+
+if TYPE_CHECKING:
+    from tools.comfyui.dispatch import Finished
+    from tools.comfyui.servers import Reached
+    from tools.comfyui.workflow import NodeOverrides, Settings, Workflow
+    from tools.production.request import Request
+
+SEED_BITS = 32
+MAX_SEED = 2**64 - 1
+LOCK_NAME = ".generate_batch.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture to make. `stem` is its file name without suffix."""
+
+    stem: str
+    prompt: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a batch: file names that were there before, that were made, and what failed (`stem: why`)."""
+
+    base_seed: int
+    existing: tuple[str, ...]
+    made: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+def plan_pictures(prompts: Sequence[str], per_prompt: int, base_seed: int) -> list[Picture]:
+    """Every prompt has its turn before any has its second; no two pictures share a seed."""
+    from evals.picture_names import format_picture_name
+
+    pictures = []
+    for place in range(len(prompts) * per_prompt):
+        variation, prompt = divmod(place, len(prompts))
+        seed = (base_seed + place) % (MAX_SEED + 1)
+        text = prompts[prompt].partition(",")[2] or prompts[prompt]  # the trigger word is the same in all
+        stem = format_picture_name(index=place + 1, prompt_id=prompt + 1, variation=variation + 1, seed=seed, text=text, suffix="")
+        pictures.append(Picture(stem, prompts[prompt], seed))
+    return pictures
+
+
+def find_base_seed(folder: Path) -> int | None:
+    """The base seed of the pictures that a folder holds already, as their names tell."""
+    from evals.picture_names import parse_picture_name
+    from lifeos.images import find_pictures
+
+    for path in find_pictures(folder) if folder.is_dir() else ():
+        name = parse_picture_name(path.name)
+        if name.index and name.prompt_id and name.seed is not None:
+            return (name.seed - (name.index - 1)) % (MAX_SEED + 1)
+    return None
+
+
+def find_existing(folder: Path) -> dict[str, str]:
+    """Stem -> file name of the pictures in a folder."""
+    from lifeos.images import find_pictures
+
+    return {path.stem: path.name for path in find_pictures(folder)} if folder.is_dir() else {}
+
+
+def generate(
+    pictures: Sequence[Picture],
+    folder: Path,
+    reached: Sequence[Reached],
+    workflow: Workflow,
+    settings: Settings,
+    *,
+    ahead: int = 2,
+    retries: int = 2,
+    note: Callable[[str], None],
+) -> Generator[tuple[Finished, tuple[str, ...]], None, None]:
+    """Make the pictures, store each as it arrives, and yield its end with the names it was stored under (none: it failed)."""
+    from lifeos.files import write_bytes
+    from tools.comfyui.dispatch import Dispatcher, Job
+    from tools.production.filing import suffix_of
+
+    jobs = (Job(each.stem, workflow.place(replace(settings, positive=each.prompt, seed=each.seed))) for each in pictures)
+    with Dispatcher([each.server for each in reached], ahead=ahead, retries=retries, on_note=note) as dispatcher:
+        for finished in dispatcher.run(jobs):
+            names = []
+            for number, (_, data) in enumerate(finished.pictures, 1):
+                name = f"{finished.job.key}{f'_{number}' if number > 1 else ''}{suffix_of(data)}"
+                names.append((name, data))
+            for name, data in reversed(names):  # the first last: when it is there, all are
+                write_bytes(folder / name, data)
+            yield finished, tuple(name for name, _ in names)
+
+
+def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) -> Result:
+    """The whole command: choose, check, generate what is missing."""
+    from lifeos.locks import hold
+    from lifeos.progress import Progress
+    from tools.comfyui.servers import open_servers
+    from tools.comfyui.workflow import Workflow, check_models
+    from tools.production.choices import choose_checkpoint, choose_prompts, choose_settings
+
+    request = read_request(args)
+    prompts = choose_prompts(request)
+    overrides = read_overrides(args)
+    workflow = Workflow.load(request.workflow, overrides) if request.workflow is not None else Workflow.built_in()
+    workflow.place(choose_settings(request, policy, None))  # what has no place is told before anything is reached
+    folder: Path = args.output_dir
+    if folder.exists() and not folder.is_dir():
+        raise InputError(folder, "is a file, not a directory", "choose another --output-dir")
+    rules = policy["production"]
+    silence = args.timeout_sec if args.timeout_sec is not None else rules["prompt_timeout_seconds"]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(hold(folder / LOCK_NAME, str(folder)))
+        servers = open_servers(args.comfy_url, note, silence_seconds=silence, poll_seconds=args.poll_interval)
+        reached = stack.enter_context(servers)
+        settings = choose_settings(request, policy, choose_checkpoint(request, policy, reached[0].server))
+        for each in reached:
+            check_models(each.server, workflow.place(settings))
+        base_seed = choose_base_seed(args.base_seed, folder)
+        planned = plan_pictures(prompts, args.images_per_prompt, base_seed)
+        stored = find_existing(folder)
+        missing = [each for each in planned if each.stem not in stored]
+        existing = tuple(stored[each.stem] for each in planned if each.stem in stored)
+        note(f"{len(planned)} pictures from seed {base_seed}, {len(existing)} there already, on {len(reached)} server(s)")
+        made: list[str] = []
+        failed: list[str] = []
+        with Progress(len(planned), "generating", unit="picture", initial=len(existing)) as bar:
+            batch = generate(
+                missing, folder, reached, workflow, settings, ahead=rules["queue_ahead"], retries=rules["retries"], note=bar.note
+            )
+            stack.enter_context(contextlib.closing(batch))  # Ctrl-C anywhere below cancels what is queued, while servers are open
+            for finished, names in batch:
+                made += names
+                if not names:
+                    failed.append(f"{finished.job.key}: {describe_failure(finished)}")
+                    bar.note(f"failed: {failed[-1]}")
+                bar.advance(failed=len(failed)) if failed else bar.advance()
+    return Result(base_seed, existing, tuple(made), tuple(failed))
+
+
+def describe_failure(finished: Finished) -> str:
+    outcome = finished.outcome
+    return f"{outcome.message}" + (f" (node {outcome.node})" if outcome.node else "")
+
+
+def choose_base_seed(given: int | None, folder: Path) -> int:
+    if given is not None:
+        return given
+    import secrets
+
+    found = find_base_seed(folder)
+    return found if found is not None else secrets.randbits(SEED_BITS)
+
+
+def read_request(args: Any) -> Request:
+    from tools.production.request import Request
+
+    request = Request(
+        output_dir=args.output_dir,
+        prompts_file=args.prompts_file,
+        prompts=tuple(args.prompt) or None,
+        lora=args.lora,
+        lora_strength=args.lora_strength,
+        workflow=args.workflow,
+        checkpoint=args.checkpoint,
+        negative_prompt=args.negative_prompt,
+        steps=args.steps,
+        cfg=args.cfg,
+        sampler=args.sampler,
+        scheduler=args.scheduler,
+        width=args.width,
+        height=args.height,
+    )
+    if request.prompts is not None and request.prompts_file is not None:
+        raise InputError("--prompt", "given beside --prompts-file", "put all prompts in the file, or all on the command line")
+    return request
+
+
+def read_overrides(args: Any) -> NodeOverrides:
+    from tools.comfyui.workflow import NodeOverrides
+
+    overrides = NodeOverrides(
+        positive_node=args.positive_node_id,
+        positive_key=args.positive_node_key,
+        negative_node=args.negative_node_id,
+        negative_key=args.negative_node_key,
+        sampler_node=args.ksampler_node_id,
+        seed_key=args.seed_key,
+        steps_key=args.steps_key,
+        lora_node=args.lora_node_id,
+    )
+    if args.workflow is None and overrides != NodeOverrides():
+        raise InputError("--…-node-id and --…-key", "name nodes of your own workflow", "give it with --workflow")
+    return overrides
+
+
+def render(result: Result, folder: Path) -> str:
+    lines = [f"{len(result.made)} pictures made, {len(result.existing)} were there, {len(result.failed)} failed: {folder}"]
+    return "\n".join([*lines, *(f"  failed: {reason}" for reason in result.failed)])
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    flag = parser.add_argument
+    flag("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in SDXL text to image)")
+    url = "a server; given again, the batch is spread over all (`embedded` starts the built-in one; default: http://127.0.0.1:8188)"
+    flag("--comfy-url", action="append", default=[], metavar="URL", help=url)
+    flag("--prompts-file", type=Path, metavar="FILE", help="one prompt a line; blank lines and lines that begin with # are left out")
+    flag("--prompt", action="append", default=[], metavar="TEXT", help="a prompt (repeatable; default: the ten built-in ones)")
+    flag("--negative-prompt", metavar="TEXT", help=_default("what the pictures should not show", "negative_prompt"))
+    flag("--images-per-prompt", type=cli.positive_int, default=1, metavar="N", help="pictures of each prompt")
+    flag("--output-dir", type=Path, required=True, metavar="DIR", help="where the pictures go")
+    flag(
+        "--base-seed",
+        type=seed,
+        metavar="N",
+        help="the seed of the first picture; each next has the next (default: as in --output-dir, else random)",
+    )
+    flag("--steps", type=cli.positive_int, metavar="N", help=_default("sampling steps", "steps"))
+    flag("--cfg", type=cli.non_negative, metavar="X", help=_default("classifier-free guidance", "cfg"))
+    flag("--sampler", metavar="NAME", help=_default("sampler", "sampler"))
+    flag("--scheduler", metavar="NAME", help=_default("noise schedule", "scheduler"))
+    flag("--width", type=cli.positive_int, metavar="N", help=_default("pixels, a multiple of 8", "width"))
+    flag("--height", type=cli.positive_int, metavar="N", help=_default("pixels, a multiple of 8", "height"))
+    flag("--checkpoint", metavar="NAME", help=_default("checkpoint on the server; where that is empty, its only one", "checkpoint"))
+    flag("--lora", metavar="NAME", help="LoRA on the server; a workflow without a LoRA loader gets one behind its checkpoint")
+    flag("--lora-strength", type=float, metavar="X", help=_default("strength of --lora", "lora_strength"))
+    nodes = parser.add_argument_group("nodes of --workflow", "found by following its links; named here where that is not clear")
+    flag = nodes.add_argument
+    for role in ("positive", "negative"):
+        flag(f"--{role}-node-id", metavar="ID", help=f"the node that takes the {role} prompt")
+        flag(f"--{role}-node-key", f"--{role}-key", metavar="KEY", help="its input (default: text, or what else it has)")
+    flag("--ksampler-node-id", metavar="ID", help="the sampler that takes steps, CFG, sampler and scheduler first; seeds go to all")
+    flag("--seed-key", metavar="KEY", help="its input for the seed (default: seed or noise_seed)")
+    flag("--steps-key", metavar="KEY", help="its input for the steps (default: steps)")
+    flag("--lora-node-id", metavar="ID", help="the LoRA loader that takes --lora, where there are several")
+    text = cli.policy_help("give up on a server after so long without a sign of progress", "production.prompt_timeout_seconds")
+    parser.add_argument("--timeout-sec", type=cli.positive, metavar="X", help=text)
+    text = "seconds between questions where the server's WebSocket cannot be had; with it, ends are told at once"
+    parser.add_argument("--poll-interval", type=cli.positive, default=0.5, metavar="X", help=text)
+    parser.add_project_root()
+    parser.add_json()
+    parser.add_skip_install()
+    return parser
+
+
+def _default(text: str, key: str) -> str:
+    return f"{text} (default: production.{key} in evals/thresholds.yaml; with --workflow, the workflow's own)"
+
+
+def seed(text: str) -> int:
+    import argparse
+
+    value = cli.whole_number(text)
+    if not 0 <= value <= MAX_SEED:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {MAX_SEED}")
+    return value
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    from evals.load_thresholds import load_thresholds
+
+    policy = load_thresholds(args.project_root)
+    result = run_batch(args, policy, lambda text: print(text, file=sys.stderr, flush=True))
+    if args.json:
+        document = {"base_seed": result.base_seed, "existing": result.existing, "made": result.made, "failed": result.failed}
+        cli.print_json({"schema": 1, "output_dir": str(args.output_dir), **document})
+    else:
+        print(render(result, args.output_dir))
+    return EXIT_GATE if result.failed else EXIT_OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
