@@ -202,8 +202,8 @@ class Assessor:
 
         limits = policy["face_similarity"]
         row = limits["engines"][engine.scale_key]
-        self._engine, self._references, self._want_skin = engine, references, want_skin
-        self._scale = faces.PolicyScale.from_policy(row)
+        self.engine, self.references, self._want_skin = engine, references, want_skin
+        self.scale = faces.PolicyScale.from_policy(row)
         self._least_height, self._widest_yaw = limits["low_confidence_face_px"], limits["low_confidence_yaw_deg"]
         self._second_face = limits["second_face_area_ratio"]
         self._known: dict[str, Assessment] = {}
@@ -244,6 +244,10 @@ class Assessor:
             known = self._known[digest] = self._measure(data, path, digest)
         return replace(known, file=path.as_posix())
 
+    def forget(self) -> None:
+        """Forget the pictures seen so far: for measuring speed, and for runs without an end."""
+        self._known.clear()
+
     def assess_many(self, paths: Iterable[Path], *, workers: int | None = None) -> Iterator[Assessment]:
         """Assess many files in worker threads, in the order given. Only a few are in memory at a time."""
         count = workers or default_workers()
@@ -268,7 +272,7 @@ class Assessor:
             picture = decode_picture(data, path)
         except ImageError as error:
             return _unassessed(path, error.reason, digest)
-        sighting = sight_subject(self._engine, picture.rgb)
+        sighting = sight_subject(self.engine, picture.rgb)
         missing = "no_face" if self._want_skin else NOT_MEASURED
         face, skin, geometry = FaceScore(None, "no_face"), SkinScore(None, missing), None
         if sighting is not None:
@@ -281,7 +285,7 @@ class Assessor:
     def _score_face(self, sighting: Sighting, geometry: Geometry, digest: str) -> FaceScore:
         from evals.metrics.faces import has_second_face
 
-        cosines = self._references.cosines(sighting.embedding)
+        cosines = self.references.cosines(sighting.embedding)
         cosine = float(cosines.mean())
         box = sighting.subject.box
         flags = {
@@ -291,11 +295,11 @@ class Assessor:
             "reference_picture": digest in self.reference_hashes,
         }
         return FaceScore(
-            score=round(self._scale.score(cosine), 6),
+            score=round(self.scale.score(cosine), 6),
             reason=None,
             cosine=round(cosine, 6),
             faces=len(sighting.faces),
-            best_reference=self._references.names[int(cosines.argmax())],
+            best_reference=self.references.names[int(cosines.argmax())],
             attempt=sighting.attempt,
             flags=tuple(name for name, is_set in flags.items() if is_set),
         )
@@ -307,7 +311,7 @@ class Assessor:
             return SkinScore(None, NOT_MEASURED)
         if picture.is_grey:
             return SkinScore(None, "grey")
-        reference = self._references.skin
+        reference = self.references.skin
         return score_skin(measure_skin(picture.rgb, subject.landmarks, subject.box, reference=reference), reference)
 
 

@@ -94,8 +94,21 @@ def decode_picture(data: bytes, path: Path, *, max_pixels: int = MAX_PIXELS) -> 
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, OverflowError) as error:
         reason = "truncated" if "truncated" in str(error) or "broken" in str(error) else "unreadable"
         raise ImageError(path, reason, f"cannot be decoded: {error}") from None
-    spread = int((rgb.max(axis=2).astype(np.int16) - rgb.min(axis=2)).max())
-    return Picture(path, hashlib.sha256(data).hexdigest(), rgb, spread <= GREY_SPREAD, str(image.format or ""))
+    return Picture(path, hashlib.sha256(data).hexdigest(), rgb, _is_grey(rgb), str(image.format or ""))
+
+
+def _is_grey(rgb: NDArray[np.uint8]) -> bool:
+    """Whether no pixel has colour. A sparse sample settles it for nearly every picture; all pixels cost a third of the decoding."""
+    return _spread(rgb[::13, ::13]) <= GREY_SPREAD and _spread(rgb) <= GREY_SPREAD
+
+
+def _spread(rgb: NDArray[np.uint8]) -> int:
+    """The largest difference between the channels of one pixel."""
+    import numpy as np
+
+    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
+    highest, lowest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    return int((highest - lowest).max())
 
 
 def _upright_rgb(image: PillowImage.Image) -> PillowImage.Image:
