@@ -210,7 +210,7 @@ class PromptRun:
 
     def _inputs(self, node_id: str) -> dict[str, Any]:
         node = self.graph[node_id]
-        known = NODE_CLASSES[node["class_type"]].inputs()
+        known = NODE_CLASSES[node["class_type"]].required
         values = {name: spec.options["default"] for name, spec in known.items() if "default" in spec.options}
         for name, value in node["inputs"].items():
             if name in known:
@@ -318,6 +318,6 @@ def _half_denoised(picture: NDArray[np.uint8], share: float) -> bytes:
 
     height, width = picture.shape[:2]
     scale = PREVIEW_SIDE / max(height, width)
-    small = cv2.resize(picture, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
-    noise = np.random.default_rng(round(share * 1000)).integers(0, 256, small.shape).astype(np.uint8)
-    return encode_preview(np.asarray(cv2.addWeighted(small, share, noise, 1 - share, 0.0), np.uint8))
+    small = np.asarray(cv2.resize(picture, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA))
+    noise = np.random.default_rng(round(share * 1000)).integers(0, 256, small.shape)
+    return encode_preview(np.asarray(small * share + noise * (1 - share), np.uint8))

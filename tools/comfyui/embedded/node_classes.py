@@ -46,14 +46,9 @@ class NodeClass:
     display_name: str
     category: str
     required: dict[str, InputSpec]
-    output: tuple[str, ...] = ()
-    optional: dict[str, InputSpec] = field(default_factory=dict)
-    hidden: dict[str, str] = field(default_factory=dict)
-    output_name: tuple[str, ...] | None = None
-    output_node: bool = False
-
-    def inputs(self) -> dict[str, InputSpec]:
-        return {**self.required, **self.optional}
+    output: tuple[str, ...]
+    hidden: dict[str, str]
+    output_node: bool
 
 
 def _integer(default: int, low: int, high: int, **more: Any) -> InputSpec:
@@ -64,8 +59,8 @@ def _number(default: float, low: float, high: float, **more: Any) -> InputSpec:
     return InputSpec("FLOAT", {"default": default, "min": low, "max": high, **more})
 
 
-def _text() -> InputSpec:
-    return InputSpec("STRING", {"multiline": True, "dynamicPrompts": True})
+def _file(folder: str) -> InputSpec:
+    return InputSpec(ModelChoice(folder))
 
 
 def _link(kind: str) -> InputSpec:
@@ -82,141 +77,110 @@ STEPS = _integer(20, 1, 10000)
 CFG = _number(8.0, 0.0, 100.0, step=0.1, round=0.01)
 DENOISE = _number(1.0, 0.0, 1.0, step=0.01)
 SAMPLER, SCHEDULER = InputSpec(SAMPLERS), InputSpec(SCHEDULERS)
-LORA, CHECKPOINT = InputSpec(ModelChoice("loras")), InputSpec(ModelChoice("checkpoints"))
+LORA, CHECKPOINT = _file("loras"), _file("checkpoints")
+TEXT = InputSpec("STRING", {"multiline": True, "dynamicPrompts": True})
+CANVAS, CROP = _integer(1024, 0, MAX_SIZE), _integer(0, 0, MAX_SIZE)
+CLIP_TYPE = InputSpec(["stable_diffusion", "sdxl", "sd3", "flux"])
 WEIGHT_TYPE = InputSpec(["default", "fp8_e4m3fn", "fp8_e4m3fn_fast", "fp8_e5m2"])
 SAVE_HIDDEN = {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"}
 
+
+def _node(name: str, display_name: str, category: str, output: str, **required: InputSpec) -> NodeClass:
+    """A class whose inputs are all required. One without outputs ends a graph: it saves, and is told the prompt for that."""
+    saves = not output
+    return NodeClass(name, display_name, category, required, tuple(output.split()), SAVE_HIDDEN if saves else {}, output_node=saves)
+
+
 _LOADERS = [
-    NodeClass(
-        "CheckpointLoaderSimple", "Load Checkpoint", "loaders", {"ckpt_name": CHECKPOINT}, ("MODEL", "CLIP", "VAE"),
+    _node("CheckpointLoaderSimple", "Load Checkpoint", "loaders", "MODEL CLIP VAE", ckpt_name=CHECKPOINT),
+    _node(
+        "LoraLoader", "Load LoRA", "loaders", "MODEL CLIP",
+        model=MODEL, clip=CLIP, lora_name=LORA, strength_model=STRENGTH, strength_clip=STRENGTH,
     ),
-    NodeClass(
-        "LoraLoader", "Load LoRA", "loaders",
-        {"model": MODEL, "clip": CLIP, "lora_name": LORA, "strength_model": STRENGTH, "strength_clip": STRENGTH}, ("MODEL", "CLIP"),
-    ),
-    NodeClass(
-        "LoraLoaderModelOnly", "LoraLoaderModelOnly", "loaders", {"model": MODEL, "lora_name": LORA, "strength_model": STRENGTH}, ("MODEL",),
-    ),
-    NodeClass("VAELoader", "Load VAE", "loaders", {"vae_name": InputSpec(ModelChoice("vae"))}, ("VAE",)),
-    NodeClass(
-        "UNETLoader", "Load Diffusion Model", "advanced/loaders",
-        {"unet_name": InputSpec(ModelChoice("diffusion_models")), "weight_dtype": WEIGHT_TYPE}, ("MODEL",),
-    ),
-    NodeClass(
-        "CLIPLoader", "Load CLIP", "advanced/loaders",
-        {"clip_name": InputSpec(ModelChoice("text_encoders")), "type": InputSpec(["stable_diffusion", "sdxl", "sd3", "flux"])}, ("CLIP",),
-    ),
-    NodeClass(
-        "DualCLIPLoader", "DualCLIPLoader", "advanced/loaders",
-        {
-            "clip_name1": InputSpec(ModelChoice("text_encoders")),
-            "clip_name2": InputSpec(ModelChoice("text_encoders")),
-            "type": InputSpec(["sdxl", "sd3", "flux"]),
-        },
-        ("CLIP",),
+    _node("LoraLoaderModelOnly", "LoraLoaderModelOnly", "loaders", "MODEL", model=MODEL, lora_name=LORA, strength_model=STRENGTH),
+    _node("VAELoader", "Load VAE", "loaders", "VAE", vae_name=_file("vae")),
+    _node("UNETLoader", "Load Diffusion Model", "advanced/loaders", "MODEL", unet_name=_file("diffusion_models"), weight_dtype=WEIGHT_TYPE),
+    _node("CLIPLoader", "Load CLIP", "advanced/loaders", "CLIP", clip_name=_file("text_encoders"), type=CLIP_TYPE),
+    _node(
+        "DualCLIPLoader", "DualCLIPLoader", "advanced/loaders", "CLIP",
+        clip_name1=_file("text_encoders"), clip_name2=_file("text_encoders"), type=CLIP_TYPE,
     ),
 ]  # fmt: skip
 
 _TEXT = [
-    NodeClass("CLIPTextEncode", "CLIP Text Encode (Prompt)", "conditioning", {"text": _text(), "clip": CLIP}, ("CONDITIONING",)),
-    NodeClass(
-        "CLIPTextEncodeSDXL", "CLIPTextEncodeSDXL", "advanced/conditioning",
-        {
-            "clip": CLIP,
-            **{name: _integer(1024, 0, MAX_SIZE) for name in ("width", "height")},
-            **{name: _integer(0, 0, MAX_SIZE) for name in ("crop_w", "crop_h")},
-            **{name: _integer(1024, 0, MAX_SIZE) for name in ("target_width", "target_height")},
-            "text_g": _text(),
-            "text_l": _text(),
-        },
-        ("CONDITIONING",),
+    _node("CLIPTextEncode", "CLIP Text Encode (Prompt)", "conditioning", "CONDITIONING", text=TEXT, clip=CLIP),
+    _node(
+        "CLIPTextEncodeSDXL", "CLIPTextEncodeSDXL", "advanced/conditioning", "CONDITIONING",
+        clip=CLIP, width=CANVAS, height=CANVAS, crop_w=CROP, crop_h=CROP, target_width=CANVAS, target_height=CANVAS,
+        text_g=TEXT, text_l=TEXT,
     ),
-    NodeClass("CLIPSetLastLayer", "CLIP Set Last Layer", "conditioning", {"clip": CLIP, "stop_at_clip_layer": _integer(-1, -24, -1)}, ("CLIP",)),
-    NodeClass(
-        "ConditioningCombine", "Conditioning (Combine)", "conditioning",
-        {"conditioning_1": CONDITIONING, "conditioning_2": CONDITIONING}, ("CONDITIONING",),
+    _node("CLIPSetLastLayer", "CLIP Set Last Layer", "conditioning", "CLIP", clip=CLIP, stop_at_clip_layer=_integer(-1, -24, -1, step=1)),
+    _node(
+        "ConditioningCombine", "Conditioning (Combine)", "conditioning", "CONDITIONING",
+        conditioning_1=CONDITIONING, conditioning_2=CONDITIONING,
     ),
-    NodeClass(
-        "ConditioningConcat", "Conditioning (Concat)", "conditioning",
-        {"conditioning_to": CONDITIONING, "conditioning_from": CONDITIONING}, ("CONDITIONING",),
+    _node(
+        "ConditioningConcat", "Conditioning (Concat)", "conditioning", "CONDITIONING",
+        conditioning_to=CONDITIONING, conditioning_from=CONDITIONING,
     ),
-    NodeClass("ConditioningZeroOut", "ConditioningZeroOut", "advanced/conditioning", {"conditioning": CONDITIONING}, ("CONDITIONING",)),
-    NodeClass(
-        "FluxGuidance", "FluxGuidance", "advanced/conditioning/flux",
-        {"conditioning": CONDITIONING, "guidance": _number(3.5, 0.0, 100.0, step=0.1)}, ("CONDITIONING",),
+    _node("ConditioningZeroOut", "ConditioningZeroOut", "advanced/conditioning", "CONDITIONING", conditioning=CONDITIONING),
+    _node(
+        "FluxGuidance", "FluxGuidance", "advanced/conditioning/flux", "CONDITIONING",
+        conditioning=CONDITIONING, guidance=_number(3.5, 0.0, 100.0, step=0.1),
     ),
-    NodeClass("PrimitiveString", "String", "utils/primitive", {"value": InputSpec("STRING", {})}, ("STRING",)),
-    NodeClass("PrimitiveStringMultiline", "String (Multiline)", "utils/primitive", {"value": InputSpec("STRING", {"multiline": True})}, ("STRING",)),
-    NodeClass("PrimitiveInt", "Int", "utils/primitive", {"value": _integer(0, -(2**63 - 1), 2**63 - 1, control_after_generate=True)}, ("INT",)),
-    NodeClass("PrimitiveFloat", "Float", "utils/primitive", {"value": InputSpec("FLOAT", {})}, ("FLOAT",)),
+    _node("PrimitiveString", "String", "utils/primitive", "STRING", value=InputSpec("STRING", {})),
+    _node("PrimitiveStringMultiline", "String (Multiline)", "utils/primitive", "STRING", value=InputSpec("STRING", {"multiline": True})),
+    _node("PrimitiveInt", "Int", "utils/primitive", "INT", value=_integer(0, -(2**63 - 1), 2**63 - 1, control_after_generate=True)),
+    _node("PrimitiveFloat", "Float", "utils/primitive", "FLOAT", value=InputSpec("FLOAT", {})),
 ]  # fmt: skip
 
 _SAMPLING = [
-    NodeClass("EmptyLatentImage", "Empty Latent Image", "latent", {"width": SIDE, "height": SIDE, "batch_size": BATCH}, ("LATENT",)),
-    NodeClass("EmptySD3LatentImage", "EmptySD3LatentImage", "latent/sd3", {"width": SIDE, "height": SIDE, "batch_size": BATCH}, ("LATENT",)),
-    NodeClass(
-        "KSampler", "KSampler", "sampling",
-        {
-            "model": MODEL, "seed": SEED, "steps": STEPS, "cfg": CFG, "sampler_name": SAMPLER, "scheduler": SCHEDULER,
-            "positive": CONDITIONING, "negative": CONDITIONING, "latent_image": LATENT, "denoise": DENOISE,
-        },
-        ("LATENT",),
+    _node("EmptyLatentImage", "Empty Latent Image", "latent", "LATENT", width=SIDE, height=SIDE, batch_size=BATCH),
+    _node("EmptySD3LatentImage", "EmptySD3LatentImage", "latent/sd3", "LATENT", width=SIDE, height=SIDE, batch_size=BATCH),
+    _node(
+        "KSampler", "KSampler", "sampling", "LATENT",
+        model=MODEL, seed=SEED, steps=STEPS, cfg=CFG, sampler_name=SAMPLER, scheduler=SCHEDULER, positive=CONDITIONING,
+        negative=CONDITIONING, latent_image=LATENT, denoise=DENOISE,
     ),
-    NodeClass(
-        "KSamplerAdvanced", "KSampler (Advanced)", "sampling",
-        {
-            "model": MODEL, "add_noise": InputSpec(["enable", "disable"]), "noise_seed": SEED, "steps": STEPS, "cfg": CFG,
-            "sampler_name": SAMPLER, "scheduler": SCHEDULER, "positive": CONDITIONING, "negative": CONDITIONING, "latent_image": LATENT,
-            "start_at_step": _integer(0, 0, 10000), "end_at_step": _integer(10000, 0, 10000),
-            "return_with_leftover_noise": InputSpec(["disable", "enable"]),
-        },
-        ("LATENT",),
+    _node(
+        "KSamplerAdvanced", "KSampler (Advanced)", "sampling", "LATENT",
+        model=MODEL, add_noise=InputSpec(["enable", "disable"]), noise_seed=SEED, steps=STEPS, cfg=CFG, sampler_name=SAMPLER,
+        scheduler=SCHEDULER, positive=CONDITIONING, negative=CONDITIONING, latent_image=LATENT, start_at_step=_integer(0, 0, 10000),
+        end_at_step=_integer(10000, 0, 10000), return_with_leftover_noise=InputSpec(["disable", "enable"]),
     ),
-    NodeClass("RandomNoise", "RandomNoise", "sampling/custom_sampling/noise", {"noise_seed": SEED}, ("NOISE",)),
-    NodeClass("KSamplerSelect", "KSamplerSelect", "sampling/custom_sampling/samplers", {"sampler_name": SAMPLER}, ("SAMPLER",)),
-    NodeClass(
-        "BasicScheduler", "BasicScheduler", "sampling/custom_sampling/schedulers",
-        {"model": MODEL, "scheduler": SCHEDULER, "steps": STEPS, "denoise": DENOISE}, ("SIGMAS",),
+    _node("RandomNoise", "RandomNoise", "sampling/custom_sampling/noise", "NOISE", noise_seed=SEED),
+    _node("KSamplerSelect", "KSamplerSelect", "sampling/custom_sampling/samplers", "SAMPLER", sampler_name=SAMPLER),
+    _node(
+        "BasicScheduler", "BasicScheduler", "sampling/custom_sampling/schedulers", "SIGMAS",
+        model=MODEL, scheduler=SCHEDULER, steps=STEPS, denoise=DENOISE,
     ),
-    NodeClass("BasicGuider", "BasicGuider", "sampling/custom_sampling/guiders", {"model": MODEL, "conditioning": CONDITIONING}, ("GUIDER",)),
-    NodeClass(
-        "CFGGuider", "CFGGuider", "sampling/custom_sampling/guiders",
-        {"model": MODEL, "positive": CONDITIONING, "negative": CONDITIONING, "cfg": CFG}, ("GUIDER",),
+    _node("BasicGuider", "BasicGuider", "sampling/custom_sampling/guiders", "GUIDER", model=MODEL, conditioning=CONDITIONING),
+    _node(
+        "CFGGuider", "CFGGuider", "sampling/custom_sampling/guiders", "GUIDER",
+        model=MODEL, positive=CONDITIONING, negative=CONDITIONING, cfg=CFG,
     ),
-    NodeClass(
-        "SamplerCustomAdvanced", "SamplerCustomAdvanced", "sampling/custom_sampling",
-        {
-            "noise": _link("NOISE"), "guider": _link("GUIDER"), "sampler": _link("SAMPLER"), "sigmas": _link("SIGMAS"), "latent_image": LATENT,
-        },
-        ("LATENT", "LATENT"), output_name=("output", "denoised_output"),
+    _node(
+        "SamplerCustomAdvanced", "SamplerCustomAdvanced", "sampling/custom_sampling", "LATENT LATENT",
+        noise=_link("NOISE"), guider=_link("GUIDER"), sampler=_link("SAMPLER"), sigmas=_link("SIGMAS"), latent_image=LATENT,
     ),
 ]  # fmt: skip
 
 _IMAGES = [
-    NodeClass("VAEDecode", "VAE Decode", "latent", {"samples": LATENT, "vae": VAE}, ("IMAGE",)),
-    NodeClass("VAEEncode", "VAE Encode", "latent", {"pixels": IMAGE, "vae": VAE}, ("LATENT",)),
-    NodeClass(
-        "EmptyImage", "EmptyImage", "image",
-        {
-            "width": _integer(512, 1, MAX_SIZE), "height": _integer(512, 1, MAX_SIZE), "batch_size": BATCH,
-            "color": _integer(0, 0, 0xFFFFFF, step=1, display="color"),
-        },
-        ("IMAGE",),
+    _node("VAEDecode", "VAE Decode", "latent", "IMAGE", samples=LATENT, vae=VAE),
+    _node("VAEEncode", "VAE Encode", "latent", "LATENT", pixels=IMAGE, vae=VAE),
+    _node(
+        "EmptyImage", "EmptyImage", "image", "IMAGE",
+        width=_integer(512, 1, MAX_SIZE), height=_integer(512, 1, MAX_SIZE), batch_size=BATCH,
+        color=_integer(0, 0, 0xFFFFFF, step=1, display="color"),
     ),
-    NodeClass("LoadImage", "Load Image", "image", {"image": InputSpec(ModelChoice("input"), {"image_upload": True})}, ("IMAGE", "MASK")),
-    NodeClass(
-        "ImageScale", "Upscale Image", "image/upscaling",
-        {
-            "image": IMAGE, "upscale_method": InputSpec(["nearest-exact", "bilinear", "area", "bicubic", "lanczos"]),
-            "width": _integer(512, 0, MAX_SIZE), "height": _integer(512, 0, MAX_SIZE), "crop": InputSpec(["disabled", "center"]),
-        },
-        ("IMAGE",),
+    _node("LoadImage", "Load Image", "image", "IMAGE MASK", image=InputSpec(ModelChoice("input"), {"image_upload": True})),
+    _node(
+        "ImageScale", "Upscale Image", "image/upscaling", "IMAGE",
+        image=IMAGE, upscale_method=InputSpec(["nearest-exact", "bilinear", "area", "bicubic", "lanczos"]),
+        width=_integer(512, 0, MAX_SIZE), height=_integer(512, 0, MAX_SIZE), crop=InputSpec(["disabled", "center"]),
     ),
-    NodeClass(
-        "SaveImage", "Save Image", "image", {"images": IMAGE, "filename_prefix": InputSpec("STRING", {"default": "ComfyUI"})},
-        hidden=SAVE_HIDDEN, output_node=True,
-    ),
-    NodeClass("PreviewImage", "Preview Image", "image", {"images": IMAGE}, hidden=SAVE_HIDDEN, output_node=True),
+    _node("SaveImage", "Save Image", "image", "", images=IMAGE, filename_prefix=InputSpec("STRING", {"default": "ComfyUI"})),
+    _node("PreviewImage", "Preview Image", "image", "", images=IMAGE),
 ]  # fmt: skip
 
 NODE_CLASSES: dict[str, NodeClass] = {node.name: node for node in [*_LOADERS, *_TEXT, *_SAMPLING, *_IMAGES]}
@@ -234,12 +198,8 @@ def input_type(spec: InputSpec, list_models: ListModels) -> str | list[str]:
 
 def object_info(node: NodeClass, list_models: ListModels) -> dict[str, Any]:
     """The document of `GET /object_info/{Class}`."""
-    groups = {"required": node.required, "optional": node.optional}
-    described: dict[str, Any] = {
-        group: {name: [input_type(spec, list_models), dict(spec.options)] for name, spec in inputs.items()}
-        for group, inputs in groups.items()
-        if inputs or group == "required"
-    }
+    required = {name: [input_type(spec, list_models), dict(spec.options)] for name, spec in node.required.items()}
+    described: dict[str, Any] = {"required": required}
     if node.hidden:
         described["hidden"] = dict(node.hidden)
     return {
@@ -247,7 +207,7 @@ def object_info(node: NodeClass, list_models: ListModels) -> dict[str, Any]:
         "input_order": {group: list(inputs) for group, inputs in described.items()},
         "output": list(node.output),
         "output_is_list": [False] * len(node.output),
-        "output_name": list(node.output_name or node.output),
+        "output_name": list(node.output),
         "name": node.name,
         "display_name": node.display_name,
         "description": "",

@@ -115,7 +115,7 @@ def _sample(run: Run, guider: Guider, seed: int, steps: int, sampler: str, sched
 
 def _ksampler(run: Run, inputs: Inputs) -> NodeResult:
     guider = Guider(inputs["model"], inputs["positive"], inputs["negative"], inputs["cfg"])
-    seed = int(inputs.get("seed", inputs.get("noise_seed", 0)))
+    seed = int(inputs["seed"] if "seed" in inputs else inputs["noise_seed"])
     denoise = float(inputs.get("denoise", 1.0))
     sampled = _sample(
         run, guider, seed, inputs["steps"], inputs["sampler_name"], inputs["scheduler"], inputs["latent_image"], denoise

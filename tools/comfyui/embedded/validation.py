@@ -88,10 +88,9 @@ class _Checker:
         node = self.graph[node_id]
         known = NODE_CLASSES[node["class_type"]]
         inputs = node.setdefault("inputs", {})
-        for name, spec in known.inputs().items():
+        for name, spec in known.required.items():
             if name not in inputs:
-                if name in known.required:
-                    faults.append(_fault("required_input_missing", "Required input is missing", name, input_name=name))
+                faults.append(_fault("required_input_missing", "Required input is missing", name, input_name=name))
                 continue
             if isinstance(inputs[name], list):
                 fault, above_valid = self._check_link(name, spec, inputs[name])
