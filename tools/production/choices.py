@@ -1,0 +1,137 @@
+"""What a command leaves open, chosen from the policy and from what there is; the choice is printed and recorded."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from evals.assessment import Assessor, open_assessor
+from lifeos.errors import InputError, did_you_mean
+from lifeos.images import find_pictures
+from tools.comfyui.client import ComfyServer
+from tools.comfyui.workflow import Settings, Workflow
+from tools.production.prompts import BUILT_IN, check_prompt, read_prompts
+from tools.production.request import Request
+
+SEED_BITS = 32
+GENERATED_PER_APPROVED = 10
+"""Without --max-images, `--target-approved N` gives up after this many times N pictures: the gate lets nearly none through."""
+
+
+def choose_prompts(request: Request) -> tuple[str, ...]:
+    if request.prompts is not None:
+        for number, prompt in enumerate(request.prompts, 1):
+            check_prompt(prompt, f"--prompt number {number}")
+            if not prompt.strip():
+                raise InputError(f"--prompt number {number}", "is empty")
+        return tuple(prompt.strip() for prompt in request.prompts)
+    return tuple(read_prompts(request.prompts_file)) if request.prompts_file is not None else BUILT_IN
+
+
+def choose_workflow(request: Request) -> Workflow:
+    return Workflow.load(request.workflow) if request.workflow is not None else Workflow.built_in()
+
+
+def choose_settings(request: Request, policy: Mapping[str, Any], checkpoint: str | None) -> Settings:
+    """The settings of every picture. A workflow of the user's keeps its own values where no flag says otherwise."""
+    settings = Settings(
+        negative=request.negative_prompt, steps=request.steps, cfg=request.cfg, sampler=request.sampler, scheduler=request.scheduler,
+        width=request.width, height=request.height, checkpoint=checkpoint, lora=request.lora, lora_strength=request.lora_strength,
+    )  # fmt: skip
+    if request.workflow is not None:
+        return settings
+    rules = policy["production"]
+    if settings.lora_strength is not None and settings.lora is None:
+        raise InputError("--lora-strength", "given without --lora", "name the LoRA, as the server does")
+    names = ("steps", "cfg", "sampler", "scheduler", "width", "height")
+    filled = {name: rules[name] for name in names if getattr(settings, name) is None}
+    if settings.negative is None:
+        filled["negative"] = rules["negative_prompt"]
+    if settings.lora is not None and settings.lora_strength is None:
+        filled["lora_strength"] = rules["lora_strength"]
+    return replace(settings, **filled)
+
+
+def choose_checkpoint(request: Request, policy: Mapping[str, Any], server: ComfyServer | None) -> str | None:
+    """The checkpoint's name; None where a user's workflow names its own, or no server could be asked."""
+    if request.checkpoint is not None or request.workflow is not None:
+        return request.checkpoint
+    if policy["production"]["checkpoint"]:
+        return str(policy["production"]["checkpoint"])
+    if server is None:
+        return None
+    names = server.models("checkpoints")
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise InputError(server.url, "has no checkpoint", "put one into its models/checkpoints")
+    raise InputError(server.url, f"has {len(names)} checkpoints", f"choose one with --checkpoint: {did_you_mean('', names)}")
+
+
+def choose_references(request: Request, policy: Mapping[str, Any], root: Path, note: Callable[[str], None]) -> tuple[Path, Assessor]:
+    """The reference folder and its assessor: the one given, else the first of the policy's that holds faces."""
+    if request.reference_dir is not None:
+        return request.reference_dir, _open(request.reference_dir, request, policy)
+    places = [root / name for name in policy["production"]["reference_dirs"]]
+    for place in places:
+        if not place.is_dir() or not find_pictures(place):
+            continue
+        try:
+            return place, _open(place, request, policy)
+        except InputError as error:
+            note(f"{place} is no use as references: {error.why}")
+    raise InputError(
+        "--reference-dir",
+        f"not given, and none of {', '.join(map(str, places))} holds pictures with a face",
+        "give a folder with a few pictures of the character",
+    )
+
+
+def _open(folder: Path, request: Request, policy: Mapping[str, Any]) -> Assessor:
+    return open_assessor(
+        folder,
+        policy,
+        engine=request.engine or "auto",
+        prefer_cpu=request.prefer_cpu,
+        model_root=request.model_root,
+        model_pack=request.model_pack,
+    )
+
+
+def choose_seed(request: Request, saved: int | None) -> int:
+    if request.base_seed is not None:
+        return request.base_seed
+    return saved if saved is not None else secrets.randbits(SEED_BITS)
+
+
+def choose_run_id(request: Request) -> str:
+    name = request.run_id or re.sub(r"[^\w.+-]+", "_", request.output_dir.resolve().name).strip("_")
+    return name or "batch"
+
+
+def choose_lora_version(request: Request, loras: Sequence[str]) -> str:
+    """`--lora-version`, else the name of the LoRA that is used, without folder and suffix."""
+    if request.lora_version is not None:
+        return request.lora_version
+    used = [request.lora] if request.lora is not None else list(loras)
+    return re.split(r"[/\\]", used[0])[-1].removesuffix(".safetensors") if used else "none"
+
+
+def find_sources(folder: Path, reference_dir: Path | None, output_dir: Path) -> tuple[str, ...]:
+    """The pictures of `--images`, `/`-separated and relative to it. Raises InputError where there is none."""
+    if not folder.is_dir():
+        raise InputError(folder, "is a file, not a directory" if folder.exists() else "no such directory", "give --images a folder")
+    inside, output = folder.resolve(), output_dir.resolve()
+    if output == inside or output in inside.parents or inside in output.parents:
+        raise InputError(output_dir, "lies in, or holds, the folder of --images", "choose an --output-dir beside it")
+    references = reference_dir.resolve() if reference_dir is not None else None
+    paths = [path for path in find_pictures(folder, recursive=True) if references is None or references not in path.resolve().parents]
+    if references == inside:
+        paths = find_pictures(folder, recursive=True)
+    if not paths:
+        raise InputError(folder, "no pictures in it", "give --images a folder with PNG, JPEG, WebP or BMP pictures")
+    return tuple(path.relative_to(folder).as_posix() for path in paths)

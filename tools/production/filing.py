@@ -1,0 +1,108 @@
+"""The batch directory: where a picture lies at each moment, so that it is in exactly one place and never half there.
+
+- `.work/incoming/`: downloaded, not yet filed
+- `approved/`, `rejected/`: filed, by the verdict
+- `.work/thumbnails/`: small copies for the report, made again where they are missing
+- `.work/lock`: held by the program that works on the batch
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lifeos import files
+from lifeos.errors import InputError, UnavailableError
+
+APPROVED, REJECTED = "approved", "rejected"
+WORK = ".work"
+GIGABYTE = 1_000_000_000
+RESERVE_BYTES = 100_000_000
+"""Kept free while a batch runs: what is downloaded, the journal and the reports must still find room."""
+
+SUFFIX_OF_MAGIC = ((b"\x89PNG", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"RIFF", ".webp"), (b"BM", ".bmp"))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFolder:
+    """The directory of one batch."""
+
+    root: Path
+
+    @property
+    def incoming(self) -> Path:
+        return self.root / WORK / "incoming"
+
+    @property
+    def thumbnails(self) -> Path:
+        return self.root / WORK / "thumbnails"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / WORK / "lock"
+
+    def prepare(self) -> None:
+        """Make the folders and remove what a killed run left half written."""
+        for folder in (self.incoming, self.thumbnails, self.root / APPROVED, self.root / REJECTED):
+            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (self.incoming, self.thumbnails, self.root, self.root / APPROVED, self.root / REJECTED):
+            for half in folder.glob(".*.tmp"):
+                with contextlib.suppress(FileNotFoundError):
+                    half.unlink()
+
+    def place_of(self, name: str) -> str | None:
+        """`approved`, `rejected` or `incoming`: the one place of a picture, or None."""
+        return next((place for place in (APPROVED, REJECTED, "incoming") if self.path(place, name).is_file()), None)
+
+    def path(self, place: str, name: str) -> Path:
+        return (self.incoming if place == "incoming" else self.root / place) / name
+
+    def take_in(self, pictures: Iterable[tuple[str, bytes]]) -> None:
+        """Store the pictures of one item, whole and on the disk. The first is written last: when it is there, all are."""
+        for name, data in reversed(list(pictures)):
+            files.write_bytes(self.incoming / name, data)
+
+    def file(self, name: str, *, approved: bool) -> str:
+        """Move a picture to its place, and return the folder's name. One that has been filed already stays where it is."""
+        folder = APPROVED if approved else REJECTED
+        source = self.incoming / name
+        if source.is_file():
+            source.replace(self.root / folder / name)
+            return folder
+        return self.place_of(name) or folder
+
+    def remove_empty_work(self) -> None:
+        """Tidy up after a finished batch; the lock and the thumbnails stay."""
+        with contextlib.suppress(OSError):
+            self.incoming.rmdir()
+
+    def free_bytes(self) -> int:
+        folder = self.root
+        while not folder.exists():
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
+
+
+def check_writable(root: Path) -> None:
+    """Raises InputError where the output directory cannot be one; PermissionError is left to the error boundary."""
+    parent = root
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir():
+        raise InputError(root, f"{parent} is a file, not a directory", "choose another --output-dir")
+
+
+def check_room(folder: BatchFolder, wanted_gb: float) -> None:
+    """Raises UnavailableError where less than `wanted_gb` (10^9 bytes) is free."""
+    free = folder.free_bytes()
+    if free < wanted_gb * GIGABYTE:
+        why = f"{free / GIGABYTE:.1f} GB free on the disk, {wanted_gb:g} GB wanted"
+        raise UnavailableError(folder.root, why, "free some room, choose another --output-dir, or lower production.min_free_disk_gb")
+
+
+def suffix_of(data: bytes) -> str:
+    """The file name suffix of a picture, from its first bytes: the server's name for it is data, not to be trusted."""
+    return next((suffix for magic, suffix in SUFFIX_OF_MAGIC if data.startswith(magic)), ".png")

@@ -1,0 +1,115 @@
+"""The end of a run of a batch: scorecard, one row in the history, and the reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.assessment import Assessment
+from evals.picture_names import format_config
+from evals.scorecard import Scorecard, build_scorecard
+from evals.scorecard_inputs import Manifest
+from lifeos import files
+from tools.production import report_document, report_html, report_text
+from tools.production.filing import BatchFolder
+from tools.production.journal import JOURNAL_FILE, BatchState, Journal, now_text, read_state
+from tools.production.plan import Plan
+from tools.production.results import BatchResults, PictureResult, read_results
+from tools.production.runner import BatchEnd
+from tools.production.stopping import Note
+
+ENDED_EARLY = ("interrupted", "error", "max_cost")
+"""Endings after which the batch goes on: its row in the history waits until then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is needed beside the plan to finish a batch. `history_file` None records nothing."""
+
+    policy: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    history_file: Path | None
+    manifest: Manifest | None = None
+    provider: str = ""
+
+
+def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending, note: Note) -> dict[str, Any]:
+    """Write the reports, record the scorecard once, and return the report document."""
+    state = read_state(folder.root / JOURNAL_FILE)
+    results = read_results(plan, folder, state)
+    card = make_scorecard(plan, folder, results, ending) if results.pictures else None
+    row = {**card.history_row(), "batch_id": plan.batch_id} if card is not None else None
+    if row is not None and end.why not in ENDED_EARLY and ending.history_file is not None:
+        record_once(plan, folder, state, row, ending.history_file, note)
+    document = report_document.build_document(
+        plan, results, state, ending.policy, why=end.why, scorecard=_without_images(row), settings=ending.settings
+    )
+    write_reports(document, folder)
+    if end.why not in ENDED_EARLY:
+        folder.remove_empty_work()
+    return document
+
+
+def make_scorecard(plan: Plan, folder: BatchFolder, results: BatchResults, ending: Ending) -> Scorecard:
+    configs = {picture.file: config_of(plan, picture) for picture in results.pictures}
+
+    def config(assessment: Assessment) -> str | None:
+        return configs.get(assessment.file)
+
+    return build_scorecard(
+        [picture.assessment for picture in results.pictures],
+        ending.policy,
+        run_id=plan.run_id,
+        lora_version=plan.lora_version,
+        timestamp=now_text()[:19] + "Z",
+        protocol=plan.protocol,
+        config_of=config,
+        training_params=plan.training_params,
+        manifest=ending.manifest,
+        notes=plan.engine_notice or "",
+        generated_dir=folder.root,
+        reference_dir=Path(plan.reference_dir),
+        provider=ending.provider,
+    )
+
+
+def config_of(plan: Plan, picture: PictureResult) -> str | None:
+    """The configuration of a picture: by name, else by the LoRA and strength that all pictures of its variant share."""
+    if picture.config or not plan.variants:
+        return picture.config or None
+    settings = plan.variants[plan.item(picture.index).variant].settings
+    return format_config(settings.lora, settings.lora_strength)
+
+
+def record_once(plan: Plan, folder: BatchFolder, state: BatchState, row: dict[str, Any], history: Path, note: Note) -> None:
+    """Append the row to the history, unless a run before this one has: it may have been killed right after."""
+    if state.recorded:
+        return
+    known: dict[str, str | None] = {}
+    if history.exists():
+        for record in files.read_records(history, note):
+            known[str(record.data.get("batch_id"))] = record.data.get("run_id")
+    if plan.batch_id not in known:
+        if plan.run_id in known.values():
+            note(f"the run id {plan.run_id} is in {history} already: give --run-id a name of its own to compare the two")
+        files.append_record(history, row)
+    journal = Journal(folder.root / JOURNAL_FILE)
+    try:
+        journal.append("recorded", history=str(history), run_id=plan.run_id)
+    finally:
+        journal.close()
+
+
+def write_reports(document: dict[str, Any], folder: BatchFolder) -> None:
+    files.write_json(folder.root / "batch_report.json", document)
+    files.write_text(folder.root / "batch_report.md", report_text.render_markdown(document))
+    files.write_text(folder.root / "scores.csv", report_text.render_csv(document))
+    with files.replacing(folder.root / "batch_report.html") as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as out:
+        for part in report_html.render_html(document, folder):
+            out.write(part)
+
+
+def _without_images(row: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if row is None else {key: value for key, value in row.items() if key not in ("images", "protocol")}

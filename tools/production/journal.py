@@ -1,0 +1,174 @@
+"""What happened to each picture of a batch: an append-only log, and the state that it adds up to.
+
+    submitted   a prompt id was chosen and is about to be posted (down to the disk before the post)
+    downloaded  its pictures lie whole in the incoming folder
+    scored      a picture was assessed, with the assessment and the verdict
+    filed       a picture has its place in approved/ or rejected/
+    failed      an item ended without a picture
+    started, ended, recorded    a run of the program began, ended; the scorecard is in the history
+
+The files are the truth about pictures, the journal about submissions and scores. A record that a power loss tore off means
+only that a step is done again: a score, a move. So only `submitted` waits for the disk: without it a picture that a
+server is making would be made twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lifeos.files import read_records, warn
+
+JOURNAL_FILE = "journal.jsonl"
+
+
+def now_text() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Journal:
+    """The log of one batch, open for appending from any thread. The batch's lock makes us its only writer."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        torn = path.exists() and not _ends_whole(path)
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        if torn:  # the torn line stays as it is; the next record gets a line of its own
+            self._file.write(b"\n")
+
+    def append(self, event: str, *, durable: bool = False, **fields: Any) -> None:
+        """Add a record: handed to the system when this returns, and with `durable` on the disk."""
+        line = json.dumps({"time": now_text(), "event": event, **fields}, ensure_ascii=False, allow_nan=False) + "\n"
+        data = line.encode("utf-8", "surrogatepass")
+        with self._lock:
+            view = memoryview(data)
+            while view:  # an unbuffered write may take only a part
+                view = view[self._file.write(view) :]
+            if durable:
+                os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        with self._lock:
+            self._file.close()
+
+
+def _ends_whole(path: Path) -> bool:
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size == 0:
+            return True
+        file.seek(size - 1)
+        return file.read(1) == b"\n"
+
+
+@dataclass(slots=True)
+class ItemState:
+    """How far an item came. `files` are the names of its pictures once they were downloaded."""
+
+    prompt_id: str | None = None
+    server: str | None = None
+    files: tuple[str, ...] = ()
+    seconds: float | None = None
+    failure: str | None = None
+
+
+@dataclass(slots=True)
+class Session:
+    """One run of the program on the batch, as the journal shows it. A killed one ends with its last record."""
+
+    started: str
+    last: str
+    servers: int = 0
+    rate_per_hr: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        times = [datetime.fromisoformat(text) for text in (self.started, self.last)]
+        return max(0.0, (times[1] - times[0]).total_seconds())
+
+    @property
+    def usd(self) -> float:
+        return self.seconds / 3600 * self.rate_per_hr * self.servers
+
+
+@dataclass(slots=True)
+class BatchState:
+    """What the journal adds up to. `verdicts` tells of each scored picture whether it was approved."""
+
+    items: dict[int, ItemState] = field(default_factory=dict)
+    verdicts: dict[str, bool] = field(default_factory=dict)
+    filed: set[str] = field(default_factory=set)
+    sessions: list[Session] = field(default_factory=list)
+    recorded: bool = False
+
+    def item(self, index: int) -> ItemState:
+        return self.items.setdefault(index, ItemState())
+
+    def apply(self, record: dict[str, Any]) -> None:
+        """Take one record into account. Unknown events are left alone: a newer version may write some."""
+        handler = _HANDLERS.get(str(record.get("event")))
+        if self.sessions:
+            self.sessions[-1].last = str(record.get("time") or self.sessions[-1].last)
+        if handler is not None:
+            handler(self, record)
+
+
+def _started(state: BatchState, record: dict[str, Any]) -> None:
+    time = str(record["time"])
+    state.sessions.append(Session(time, time, len(record.get("servers") or ()), float(record.get("rate_per_hr") or 0.0)))
+
+
+def _submitted(state: BatchState, record: dict[str, Any]) -> None:
+    item = state.item(record["item"])
+    item.prompt_id, item.server, item.failure = record["prompt_id"], record["server"], None
+
+
+def _downloaded(state: BatchState, record: dict[str, Any]) -> None:
+    item = state.item(record["item"])
+    item.files, item.seconds, item.failure = tuple(each["file"] for each in record["files"]), record.get("seconds"), None
+
+
+def _scored(state: BatchState, record: dict[str, Any]) -> None:
+    state.verdicts[record["file"]] = bool(record["approved"])
+
+
+def _filed(state: BatchState, record: dict[str, Any]) -> None:
+    state.filed.add(record["file"])
+
+
+def _failed(state: BatchState, record: dict[str, Any]) -> None:
+    state.item(record["item"]).failure = str(record["reason"])
+
+
+def _recorded(state: BatchState, record: dict[str, Any]) -> None:
+    state.recorded = True
+
+
+_HANDLERS: dict[str, Callable[[BatchState, dict[str, Any]], None]] = {
+    "started": _started,
+    "submitted": _submitted,
+    "downloaded": _downloaded,
+    "scored": _scored,
+    "filed": _filed,
+    "failed": _failed,
+    "recorded": _recorded,
+}
+
+
+def read_state(path: Path, on_warning: Callable[[str], None] = warn) -> BatchState:
+    """The state of a batch; empty where there is no journal yet. Torn and foreign lines are named and skipped."""
+    state = BatchState()
+    if not path.exists():
+        return state
+    for record in read_records(path, on_warning):
+        try:
+            state.apply(record.data)
+        except (KeyError, TypeError, ValueError) as error:
+            on_warning(f"{path}:{record.line}: record skipped (not one of ours: {error!r})")
+    return state

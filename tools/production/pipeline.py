@@ -1,0 +1,214 @@
+"""The pipeline end to end: check, plan, generate, score, file, report. What `tools/production_pipeline.py` calls."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from evals.lora_header import read_lora_header
+from evals.scorecard_inputs import Manifest
+from lifeos import locks
+from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError, UnavailableError
+from tools.comfyui.client import ComfyServer
+from tools.comfyui.servers import DEFAULT_URL, Reached, open_servers
+from tools.production import choices
+from tools.production.budget import estimate, format_seconds
+from tools.production.filing import BatchFolder, check_room, check_writable
+from tools.production.finish import Ending, finish_batch
+from tools.production.plan import Plan, check_same, read_plan, write_plan
+from tools.production.planning import Generation, limits_of, make_plan, plan_generation, settings_of
+from tools.production.request import Request
+from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
+from tools.production.stopping import Note, StopSignal
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What does not decide what a batch is: where records go, what a server costs, how to speak to people."""
+
+    root: Path
+    history_file: Path | None
+    cost_log: Path
+    resume: bool = False
+    check_health: bool = True
+    gpu: str | None = None
+    rate_per_hr: float | None = None
+    outage_seconds: float = 120
+    embedded_seconds: float = 0.0
+    manifest: Manifest | None = None
+    note: Note = print
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A run of the pipeline: the report document, its folder, and how it ended."""
+
+    document: dict[str, Any]
+    folder: BatchFolder
+    end: BatchEnd
+
+    @property
+    def exit_code(self) -> int:
+        """1 only when nothing was approved, or fewer than were wanted."""
+        if self.end.why == "interrupted":
+            return EXIT_INTERRUPTED
+        approved, target = self.document["counts"]["approved"], self.document["target_approved"]
+        return EXIT_OK if approved and (target is None or approved >= target) else EXIT_GATE
+
+
+def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, stop: StopSignal) -> Outcome:
+    """Bring the batch in `request.output_dir` as far as it goes, and report on it.
+
+    Raises LifeosError for what stops it before it begins; what stops it later is raised after the report is written.
+    """
+    request.check()
+    folder = BatchFolder(request.output_dir)
+    request, saved = continued(request, folder, around)
+    check_room(folder, policy["production"]["min_free_disk_gb"])
+    if saved is None and request.images is not None:
+        choices.find_sources(request.images, request.reference_dir, request.output_dir)
+    with locks.hold(folder.lock, str(folder.root)) as held, _servers(request, policy, around) as reached:
+        servers = [each.server for each in reached]
+        generation = plan_generation(request, policy, servers) if request.images is None else None
+        if generation is not None and around.check_health:
+            check_health(servers, generation, policy, around.note)
+        reference_dir, assessor = choices.choose_references(request, policy, around.root, around.note)
+        for line in assessor.warnings:
+            around.note(f"warning: {line}")
+        plan = make_plan(
+            request,
+            policy,
+            saved=saved,
+            reference_dir=reference_dir,
+            assessor=assessor,
+            generation=generation,
+            notice=next((each.info.notice for each in reached if each.info.notice), None),
+            training_params=read_lora_header(request.lora_file).training_params if request.lora_file is not None else {},
+        )
+        if saved is not None:
+            check_same(folder.root, saved, plan)
+        else:
+            write_plan(folder.root, plan)
+        rate = rate_of(plan, policy, around)
+        limits = limits_of(request, plan)
+        say_plan(plan, generation, saved is not None, around.note)
+        say_estimate(plan, limits, policy, len(servers), rate, around)
+        equipment = Equipment(assessor, policy, servers, (lambda item: generation.graph_of(plan, item)) if generation else None, None, rate)
+        end = run_batch(plan, folder, equipment, limits, held=held, stop=stop, note=around.note)
+        ending = Ending(policy, settings_of(plan, generation), around.history_file, around.manifest, assessor.provider)
+        document = finish_batch(plan, folder, end, ending, around.note)
+    if end.error is not None:
+        raise end.error
+    return Outcome(document, folder, end)
+
+
+def continued(request: Request, folder: BatchFolder, around: Circumstances) -> tuple[Request, Plan | None]:
+    """The request, with what it leaves open taken from the batch that it continues, and that batch's plan."""
+    check_writable(folder.root)
+    saved = read_plan(folder.root)
+    if saved is None:
+        if around.resume:
+            raise InputError(folder.root, "there is no batch to resume", "leave --resume out to begin one")
+        foreign = [path.name for path in (folder.root / "approved", folder.root / "rejected") if path.is_dir() and any(path.iterdir())]
+        if foreign:
+            why = f"{' and '.join(foreign)} hold files, but there is no batch.json"
+            raise InputError(folder.root, why, "choose an empty --output-dir")
+        return request, None
+    return (request.completed_by(saved.command) if around.resume else request), saved
+
+
+@contextlib.contextmanager
+def _servers(request: Request, policy: Mapping[str, Any], around: Circumstances) -> Iterator[list[Reached]]:
+    if request.images is not None:
+        yield []
+        return
+    urls = request.comfy_urls or (DEFAULT_URL,)
+    with open_servers(
+        urls,
+        around.note,
+        silence_seconds=policy["production"]["prompt_timeout_seconds"],
+        outage_seconds=around.outage_seconds,
+        seconds_per_picture=around.embedded_seconds,
+    ) as reached:
+        yield reached
+
+
+def check_health(servers: Sequence[ComfyServer], generation: Generation, policy: Mapping[str, Any], note: Note) -> None:
+    """The pod health check, on every server. Raises UnavailableError for the first thing that would stop the batch."""
+    from tools.pod_health_check import check_pod
+
+    rules = policy["production"]
+    graph = generation.place(generation.prompts[0], 0)
+    nodes = sorted({str(node["class_type"]) for node in graph.values()})
+    for server in servers:
+        checks = check_pod(
+            server.url,
+            required_nodes=nodes,
+            min_free_disk_gb=0.0,  # the batch's own disk is checked by the batch
+            min_free_vram_mb=rules["min_free_vram_mb"],
+        )
+        for check in checks:
+            if check.status in ("failed", "unavailable"):
+                raise UnavailableError(f"{server.url}: {check.name}", check.found, check.fix or "or go on with --skip-health-check")
+            if check.status == "warning":
+                note(f"warning: {server.url}: {check.name}: {check.found}")
+
+
+def rate_of(plan: Plan, policy: Mapping[str, Any], around: Circumstances) -> float:
+    """Dollars per hour of one server. Nothing is rented for existing pictures or the embedded server."""
+    if around.rate_per_hr is not None:
+        return around.rate_per_hr
+    if not plan.generates or plan.engine_notice:
+        return 0.0
+    rates = policy["cost"]["rates_per_hr"]
+    gpu = around.gpu or policy["cost"]["default_gpu"]
+    if gpu not in rates:
+        raise InputError("--gpu", f"no rate for {gpu!r}", f"give --rate-per-hr, or one of {', '.join(rates)}")
+    return float(rates[gpu])
+
+
+def say_plan(plan: Plan, generation: Generation | None, continues: bool, note: Note) -> None:
+    """What was chosen, in a few lines."""
+    verb = "continuing" if continues else "new"
+    what = f"{len(plan.prompts)} prompts × {plan.count}" if plan.generates else f"{plan.planned} existing pictures"
+    goal = f", until {plan.target_approved} are approved" if plan.target_approved is not None else ""
+    note(f"{verb} batch {plan.run_id}: {what}{goal}")
+    if generation is not None:
+        shown = {name: value for name, value in settings_of(plan, generation).items() if name not in ("negative", "prompts", "count")}
+        note("  " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if value is not None))
+        if not any(model["folder"] == "loras" for model in plan.models):
+            note("  warning: no LoRA is used: name one with --lora")
+    note(f"  references {plan.reference_dir}; {plan.engine}" if plan.engine else f"  references {plan.reference_dir}")
+    if plan.engine_notice:
+        note(f"  {plan.engine_notice}")
+
+
+def say_estimate(plan: Plan, limits: Limits, policy: Mapping[str, Any], servers: int, rate: float, around: Circumstances) -> None:
+    if not plan.generates or plan.engine_notice:
+        return
+    wanted = plan.target_approved if plan.target_approved is not None else plan.planned
+    if limits.max_images is not None:
+        wanted = min(wanted, limits.max_images)
+    need = estimate(wanted, policy["production"]["seconds_per_picture"], servers, rate)
+    around.note(f"  about {format_seconds(need.seconds)} and ${need.usd:.2f} for {wanted} pictures")
+    warning = budget_warning(around.cost_log, policy, need.usd)
+    if warning:
+        around.note(f"  warning: {warning}")
+
+
+def budget_warning(cost_log: Path, policy: Mapping[str, Any], usd: float) -> str:
+    """One line when this month's spending and this batch together go over the policy's budget, else an empty string."""
+    limit = float(policy["cost"]["monthly_budget_usd"])
+    if not limit or not cost_log.exists():
+        return ""
+    from tools.cost.ledger import read_ledger
+
+    now = datetime.now(UTC).date()
+    spent = float(read_ledger(cost_log, since=now.replace(day=1)).total().usd)
+    if spent + usd <= limit:
+        return ""
+    return f"${spent:.2f} are spent this month; with this batch it is ${spent + usd:.2f}, over the budget of ${limit:.2f}"

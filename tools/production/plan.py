@@ -1,0 +1,228 @@
+"""The plan of a batch: what is made, in which order, with which seeds, judged how. `batch.json` is this, on the disk.
+
+It is written before the first prompt is queued and never changes. A command that continues a batch makes its own plan and
+compares: what differs is named, and the batch is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from lifeos.errors import InputError
+from lifeos.files import read_json, write_json
+from tools.comfyui.workflow import Settings
+from tools.production.prompts import shorten
+
+SCHEMA = 1
+PLAN_FILE = "batch.json"
+JUDGING_SECTIONS = ("face_similarity", "skin_realism", "scorecard")
+"""The sections of the policy that decide on a picture. The rest may change while a batch goes on."""
+
+MAX_SEED = 2**64 - 1
+"""The largest that ComfyUI's samplers take."""
+
+MAX_DIFFERENCES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One configuration of the settings: a batch has one, a sweep many. `config` leads the pictures' names."""
+
+    settings: Settings
+    config: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture to make or, with `source`, to take from a folder. `prompt_id` and `variation` count from 1."""
+
+    index: int
+    prompt_id: int | None
+    variation: int | None
+    seed: int | None
+    variant: int = 0
+    source: str | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.index:04d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that decides what the pictures of a batch are and how they are judged.
+
+    `workflows` holds, for each variant, the graph of its first picture as it is sent. `images` are the names, `/`-separated
+    and relative to `source_dir`, of existing pictures to judge: then nothing is generated. `command` are the flags as given.
+    """
+
+    batch_id: str
+    run_id: str
+    lora_version: str
+    created: str
+    prompts: tuple[str, ...] = ()
+    count: int = 1
+    target_approved: int | None = None
+    base_seed: int = 0
+    variants: tuple[Variant, ...] = ()
+    workflow_name: str = ""
+    workflows: tuple[dict[str, Any], ...] = ()
+    models: tuple[dict[str, str], ...] = ()
+    source_dir: str | None = None
+    images: tuple[str, ...] = ()
+    reference_dir: str = ""
+    policy: dict[str, Any] = field(default_factory=dict)
+    protocol: dict[str, Any] = field(default_factory=dict)
+    engine: str = ""
+    engine_notice: str | None = None
+    training_params: dict[str, Any] = field(default_factory=dict)
+    command: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def generates(self) -> bool:
+        return self.source_dir is None
+
+    @property
+    def planned(self) -> int:
+        """How many pictures without `--target-approved`, which goes on in the same order."""
+        return len(self.prompts) * self.count * len(self.variants) if self.generates else len(self.images)
+
+    def item(self, index: int) -> Item:
+        """The picture of a number from 1. Variants follow one another, so that pictures that share models are made together.
+
+        Within one, every prompt has its turn before any has its second: a batch that is stopped early is a fair sample.
+        Seeds depend on prompt and variation alone, so that variants and versions can be compared picture by picture.
+        """
+        if not self.generates:
+            return Item(index, None, None, None, source=self.images[index - 1])
+        block = len(self.prompts) * self.count
+        variant, place = divmod(index - 1, block) if len(self.variants) > 1 else (0, index - 1)
+        variation, prompt = divmod(place, len(self.prompts))
+        return Item(index, prompt + 1, variation + 1, (self.base_seed + place) % (MAX_SEED + 1), variant)
+
+    def prompt_of(self, item: Item) -> str:
+        return self.prompts[item.prompt_id - 1] if item.prompt_id is not None else ""
+
+    def config_of(self, item: Item) -> str:
+        return self.variants[item.variant].config if self.variants else ""
+
+    def to_json(self) -> dict[str, Any]:
+        items = [self.item(index) for index in range(1, self.planned + 1)]
+        seeds = [{"index": item.index, "prompt_id": item.prompt_id, "variation": item.variation, "seed": item.seed} for item in items]
+        document = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            "schema": SCHEMA,
+            **document,
+            "prompts": [{"id": number, "text": text} for number, text in enumerate(self.prompts, 1)],
+            "variants": [{"config": variant.config, "settings": asdict(variant.settings)} for variant in self.variants],
+            "workflows": [{"sha256": sha256_of(graph), "graph": graph} for graph in self.workflows],
+            "planned": seeds if self.generates else [],
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Plan:
+        known = {each.name: document[each.name] for each in fields(cls) if each.name in document}
+        known["prompts"] = tuple(prompt["text"] for prompt in document["prompts"])
+        known["variants"] = tuple(Variant(Settings(**each["settings"]), each["config"]) for each in document["variants"])
+        known["workflows"] = tuple(each["graph"] for each in document["workflows"])
+        known["models"], known["images"] = tuple(document["models"]), tuple(document["images"])
+        return cls(**known)
+
+
+def sha256_of(document: object) -> str:
+    """The digest of a JSON value, independent of the order of keys."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def judging_policy(policy: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: policy[name] for name in JUDGING_SECTIONS}
+
+
+def read_plan(output_dir: Path) -> Plan | None:
+    """The plan of the batch in a directory, or None where there is no batch. Raises InputError for one that is not ours."""
+    path = output_dir / PLAN_FILE
+    if not path.exists():
+        return None
+    document = read_json(path)
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        found = document.get("schema") if isinstance(document, dict) else None
+        raise InputError(path, f"schema {found!r} found, {SCHEMA} wanted", "made by another version? use another --output-dir")
+    try:
+        return Plan.from_json(document)
+    except (KeyError, TypeError) as error:
+        raise InputError(path, f"not a plan of a batch: {error!r}", "use another --output-dir") from None
+
+
+def write_plan(output_dir: Path, plan: Plan) -> None:
+    write_json(output_dir / PLAN_FILE, plan.to_json())
+
+
+def check_same(output_dir: Path, saved: Plan, wanted: Plan) -> None:
+    """Raises InputError that names what differs between the batch in a directory and the one that is asked for."""
+    found = find_differences(saved, wanted)
+    if not found:
+        return
+    more = f"; and {len(found) - MAX_DIFFERENCES} more" if len(found) > MAX_DIFFERENCES else ""
+    why = f"holds another batch: {'; '.join(found[:MAX_DIFFERENCES])}{more}"
+    raise InputError(output_dir, why, "repeat its command to continue it, or choose another --output-dir")
+
+
+def find_differences(saved: Plan, wanted: Plan) -> list[str]:
+    """What differs, as `NAME: X there, Y now`. When and by which command a batch was planned is no difference."""
+    old, new = _identity(saved), _identity(wanted)
+    return [_difference(key, old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)]
+
+
+def _identity(plan: Plan) -> dict[str, Any]:
+    identity: dict[str, Any] = {
+        "run id": plan.run_id,
+        "LoRA version": plan.lora_version,
+        "prompts": plan.prompts,
+        "count": plan.count,
+        "target": plan.target_approved,
+        "base seed": plan.base_seed,
+        "workflow": plan.workflow_name,
+        "pictures' folder": plan.source_dir,
+        "pictures": plan.images,
+        "reference folder": plan.reference_dir,
+    }
+    for number, variant in enumerate(plan.variants):
+        label = variant.config or (f"variant {number + 1}" if len(plan.variants) > 1 else "")
+        for name, value in asdict(variant.settings).items():
+            identity[f"{label} {name}".strip()] = value
+        identity[f"{label} config".strip()] = variant.config
+    if not any(key for key in plan.workflows):
+        return identity | _flat(plan.policy) | _protocol(plan)
+    identity["workflow as sent (SHA-256)"] = [sha256_of(graph) for graph in plan.workflows]
+    return identity | _flat(plan.policy) | _protocol(plan)
+
+
+def _protocol(plan: Plan) -> dict[str, Any]:
+    """The id stands for the rest; it is named only where the rest cannot say what differs."""
+    return _flat({"protocol": {key: value for key, value in plan.protocol.items() if key != "id"}})
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _difference(name: str, old: object, new: object) -> str:
+    if isinstance(old, Sequence) and isinstance(new, Sequence) and not isinstance(old, str) and not isinstance(new, str):
+        if len(old) != len(new):
+            return f"{name}: {len(old)} there, {len(new)} now"
+        place = next(index for index, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1])
+        return f"{name}: number {place + 1} is {_show(old[place])} there, {_show(new[place])} now"
+    return f"{name}: {_show(old)} there, {_show(new)} now"
+
+
+def _show(value: object) -> str:
+    return "none" if value is None else shorten(repr(value) if isinstance(value, str) else str(value), 60)

@@ -1,0 +1,109 @@
+"""From a request, the policy and what the servers have, to the plan of a batch."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evals.assessment import Assessor
+from tools.comfyui.client import ComfyServer
+from tools.comfyui.workflow import Settings, Workflow, check_models, find_models
+from tools.production import choices
+from tools.production.journal import now_text
+from tools.production.plan import Item, Plan, Variant, judging_policy
+from tools.production.request import Request
+from tools.production.runner import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What turns an item of a plan into a graph."""
+
+    workflow: Workflow
+    settings: Settings
+    prompts: tuple[str, ...]
+
+    def graph_of(self, plan: Plan, item: Item) -> dict[str, Any]:
+        prefix = f"lifeos/{plan.run_id}/{item.key}"
+        return self.place(plan.prompt_of(item), item.seed, prefix)
+
+    def place(self, prompt: str, seed: int | None, prefix: str | None = None) -> dict[str, Any]:
+        return self.workflow.place(replace(self.settings, positive=prompt, seed=seed, filename_prefix=prefix))
+
+
+def plan_generation(request: Request, policy: Mapping[str, Any], servers: Sequence[ComfyServer]) -> Generation:
+    """Settings, workflow and prompts; refuses what the servers cannot run before anything is queued."""
+    prompts = choices.choose_prompts(request)
+    workflow = choices.choose_workflow(request)
+    checkpoint = choices.choose_checkpoint(request, policy, servers[0] if servers else None)
+    generation = Generation(workflow, choices.choose_settings(request, policy, checkpoint), prompts)
+    graph = generation.place(prompts[0], 0)
+    for server in servers:
+        check_models(server, graph)
+    return generation
+
+
+def make_plan(
+    request: Request,
+    policy: Mapping[str, Any],
+    *,
+    saved: Plan | None,
+    reference_dir: Path,
+    assessor: Assessor | None,
+    generation: Generation | None,
+    notice: str | None,
+    training_params: dict[str, Any] | None = None,
+) -> Plan:
+    """The plan that a request means. What is free to choose is taken from `saved`, the batch that is continued."""
+    images: tuple[str, ...] = ()
+    if request.images is not None:
+        images = choices.find_sources(request.images, reference_dir, request.output_dir)
+    graph = generation.place(generation.prompts[0], 0) if generation is not None else {}
+    models = tuple(asdict(model) for model in find_models(graph))
+    loras = [model["name"] for model in models if model["folder"] == "loras"]
+    plan = Plan(
+        batch_id=saved.batch_id if saved is not None else uuid.uuid4().hex,
+        run_id=saved.run_id if saved is not None and request.run_id is None else choices.choose_run_id(request),
+        lora_version=choices.choose_lora_version(request, loras),
+        created=saved.created if saved is not None else now_text(),
+        prompts=generation.prompts if generation is not None else (),
+        count=request.count if request.count is not None else 1,
+        target_approved=request.target_approved,
+        base_seed=choices.choose_seed(request, saved.base_seed if saved is not None else None) if generation is not None else 0,
+        variants=(Variant(generation.settings),) if generation is not None else (),
+        workflow_name=generation.workflow.name if generation is not None else "",
+        models=models,
+        source_dir=str(request.images.resolve()) if request.images is not None else None,
+        images=images,
+        reference_dir=str(reference_dir.resolve()),
+        policy=judging_policy(policy),
+        protocol=dict(assessor.protocol) if assessor is not None else {},
+        engine=assessor.description if assessor is not None else "",
+        engine_notice=notice,
+        training_params=training_params or {},
+        command=request.to_json(),
+    )
+    if generation is None:
+        return plan
+    return replace(plan, workflows=(generation.graph_of(plan, plan.item(1)),))
+
+
+def limits_of(request: Request, plan: Plan) -> Limits:
+    """Where the batch stops. A target without --max-images gives up at a multiple of it."""
+    if plan.target_approved is None or request.max_images is not None:
+        return Limits(request.max_images, request.max_cost)
+    return Limits(plan.target_approved * choices.GENERATED_PER_APPROVED, request.max_cost)
+
+
+def settings_of(plan: Plan, generation: Generation | None) -> dict[str, Any]:
+    """The settings for the report: those that were placed, and the workflow's own where none was."""
+    if generation is None:
+        return {}
+    own, placed = asdict(generation.workflow.current()), asdict(generation.settings)
+    merged = {name: placed[name] if placed[name] is not None else own[name] for name in placed}
+    for name in ("positive", "seed", "filename_prefix"):
+        del merged[name]
+    return {**merged, "workflow": plan.workflow_name, "base_seed": plan.base_seed, "count": plan.count, "prompts": len(plan.prompts)}

@@ -1,0 +1,117 @@
+"""`--dry-run`: the plan, the workflow as it would be sent, time and cost. Nothing is written, nothing is queued."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evals.assessment import Assessor
+from lifeos.errors import UnavailableError
+from tools.comfyui.servers import DEFAULT_URL, Reached, open_servers
+from tools.production import choices
+from tools.production.budget import estimate, format_seconds
+from tools.production.filing import GIGABYTE, BatchFolder
+from tools.production.pipeline import Circumstances, budget_warning, continued, rate_of
+from tools.production.plan import check_same
+from tools.production.planning import limits_of, make_plan, plan_generation, settings_of
+from tools.production.request import Request
+
+SHOWN_ITEMS = 5
+
+
+def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) -> dict[str, Any]:
+    """What a command would do. `unchecked` names what could not be looked at, and why."""
+    request.check()
+    folder = BatchFolder(request.output_dir)
+    request, saved = continued(request, folder, around)
+    unchecked: list[str] = []
+    with contextlib.ExitStack() as stack:
+        reached = _reach(request, stack, unchecked)
+        servers = [each.server for each in reached]
+        generation = plan_generation(request, policy, servers) if request.images is None else None
+        notices = [each.info.notice for each in reached if each.info.notice]
+    reference_dir, assessor = _references(request, policy, around, unchecked)
+    plan = make_plan(
+        request, policy, saved=saved, reference_dir=reference_dir, assessor=assessor, generation=generation,
+        notice=notices[0] if notices else None,
+    )  # fmt: skip
+    if saved is not None and assessor is not None and (servers or request.images is not None):
+        check_same(folder.root, saved, plan)
+    limits = limits_of(request, plan)
+    rules = policy["production"]
+    most = plan.planned if plan.target_approved is None else limits.max_images or plan.planned
+    wanted = min(most, limits.max_images) if limits.max_images is not None else most
+    count, rate = max(1, len(request.comfy_urls or (DEFAULT_URL,))), rate_of(plan, policy, around)
+    need = estimate(wanted if plan.generates else 0, rules["seconds_per_picture"], count, rate)
+    return {
+        "run_id": plan.run_id,
+        "lora_version": plan.lora_version,
+        "output_dir": str(folder.root),
+        "continues": saved is not None,
+        "pictures": wanted,
+        "target_approved": plan.target_approved,
+        "prompts": list(plan.prompts),
+        "first": [_item(plan.item(index), plan) for index in range(1, min(SHOWN_ITEMS, wanted) + 1)],
+        "settings": settings_of(plan, generation),
+        "placed": generation.workflow.describe(generation.settings) if generation is not None else [],
+        "workflow": plan.workflows[0] if plan.workflows else None,
+        "models": list(plan.models),
+        "source_dir": plan.source_dir,
+        "reference_dir": str(reference_dir),
+        "engine": plan.engine or None,
+        "estimate": {"seconds": round(need.seconds, 1), "usd": round(need.usd, 4), "rate_per_hr": rate, "servers": count},
+        "budget_warning": budget_warning(around.cost_log, policy, need.usd) or None,
+        "free_gb": round(folder.free_bytes() / GIGABYTE, 1),
+        "min_free_gb": rules["min_free_disk_gb"],
+        "unchecked": unchecked,
+    }
+
+
+def _reach(request: Request, stack: contextlib.ExitStack, unchecked: list[str]) -> list[Reached]:
+    if request.images is not None:
+        return []
+    try:
+        return stack.enter_context(open_servers(request.comfy_urls or (DEFAULT_URL,), unchecked.append))
+    except UnavailableError as error:
+        unchecked.append(f"checkpoint, LoRA and nodes of the workflow: {error}")
+        return []
+
+
+def _references(request: Request, policy: Mapping[str, Any], around: Circumstances, unchecked: list[str]) -> tuple[Path, Assessor | None]:
+    try:
+        return choices.choose_references(request, policy, around.root, unchecked.append)
+    except UnavailableError as error:
+        unchecked.append(f"the references: {error}")
+        return request.reference_dir or around.root, None
+
+
+def _item(item: Any, plan: Any) -> dict[str, Any]:
+    return {"index": item.index, "seed": item.seed, "prompt": plan.prompt_of(item) or None, "source": item.source}
+
+
+def render_preview(document: Mapping[str, Any]) -> str:
+    """A preview for people; the whole of it is in `--json`."""
+    verb = "would continue" if document["continues"] else "would begin"
+    lines = [f"dry run: {verb} batch {document['run_id']} in {document['output_dir']}"]
+    if document["source_dir"] is not None:
+        lines.append(f"  {document['pictures']} pictures from {document['source_dir']} are scored and copied; none is moved or altered")
+    elif document["target_approved"] is not None:
+        lines.append(f"  until {document['target_approved']} are approved, {document['pictures']} pictures at most")
+    else:
+        lines.append(f"  {len(document['prompts'])} prompts, {document['pictures']} pictures")
+    lines += [f"    {item['index']:04d} " + (item["source"] or f"seed {item['seed']}: {item['prompt'][:90]}") for item in document["first"]]
+    if document["workflow"] is not None:
+        lines += ["  settings in the workflow:", *(f"    {line}" for line in document["placed"])]
+        need = document["estimate"]
+        takes = f"{format_seconds(need['seconds'])} on {need['servers']} server(s)"
+        lines.append(f"  about {takes}, ${need['usd']:.2f} at ${need['rate_per_hr']:.2f}/h")
+        lines.append("  the workflow as it would be sent: --json shows it")
+    lines.append(f"  references {document['reference_dir']}" + (f"; {document['engine']}" if document["engine"] else ""))
+    if document["free_gb"] < document["min_free_gb"]:
+        lines.append(f"  warning: {document['free_gb']} GB free, {document['min_free_gb']:g} GB wanted")
+    if document["budget_warning"]:
+        lines.append(f"  warning: {document['budget_warning']}")
+    lines += [f"  not checked: {text}" for text in document["unchecked"]]
+    return "\n".join(lines)

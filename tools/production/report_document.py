@@ -1,0 +1,242 @@
+"""The report of a batch as data: `batch_report.json`, from which the other forms are rendered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from evals.metrics.sameness import SHOT_TYPES, Sameness, measure_sameness
+from tools.production.budget import format_seconds
+from tools.production.journal import BatchState, Session
+from tools.production.plan import Plan, sha256_of
+from tools.production.results import BatchResults, PictureResult, means, tabulate
+
+SCHEMA = 1
+ENDINGS = {
+    "complete": "every planned picture was made",
+    "target": "the wanted number of approved pictures was reached",
+    "max_images": "--max-images was reached",
+    "max_cost": "--max-cost was reached",
+    "interrupted": "it was interrupted; the same command continues",
+    "error": "it was stopped by an error; the same command continues",
+}
+SHOT_ORDER = {name: place for place, (name, _) in enumerate(SHOT_TYPES)}
+
+
+def overall_of(picture: PictureResult, policy: Mapping[str, Any]) -> float | None:
+    """The combined score of one picture: the weighted mean of the scores that it has, None where it has no face score."""
+    if picture.face is None:
+        return None
+    weights = policy["scorecard"]["weights"]
+    parts = [(picture.face, weights["face_similarity"])]
+    if picture.skin is not None:
+        parts.append((picture.skin, weights["skin_realism"]))
+    total = sum(weight for _, weight in parts)
+    return round(sum(score * weight for score, weight in parts) / total, 4) if total else None
+
+
+def build_document(
+    plan: Plan,
+    results: BatchResults,
+    state: BatchState,
+    policy: Mapping[str, Any],
+    *,
+    why: str,
+    scorecard: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything that is known of a batch, with numbers that add up. `scorecard` is the history row, None without a score."""
+    pictures = results.pictures
+    approved = [picture for picture in pictures if picture.approved]
+    seconds = _seconds(state, pictures)
+    cost = _cost(state.sessions, len(pictures), len(approved))
+    sameness = _sameness(approved, policy)
+    counts = {
+        "planned": plan.planned,
+        "generated": len(pictures),
+        "approved": len(approved),
+        "rejected": len(pictures) - len(approved),
+        "failed": len(results.failures),
+        "without_face": sum(picture.assessment.face.reason == "no_face" for picture in pictures),
+        "moved_by_hand": sum(picture.place != ("approved" if picture.approved else "rejected") for picture in pictures),
+    }
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run_id": plan.run_id,
+        "batch_id": plan.batch_id,
+        "lora_version": plan.lora_version,
+        "created": plan.created,
+        "started": state.sessions[0].started if state.sessions else plan.created,
+        "ended": state.sessions[-1].last if state.sessions else plan.created,
+        "runs": len(state.sessions),
+        "ending": why,
+        "ending_text": ENDINGS[why],
+        "generates": plan.generates,
+        "source_dir": plan.source_dir,
+        "engine": plan.engine,
+        "engine_notice": plan.engine_notice,
+        "counts": counts,
+        "target_approved": plan.target_approved,
+        "reasons": dict(Counter(_kind_of_reason(reason) for picture in pictures for reason in picture.reasons).most_common()),
+        "seconds": seconds,
+        "cost": cost,
+        "settings": dict(settings),
+        "workflow": {"name": plan.workflow_name, "sha256": [sha256_of(graph) for graph in plan.workflows]} if plan.generates else None,
+        "models": list(plan.models),
+        "reference_dir": plan.reference_dir,
+        "policy": plan.policy,
+        "protocol": plan.protocol,
+        "means": {"approved": means(approved), "all": means(pictures)},
+        "scorecard": dict(scorecard) if scorecard is not None else None,
+        "sameness": sameness,
+        "best": [], "worst": [],
+        "per_prompt": _per_prompt(plan, pictures),
+        "per_shot": _per_shot(pictures),
+        "per_config": [{"config": name, **row} for name, row in tabulate(pictures, lambda picture: picture.config).items()],
+        "failures": [{"index": index, "reason": reason} for index, reason in results.failures],
+        "images": [_image(picture, policy) for picture in pictures],
+    }  # fmt: skip
+    ranked = sorted((row for row in document["images"] if row["overall"] is not None), key=lambda row: (-row["overall"], row["index"]))
+    document["best"], document["worst"] = [row["file"] for row in ranked[:3]], [row["file"] for row in reversed(ranked[-3:])]
+    document["judgement"] = judgement_of(document)
+    return document
+
+
+def _seconds(state: BatchState, pictures: list[PictureResult]) -> dict[str, Any]:
+    wall = sum(session.seconds for session in state.sessions)
+    paid = sum(session.seconds * session.servers for session in state.sessions)
+    known = [picture.seconds for picture in pictures if picture.seconds is not None]
+    generating = sum(known)
+    return {
+        "wall": round(wall, 1),
+        "generating": round(generating, 1) if known else None,
+        "idle": round(max(0.0, paid - generating), 1) if known else None,
+        "per_picture": round(generating / len(known), 2) if known else None,
+    }
+
+
+def _cost(sessions: list[Session], generated: int, approved: int) -> dict[str, Any]:
+    usd = sum(session.usd for session in sessions)
+    return {
+        "rate_per_hr": sessions[-1].rate_per_hr if sessions else 0.0,
+        "servers": max((session.servers for session in sessions), default=0),
+        "usd": round(usd, 4),
+        "usd_per_generated": round(usd / generated, 4) if generated else None,
+        "usd_per_approved": round(usd / approved, 4) if approved else None,
+    }
+
+
+def _sameness(approved: list[PictureResult], policy: Mapping[str, Any]) -> dict[str, Any]:
+    measured: Sameness = measure_sameness(
+        [picture.assessment.geometry for picture in approved],
+        [picture.assessment.dhash for picture in approved],
+        same_pose_yaw_spread_deg=policy["production"]["same_pose_yaw_spread_deg"],
+    )
+    document = asdict(measured)
+    document["duplicates"] = [
+        {"first": approved[pair.first].file, "second": approved[pair.second].file, "bits": pair.bits} for pair in measured.duplicates
+    ]
+    return document
+
+
+def _per_prompt(plan: Plan, pictures: list[PictureResult]) -> list[dict[str, Any]]:
+    table = tabulate(pictures, lambda picture: picture.prompt_id)
+    known = sorted((key for key in table if key is not None), key=int)
+    texts = dict(enumerate(plan.prompts, 1))
+    return [{"prompt_id": key, "prompt": texts.get(key, ""), **table[key]} for key in [*known, *([None] if None in table else [])]]
+
+
+def _per_shot(pictures: list[PictureResult]) -> list[dict[str, Any]]:
+    table = tabulate(pictures, lambda picture: picture.shot)
+    return [{"shot": name, **table[name]} for name in sorted(table, key=lambda name: SHOT_ORDER.get(name, len(SHOT_ORDER)))]
+
+
+def _kind_of_reason(reason: str) -> str:
+    """`face similarity 0.41 is below 0.60` counts as `face similarity is below 0.60`."""
+    head, found, limit = reason.partition(" is below ")
+    return f"{head.rpartition(' ')[0]} below {limit}" if found else reason
+
+
+def _image(picture: PictureResult, policy: Mapping[str, Any]) -> dict[str, Any]:
+    seen, geometry = picture.assessment, picture.assessment.geometry
+    return {
+        "index": picture.index,
+        "file": picture.file,
+        "place": picture.place,
+        "verdict": "approved" if picture.approved else "rejected",
+        "reasons": list(picture.reasons),
+        "face": seen.face.score,
+        "skin": seen.skin.score,
+        "overall": overall_of(picture, policy),
+        "cosine": seen.face.cosine,
+        "texture": seen.skin.texture,
+        "color": seen.skin.color,
+        "faces": seen.face.faces,
+        "best_reference": seen.face.best_reference,
+        "flags": [*seen.face.flags, *(flag for flag in seen.skin.flags if flag not in seen.face.flags)],
+        "shot": picture.shot,
+        "yaw": geometry.yaw if geometry else None,
+        "width": seen.width,
+        "height": seen.height,
+        "sha256": seen.sha256,
+        "config": picture.config,
+        "prompt_id": picture.prompt_id,
+        "variation": picture.variation,
+        "seed": picture.seed,
+        "prompt": picture.prompt,
+        "source": picture.source,
+        "seconds": picture.seconds,
+    }
+
+
+def judgement_of(document: Mapping[str, Any]) -> str:
+    """The plain sentence at the top of every report."""
+    counts, card = document["counts"], document["scorecard"]
+    if not counts["generated"]:
+        return f"There is no picture yet: {document['ending_text']}."
+    if not counts["approved"]:
+        return f"None of {_pictures(counts['generated'])} may be published{_main_reason(document)}."
+    verb = "may" if counts["generated"] > 1 else "it may"
+    first = f"{counts['approved']} of {_pictures(counts['generated'])} {verb} be published"
+    graded = card["eval_scores"]["overall_grade"] if card else None
+    parts = [first + (f", grade {graded} over all of them" if graded else "") + _main_reason(document) + "."]
+    target = document["target_approved"]
+    if target is not None and counts["approved"] < target:
+        parts.append(f"{target - counts['approved']} fewer than the {target} that were wanted: {document['ending_text']}.")
+    elif document["ending"] in ("interrupted", "error", "max_cost"):
+        parts.append(f"The batch is not complete: {document['ending_text']}.")
+    if document["sameness"]["verdict"] in ("same", "alike"):
+        parts.append(document["sameness"]["judgement"].rstrip(".") + ".")
+    if counts["failed"]:
+        parts.append(f"{_pictures(counts['failed'])} could not be made.")
+    return " ".join(parts)
+
+
+def _main_reason(document: Mapping[str, Any]) -> str:
+    reasons = document["reasons"]
+    if not reasons:
+        return ""
+    reason, count = next(iter(reasons.items()))
+    return f"; most often against it: {reason} ({count}×)"
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{'' if count == 1 else 's'}"
+
+
+def time_and_money(document: Mapping[str, Any]) -> str:
+    """One line: how long it took, and what a picture cost."""
+    seconds, cost = document["seconds"], document["cost"]
+    line = f"{format_seconds(seconds['wall'])}"
+    if seconds["per_picture"] is not None:
+        line += f", {seconds['per_picture']:.1f} s a picture on the server"
+    if cost["rate_per_hr"]:
+        line += f"; ${cost['usd']:.2f} at ${cost['rate_per_hr']:.2f}/h"
+        line += f" × {cost['servers']} servers" if cost["servers"] > 1 else ""
+        if cost["usd_per_approved"] is not None:
+            line += f", ${cost['usd_per_approved']:.4f} per approved picture"
+    else:
+        line += "; no rented GPU was used" if not document["engine_notice"] else "; no GPU was used"
+    return line

@@ -1,0 +1,48 @@
+"""The report of a batch as one HTML file: the pictures to look at. Needs no network, works from a folder.
+
+It is rendered piece by piece, so that the thumbnails of thousands of pictures are never in memory together.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from tools.production.filing import BatchFolder
+from tools.production.report_document import time_and_money
+from tools.production.report_text import format_score
+from tools.production.thumbnails import read_thumbnail
+
+TEMPLATE_FOLDER = Path(__file__).parent
+TEMPLATE = "batch_report.html.j2"
+
+
+def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[str]:
+    """The pieces of the file, in order."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["score"] = format_score
+    environment.filters["percent"] = lambda value: f"{value:.0%}"
+
+    def thumbnail(image: Mapping[str, Any]) -> str:
+        small = read_thumbnail(folder.thumbnails / f"{image['file']}.jpg", folder.root / image["place"] / image["file"])
+        return "data:image/jpeg;base64," + base64.b64encode(small).decode("ascii") if small else ""
+
+    def link(image: Mapping[str, Any]) -> str:
+        return quote(f"{image['place']}/{image['file']}") if image["place"] != "removed" else ""
+
+    template = environment.get_template(TEMPLATE)
+    yield from template.generate(
+        document=document, thumbnail=thumbnail, link=link, time_and_money=time_and_money(document), thresholds=_thresholds(document)
+    )
+
+
+def _thresholds(document: Mapping[str, Any]) -> dict[str, float]:
+    policy = document["policy"]
+    return {"face": policy["face_similarity"]["pass_threshold"], "skin": policy["skin_realism"]["overall_pass_threshold"]}

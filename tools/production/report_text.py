@@ -1,0 +1,199 @@
+"""The report of a batch in plain forms: Markdown to read, CSV for a spreadsheet. Prompts and names are data in both."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tools.production.prompts import shorten
+from tools.production.report_document import time_and_money
+
+SHOWN_REJECTIONS = 200
+"""Rows of the table of rejections in Markdown; the rest is in scores.csv, and the report says so."""
+
+CSV_COLUMNS = (
+    "index", "file", "verdict", "reasons", "face", "skin", "overall", "texture", "color", "cosine", "best_reference", "faces", "flags",
+    "shot", "yaw", "width", "height", "config", "prompt_id", "variation", "seed", "prompt", "source", "seconds", "place", "sha256",
+)  # fmt: skip
+FORMULA_START = tuple("=+-@\t\r\n")
+"""What makes a spreadsheet take a cell for a formula (OWASP, CSV injection)."""
+
+MARKDOWN_MARKS = re.compile(r"([\\`*_{}\[\]()<>#+!|~&$-])")
+
+
+def escape_markdown(text: object) -> str:
+    """Text that Markdown, and the HTML within it, takes literally; on one line, so that it can stand in a table."""
+    flat = " ".join(str(text).split())
+    return MARKDOWN_MARKS.sub(lambda mark: {"<": "&lt;", ">": "&gt;", "&": "&amp;"}.get(mark[0], f"\\{mark[0]}"), flat)
+
+
+def format_score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def render_csv(document: Mapping[str, Any]) -> str:
+    """One line per picture. A text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for image in document["images"]:
+        writer.writerow([_cell(image[name]) for name in CSV_COLUMNS])
+    return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        value = "; ".join(map(str, value))
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA_START) else value
+    return "" if value is None else value
+
+
+def render_markdown(document: Mapping[str, Any]) -> str:
+    title = f"# Batch {escape_markdown(document['run_id'])}"
+    parts = [title, escape_markdown(document["judgement"]).replace("\\(", "(").replace("\\)", ")").replace("\\-", "-")]
+    if document["engine_notice"]:
+        parts.append(f"> **Demo pictures.** {escape_markdown(document['engine_notice'])}")
+    parts += [_counts(document), _means(document), _best_and_worst(document), _settings(document), _sameness(document)]
+    parts += [_per_prompt(document), _per_shot(document), _per_config(document), _rejections(document), _failures(document)]
+    parts += [_scores(document), _protocol(document)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
+
+
+def _counts(document: Mapping[str, Any]) -> str:
+    counts, card = document["counts"], document["scorecard"]
+    rows: list[tuple[str, object]] = [
+        ("Generated" if document["generates"] else "Judged", counts["generated"]),
+        ("Approved", counts["approved"]),
+        ("Rejected", counts["rejected"]),
+    ]
+    if counts["failed"]:
+        rows.append(("Could not be made" if document["generates"] else "Could not be read", counts["failed"]))
+    if counts["without_face"]:
+        rows.append(("Without a face", counts["without_face"]))
+    if card is not None:
+        scores = card["eval_scores"]
+        rows.append(("Grade", f"{scores['overall_grade'] or 'none'} ({format_score(scores['overall_score'])}, all pictures)"))
+    rows += [("Ending", document["ending_text"]), ("Time and cost", escape_markdown(time_and_money(document)))]
+    return "## Totals\n\n" + _table(("", ""), rows)
+
+
+def _means(document: Mapping[str, Any]) -> str:
+    names = (
+        ("Face similarity", "face_similarity"),
+        ("Skin realism", "skin_realism"),
+        ("Skin texture", "skin_texture"),
+        ("Skin colour", "skin_color"),
+    )
+    approved, every = document["means"]["approved"], document["means"]["all"]
+    rows = [(label, format_score(approved[key]), format_score(every[key])) for label, key in names]
+    return "## Mean scores\n\n" + _table(("", "approved set", "all pictures"), rows)
+
+
+def _best_and_worst(document: Mapping[str, Any]) -> str:
+    images = {image["file"]: image for image in document["images"]}
+    rows = [
+        (label, f"`{name}`", format_score(images[name]["face"]), format_score(images[name]["skin"]), images[name]["verdict"])
+        for label, names in (("best", document["best"]), ("worst", document["worst"]))
+        for name in names
+    ]
+    return "## Best and worst\n\n" + _table(("", "picture", "face", "skin", "verdict"), rows) if rows else ""
+
+
+def _settings(document: Mapping[str, Any]) -> str:
+    if not document["generates"]:
+        return f"## Pictures\n\nExisting pictures from {escape_markdown(document['source_dir'])}; nothing was generated."
+    labels = {"lora": "LoRA", "lora_strength": "LoRA strength", "cfg": "CFG", "negative": "negative prompt"}
+    rows = [
+        (labels.get(name, name.replace("_", " ")), escape_markdown(shorten(str(value), 200)))
+        for name, value in document["settings"].items()
+        if value is not None
+    ]
+    rows.append(("workflow SHA-256", ", ".join(digest[:16] for digest in document["workflow"]["sha256"])))
+    return "## Settings\n\n" + _table(("", ""), rows)
+
+
+def _sameness(document: Mapping[str, Any]) -> str:
+    found = document["sameness"]
+    lines = [f"## Variety of the approved set\n\n{escape_markdown(found['judgement'])}"]
+    if found["yaw_spread_deg"] is not None:
+        rows = [
+            ("Yaw spread", f"{found['yaw_spread_deg']:.1f}°"),
+            ("Pairs within 10° of pose", f"{found['same_pose_share']:.0%}"),
+            ("Entropy of pose × shot", f"{found['entropy_bits']:.2f} bits"),
+            ("Median landmark distance", f"{found['landmark_distance']:.3f}"),
+        ]
+        lines.append(_table(("", ""), rows))
+    if found["duplicates"]:
+        lines.append("Near-duplicates: " + "; ".join(f"`{pair['first']}` and `{pair['second']}`" for pair in found["duplicates"][:20]))
+    return "\n\n".join(lines)
+
+
+COUNT_HEADS = ("made", "approved", "face", "skin")
+
+
+def _count_cells(row: Mapping[str, Any]) -> tuple[object, ...]:
+    rate = f"{row['approved']} ({row['approval_rate']:.0%})"
+    return row["generated"], rate, format_score(row["face_similarity_mean"]), format_score(row["skin_realism_mean"])
+
+
+def _per_prompt(document: Mapping[str, Any]) -> str:
+    if not document["generates"] and all(row["prompt_id"] is None for row in document["per_prompt"]):
+        return ""
+    rows = [
+        (row["prompt_id"] or "–", escape_markdown(shorten(row["prompt"], 90)) or "–", *_count_cells(row)) for row in document["per_prompt"]
+    ]
+    return "## By prompt\n\n" + _table(("#", "prompt", *COUNT_HEADS), rows) if rows else ""
+
+
+def _per_shot(document: Mapping[str, Any]) -> str:
+    rows = [(row["shot"], *_count_cells(row)) for row in document["per_shot"]]
+    return "## By shot type\n\n" + _table(("shot", *COUNT_HEADS), rows) if rows else ""
+
+
+def _per_config(document: Mapping[str, Any]) -> str:
+    rows = [(escape_markdown(row["config"] or "–"), *_count_cells(row)) for row in document["per_config"]]
+    return "## By configuration\n\n" + _table(("configuration", *COUNT_HEADS), rows) if len(rows) > 1 else ""
+
+
+def _rejections(document: Mapping[str, Any]) -> str:
+    rejected = [image for image in document["images"] if image["verdict"] == "rejected"]
+    if not rejected:
+        return ""
+    reasons = _table(("reason", "pictures"), [(escape_markdown(reason), count) for reason, count in document["reasons"].items()])
+    rows = [(f"`{image['file']}`", escape_markdown("; ".join(image["reasons"]))) for image in rejected[:SHOWN_REJECTIONS]]
+    more = f"\n\n{len(rejected) - SHOWN_REJECTIONS} more are in scores.csv." if len(rejected) > SHOWN_REJECTIONS else ""
+    return f"## Why pictures were rejected\n\n{reasons}\n\n{_table(('picture', 'why'), rows)}{more}"
+
+
+def _failures(document: Mapping[str, Any]) -> str:
+    rows = [(failure["index"], escape_markdown(failure["reason"])) for failure in document["failures"]]
+    return "## What could not be made\n\n" + _table(("number", "why"), rows) if rows else ""
+
+
+def _scores(document: Mapping[str, Any]) -> str:
+    return "## Every picture\n\nAll scores are in `scores.csv`; `batch_report.html` shows the pictures." if document["images"] else ""
+
+
+def _protocol(document: Mapping[str, Any]) -> str:
+    policy = document["policy"]
+    rows: list[tuple[str, object]] = [
+        ("Judged by", escape_markdown(document["engine"])),
+        ("References", escape_markdown(document["reference_dir"])),
+        ("Face similarity from", policy["face_similarity"]["pass_threshold"]),
+        ("Skin realism from", policy["skin_realism"]["overall_pass_threshold"]),
+        ("Skin texture from", policy["skin_realism"]["texture_pass_threshold"]),
+        ("Skin colour from", policy["skin_realism"]["color_naturalness_pass_threshold"]),
+        ("Protocol", f"`{document['protocol'].get('id', '')}`"),
+        ("LoRA version", escape_markdown(document["lora_version"])),
+        ("Batch", f"{document['batch_id']}, {document['started']} to {document['ended']}, {document['runs']} run(s)"),
+    ]
+    return "## How it was judged\n\nScores of different protocols cannot be compared.\n\n" + _table(("", ""), rows)

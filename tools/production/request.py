@@ -1,0 +1,96 @@
+"""What a command asks for, before anything is looked up: the flags as given, None where they were not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from lifeos.errors import InputError
+
+GENERATION_ONLY = (
+    "prompts_file", "prompts", "lora", "lora_strength", "count", "workflow", "checkpoint", "negative_prompt", "steps", "cfg",
+    "sampler", "scheduler", "width", "height", "base_seed", "target_approved", "max_images", "max_cost", "comfy_urls",
+)  # fmt: skip
+FLAG_OF = {"prompts_file": "--prompts", "prompts": "--prompt", "comfy_urls": "--comfy-url"}
+NOT_REMEMBERED = ("max_images", "max_cost", "comfy_urls", "model_root", "prefer_cpu")
+"""What may change from one run of a batch to the next: `--resume` alone does not bring it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The flags of the production pipeline that decide what a batch is. None: not given."""
+
+    output_dir: Path
+    prompts_file: Path | None = None
+    prompts: tuple[str, ...] | None = None
+    lora: str | None = None
+    lora_strength: float | None = None
+    count: int | None = None
+    reference_dir: Path | None = None
+    comfy_urls: tuple[str, ...] | None = None
+    workflow: Path | None = None
+    checkpoint: str | None = None
+    negative_prompt: str | None = None
+    steps: int | None = None
+    cfg: float | None = None
+    sampler: str | None = None
+    scheduler: str | None = None
+    width: int | None = None
+    height: int | None = None
+    base_seed: int | None = None
+    face_threshold: float | None = None
+    skin_threshold: float | None = None
+    engine: str | None = None
+    model_root: Path | None = None
+    model_pack: str | None = None
+    prefer_cpu: bool = False
+    images: Path | None = None
+    target_approved: int | None = None
+    max_images: int | None = None
+    max_cost: float | None = None
+    lora_version: str | None = None
+    lora_file: Path | None = None
+    run_id: str | None = None
+
+    def check(self) -> None:
+        """Raises InputError for flags that contradict one another."""
+        if self.images is not None:
+            odd = next((name for name in GENERATION_ONLY if getattr(self, name) is not None), None)
+            if odd is not None:
+                raise InputError(flag_of(odd), "has no use with --images, which generates nothing", "leave one of the two out")
+        if self.prompts_file is not None and self.prompts is not None:
+            raise InputError("--prompt", "given beside --prompts", "put all prompts in the file, or all on the command line")
+        if self.max_images is not None and self.target_approved is not None and self.max_images < self.target_approved:
+            why = f"{self.max_images} pictures cannot hold {self.target_approved} approved ones"
+            raise InputError("--max-images", why, "raise it, or lower --target-approved")
+
+    def to_json(self) -> dict[str, Any]:
+        """The flags that were given, by name; paths absolute, so that they mean the same from everywhere."""
+        given = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("output_dir", *NOT_REMEMBERED)}
+        return {name: _plain(value) for name, value in given.items() if value is not None}
+
+    def completed_by(self, saved: Mapping[str, Any]) -> Request:
+        """This request, with what it leaves open taken from the command that began the batch."""
+        known = {each.name for each in fields(self)}
+        missing = {name: _typed(name, value) for name, value in saved.items() if name in known and getattr(self, name) is None}
+        if self.prompts is not None or self.prompts_file is not None:
+            missing = {name: value for name, value in missing.items() if name not in ("prompts", "prompts_file")}
+        return replace(self, **missing)
+
+
+def flag_of(name: str) -> str:
+    return FLAG_OF.get(name, f"--{name.replace('_', '-')}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value.resolve())
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _typed(name: str, value: Any) -> Any:
+    if name in ("prompts_file", "reference_dir", "workflow", "images", "lora_file"):
+        return Path(value)
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,355 @@
+"""Run a batch: keep the servers busy, and score and file what they made while they make the next.
+
+`run_batch` may be killed at any moment and called again with the same plan: it finds prompts that a server still has by
+their prompt ids, scores what was downloaded, files what was scored, and makes only what is missing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evals.assessment import default_workers
+from lifeos.errors import LifeosError, UnavailableError
+from lifeos.locks import Held
+from lifeos.progress import Progress
+from tools.comfyui.client import ComfyServer
+from tools.comfyui.dispatch import Dispatcher, Finished, Job
+from tools.production.budget import Budget, format_seconds
+from tools.production.filing import RESERVE_BYTES, BatchFolder
+from tools.production.gate import Gate, Scorer, find_stored
+from tools.production.journal import JOURNAL_FILE, BatchState, ItemState, Journal, read_state
+from tools.production.plan import Item, Plan
+from tools.production.stopping import Note, StopSignal
+
+PASS_SECONDS = 0.25
+"""How soon a stop is noticed while nothing else happens."""
+
+MAX_PENDING = 16
+"""Downloaded pictures that wait for a worker: beyond it no more prompts are queued, so that memory stays flat."""
+
+FAILURES_IN_A_ROW = 3
+"""After so many failures and no picture, the next would fail as well: stop before more is paid for."""
+
+LOCK_REFRESH_SECONDS = 20
+LOG_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a batch stops early. `max_images` counts the pictures of all runs."""
+
+    max_images: int | None = None
+    max_cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a batch is run with, none of which changes what its pictures are.
+
+    `make_graph(item)` is the graph as it is sent; not needed where nothing is generated. `rate_per_hr` is the price of one
+    server. `seconds_per_picture` serves estimates until pictures are measured.
+    """
+
+    scorer: Scorer
+    policy: Mapping[str, Any]
+    servers: Sequence[ComfyServer] = ()
+    make_graph: Callable[[Item], dict[str, Any]] | None = None
+    workflow_ui: dict[str, Any] | None = None
+    rate_per_hr: float = 0.0
+    workers: int = field(default_factory=default_workers)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEnd:
+    """How a run of a batch ended. `why`: `complete`, `target`, `max_images`, `max_cost`, `interrupted` or `error`."""
+
+    why: str
+    state: BatchState
+    error: Exception | None = None
+
+
+def run_batch(
+    plan: Plan,
+    folder: BatchFolder,
+    equipment: Equipment,
+    limits: Limits,
+    *,
+    held: Held | None = None,
+    stop: StopSignal | None = None,
+    note: Note = lambda text: None,
+) -> BatchEnd:
+    """Bring a batch as far as it goes. The caller holds the directory's lock and has written the plan.
+
+    Everything that ended this run early, but for an interrupt from the keyboard's second Ctrl-C, is in the result: what was
+    done until then is filed.
+    """
+    folder.prepare()
+    state = read_state(folder.root / JOURNAL_FILE, note)
+    journal = Journal(folder.root / JOURNAL_FILE)
+    try:
+        run = _Run(plan, folder, equipment, limits, state, journal, held, stop or StopSignal(), note)
+        end = run.run()
+        journal.append("ended", why=end.why, durable=True)
+        return end
+    except OSError as error:  # even the journal may have found no room
+        return BatchEnd("error", state, error)
+    finally:
+        journal.close()
+
+
+class _Run:
+    def __init__(
+        self,
+        plan: Plan,
+        folder: BatchFolder,
+        equipment: Equipment,
+        limits: Limits,
+        state: BatchState,
+        journal: Journal,
+        held: Held | None,
+        stop: StopSignal,
+        note: Note,
+    ) -> None:
+        self.plan, self.folder, self.equipment, self.limits = plan, folder, equipment, limits
+        self.state, self.journal, self.held, self.stop, self.note = state, journal, held, stop, note
+        self.gate = Gate(plan, folder, journal, state, equipment.scorer, equipment.policy)
+        self.pending: dict[Future[None], Item] = {}
+        self.failures = 0
+        self.refreshed = self.logged = time.monotonic()
+        production = equipment.policy["production"]
+        self.budget = Budget(
+            rate_per_hr=equipment.rate_per_hr,
+            servers=max(1, len(equipment.servers)),
+            seconds_per_picture=production["seconds_per_picture"],
+            started=time.monotonic(),
+            spent_before=sum(session.usd for session in state.sessions),
+            max_cost=limits.max_cost,
+        )
+
+    def run(self) -> BatchEnd:
+        servers = [server.url for server in self.equipment.servers]
+        self.journal.append("started", servers=servers, rate_per_hr=self.equipment.rate_per_hr, durable=True)
+        why = "complete"
+        error: Exception | None = None
+        with (
+            ThreadPoolExecutor(self.equipment.workers, thread_name_prefix="gate") as self.pool,
+            Progress(self._total(), "pictures", unit="picture", initial=self._made()) as self.bar,
+        ):
+            self.stop.graceful = True
+            try:
+                self._recover()
+                why = self._generate() if self.plan.generates else self._copy()
+            except (LifeosError, OSError) as caught:
+                why, error = "error", caught
+            finally:
+                self.stop.graceful = False
+            error = self._settle() or error
+        if error is not None:
+            why = "error"
+        return BatchEnd(why, self.state, error)
+
+    # What is left to do
+
+    def _total(self) -> int:
+        if self.plan.target_approved is not None or self.limits.max_images is not None:
+            return self.limits.max_images if self.limits.max_images is not None else self.plan.planned
+        return self.plan.planned
+
+    def _made(self) -> int:
+        with self.gate.lock:
+            return sum(bool(item.files) for item in self.state.items.values())
+
+    def _approved(self) -> int:
+        with self.gate.lock:
+            return sum(self.state.verdicts.values())
+
+    def _unmade(self) -> Iterator[Item]:
+        """The items without a picture, in the order of the plan. Failed ones of earlier runs are tried again."""
+        last = self._total() if self.plan.target_approved is not None else min(self._total(), self.plan.planned)
+        done = {index for index, item in self.state.items.items() if item.files}
+        return (self.plan.item(index) for index in range(1, last + 1) if index not in done)
+
+    def _recover(self) -> None:
+        """Finish what a killed run left between two steps."""
+        open_items = [self.plan.item(index) for index, item in sorted(self.state.items.items()) if self._is_open(item)]
+        unrecorded = [self.plan.item(index) for index, item in sorted(self.state.items.items()) if not item.files]
+        if not self.plan.generates:
+            unrecorded = list(self._unmade())
+        stored = find_stored(self.plan, self.folder, unrecorded)
+        for item in open_items:
+            self._work(item, self.gate.finish, item)
+        for item, names in stored:
+            self._work(item, self.gate.adopt, item, names)
+        if open_items or stored:
+            self.note(f"continuing: {len(open_items) + len(stored)} pictures of the run before are scored and filed")
+        while self.pending:
+            self._collect(block=True)
+
+    def _is_open(self, item: ItemState) -> bool:
+        return any(name not in self.state.filed for name in item.files)
+
+    # Generate
+
+    def _generate(self) -> str:
+        make_graph = self.equipment.make_graph
+        assert make_graph is not None
+        unmade = self._unmade()
+        following = next(unmade, None)
+        if following is None or self._has_target():
+            return self._why_no_more()
+        production = self.equipment.policy["production"]
+        with Dispatcher(
+            self.equipment.servers,
+            ahead=production["queue_ahead"],
+            retries=production["retries"],
+            on_submit=self._submitted,
+            on_note=self.bar.note,
+        ) as dispatcher:
+            underway = 0
+            blocked = ""
+            while True:
+                while following is not None and not blocked and dispatcher.wanted and len(self.pending) < MAX_PENDING:
+                    blocked = self._why_stop(underway)
+                    if not blocked:
+                        dispatcher.put(self._job(following, make_graph))
+                        underway += 1
+                        following = next(unmade, None)
+                if self.stop.requested:
+                    return "interrupted"
+                if self._has_target():
+                    return "target"
+                if not underway and not self.pending:
+                    return blocked or self._why_no_more()
+                for finished in dispatcher.wait(PASS_SECONDS if underway else 0.0):
+                    underway -= 1
+                    self._take(finished)
+                self._collect(block=not underway)
+                self._keep_alive()
+
+    def _has_target(self) -> bool:
+        return self.plan.target_approved is not None and self._approved() >= self.plan.target_approved
+
+    def _why_no_more(self) -> str:
+        if self.plan.target_approved is not None:
+            return "target" if self._has_target() else "max_images"
+        return "complete" if self._total() >= self.plan.planned else "max_images"
+
+    def _why_stop(self, underway: int) -> str:
+        if not self.budget.allows(time.monotonic(), underway):
+            return "max_cost"
+        if self.folder.free_bytes() < RESERVE_BYTES:
+            raise UnavailableError(self.folder.root, "the disk is full", "free some room, then run the same command again")
+        return ""
+
+    def _job(self, item: Item, make_graph: Callable[[Item], dict[str, Any]]) -> Job:
+        state = self.state.items.get(item.index)
+        sent = state if state is not None and state.failure is None else ItemState()
+        return Job(item.key, make_graph(item), self.equipment.workflow_ui, sent.prompt_id, sent.server)
+
+    def _submitted(self, job: Job, prompt_id: str, url: str) -> None:
+        index = int(job.key)
+        self.journal.append("submitted", item=index, prompt_id=prompt_id, server=url, durable=True)
+        with self.gate.lock:
+            state = self.state.item(index)
+            state.prompt_id, state.server, state.failure = prompt_id, url, None
+
+    def _take(self, finished: Finished) -> None:
+        item = self.plan.item(int(finished.job.key))
+        outcome = finished.outcome
+        self.budget.measured(outcome.seconds)
+        if outcome.kind == "done":
+            self.failures = 0
+            data = [picture for _, picture in finished.pictures]
+            self._work(item, self._admit, item, data, outcome.seconds, outcome.prompt_id)
+            return
+        where = f" at node {outcome.node}" if outcome.node else ""
+        reason = f"{outcome.kind}{where}: {outcome.message}"
+        self._fail(item, reason, outcome.seconds)
+        self.failures += 1
+        if self.failures >= FAILURES_IN_A_ROW:
+            why = f"{self.failures} pictures in a row were not made; the last {reason}"
+            raise UnavailableError(finished.server, why, "mend it, then run the same command again")
+
+    def _admit(self, item: Item, data: list[bytes], seconds: float | None, prompt_id: str) -> None:
+        self.gate.admit(item, data, seconds=seconds, prompt_id=prompt_id)
+
+    def _fail(self, item: Item, reason: str, seconds: float | None = None) -> None:
+        self.journal.append("failed", item=item.index, reason=reason, seconds=seconds)
+        with self.gate.lock:
+            self.state.item(item.index).failure = reason
+        self.bar.note(f"picture {item.key} was not made: {reason}")
+
+    # Existing pictures
+
+    def _copy(self) -> str:
+        for item in self._unmade():
+            if self.stop.requested:
+                return "interrupted"
+            if self.folder.free_bytes() < RESERVE_BYTES:
+                raise UnavailableError(self.folder.root, "the disk is full", "free some room, then run the same command again")
+            self._work(item, self._admit_source, item)
+            while len(self.pending) >= MAX_PENDING:
+                self._collect(block=True)
+                self._keep_alive()
+        while self.pending and not self.stop.requested:
+            self._collect(block=True)
+        return "interrupted" if self.stop.requested and self.pending else "complete"
+
+    def _admit_source(self, item: Item) -> None:
+        assert self.plan.source_dir is not None and item.source is not None
+        try:
+            data = (Path(self.plan.source_dir) / item.source).read_bytes()
+        except OSError as error:
+            self._fail(item, f"cannot be read: {error.strerror or error}")
+            return
+        self.gate.admit(item, [data])
+
+    # Workers
+
+    def _work(self, item: Item, task: Callable[..., None], *arguments: Any) -> None:
+        self.pending[self.pool.submit(task, *arguments)] = item
+
+    def _collect(self, *, block: bool) -> None:
+        """Take note of the items that passed the gate; raises what went wrong there."""
+        if not self.pending:
+            return
+        done, _ = wait(self.pending, timeout=PASS_SECONDS if block else 0, return_when=FIRST_COMPLETED)
+        for future in done:
+            item = self.pending.pop(future)
+            future.result()
+            self._show(item)
+
+    def _settle(self) -> Exception | None:
+        """Let the workers end, so that what was downloaded is filed."""
+        error: Exception | None = None
+        while self.pending:
+            try:
+                self._collect(block=True)
+            except (LifeosError, OSError) as caught:
+                error = error or caught
+        return error
+
+    # For people
+
+    def _show(self, item: Item) -> None:
+        made, approved = self._made(), self._approved()
+        left = self.budget.left(max(0, self._total() - made))
+        usd = f"${self.budget.spent(time.monotonic()):.2f}" if self.budget.rate_per_hr else "$0"
+        self.bar.advance(len(self.state.item(item.index).files) and 1, approved=approved, left=format_seconds(left.seconds), spent=usd)
+        now = time.monotonic()
+        if now - self.logged >= LOG_SECONDS and not sys.stderr.isatty():
+            self.logged = now
+            money = f", {usd} spent, ${left.usd:.2f} to go" if self.budget.rate_per_hr else ""
+            self.note(f"{made} of {self._total()} pictures, {approved} approved, {format_seconds(left.seconds)} left{money}")
+
+    def _keep_alive(self) -> None:
+        now = time.monotonic()
+        if self.held is not None and now - self.refreshed >= LOCK_REFRESH_SECONDS:
+            self.refreshed = now
+            self.held.refresh()

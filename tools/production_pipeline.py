@@ -1,0 +1,207 @@
+"""From prompts to approved pictures: generate a batch on ComfyUI, score each picture, sort it into approved/ or rejected/, and say why.
+
+Reads prompts, reference pictures and the policy (evals/thresholds.yaml); writes a batch directory: approved/, rejected/, batch.json,
+journal.jsonl, scores.csv, batch_report.md, .json and .html, and one line in the evaluation history. The same command again continues
+where it stopped, after any interruption; what exists is never made again.
+
+    python tools/production_pipeline.py --prompts prompts.txt --lora amiranoor_v3.safetensors --count 5 --output-dir batch_001
+    python tools/production_pipeline.py --images DIR --reference-dir REFS --output-dir OUT      # judge pictures that exist
+    python tools/production_pipeline.py --comfy-url embedded --lora amiranoor_v3.safetensors --reference-dir REFS --output-dir OUT
+
+Exit codes: 0 done, rejected pictures or not · 1 nothing was approved, or fewer than --target-approved · 2 bad usage or input · 3 ComfyUI,
+a model or room on the disk is missing · 4 another process works in the output directory · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from lifeos import cli
+from lifeos.errors import EXIT_OK
+
+if TYPE_CHECKING:
+    from tools.production.pipeline import Circumstances, Outcome
+    from tools.production.request import Request
+
+HISTORY_FILE = Path("evals/eval_history.jsonl")
+COST_LOG = Path("tools/cost_log.jsonl")
+MAX_SEED = 2**64 - 1
+OUTAGE_SECONDS = 120.0
+
+
+def seed(text: str) -> int:
+    value = cli.whole_number(text)
+    if not 0 <= value <= MAX_SEED:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {MAX_SEED}")
+    return value
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    add_what(parser)
+    add_settings(parser)
+    add_judging(parser)
+    add_running(parser)
+    parser.add_project_root()
+    parser.add_json()
+    parser.add_skip_install()
+    return parser
+
+
+def add_what(parser: cli.Parser) -> None:
+    group = parser.add_argument_group("what is made")
+    group.add_argument("--prompts", type=Path, metavar="FILE", help="one prompt a line, # for comments (default: ten built-in prompts)")
+    group.add_argument("--prompt", action="append", metavar="TEXT", help="a prompt; may be repeated, instead of --prompts")
+    group.add_argument("--count", type=cli.positive_int, metavar="N", help="pictures per prompt (default: 1)")
+    group.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="the batch directory; of a begun batch: go on with it")
+    group.add_argument("--images", type=Path, metavar="DIR", help="judge and sort copies of existing pictures; generate nothing")
+    target = "go on with new seeds until N are approved; --count is then no limit (without --max-images: give up at 10 N pictures)"
+    group.add_argument("--target-approved", type=cli.positive_int, metavar="N", help=target)
+    group.add_argument("--max-images", type=cli.positive_int, metavar="N", help="make no more pictures than this")
+    group.add_argument("--max-cost", type=cli.non_negative, metavar="USD", help="queue nothing that would cost more than this in all")
+
+
+def add_settings(parser: cli.Parser) -> None:
+    group = parser.add_argument_group("how it is made (a workflow of yours keeps its own values where no flag is given)")
+
+    def add(flag: str, key: str, text: str, **kwargs: Any) -> None:
+        group.add_argument(flag, help=cli.policy_help(text, f"production.{key}"), **kwargs)
+
+    urls = "ComfyUI's address, may be repeated; `embedded` starts the built-in demo server (default: http://127.0.0.1:8188)"
+    group.add_argument("--comfy-url", action="append", metavar="URL", help=urls)
+    group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in SDXL one)")
+    group.add_argument("--lora", metavar="NAME", help="the LoRA, as the server names it (default: none)")
+    add("--lora-strength", "lora_strength", "its strength", type=float, metavar="X")
+    add("--checkpoint", "checkpoint", "the checkpoint, as the server names it; else the only one there", metavar="NAME")
+    add("--negative-prompt", "negative_prompt", "what should not be seen", metavar="TEXT")
+    add("--steps", "steps", "sampling steps", type=cli.positive_int, metavar="N")
+    add("--cfg", "cfg", "guidance scale", type=cli.non_negative, metavar="X")
+    add("--sampler", "sampler", "sampler", metavar="NAME")
+    add("--scheduler", "scheduler", "scheduler", metavar="NAME")
+    add("--width", "width", "width in pixels", type=cli.positive_int, metavar="PX")
+    add("--height", "height", "height in pixels", type=cli.positive_int, metavar="PX")
+    group.add_argument("--base-seed", type=seed, metavar="N", help="seed of the first picture (default: drawn, printed and recorded)")
+
+
+def add_judging(parser: cli.Parser) -> None:
+    group = parser.add_argument_group("how it is judged")
+    references = cli.policy_help("pictures of the character; else the first of these folders that holds faces", "production.reference_dirs")
+    group.add_argument("--reference-dir", type=Path, metavar="DIR", help=references)
+    face = cli.policy_help("face similarity, 0 to 1, from which a picture passes", "face_similarity.pass_threshold")
+    group.add_argument("--face-threshold", type=cli.fraction, metavar="X", help=face)
+    skin = cli.policy_help("skin realism, 0 to 1, from which a picture passes", "skin_realism.overall_pass_threshold")
+    group.add_argument("--skin-threshold", type=cli.fraction, metavar="X", help=skin)
+    engine = "face engine; auto takes InsightFace if a pack is there, else dlib (default: auto, built in)"
+    group.add_argument("--engine", choices=("auto", "insightface", "dlib"), help=engine)
+    where = "LIFEOS_MODELS, models/ in the checkout, ~/.lifeos/models, ~/.insightface"
+    group.add_argument("--model-root", type=Path, metavar="DIR", help=f"folder of model packs and YuNet (default: {where})")
+    group.add_argument("--model-pack", metavar="NAME", help="InsightFace pack (default: buffalo_l, else one that the policy knows)")
+    group.add_argument("--prefer-cpu", action="store_true", help="score without a GPU")
+
+
+def add_running(parser: cli.Parser) -> None:
+    group = parser.add_argument_group("how it is run and recorded")
+    resume = "continue the batch in --output-dir; flags that are not given are those of its first command"
+    group.add_argument("--resume", action="store_true", help=resume)
+    group.add_argument("--dry-run", action="store_true", help="print the plan, the workflow, time and cost; write and queue nothing")
+    group.add_argument("--skip-health-check", action="store_true", help="do not check the server's queue, nodes and memory first")
+    group.add_argument("--run-id", metavar="NAME", help="name in the evaluation history (default: the output directory's)")
+    group.add_argument("--lora-version", metavar="NAME", help="version in the evaluation history (default: the LoRA's name)")
+    group.add_argument("--lora-file", type=Path, metavar="FILE", help="the LoRA on this machine: training parameters are read from it")
+    group.add_argument("--dataset-manifest", type=Path, metavar="FILE", help="manifest of the training data: its hash is recorded")
+    group.add_argument("--history-file", type=Path, metavar="FILE", help=f"evaluation history to append to (default: {HISTORY_FILE})")
+    group.add_argument("--gpu", metavar="NAME", help=cli.policy_help("GPU of each server, for the cost", "cost.default_gpu"))
+    group.add_argument(
+        "--rate-per-hr", type=cli.non_negative, metavar="USD", help=cli.policy_help("price of a server", "cost.rates_per_hr")
+    )
+    outage = f"how long to wait for a server that is gone (default: {OUTAGE_SECONDS:g}, built in)"
+    group.add_argument("--outage-sec", type=cli.non_negative, metavar="S", default=OUTAGE_SECONDS, help=outage)
+    pace = "what the embedded server takes for a picture (default: as long as it needs)"
+    group.add_argument("--embedded-seconds", type=cli.non_negative, metavar="S", default=0.0, help=pace)
+
+
+def read_request(args: argparse.Namespace) -> Request:
+    from tools.production.request import Request
+
+    same = (
+        "output_dir", "lora", "lora_strength", "count", "reference_dir", "workflow", "checkpoint", "negative_prompt", "steps", "cfg",
+        "sampler", "scheduler", "width", "height", "base_seed", "face_threshold", "skin_threshold", "engine", "model_root", "model_pack",
+        "prefer_cpu", "images", "target_approved", "max_images", "max_cost", "lora_version", "lora_file", "run_id",
+    )  # fmt: skip
+    return Request(
+        **{name: getattr(args, name) for name in same},
+        prompts_file=args.prompts,
+        prompts=tuple(args.prompt) if args.prompt else None,
+        comfy_urls=tuple(args.comfy_url) if args.comfy_url else None,
+    )
+
+
+def read_circumstances(args: argparse.Namespace) -> Circumstances:
+    from evals.scorecard_inputs import read_manifest
+    from tools.production.pipeline import Circumstances
+
+    root: Path = args.project_root
+    return Circumstances(
+        root=root,
+        history_file=args.history_file or root / HISTORY_FILE,
+        cost_log=root / COST_LOG,
+        resume=args.resume,
+        check_health=not args.skip_health_check,
+        gpu=args.gpu,
+        rate_per_hr=args.rate_per_hr,
+        outage_seconds=args.outage_sec,
+        embedded_seconds=args.embedded_seconds,
+        manifest=read_manifest(args.dataset_manifest) if args.dataset_manifest is not None else None,
+        note=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+
+
+def render(outcome: Outcome) -> str:
+    """What a person reads at the end."""
+    from tools.production.report_document import time_and_money
+
+    document, root = outcome.document, outcome.folder.root
+    lines = [
+        document["judgement"],
+        f"approved {document['counts']['approved']}: {root / 'approved'}",
+        f"rejected {document['counts']['rejected']}: {root / 'rejected'}",
+        time_and_money(document),
+        f"report: {root / 'batch_report.html'}",
+    ]
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    from tools.production.stopping import StopSignal
+
+    with StopSignal() as stop:
+        return run(args, stop)
+
+
+def run(args: argparse.Namespace, stop: Any) -> int:
+    from tools.production.pipeline import produce
+    from tools.production.policy import load_batch_policy
+    from tools.production.preview import preview, render_preview
+
+    request, around = read_request(args), read_circumstances(args)
+    policy = load_batch_policy(request, around)
+    if args.dry_run:
+        document = preview(request, policy, around)
+        cli.print_json(document) if args.json else print(render_preview(document))
+        return EXIT_OK
+    outcome = produce(request, policy, around, stop)
+    if args.json:
+        cli.print_json(outcome.document)
+    cli.say(render(outcome), as_json=args.json)
+    return outcome.exit_code
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
