@@ -1,0 +1,191 @@
+"""A cycle's promises, on small steps of the test's own: it stops at the first failure, goes on, and always stops the meter."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tools.cost.meter import Meter
+from tools.cycle import record as kept
+from tools.cycle.cycle import Cycle, Limits, choose_steps
+from tools.cycle.steps import STEP_NAMES, Settings, Step
+
+NO_LIMITS = Limits(0, 0, Decimal(0))
+
+
+class Bench:
+    """A project of steps that note their name in `ran`, and do what the test tells them."""
+
+    def __init__(self, root: Path, **settings) -> None:
+        self.root = root
+        self.settings = Settings(root=root, agent_command="agent", skip_commit=True, **settings)
+        self.meter = Meter(root / "cost.jsonl", root / "state.json", warn=lambda text: None)
+        self.shown, self.said = io.BytesIO(), []
+        self.programs = dict.fromkeys(STEP_NAMES, "")
+        places = f"Path({str(root / 'cost.jsonl')!r}), Path({str(root / 'state.json')!r})"
+        imports = "from decimal import Decimal; from pathlib import Path; from tools.cost.meter import Meter"
+        self.tracker = f"{imports}; m = Meter({places})\n"
+        self.programs["cost_start"] = self.tracker + "m.start('agent', 'RTX 4090', Decimal('0.60'))"
+        self.programs["cost_stop"] = self.tracker + "m.stop()"
+
+    def step(self, name: str) -> Step:
+        real = next(step for step in choose_steps(None, None) if step.name == name)
+        program = f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[3])!r}); open('ran', 'a').write('{name} ')\n"
+
+        def commands(settings: Settings) -> list[list[str]]:
+            return [[sys.executable, "-c", program + self.programs[name]]]
+
+        return Step(name, real.title, "", commands, real.skip, limit=real.limit, repeated=real.repeated)
+
+    def run(self, *names: str, limits: Limits = NO_LIMITS, fresh: bool = False) -> kept.CycleRecord:
+        steps = tuple(self.step(name) for name in names)
+        cycle = Cycle(self.settings, limits, self.meter, steps, self.shown, self.said.append)
+        return cycle.run(lambda: datetime.now(UTC), fresh=fresh)[0]
+
+    @property
+    def ran(self) -> list[str]:
+        path = self.root / "ran"
+        names = path.read_text().split() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return names
+
+    @property
+    def rows(self) -> list[dict]:
+        log = self.root / "cost.jsonl"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+ALL = ("preflight", "cost_start", "agent", "cost_stop", "scorecard", "comparison")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    (tmp_path / "evals").mkdir()
+    (tmp_path / "evals" / "eval_history.jsonl").write_text('{"run_id": "v2"}\n{"run_id": "v3"}\n')
+    return Bench(tmp_path, generated_dir=tmp_path, reference_dir=tmp_path)
+
+
+def test_every_step_in_order_with_its_log_and_record(bench: Bench) -> None:
+    record = bench.run(*ALL)
+    assert bench.ran == list(ALL)
+    assert record.status == kept.DONE
+    folder = bench.root / kept.RUNS / record.cycle_id
+    assert json.loads((folder / "cycle_report.json").read_text())["steps"][2]["status"] == "done"
+    assert {path.stem for path in folder.glob("*.log")} == set(ALL)
+    assert (len(bench.rows), record.cost_session) == (1, bench.rows[0]["session_id"])
+
+
+@pytest.mark.parametrize("broken", ALL)
+def test_a_failure_in_any_step_stops_there_stops_the_meter_and_goes_on_later(bench: Bench, broken: str) -> None:
+    healthy = bench.programs[broken]
+    bench.programs[broken] = "print('some output'); sys.exit('error: the disk: it is full (free some room)')"
+    record = bench.run(*ALL)
+    assert record.status == kept.FAILED
+    assert bench.ran == list(ALL[: ALL.index(broken) + 1])
+    failed = record.step(broken)
+    assert failed is not None
+    assert (failed.status, failed.reason, failed.exit_code) == (kept.FAILED, "error: the disk: it is full (free some room)", 1)
+    assert shlex.split(failed.command)[0] == sys.executable
+    assert bench.meter.open_sessions() == []
+
+    bench.programs[broken] = healthy
+    record = bench.run(*ALL)
+    assert record.status == kept.DONE
+    agent_had_run = ALL.index(broken) > ALL.index("agent")
+    again = ["preflight"] if agent_had_run else list(ALL)
+    assert bench.ran == again + [name for name in ALL[ALL.index(broken) :] if name not in (*again, "cost_stop")]
+    assert bench.meter.open_sessions() == []
+    assert sum(row["activity"] == "agent" for row in bench.rows) == (2 if broken == "agent" else 1)
+
+
+def test_other_settings_are_another_cycle(bench: Bench) -> None:
+    bench.programs["scorecard"] = "sys.exit(1)"
+    first = bench.run(*ALL)
+    other = Bench(bench.root, generated_dir=bench.root, reference_dir=bench.root, notes="another")
+    assert other.run(*ALL).fingerprint != first.fingerprint
+    assert bench.ran.count("agent") == 2
+
+
+def test_fresh_begins_again(bench: Bench) -> None:
+    bench.programs["scorecard"] = "sys.exit(1)"
+    bench.run(*ALL)
+    bench.run(*ALL, fresh=True)
+    assert bench.ran.count("agent") == 2
+
+
+def test_an_agent_over_its_time_is_stopped_and_the_meter_too(bench: Bench) -> None:
+    bench.programs["agent"] = "import time; time.sleep(600)"
+    record = bench.run(*ALL, limits=Limits(0, 0.5 / 60, Decimal(0)))
+    agent = record.step("agent")
+    assert agent is not None and agent.reason == "stopped: it ran longer than 0.00833333 minutes"
+    assert bench.meter.open_sessions() == [] and len(bench.rows) == 1
+
+
+def test_an_agent_over_its_budget_is_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.cycle.cycle.HEARTBEAT_SECONDS", 0.0)
+    bench.programs["cost_start"] = bench.tracker + "m.start('agent', 'RTX 4090', Decimal('36000'))"  # 10 dollars a second
+    bench.programs["agent"] = "import time; time.sleep(600)"
+    record = bench.run(*ALL, limits=Limits(0, 0, Decimal(5)))
+    agent = record.step("agent")
+    assert agent is not None and "over its budget of $5" in agent.reason
+
+
+def test_skipped_steps_say_why(bench: Bench) -> None:
+    bare = Bench(bench.root)
+    record = bare.run("scorecard", "comparison", "production")
+    assert [(step.status, step.reason) for step in record.steps] == [
+        ("skipped", "no --generated-dir and --reference-dir"),
+        ("skipped", "no new scorecard, and no --compare-with-run-id"),
+        ("skipped", "no --run-production"),
+    ]
+    assert bare.ran == []
+
+
+CYCLE = (
+    "import sys; sys.path.insert(0, {project!r}); from pathlib import Path\n"
+    "from tests.tools.cycle.test_cycle import ALL, Bench\n"
+    "from lifeos import cli; cli.end_as_interrupted()\n"
+    "root = Path({root!r}); bench = Bench(root, generated_dir=root, reference_dir=root)\n"
+    "bench.programs[{slow!r}] += '\\nprint(\"here\", flush=True); import time; time.sleep(600)'\n"
+    "bench.shown = sys.stdout.buffer\n"
+    "bench.run(*ALL)\n"
+)
+
+
+def _start_and_signal(bench: Bench, slow: str, number: int) -> None:
+    program = CYCLE.format(project=str(Path(__file__).resolve().parents[3]), root=str(bench.root), slow=slow)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as cycle:
+        assert cycle.stdout is not None
+        for line in cycle.stdout:
+            if line.strip() == b"here":
+                break
+        cycle.send_signal(number)
+        cycle.communicate()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize("slow", ALL)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: signal.Signals(number).name)
+def test_a_signal_in_any_step_leaves_the_meter_right_and_the_same_command_goes_on(bench: Bench, slow: str, number: int) -> None:
+    _start_and_signal(bench, slow, number)
+    if number != signal.SIGKILL:
+        assert bench.meter.open_sessions() == []
+    before = bench.ran
+    record = bench.run(*ALL)
+    assert record.status == kept.DONE
+    agent_had_run = "agent" in before and slow != "agent"
+    assert bench.ran.count("agent") == (0 if agent_had_run else 1)
+    assert bench.meter.open_sessions() == []
+    ids = [row["session_id"] for row in bench.rows]
+    assert len(ids) == len(set(ids))
+    assert len(ids) == sum(name == "cost_start" for name in before) + (0 if agent_had_run else 1)

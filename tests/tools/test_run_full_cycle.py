@@ -1,0 +1,108 @@
+"""The orchestrator as a command: the dry run, its codes, and that it changes nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from lifeos import cli, locks
+from tools import run_full_cycle
+from tools.cycle.steps import STEP_NAMES, STEPS
+
+
+def _status(root: Path) -> str:
+    return subprocess.run(["git", "status", "--porcelain", "--ignored=no"], cwd=root, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_dry_run_passes_on_a_python_alone_and_changes_nothing(project_root: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare", with_pip=False)
+    python = tmp_path / "bare" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    before = _status(project_root)
+    command = [str(python), "tools/run_full_cycle.py", "--project-root", ".", "--dry-run"]
+    done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Dry run: nothing was changed; every script, flag and input is there."), (
+        done
+    )
+    assert "PyYAML is not installed" in done.stderr
+    assert _status(project_root) == before
+
+
+def test_the_dry_run_shows_every_command_of_a_full_cycle(project_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("prompt.md", "prompts.txt"):
+        (tmp_path / name).write_text("x")
+    given = f"--agent-command {Path(sys.executable).as_posix()} --agent-prompt P/prompt.md --generated-dir P --reference-dir P --run-id v3"
+    given += (
+        " --training-dataset-dir P --training-output-dir P/out --compare-with-run-id v2 --run-production --production-prompts P/prompts.txt"
+    )
+    given += (
+        " --production-lora amiranoor_v3.safetensors --production-count 5 --production-output-dir P/batch --production-comfy-url embedded"
+    )
+    arguments = [part.replace("P/", f"{tmp_path}/") if part != "P" else str(tmp_path) for part in given.split()]
+    assert run_full_cycle.main(["--project-root", str(project_root), "--dry-run", "--json", *arguments]) == 0
+    steps = {step["name"]: step for step in json.loads(capsys.readouterr().out)["steps"]}
+    assert tuple(steps) == STEP_NAMES
+    assert [name for name, step in steps.items() if step["skipped"] and name != "promote_findings"] == []
+    assert "--v1 v2 --v2 v3" in steps["comparison"]["commands"][0]
+    assert f"--output {tmp_path / 'out' / 'dataset_manifest.json'}" in steps["dataset_manifest"]["commands"][0]
+    assert "--lora amiranoor_v3.safetensors" in steps["production"]["commands"][0]
+
+
+def test_what_is_missing_is_named(project_root: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = [
+        "--dry-run",
+        "--generated-dir",
+        str(tmp_path / "none"),
+        "--reference-dir",
+        str(tmp_path),
+        "--agent-command",
+        "no-such-agent",
+    ]
+    assert cli.run(lambda: run_full_cycle.main(["--project-root", str(project_root), *arguments])) == 2
+    printed = capsys.readouterr()
+    assert f"MISSING {tmp_path / 'none'}: no such file or directory" in printed.out
+    assert "MISSING no-such-agent: no such command" in printed.out
+    assert "2 things are missing" in printed.err
+
+
+def test_an_agent_that_is_not_configured_is_explained(project_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_full_cycle.main(["--project-root", str(project_root), "--dry-run", "--only", "agent"])
+    assert 'give --agent-command "claude -p", or set cycle.agent_command' in capsys.readouterr().out
+
+
+def test_a_second_cycle_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with locks.hold(tmp_path / "cycle_runs" / "cycle.lock", "test"):
+        assert cli.run(lambda: run_full_cycle.main(["--project-root", str(tmp_path), "--only", "preflight"])) == 4
+    assert "error: the cycle: in use by process" in capsys.readouterr().err
+
+
+def test_a_failing_step_passes_its_code_on_and_names_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "lifeos_preflight.py").write_text("raise SystemExit('error: CLAUDE.md: missing (write it)')")
+    root = tmp_path / "with space"
+    tmp_path.joinpath("tools").rename(tmp_path / "t")
+    root.mkdir()
+    (tmp_path / "t").rename(root / "tools")
+    assert run_full_cycle.main(["--project-root", str(root), "--only", "preflight"]) == 1
+    printed = capsys.readouterr().out
+    assert "FAILED: preflight: error: CLAUDE.md: missing (write it)" in printed
+    assert f"Repeat this step alone: {sys.executable} tools/lifeos_preflight.py --project-root ." in printed
+    assert json.loads((root / "cycle_report.json").read_text())["status"] == "failed"
+
+
+def test_nothing_is_ever_pushed(project_root: Path) -> None:
+    from tools.cycle.steps import Settings
+
+    settings = Settings(root=project_root, agent_command="agent", training_dataset_dir=Path("d"), run_production=True)
+    words = [word for step in STEPS for command in step.commands(settings) for word in command]
+    assert "commit" in words and "push" not in words
+
+
+@pytest.mark.parametrize("flag", ["--from", "--only", "--skip"])
+def test_an_unknown_step_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(lambda: run_full_cycle.main([flag, "agnet", "--dry-run"])) == 2
+    assert "invalid choice: 'agnet'" in capsys.readouterr().err

@@ -1,0 +1,268 @@
+"""Running the steps in order: the first failure stops the cycle, the meter stops in every ending, an unfinished cycle goes on."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lifeos.errors import InputError, LifeosError
+from lifeos.files import read_records
+from tools.cost.meter import Meter, Session
+from tools.cycle import record as kept
+from tools.cycle.process import Ended, run_command
+from tools.cycle.record import CycleRecord, StepRecord
+from tools.cycle.steps import STEPS, Settings, Step, why_skipped
+
+HEARTBEAT_SECONDS = 30.0
+METER_STEPS = ("cost_start", "cost_stop")
+LAST_WORDS = 3
+LOG_TAIL_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the policy allows, in minutes and dollars; 0 is no limit."""
+
+    guardrail_minutes: float
+    agent_minutes: float
+    agent_usd: Decimal
+
+
+class Cycle:
+    """One run of the table. `chosen` are the steps to run; `show` takes their output as bytes, `say` our own lines."""
+
+    def __init__(
+        self, settings: Settings, limits: Limits, meter: Meter, chosen: tuple[Step, ...], show: BinaryIO, say: Callable[[str], None]
+    ) -> None:
+        self.settings, self.limits, self.meter, self.chosen, self.show, self.say = settings, limits, meter, chosen, show, say
+        self._last_beat = 0.0
+
+    def run(self, now: Callable[[], datetime], *, fresh: bool = False) -> tuple[CycleRecord, Path]:
+        """Run what is left of an unfinished cycle with the same settings, else a new one. KeyboardInterrupt is raised on."""
+        runs = self.settings.root / kept.RUNS
+        folder, record = self._open(runs, now(), fresh)
+        kept.write_record(folder, record)
+        try:
+            record.status = kept.DONE if self._run_steps(folder, record) else kept.FAILED
+        except BaseException:
+            record.status = kept.INTERRUPTED
+            for step in record.steps:
+                if step.status == kept.RUNNING:
+                    step.status, step.reason = kept.INTERRUPTED, "interrupted"
+            raise
+        finally:
+            self._stop_meter(record)
+            record.ended = now().strftime("%Y-%m-%dT%H:%M:%SZ")
+            kept.write_record(folder, record)
+        return record, folder
+
+    def _open(self, runs: Path, moment: datetime, fresh: bool) -> tuple[Path, CycleRecord]:
+        mark = kept.fingerprint(self.settings)
+        unfinished = kept.find_unfinished(runs)
+        if unfinished is not None:
+            self._close_dead_meter(unfinished[1])
+        if unfinished is not None and not fresh and unfinished[1].fingerprint == mark and len(self.chosen) > 1:
+            folder, record = unfinished
+            self.say(f"Going on with cycle {record.cycle_id}, which ended at {_last_step(record)}.")
+            record.status, record.ended = kept.RUNNING, ""
+            return folder, record
+        cycle_id = moment.strftime("%Y-%m-%d_%H%M%S")
+        folder = runs / cycle_id
+        number = 1
+        while folder.exists():
+            number += 1
+            folder = runs / f"{cycle_id}_{number}"
+        folder.mkdir(parents=True)
+        return folder, CycleRecord(folder.name, mark, moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+    def _run_steps(self, folder: Path, record: CycleRecord) -> bool:
+        before = {step.name: step for step in record.steps}
+        agent_ran = "agent" in before and _is_done(before["agent"])
+        record.steps = []
+        for step in self.chosen:
+            old = before.get(step.name)
+            if old is not None and _is_done(old) and not step.repeated:
+                old.status = kept.DONE_BEFORE
+                record.steps.append(old)
+                continue
+            no_meter = agent_ran and step.name in METER_STEPS
+            reason = "the agent has run" if no_meter else why_skipped(step, self.settings)
+            entry = StepRecord(step.name, kept.SKIPPED, reason)
+            record.steps.append(entry)
+            if reason:
+                self.say(f"== {step.title}: skipped ({reason})")
+            elif not self._run_step(step, entry, folder, record):
+                return False
+        return True
+
+    def _run_step(self, step: Step, entry: StepRecord, folder: Path, record: CycleRecord) -> bool:
+        root = self.settings.root
+        commands = step.commands(self.settings)
+        entry.command = " && ".join(shlex.join(command) for command in commands)
+        entry.log = str(folder.relative_to(root) / f"{step.name}.log")
+        entry.status = kept.RUNNING
+        if step.name == "cost_start":
+            record.sessions_before = [session.session_id for session in self.meter.open_sessions()]
+            record.cost_session, record.cost_usd = "", ""
+        kept.write_record(folder, record)
+        self.say(f"== {step.title}: {entry.command}")
+        missing = [path for path in step.needs(self.settings) if path is not None and not (root / path).exists()]
+        if missing:
+            return self._end(entry, Ended(2, 0.0), f"{missing[0]}: no such file or directory")
+        if step.name == "commit" and not self._has_changes():
+            entry.status, entry.reason = kept.SKIPPED, "nothing has changed"
+            return True
+        stdin = root / self.settings.agent_prompt if step.name == "agent" and self.settings.agent_prompt else None
+        ended = Ended(0, 0.0)
+        for command in commands:
+            try:
+                ended = run_command(command, root, root / entry.log, show=self.show, stdin=stdin, watch=self._watch(step, record))
+            except OSError as error:
+                return self._end(entry, Ended(3, 0.0), f"{command[0]}: cannot be started: {error.strerror}")
+            entry.seconds += ended.seconds
+            if ended.code or ended.stopped:
+                return self._end(entry, ended, ended.stopped or _last_words(root / entry.log))
+        if ended.left_children:
+            self.say(f"warning: {step.title} left processes behind; they were stopped")
+        entry.status, entry.exit_code = kept.DONE, 0
+        entry.artefacts = [str(path) for path in step.makes(self.settings) if path is not None and (root / path).exists()]
+        if step.name == "cost_start":
+            self._note_session(record)
+        if step.name == "cost_stop":
+            self._note_cost(record)
+        kept.write_record(folder, record)
+        return True
+
+    def _end(self, entry: StepRecord, ended: Ended, reason: str) -> bool:
+        entry.status, entry.exit_code, entry.reason = kept.FAILED, ended.code, reason
+        self.say(f"FAILED: {entry.name}: {reason}")
+        return False
+
+    def _watch(self, step: Step, record: CycleRecord) -> Callable[[float], str]:
+        """The limits of a step, and the meter's heartbeat while it runs."""
+        minutes = {"guardrail": self.limits.guardrail_minutes, "agent": self.limits.agent_minutes}.get(step.limit, 0.0)
+        self._last_beat = 0.0
+
+        def watch(seconds: float) -> str:
+            if minutes and seconds > minutes * 60:
+                return f"stopped: it ran longer than {minutes:g} minutes"
+            if record.cost_session and seconds - self._last_beat >= HEARTBEAT_SECONDS:
+                self._last_beat = seconds
+                session = self._beat(record)
+                spent = self.meter.cost_so_far(session) if session is not None else Decimal(0)
+                if step.limit == "agent" and self.limits.agent_usd and spent > self.limits.agent_usd:
+                    return f"stopped: it cost ${spent}, over its budget of ${self.limits.agent_usd}"
+            return ""
+
+        return watch
+
+    def _beat(self, record: CycleRecord) -> Session | None:
+        try:
+            return self.meter.heartbeat(record.cost_session)
+        except (LifeosError, OSError):
+            return None  # stopped by hand, or no room to write: the step itself goes on
+
+    def _note_session(self, record: CycleRecord) -> None:
+        """Find our session: the one that was not open before. None if the meter was not started, or is noted already."""
+        if record.cost_session or not any(step.name == "cost_start" and step.command for step in record.steps):
+            return
+        ours = [one.session_id for one in self.meter.open_sessions() if one.session_id not in record.sessions_before]
+        record.cost_session = ours[-1] if ours else ""
+
+    def _note_cost(self, record: CycleRecord) -> None:
+        for row in read_records(self.meter.log_file, on_warning=lambda text: None):
+            if row.data.get("session_id") == record.cost_session:
+                record.cost_usd = str(row.data.get("cost_usd", ""))
+
+    def _stop_meter(self, record: CycleRecord) -> None:
+        """In every ending: our session, if it is still open, is closed now."""
+        self._note_session(record)
+        if not record.cost_session or record.cost_usd:
+            return
+        try:
+            record.cost_usd = str(self.meter.stop(record.cost_session)["cost_usd"])
+            self.say(f"The meter was stopped: session {record.cost_session}, ${record.cost_usd}.")
+        except InputError:
+            self._note_cost(record)
+
+    def _close_dead_meter(self, record: CycleRecord) -> None:
+        """After kill -9: the session of a dead cycle ended at its last heartbeat."""
+        self._note_session(record)
+        if not record.cost_session or record.cost_usd:
+            return
+        if any(session.session_id == record.cost_session for session in self.meter.open_sessions()):
+            row = self.meter.stop(record.cost_session, at_last_heartbeat=True)
+            self.say(
+                f"The last cycle died with the meter running: session {record.cost_session} closed at its last heartbeat, {row['end']}."
+            )
+        else:
+            self._note_cost(record)
+        record.cost_session = ""
+
+    def _has_changes(self) -> bool:
+        done = subprocess.run(["git", "status", "--porcelain"], cwd=self.settings.root, capture_output=True, check=False)
+        return bool(done.stdout.strip()) or done.returncode != 0
+
+
+def _is_done(step: StepRecord) -> bool:
+    return step.status in (kept.DONE, kept.DONE_BEFORE)
+
+
+def _last_step(record: CycleRecord) -> str:
+    return record.steps[-1].name if record.steps else "its start"
+
+
+def _last_words(log: Path) -> str:
+    """What the step said last: its own error line, else its last lines."""
+    with open(log, "rb") as file:
+        file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
+        lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("error:", "FAIL", "fatal:"))]
+    return " / ".join((errors or lines)[-LAST_WORDS:]) or "it said nothing"
+
+
+def choose_steps(start: str | None, only: str | None) -> tuple[Step, ...]:
+    """The steps of `--from` and `--only`."""
+    if only is not None:
+        return tuple(step for step in STEPS if step.name == only)
+    names = [step.name for step in STEPS]
+    return STEPS[names.index(start) :] if start is not None else STEPS
+
+
+def plan(settings: Settings, chosen: tuple[Step, ...]) -> list[dict[str, Any]]:
+    """A dry run: each step's command, why it would be skipped, and what is missing (scripts, flags, inputs). Changes nothing."""
+    planned: list[dict[str, Any]] = []
+    for step in chosen:
+        commands = step.commands(settings) if step.name != "agent" or settings.agent_command else []
+        skipped = why_skipped(step, settings)
+        faults = [] if skipped else _faults(step, settings, commands)
+        planned.append({"name": step.name, "commands": [shlex.join(one) for one in commands], "skipped": skipped, "faults": faults})
+    return planned
+
+
+def _faults(step: Step, settings: Settings, commands: list[list[str]]) -> list[str]:
+    root = settings.root
+    faults = [f"{path}: no such file or directory" for path in step.needs(settings) if path is not None and not (root / path).exists()]
+    for command in commands:
+        if not step.script:
+            faults += [] if shutil.which(command[0]) else [f"{command[0]}: no such command"]
+        elif not (root / step.script).is_file():
+            faults.append(f"{step.script}: no such script")
+        else:
+            faults += _unknown_flags(root, command)
+    return faults
+
+
+def _unknown_flags(root: Path, command: list[str]) -> list[str]:
+    done = subprocess.run([*command[:2], "--help"], cwd=root, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode:
+        return [f"{command[1]}: --help fails: {(done.stderr.strip().splitlines() or ['no words'])[-1]}"]
+    known = set(done.stdout.replace(",", " ").replace("[", " ").replace("]", " ").split())
+    return [f"{command[1]}: unknown flag {part}" for part in command[2:] if part.startswith("--") and part not in known]

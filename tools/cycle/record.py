@@ -1,0 +1,98 @@
+"""What a cycle leaves behind: its record, written before and after every step, and the summary that people read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from lifeos import files
+from tools.cycle.steps import Settings
+
+RUNS = Path("cycle_runs")
+RECORD_NAME = "cycle_report.json"
+RUNNING, DONE, FAILED, SKIPPED, DONE_BEFORE, INTERRUPTED = "running", "done", "failed", "skipped", "done before", "interrupted"
+SCHEMA = 1
+
+
+@dataclass(slots=True)
+class StepRecord:
+    """How one step went. `command` repeats it; `reason` says why it was skipped or failed, in its own words."""
+
+    name: str
+    status: str
+    reason: str = ""
+    command: str = ""
+    exit_code: int | None = None
+    seconds: float = 0.0
+    log: str = ""
+    artefacts: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class CycleRecord:
+    """A whole cycle. `fingerprint` is that of its settings: the same command continues an unfinished one."""
+
+    cycle_id: str
+    fingerprint: str
+    started: str
+    status: str = RUNNING
+    ended: str = ""
+    sessions_before: list[str] = field(default_factory=list)
+    """Open when this cycle's meter was started: a session beside them is ours, even if we died before noting it."""
+
+    cost_session: str = ""
+    cost_usd: str = ""
+    steps: list[StepRecord] = field(default_factory=list)
+
+    def step(self, name: str) -> StepRecord | None:
+        return next((step for step in self.steps if step.name == name), None)
+
+
+def fingerprint(settings: Settings) -> str:
+    """A hash of everything that decides what a cycle does."""
+    plain = {one.name: str(getattr(settings, one.name)) for one in fields(settings) if one.name != "skipped"}
+    return hashlib.sha256(json.dumps([plain, sorted(settings.skipped)], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def write_record(folder: Path, record: CycleRecord) -> None:
+    """Down to the disk, before what it says is relied on."""
+    files.write_json(folder / RECORD_NAME, as_document(record))
+
+
+def as_document(record: CycleRecord) -> dict[str, Any]:
+    return {"schema": SCHEMA, **asdict(record)}
+
+
+def find_unfinished(runs: Path) -> tuple[Path, CycleRecord] | None:
+    """The newest cycle, if it has not ended well, with its folder. A record that cannot be read is no cycle."""
+    for folder in sorted(runs.glob("*/"), reverse=True):
+        try:
+            document = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+            document.pop("schema")
+            steps = [StepRecord(**step) for step in document.pop("steps")]
+            record = CycleRecord(**document, steps=steps)
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        return None if record.status == DONE else (folder, record)
+    return None
+
+
+MARKS = {DONE: "ok", FAILED: "FAILED", SKIPPED: "-", DONE_BEFORE: "ok (before)", INTERRUPTED: "stopped", RUNNING: "stopped"}
+
+
+def render(record: CycleRecord, titles: dict[str, str]) -> str:
+    """The table at the end: status, time, and why or what."""
+    lines = [f"Cycle {record.cycle_id}: {record.status}", ""]
+    for step in record.steps:
+        said = step.reason or ", ".join(step.artefacts)
+        seconds = f"{step.seconds:7.1f} s" if step.status in (DONE, FAILED, INTERRUPTED) else " " * 9
+        lines.append(f"  {MARKS[step.status]:12} {titles[step.name]:18} {seconds}  {said}".rstrip())
+    if record.cost_usd:
+        lines += ["", f"Cost of the agent step: ${record.cost_usd} (session {record.cost_session})"]
+    failed = next((step for step in record.steps if step.status in (FAILED, INTERRUPTED)), None)
+    if failed is not None:
+        lines += ["", f"Repeat this step alone: {failed.command}", f"Its output: {failed.log}", "The same cycle command goes on from here."]
+    return "\n".join(lines)
