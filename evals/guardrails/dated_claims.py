@@ -12,8 +12,8 @@ from lifeos.findings import Finding
 
 RULE = "dated-claim"
 CLAIM = re.compile(
-    r"(?i)\b(?:last[ _-](?:updated|reviewed|verified|modified|refreshed)|updated)\b(?:\s+on)?"
-    r"[*_`]*\s*[:=]?[*_`\s]*(\d{4}-\d{1,2}-\d{1,2})\b"
+    r"(?i)(?<![a-z])(?:last[ _-](?:updated|reviewed|verified|modified|refreshed)|updated)\b(?:\s+on)?"
+    r"[*_`]*\s*[:=]?[*_`\s]*(\d{4}-\d{1,2}-\d{1,2})(?!\d)"
 )
 TIME_ZONE_DAYS = 1
 """The writer's calendar and that of the commit may differ by a day."""

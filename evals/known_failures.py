@@ -1,0 +1,120 @@
+"""Decide whether a failure that happened once has come back: each regression is one function in `evals/regressions/`.
+
+Reads the checkout; starts `tools/retrain_lora_v3.py --dry-run` and `tools/dataset_manifest.py --verify` for what they say.
+Writes only `.lifeos/compiled.json`, a memory of sources that compiled before (it may be deleted at any time).
+
+    python evals/known_failures.py --project-root .
+    python evals/known_failures.py --list
+    python evals/known_failures.py --only dependency_chain_test --json
+
+Exit codes: 0 none has come back · 1 one has · 2 bad usage · 3 PyYAML is not installed.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from evals.guardrails.checkout import Checkout
+from evals.regressions import dependencies, source, training
+from evals.regressions.registry import REGRESSIONS, Project, Regression
+from lifeos import cli, findings
+from lifeos.errors import EXIT_OK, InputError, did_you_mean
+
+CHECK = "known failures"
+SOURCES = (training, dependencies, source)
+"""The modules that register regressions; a new module is named here."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one regression said, and how long it took."""
+
+    name: str
+    findings: list[findings.Finding] = field(default_factory=list)
+    seconds: float = 0.0
+    crash: BaseException | None = None
+
+    @property
+    def passed(self) -> bool:
+        return not any(finding.severity == "error" for finding in self.findings)
+
+
+def describe(name: str) -> str:
+    """The first line of a regression's docstring."""
+    return (REGRESSIONS[name].__doc__ or "").strip().splitlines()[0]
+
+
+def run_regressions(project: Project, names: list[str]) -> list[Outcome]:
+    """Run them side by side: two of them wait for another process. A regression that crashes is a fault of ours and raises."""
+    outcomes = [Outcome(name) for name in names]
+    threads = [threading.Thread(target=_run, args=(outcome, REGRESSIONS[outcome.name], project)) for outcome in outcomes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for outcome in outcomes:
+        if outcome.crash is not None:
+            raise outcome.crash
+    return outcomes
+
+
+def _run(outcome: Outcome, regression: Regression, project: Project) -> None:
+    start = time.perf_counter()
+    try:
+        outcome.findings = list(regression(project))
+    except BaseException as error:  # noqa: BLE001 - a thread cannot raise into its caller: carried over and raised there
+        outcome.crash = error
+    outcome.seconds = time.perf_counter() - start
+
+
+def report_of(outcomes: list[Outcome]) -> findings.Report:
+    width = max(len(outcome.name) for outcome in outcomes)
+    details = [
+        f"{'ok    ' if outcome.passed else 'FAILED'} {outcome.name:{width}}  {outcome.seconds * 1000:4.0f} ms  {describe(outcome.name)}"
+        for outcome in outcomes
+    ]
+    failed = [outcome.name for outcome in outcomes if not outcome.passed]
+    summary = f"{len(outcomes) - len(failed)} of {len(outcomes)} regressions passed"
+    tests = [{"name": outcome.name, "passed": outcome.passed, "seconds": round(outcome.seconds, 4)} for outcome in outcomes]
+    found = tuple(finding for outcome in outcomes for finding in outcome.findings)
+    return findings.Report(CHECK, summary, found, tuple(details), {"failed": failed, "tests": tests})
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    parser.add_project_root()
+    parser.add_argument(
+        "--strict-runtime-deps", action="store_true", help="also hold the packages installed for this Python against the locks"
+    )
+    parser.add_argument("--only", action="append", metavar="NAME", help="run this regression alone; repeatable")
+    parser.add_argument("--list", action="store_true", help="print the names of the regressions and what each wants")
+    findings.add_format(parser)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    if args.list:
+        listed = {name: describe(name) for name in REGRESSIONS}
+        if args.json or args.format == "json":
+            cli.print_json(listed)
+        else:
+            print("\n".join(f"{name:{max(map(len, listed))}}  {text}" for name, text in listed.items()))
+        return EXIT_OK
+    for name in args.only or ():
+        if name not in REGRESSIONS:
+            raise InputError(f"--only {name}", "no such regression", did_you_mean(name, REGRESSIONS))
+    project = Project(Checkout(args.project_root), strict_runtime_deps=args.strict_runtime_deps)
+    outcomes = run_regressions(project, list(dict.fromkeys(args.only or REGRESSIONS)))
+    return findings.publish(report_of(outcomes), format=args.format, as_json=args.json)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
