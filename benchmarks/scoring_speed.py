@@ -1,8 +1,8 @@
 """Pictures scored per second: the assessor against the plain two-pass evaluation, on the same pictures, with the same scores.
 
 Plain, as first sketched: a face evaluation that reads, detects and embeds every picture, then a skin evaluation that reads and detects
-every one again (without embedding); one thread, the libraries' default threads. The assessor: one decode and one detection for both, worker threads over
-pictures. Also, with --memory N: the peak memory while N pictures are scored.
+every one again; one thread, the libraries' default threads within a picture. The assessor: one decode and one detection for both,
+worker threads over pictures. Also, with --memory N: the peak memory while N pictures are scored.
 
     python benchmarks/scoring_speed.py --pictures 40 --model-root models
 

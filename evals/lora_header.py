@@ -121,10 +121,10 @@ def _read_datasets(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Batch size and repeats, from the JSON that the trainer keeps of its datasets."""
     datasets = _read_json(metadata.get("ss_datasets"))
     first = datasets[0] if isinstance(datasets, list) and datasets and isinstance(datasets[0], dict) else {}
-    subsets = [item for item in first.get("subsets") or [] if isinstance(item, dict)]
+    subsets = [item for item in first.get("subsets") or [] if isinstance(item, dict) and not item.get("is_reg")]
     found = {
         "batch_size": first.get("batch_size_per_device"),
-        "repeats": next((item.get("num_repeats") for item in subsets if not item.get("is_reg")), None),
+        "repeats": next((item.get("num_repeats") for item in subsets), None),
         "class_tokens": next((item.get("class_tokens") for item in subsets if item.get("class_tokens")), None),
     }
     return {name: value for name, value in found.items() if value is not None}
