@@ -113,7 +113,7 @@ class BatchState:
     def apply(self, record: dict[str, Any]) -> None:
         """Take one record into account. Unknown events are left alone: a newer version may write some."""
         handler = _HANDLERS.get(str(record.get("event")))
-        if self.sessions:
+        if self.sessions and record.get("event") != "started":  # the pause between two runs is nobody's time
             self.sessions[-1].last = str(record.get("time") or self.sessions[-1].last)
         if handler is not None:
             handler(self, record)

@@ -21,7 +21,8 @@ CSV_COLUMNS = (
 FORMULA_START = tuple("=+-@\t\r\n")
 """What makes a spreadsheet take a cell for a formula (OWASP, CSV injection)."""
 
-MARKDOWN_MARKS = re.compile(r"([\\`*_{}\[\]()<>#+!|~&$-])")
+MARKDOWN_MARKS = re.compile(r"[\\`*\[\]<>#|~&$]|(?<!\w)_|_(?!\w)")
+"""An underscore within a word is literal; in `model_v3.safetensors` a backslash would only be in the way."""
 
 
 def escape_markdown(text: object) -> str:
@@ -54,7 +55,7 @@ def _cell(value: Any) -> Any:
 
 def render_markdown(document: Mapping[str, Any]) -> str:
     title = f"# Batch {escape_markdown(document['run_id'])}"
-    parts = [title, escape_markdown(document["judgement"]).replace("\\(", "(").replace("\\)", ")").replace("\\-", "-")]
+    parts = [title, escape_markdown(document["judgement"])]
     if document["engine_notice"]:
         parts.append(f"> **Demo pictures.** {escape_markdown(document['engine_notice'])}")
     parts += [_counts(document), _means(document), _best_and_worst(document), _settings(document), _sameness(document)]

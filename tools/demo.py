@@ -1,0 +1,89 @@
+"""The main job on this machine, with nothing else installed: prompts, pictures, scores, approved/ and rejected/, and a report.
+
+Renders reference portraits, starts the embedded server, and runs tools/production_pipeline.py on it with the built-in prompts. The
+pictures are variations of a public-domain portrait: real input for real gates, and no evidence about any LoRA. Writes only to
+--output-dir. The same command again continues, or shows the report that is there.
+
+    python tools/demo.py
+    python tools/demo.py --output-dir /tmp/lifeos_demo --count 1
+
+Exit codes: as tools/production_pipeline.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from lifeos import cli
+from lifeos.images import find_pictures
+
+OUTPUT_DIR = Path("lifeos_demo")
+REFERENCES = 6
+LORA = "amiranoor_v3.safetensors"
+SEED = 20260211
+"""Fixed: everybody sees the same pictures."""
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    parser.add_argument("--output-dir", type=Path, default=OUTPUT_DIR, metavar="DIR", help=f"where to (default: ./{OUTPUT_DIR})")
+    parser.add_argument("--count", type=cli.positive_int, default=2, metavar="N", help="pictures for each of the ten prompts")
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "insightface", "dlib"),
+        default="dlib",
+        help="face engine; dlib needs no download and may be used for anything",
+    )
+    parser.add_argument("--model-root", type=Path, metavar="DIR", help="folder of model packs, for --engine insightface")
+    parser.add_argument("--model-pack", metavar="NAME", help="model pack, for --engine insightface")
+    parser.add_json()
+    return parser
+
+
+def write_references(folder: Path) -> None:
+    """The embedded server's person, for the face gate to compare with; once."""
+    if folder.is_dir() and len(find_pictures(folder)) >= REFERENCES:
+        return
+    from tools.comfyui.embedded import render_references
+
+    print(f"rendering {REFERENCES} reference portraits into {folder}", file=sys.stderr, flush=True)
+    render_references(folder, REFERENCES)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    from tools import production_pipeline
+    from tools.production.filing import check_writable
+
+    output: Path = args.output_dir
+    check_writable(output)
+    write_references(output / "references")
+    command = [
+        *("--comfy-url", "embedded"),
+        *("--lora", LORA),
+        *("--count", str(args.count)),
+        *("--base-seed", str(SEED)),
+        *("--output-dir", str(output)),
+        *("--reference-dir", str(output / "references")),
+        *("--history-file", str(output / "eval_history.jsonl")),
+        *("--engine", args.engine),
+        *("--run-id", "demo"),
+    ]
+    command += [text for flag in ("model_root", "model_pack") if (value := getattr(args, flag)) for text in (flag_of(flag), str(value))]
+    code = production_pipeline.main([*command, *(["--json"] if args.json else [])])
+    report = (output / "batch_report.html").resolve()
+    if report.exists():
+        cli.say(f"\nOpen it in a browser: {report.as_uri()}", as_json=args.json)
+    return code
+
+
+def flag_of(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
