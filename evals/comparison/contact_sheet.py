@@ -17,7 +17,7 @@ TILE_WIDTH, TILE_HEIGHT = 230, 290
 GAP, CAPTION, HEADER, FOOT = 10, 46, 66, 8
 COLUMNS = 3
 SHOWN = 24
-"""Half of the places go to what gained, half to what lost, when both did."""
+"""More than a person looks at in one go is no help."""
 WHITE, INK, GREY = "#ffffff", "#1f2328", "#656d76"
 GREEN, RED = "#1a7f37", "#b42318"
 

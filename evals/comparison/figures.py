@@ -138,36 +138,56 @@ def draw_heat_map(
     _save(figure, path)
 
 
-def draw_ranking(names: Sequence[str], estimates: Sequence[Estimate], path: Path, *, title: str, note: str = "", chosen: str = "") -> None:
+def draw_ranking(names: Sequence[str], estimates: Sequence[Estimate], path: Path, *, title: str, note: str, chosen: str = "") -> None:
     """Means with intervals, best on top."""
     figure = _figure(8.6, 1.5 + 0.36 * len(names))
-    axes = figure.subplots()
+    _rank(figure.subplots(), names, estimates, title=title, note=note, chosen=chosen)
+    _save(figure, path)
+
+
+def draw_leaderboard(
+    names: Sequence[str],
+    estimates: Sequence[Estimate],
+    trend: Mapping[str, Sequence[tuple[Any, Estimate]]],
+    path: Path,
+    *,
+    confidence: float,
+) -> None:
+    """One picture: the ranking, and under it how scores went over time."""
+    height = 1.5 + 0.36 * len(names)
+    figure = _figure(9.4, height + (3.6 if trend else 0))
+    panels = figure.subplots(2, 1, height_ratios=(height, 3.6)) if trend else [figure.subplots()]
+    note = f"mean overall score, with its {confidence:.0%} interval"
+    _rank(panels[0], names, estimates, title="Runs, best first", note=note, chosen=names[0] if names else "")
+    if trend:
+        _trend(panels[1], trend, title="Scores over time")
+    _save(figure, path)
+
+
+def _rank(axes: Any, names: Sequence[str], estimates: Sequence[Estimate], *, title: str, note: str, chosen: str) -> None:
     for row, (name, estimate) in enumerate(zip(reversed(names), reversed(estimates), strict=True)):
         colour = "#1a7f37" if name == chosen else "#0b5fa5"
         if estimate.low is not None and estimate.high is not None:
             axes.plot([estimate.low, estimate.high], [row, row], color=colour, linewidth=3.5, alpha=0.55, solid_capstyle="round")
         axes.plot([estimate.effect], [row], "o", color=colour, markersize=7)
-        axes.annotate(
-            f"{estimate.effect:.2f}", (estimate.effect, row), (0, 6), textcoords="offset points", ha="center", fontsize=8.5, color=INK
-        )
+        place = (estimate.effect, row)
+        axes.annotate(f"{estimate.effect:.2f}", place, (0, 6), textcoords="offset points", ha="center", fontsize=8.5, color=INK)
     axes.set_yticks(range(len(names)), [label(name) for name in reversed(names)])
     axes.set_ylim(-0.7, len(names) - 0.2)
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
     axes.set_title(title, fontsize=11, loc="left", color=INK)
-    axes.set_xlabel(note or "mean overall score", fontsize=9.5)
+    axes.set_xlabel(note, fontsize=9.5)
     _bare(axes)
-    _save(figure, path)
 
 
-def draw_trend(series: Mapping[str, Sequence[tuple[Any, Estimate]]], path: Path, *, title: str) -> None:
-    """Scores over time, one line per metric, with intervals; time runs in days, runs without a date are left out."""
+def _trend(axes: Any, series: Mapping[str, Sequence[tuple[Any, Estimate]]], *, title: str) -> None:
+    """One line per metric, with intervals; runs without a date are left out by the caller."""
     import matplotlib.dates
 
-    figure = _figure(9.2, 4.3)
-    axes = figure.subplots()
-    for (name, points), colour in zip(series.items(), ("#1f2328", "#0b5fa5", "#b58105"), strict=False):
-        days = [when for when, _ in points]
-        axes.plot(days, [estimate.effect for _, estimate in points], "-o", color=colour, markersize=4.5, linewidth=1.6, label=name)
+    for (name, points), colour in zip(series.items(), (INK, "#0b5fa5", "#b58105"), strict=False):
+        axes.plot(
+            [when for when, _ in points], [e.effect for _, e in points], "-o", color=colour, markersize=4.5, linewidth=1.6, label=name
+        )
         known = [(when, e.low, e.high) for when, e in points if e.low is not None and e.high is not None]
         if known:
             axes.vlines([w for w, _, _ in known], [x for _, x, _ in known], [x for _, _, x in known], color=colour, alpha=0.35, linewidth=3)
@@ -176,7 +196,5 @@ def draw_trend(series: Mapping[str, Sequence[tuple[Any, Estimate]]], path: Path,
     axes.grid(color=FAINT, linewidth=0.6)
     axes.set_ylabel("mean score")
     axes.set_title(title, fontsize=11, loc="left", color=INK)
-    if series:
-        axes.legend(frameon=False, fontsize=9.5)
+    axes.legend(frameon=False, fontsize=9.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _bare(axes)
-    _save(figure, path)

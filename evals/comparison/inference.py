@@ -100,7 +100,7 @@ def resampled_t(data: PromptSums, resamples: int, seed: int) -> Floats:
     # around each resample's own mean: sum w (r - s n)^2 = sum w r^2 - 2 s sum w r n + s^2 sum w n^2, s = sum w r / sum w n
     parts = np.hstack([residual, data.counts, residual**2, residual * data.counts, data.counts**2])
     blocks = []
-    rows = max(1, CHUNK_CELLS // groups)
+    rows = max(1, CHUNK_CELLS // max(groups, parts.shape[1]))
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
         draws = rng.integers(0, groups, (count, groups), dtype=np.int32)

@@ -167,7 +167,7 @@ def _rates(comparison: Comparison) -> str:
         lines.append(f"| {result.title} | {shares[0]} | {shares[1]} | {delta} | {span} |")
     lines += [
         "",
-        "Approved: face and skin score reach the policy's pass thresholds. In brackets where the true share lies; differences in percentage points.",
+        "Approved: face and skin reach the policy's pass thresholds. In brackets where the true share lies; differences in points.",
     ]
     return "\n".join(lines)
 

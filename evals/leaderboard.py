@@ -1,0 +1,191 @@
+"""Rank all runs of a history, with intervals, and show how scores went over time.
+
+Reads evals/eval_history.jsonl and evals/thresholds.yaml; writes evals/leaderboard.md and one picture beside it. Runs that were scored in
+different ways (protocols) are ranked apart.
+
+    python evals/leaderboard.py
+    python evals/leaderboard.py --history evals/eval_history.jsonl --top 10 --format markdown
+
+Exit codes: 0 ranked · 2 no history, or none of its runs has a score.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from lifeos import cli
+from lifeos.errors import EXIT_OK, InputError
+
+if TYPE_CHECKING:
+    from evals.comparison.inference import Estimate
+    from evals.comparison.standings import Board, Standing, Standings
+
+HISTORY = Path("evals/eval_history.jsonl")
+OUTPUT = Path("evals/leaderboard.md")
+PLACES = 20
+COLUMNS = ("#", "Run", "Version", "Overall", "Interval", "Face", "Skin", "Grade", "Pictures", "Approved", "When")
+
+
+def table_rows(board: Board) -> list[tuple[str, ...]]:
+    """The cells of COLUMNS for each place of a board."""
+    return [
+        (
+            str(place),
+            standing.run_id,
+            standing.version or "-",
+            f"{standing.overall.effect:.2f}",
+            _interval(standing.overall),
+            _mean(standing.face),
+            _mean(standing.skin),
+            standing.grade,
+            "-" if standing.images is None else str(standing.images),
+            "-" if standing.approved is None else f"{100 * standing.approved:.0f} %",
+            standing.timestamp[:10] or "-",
+        )
+        for place, standing in enumerate(board.best, 1)
+    ]
+
+
+def _mean(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else f"{estimate.effect:.2f}"
+
+
+def _interval(estimate: Estimate) -> str:
+    return "not known" if estimate.low is None else f"{estimate.low:.2f} to {estimate.high:.2f}"
+
+
+def remarks(standings: Standings, confidence: float) -> list[str]:
+    """What a reader must know before believing the order."""
+    said = [
+        f"Interval: where a run's true mean lies, {confidence:.0%} sure, for prompts like these. "
+        "Runs whose intervals overlap may stand in either order: evals/compare_versions.py pairs their pictures and tells more."
+    ]
+    if len(standings.boards) > 1:
+        said.append(f"{len(standings.boards)} protocols: runs that were scored in different ways are ranked apart.")
+    if standings.unranked:
+        said.append(f"{standings.unranked} rows have no overall score and are not ranked.")
+    if standings.damaged:
+        said.append(f"{standings.damaged} lines of the history are damaged and were skipped.")
+    if standings.replaced:
+        said.append(f"{standings.replaced} rows were replaced by newer ones of the same run id.")
+    return said
+
+
+def render_text(standings: Standings, confidence: float) -> str:
+    parts = []
+    for board in standings.boards:
+        rows = [COLUMNS, *table_rows(board)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+        parts.append(
+            "\n".join([_title(board), *("  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)])
+        )
+    return "\n\n".join([*parts, "\n".join(remarks(standings, confidence))])
+
+
+def render_markdown(standings: Standings, confidence: float, picture: str | None) -> str:
+    from evals.comparison.rendering import escape
+
+    parts = ["# Leaderboard"]
+    for board in standings.boards:
+        head = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+        parts.append("\n".join([f"## {_title(board)}", "", *head, *(f"| {' | '.join(map(escape, row))} |" for row in table_rows(board))]))
+    parts.append("\n".join(f"- {escape(remark)}" for remark in remarks(standings, confidence)))
+    if picture is not None:
+        parts.append(f"![Ranking and trend of the newest protocol]({picture})")
+    return "\n\n".join(parts) + "\n"
+
+
+def _title(board: Board) -> str:
+    shown = f"the best {len(board.best)} of {board.runs} runs" if board.runs > len(board.best) else f"{board.runs} runs"
+    return f"Protocol {board.protocol}: {shown}"
+
+
+def to_document(standings: Standings) -> dict[str, Any]:
+    from evals.comparison.document import estimate_document
+
+    def entry(place: int, standing: Standing) -> dict[str, Any]:
+        parts = {"overall": standing.overall, "face": standing.face, "skin": standing.skin}
+        scores = {name: _renamed(estimate_document(estimate)) for name, estimate in parts.items()}
+        facts = {"grade": standing.grade, "images": standing.images, "approved": standing.approved, "timestamp": standing.timestamp}
+        return {"place": place, "run_id": standing.run_id, "lora_version": standing.version, **scores, **facts}
+
+    boards = [
+        {"protocol_id": board.protocol, "runs": board.runs, "ranking": [entry(place, each) for place, each in enumerate(board.best, 1)]}
+        for board in standings.boards
+    ]
+    return {"schema": 1, "boards": boards, "unranked": standings.unranked, "damaged": standings.damaged, "replaced": standings.replaced}
+
+
+def _renamed(document: dict[str, Any] | None) -> dict[str, Any] | None:
+    if document is None:
+        return None
+    return {"mean": document["difference"], "low": document["low"], "high": document["high"], "prompts": document["prompts"]}
+
+
+def trend_of(board: Board) -> Mapping[str, Sequence[tuple[Any, Estimate]]]:
+    """Metric -> (when, estimate) of the runs that carry a date, oldest first; empty with fewer than two."""
+    dated = sorted(((standing.when, standing) for standing in board.newest if standing.when is not None), key=lambda pair: pair[0])
+    if len(dated) < 2:
+        return {}
+    faces = [(when, standing.face) for when, standing in dated if standing.face is not None]
+    skins = [(when, standing.skin) for when, standing in dated if standing.skin is not None]
+    series = {"overall": [(when, standing.overall) for when, standing in dated], "face": faces, "skin": skins}
+    return {name: points for name, points in series.items() if points}
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    parser.add_project_root()
+    parser.add_argument("--history", type=Path, metavar="FILE", help=f"the scorecards (default: {HISTORY} of the project)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help=f"the Markdown table, its picture beside it (default: {OUTPUT})")
+    parser.add_argument("--top", type=cli.positive_int, default=PLACES, metavar="N", help="places shown for each protocol")
+    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="what is printed")
+    parser.add_argument("--no-pictures", action="store_true", help="draw nothing")
+    parser.add_argument("--thresholds", type=Path, metavar="FILE", help="another policy file (default: evals/thresholds.yaml)")
+    parser.add_json()
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    from evals.comparison.history import NO_HISTORY, read_rows
+    from evals.comparison.standings import rank_runs
+    from evals.load_thresholds import load_thresholds
+    from lifeos.files import write_text
+
+    history = args.history or args.project_root / HISTORY
+    if not history.is_file():
+        print(NO_HISTORY.format(path=history, why="does not exist"), file=sys.stderr)
+        raise InputError(history, "no history to rank", "score some runs first: the commands stand above")
+    policy = load_thresholds(args.project_root, args.thresholds)
+    confidence = policy["comparison"]["confidence"]
+    standings = rank_runs(read_rows(history), policy, args.top)
+    if not standings.boards:
+        raise InputError(history, f"no run with a score ({standings.unranked} without, {standings.damaged} damaged lines)")
+    output = args.output or args.project_root / OUTPUT
+    picture = None
+    if not args.no_pictures:
+        from evals.comparison.figures import draw_leaderboard
+
+        board = standings.boards[0]
+        picture = output.with_suffix(".png")
+        names, estimates = [each.run_id for each in board.best], [each.overall for each in board.best]
+        draw_leaderboard(names, estimates, trend_of(board), picture, confidence=confidence)
+    markdown = render_markdown(standings, confidence, picture.name if picture else None)
+    write_text(output, markdown)
+    as_json = args.json or args.format == "json"
+    text = markdown if args.format == "markdown" else render_text(standings, confidence)
+    cli.say(f"{text.rstrip()}\n\ntable: {output}" + (f"\npicture: {picture}" if picture else ""), as_json=as_json)
+    if as_json:
+        cli.print_json(to_document(standings))
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
