@@ -1,0 +1,343 @@
+"""Show what the scores are worth: the face and skin metrics against the metrics as first sketched, on labelled pictures.
+
+    python benchmarks/metric_validity.py
+    python benchmarks/metric_validity.py --references refs/ --passed good/ --failed bad/ --strangers people/ --photos photos/
+
+Without folders the pictures are made from those that come with scikit-image and InsightFace, and a table of a few faces shows the
+shape, not the size, of the effects. "plain" is the highest cosine of the references, the whole picture's Laplacian and a YCrCb mask.
+Every changed picture goes through detection again. Writes nothing; the last lines propose the policy's row for the face engine.
+
+Exit codes: 0 the new metrics are at least as good as the plain ones · 1 one is not · 2 bad usage or input · 3 a model is missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.picture_changes import BENIGN, FILTERS, SIZES, STRENGTHS, add_noise
+from benchmarks.sample_pictures import Sample, SampleSets, make_sets, read_sets, sight
+from evals.load_thresholds import load_thresholds
+from lifeos import cli
+from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from lifeos.progress import track
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from evals.metrics.faces import FaceEngine
+
+Pair = tuple[float | None, float | None]
+"""A value of the plain and of the new metric."""
+Scores = dict[str, dict[str, float]]
+"""One picture's scores: way -> change -> score."""
+WAYS = ("plain", "new")
+LABELS = ("references", "passed", "failed", "strangers", "photos")
+FEWEST_REFERENCES = 2
+WARN_SHARE = 5 / 6
+"""The warn point lies this far from a stranger to the pass point, as it does for the engines that the policy knows."""
+NOISE_DEVIATION = 20.0
+TIE = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One comparison; a value is None where the pictures for it are missing. `higher` says which side is the better one.
+
+    `gates`: whether a worse value fails the run. Rows that rest on one extreme picture, or where a plain score is stable because it has
+    hit its ceiling, are shown and do not.
+    """
+
+    group: str
+    name: str
+    plain: float | None
+    new: float | None
+    higher: bool = True
+    gates: bool = True
+    count: int = 0
+
+    @property
+    def is_worse(self) -> bool:
+        if self.plain is None or self.new is None or not self.gates:
+            return False
+        return self.new < self.plain - TIE if self.higher else self.new > self.plain + TIE
+
+
+def area_under_curve(better: Sequence[float], worse: Sequence[float]) -> float | None:
+    """The chance that one of `better` scores above one of `worse`; a tie counts half (Mann and Whitney's U)."""
+    import numpy as np
+
+    if not better or not worse:
+        return None
+    above, below = np.asarray(better)[:, None], np.asarray(worse)[None, :]
+    return float((above > below).mean() + 0.5 * (above == below).mean())
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's coefficient; 0 where one of the two does not vary."""
+    import numpy as np
+
+    one, two = _ranks(first), _ranks(second)
+    if one.std() == 0 or two.std() == 0:
+        return 0.0
+    return float(np.corrcoef(one, two)[0, 1])
+
+
+def _ranks(values: Sequence[float]) -> NDArray[np.float64]:
+    """Ranks, those of equal values averaged."""
+    import numpy as np
+
+    array = np.asarray(values, dtype=np.float64)
+    return np.array([(array < value).sum() + 0.5 * ((array == value).sum() - 1) for value in array])
+
+
+def compare_faces(sets: SampleSets) -> list[Row]:
+    """Likeness: which aggregation over the references tells the character from strangers, and depends least on one reference."""
+    import numpy as np
+
+    if len(sets.references) < FEWEST_REFERENCES:
+        return []
+    references = np.stack([sample.embedding for sample in sets.references])
+    plain, new = _score_faces(sets, references, np.max), _score_faces(sets, references, np.mean)
+
+    def row(name: str, value: Callable[[FaceScores], float | None], *, higher: bool = True, gates: bool = True) -> Row:
+        return Row("face similarity", name, value(plain), value(new), higher, gates)
+
+    return [
+        row("character (generated) vs strangers, AUC", lambda way: area_under_curve(way.passed + way.failed, way.strangers)),
+        row("character (passed) vs strangers, AUC", lambda way: area_under_curve(way.passed, way.strangers)),
+        row("passed vs failed, AUC", lambda way: area_under_curve(way.passed, way.failed)),
+        row("lowest reference left out less highest stranger", lambda way: way.margin, gates=False),
+        row("largest move of a score as one reference is dropped", lambda way: way.largest_move, higher=False),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceScores:
+    """Cosines under one aggregation over the references, by label; how far the references, each left out, stay above the strangers; and
+    how far any score moves when one reference is dropped."""
+
+    passed: list[float]
+    failed: list[float]
+    strangers: list[float]
+    margin: float | None
+    largest_move: float | None
+
+
+def _score_faces(sets: SampleSets, references: NDArray[np.float64], reduce: Callable[[Any], Any]) -> FaceScores:
+    import numpy as np
+
+    def scores(samples: Sequence[Sample]) -> list[float]:
+        return [float(reduce(references @ sample.embedding)) for sample in samples]
+
+    strangers = scores(sets.strangers)
+    left_out = [float(reduce(np.delete(references, row, axis=0) @ references[row])) for row in range(len(references))]
+    cosines = [references @ sample.embedding for sample in sets.generated + sets.strangers]
+    moves = [abs(float(reduce(np.delete(row, gone)) - reduce(row))) for row in cosines for gone in range(len(row))]
+    margin = min(left_out) - max(strangers) if strangers else None
+    return FaceScores(scores(sets.passed), scores(sets.failed), strangers, margin, max(moves, default=None))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """One picture and its changed copies, measured by both metrics: change -> (plain, new), None where no face was found."""
+
+    plain: dict[str, Any]
+    new: dict[str, Any]
+
+
+def measure_changes(engine: FaceEngine, sample: Sample) -> Judged:
+    """The picture as it is (`original`), under every filter and strength (`bilateral 0.5`), and under every benign change."""
+    from benchmarks.plain_metrics import measure_plain_skin
+    from evals.metrics.skin import measure_skin
+
+    changed = {"original": sample.rgb, "noise": add_noise(sample.rgb, NOISE_DEVIATION)}
+    changed |= {
+        f"{name} {strength}": smooth(sample.rgb, sample.face, strength) for name, smooth in FILTERS.items() for strength in STRENGTHS
+    }
+    changed |= {name: change(sample.rgb) for name, change in BENIGN.items()}
+    plain: dict[str, Any] = {}
+    new: dict[str, Any] = {}
+    for name, rgb in changed.items():
+        seen = sight(engine, name, rgb) if name != "original" else sample
+        if seen is not None:
+            plain[name] = measure_plain_skin(rgb)
+            new[name] = measure_skin(rgb, seen.face.landmarks, seen.face.box)
+    return Judged(plain, new)
+
+
+def score_changes(judged: Sequence[Judged], references: Sequence[Judged]) -> list[Scores]:
+    """way -> change -> score, for each picture. A picture that is itself a reference is scored against the others."""
+    from benchmarks.plain_metrics import score_plain_skin
+    from evals.metrics.skin import SkinReference, score_skin
+
+    found = []
+    for item in judged:
+        others = [other for other in references if other is not item]
+        reference = SkinReference.from_measurements([other.new["original"] for other in others])
+        new = {name: score_skin(measured, reference).score for name, measured in item.new.items()}
+        plain = {name: score_plain_skin(measured, [other.plain["original"] for other in others]) for name, measured in item.plain.items()}
+        known = {name: score for name, score in new.items() if score is not None}
+        if "original" in known:
+            found.append({"plain": {name: plain[name] for name in known}, "new": known})
+    return found
+
+
+def compare_skin(group: str, scores: Sequence[Scores]) -> list[Row]:
+    """How both metrics take a beauty filter, noise, and what should not move them."""
+    if not scores:
+        return []
+
+    def row(name: str, pair: Pair, *, higher: bool = True, gates: bool = True) -> Row:
+        return Row(f"skin realism, {group}", name, *pair, higher, gates, len(scores))
+
+    return [
+        *(row(f"original vs strongest {name} filter, AUC", _curves(scores, f"{name} {STRENGTHS[-1]}")) for name in FILTERS),
+        row(f"original vs noise of {NOISE_DEVIATION:.0f} levels, AUC", _curves(scores, "noise")),
+        *(row(f"Spearman with strength, {name}", _correlations(scores, name)) for name in FILTERS),
+        row("mean drift under benign changes", _drifts(scores, tuple(BENIGN)), higher=False),
+        *(row(f"drift: {name}", _drifts(scores, (name,)), higher=False, gates=False) for name in SIZES),
+    ]
+
+
+def _curves(scores: Sequence[Scores], change: str) -> Pair:
+    plain, new = (
+        area_under_curve([item[way]["original"] for item in scores], [item[way][change] for item in scores if change in item[way]])
+        for way in WAYS
+    )
+    return plain, new
+
+
+def _correlations(scores: Sequence[Scores], name: str) -> Pair:
+    names = ["original", *(f"{name} {strength}" for strength in STRENGTHS)]
+    found = []
+    for way in WAYS:
+        values = [[-item[way][step] for step in names] for item in scores if all(step in item[way] for step in names)]
+        ranks = [rank_correlation([0.0, *STRENGTHS], one) for one in values]
+        found.append(sum(ranks) / len(ranks) if ranks else None)
+    return found[0], found[1]
+
+
+def _drifts(scores: Sequence[Scores], changes: tuple[str, ...]) -> Pair:
+    found = []
+    for way in WAYS:
+        moved = [abs(item[way][name] - item[way]["original"]) for item in scores for name in changes if name in item[way]]
+        found.append(sum(moved) / len(moved) if moved else None)
+    return found[0], found[1]
+
+
+def run(engine: FaceEngine, sets: SampleSets) -> list[Row]:
+    """Every comparison that the pictures allow."""
+    rows = compare_faces(sets)
+    judged = {label: _measure(engine, label, samples) for label, samples in (("photos", sets.photos), ("references", sets.references))}
+    for label, items in judged.items():
+        if len(items) > FEWEST_REFERENCES:
+            rows += compare_skin(label, score_changes(items, items))
+    if judged["references"] and sets.generated:
+        rows += compare_skin("generated", score_changes(_measure(engine, "generated", sets.generated), judged["references"]))
+    return rows
+
+
+def _measure(engine: FaceEngine, label: str, samples: Sequence[Sample]) -> list[Judged]:
+    return [measure_changes(engine, sample) for sample in track(samples, f"changing {label}", unit="picture")]
+
+
+def propose_scale(sets: SampleSets) -> dict[str, float] | None:
+    """The policy's row for an engine: a stranger's mean, and the pass point that errs least between right and wrong pictures."""
+    import numpy as np
+
+    wrong = sets.failed or sets.strangers
+    if not (sets.references and sets.passed and wrong and sets.strangers):
+        return None
+    mean = np.stack([sample.embedding for sample in sets.references]).mean(axis=0)
+    right, off, stranger = ([float(mean @ sample.embedding) for sample in samples] for samples in (sets.passed, wrong, sets.strangers))
+    edges = sorted(right + off)
+    candidates = [(low + high) / 2 for low, high in pairwise(edges)]
+    errors = [sum(x < edge for x in right) / len(right) + sum(x >= edge for x in off) / len(off) for edge in candidates]
+    passing = float(np.mean([edge for edge, error in zip(candidates, errors, strict=True) if error == min(errors)]))
+    base = float(np.mean(stranger))
+    return {"stranger": round(base, 3), "warn": round(base + WARN_SHARE * (passing - base), 3), "pass": round(passing, 3), "same": 1.0}
+
+
+def render(sets: SampleSets, rows: Sequence[Row], scale: Mapping[str, float] | None, engine_key: str) -> str:
+    counts = ", ".join(f"{len(getattr(sets, label))} {label}" for label in LABELS)
+    missed = sum(sets.missed.values())
+    lines = [f"{sets.source}: {counts}; {missed} without a face, engine {engine_key}"]
+    group = ""
+    for row in rows:
+        if row.group != group:
+            group = row.group
+            title = f"{group} ({row.count} pictures)" if row.count else group
+            lines += ["", f"{title:58}{'plain':>8}{'new':>8}"]
+        lines.append(f"  {row.name:56}{_number(row.plain):>8}{_number(row.new):>8}{'   WORSE' if row.is_worse else ''}")
+    if scale is not None:
+        lines += ["", "measured scale of the engine, to compare with face_similarity.engines in evals/thresholds.yaml:"]
+        lines.append(f"  {engine_key}: {{{', '.join(f'{key}: {value}' for key, value in scale.items())}}}")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    for label, what in (
+        ("references", "references of the character"),
+        ("passed", "generated pictures that people accepted"),
+        ("failed", "generated pictures that people refused"),
+        ("strangers", "faces of other people"),
+        ("photos", "real photos of faces"),
+    ):
+        parser.add_argument(f"--{label}", type=Path, metavar="DIR", help=what)
+    parser.add_argument("--engine", choices=("auto", "insightface", "dlib"), default="auto", help="face engine")
+    parser.add_argument("--prefer-cpu", action="store_true", help="do not use a GPU")
+    parser.add_argument("--model-root", type=Path, metavar="DIR", help="folder of model packs and YuNet")
+    parser.add_argument("--model-pack", metavar="NAME", help="InsightFace pack; it needs no row in the policy here")
+    parser.add_argument("--limit", type=cli.positive_int, default=60, metavar="N", help="pictures of each folder, evenly chosen")
+    parser.add_project_root()
+    parser.add_json()
+    return parser
+
+
+def open_engine(args: Any) -> FaceEngine:
+    """The engine, also one that the policy has no row for yet: measuring that row is what this is for."""
+    from evals.metrics.engines import choose_engine
+
+    policy = load_thresholds(args.project_root)
+    if args.model_pack:
+        rows = policy["face_similarity"]["engines"]
+        rows.setdefault(f"insightface_{args.model_pack}", {"stranger": 0.0, "warn": 0.5, "pass": 0.6, "same": 1.0})
+    return choose_engine(args.engine, policy, prefer_cpu=args.prefer_cpu, model_root=args.model_root, model_pack=args.model_pack)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    folders: dict[str, Path | None] = {label: getattr(args, label) for label in LABELS}
+    given = any(folders.values())
+    if given and not (args.references or args.photos):
+        raise InputError("--references", "nothing to measure against", "give --references or --photos")
+    for label, folder in folders.items():
+        if folder is not None:
+            cli.require_directory(folder, f"--{label}")
+    engine = open_engine(args)
+    sets = read_sets(engine, folders, args.limit) if given else make_sets(engine)
+    rows, scale = run(engine, sets), propose_scale(sets)
+    if args.json:
+        document = {"source": sets.source, "engine": engine.scale_key, "missed": sets.missed, "scale": scale}
+        cli.print_json({**document, "rows": [{**asdict(row), "worse": row.is_worse} for row in rows]})
+    else:
+        print(render(sets, rows, scale, engine.scale_key))
+    return EXIT_GATE if any(row.is_worse for row in rows) else EXIT_OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
