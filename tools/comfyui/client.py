@@ -84,6 +84,7 @@ class ComfyServer:
         self.outage_seconds = outage_seconds
         self._poll_seconds_without_socket = poll_seconds
         self._silence_seconds, self._stalled_seconds = silence_seconds, stalled_seconds
+        self._reconcile_seconds = min(RECONCILE_SECONDS, stalled_seconds / 4, silence_seconds / 4)
         self._open: dict[str, None] = {}  # ours that have not ended, oldest first
         self._announced: set[str] = set()  # of those, the ones whose end the socket told
         self._ended: list[Outcome] = []
@@ -278,7 +279,7 @@ class ComfyServer:
         if self._open and now >= self._reconcile_due:
             self._reconcile()
         elif not self._open:
-            self._reconcile_due = now + RECONCILE_SECONDS
+            self._reconcile_due = now + self._reconcile_seconds
 
     def _poll(self, oldest: str) -> None:
         entry = self._ask_history(oldest)
@@ -316,7 +317,7 @@ class ComfyServer:
 
     def _reconcile(self) -> None:
         """Compare what we follow with what the server has."""
-        self._reconcile_due = time.monotonic() + RECONCILE_SECONDS
+        self._reconcile_due = time.monotonic() + self._reconcile_seconds
         running, pending = self.queue()
         queued = {*running, *pending}
         for prompt_id in [mine for mine in self._open if mine not in queued]:
@@ -332,7 +333,7 @@ class ComfyServer:
             return
         if not running:  # a healthy worker takes the next prompt within moments
             self._idle_since = self._idle_since or now
-            self._reconcile_due = now + min(2.0, self._stalled_seconds / 4)
+            self._reconcile_due = now + min(2.0, self._reconcile_seconds)
             if now - self._idle_since > self._stalled_seconds:
                 why = f"accepts prompts, but has run none for {now - self._idle_since:.0f} s: its worker has died"
                 raise StalledError(self.url, why, "restart ComfyUI, then run the same command again")
@@ -342,7 +343,6 @@ class ComfyServer:
             self._running, self._alive_at = tuple(running), now
         ours = any(prompt_id in self._open for prompt_id in running)
         allowed = self._silence_seconds if ours else self._silence_seconds * FOREIGN_SILENCE_FACTOR
-        self._reconcile_due = min(self._reconcile_due, now + max(allowed / 4, ASK_AGAIN_SECONDS))
         if now - self._alive_at > allowed:
             whose = "our prompt" if ours else "somebody else's prompt"
             why = f"no sign of progress for {now - self._alive_at:.0f} s on {whose} {running[0]}"
