@@ -60,6 +60,8 @@ class LoraHeader:
     path: Path
     metadata: dict[str, str]
     keys: tuple[str, ...]
+    is_whole: bool = True
+    """Whether the file is as long as its header says: False for one cut off while it was written."""
 
     @property
     def trained_modules(self) -> tuple[str, ...]:
@@ -99,7 +101,16 @@ def read_lora_header(path: Path) -> LoraHeader:
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict):
         raise InputError(path, "not a safetensors file: its metadata is no JSON object")
-    return LoraHeader(path, {str(key): str(value) for key, value in metadata.items()}, tuple(header))
+    is_whole = size == 8 + length + _data_length(header)
+    return LoraHeader(path, {str(key): str(value) for key, value in metadata.items()}, tuple(header), is_whole)
+
+
+def _data_length(header: Mapping[str, Any]) -> int:
+    """Bytes of weights that the header speaks of; -1 if it is not one of safetensors."""
+    try:
+        return max((int(weight["data_offsets"][1]) for weight in header.values()), default=0)
+    except (TypeError, KeyError, IndexError, ValueError):
+        return -1
 
 
 def read_value(text: str | None, *, as_text: bool = False) -> str | int | float | None:

@@ -132,16 +132,27 @@ def _lines_of(images: list[dict[str, Any]], indent: str, close: str) -> str:
 
 def write_manifest(path: Path, document: dict[str, Any]) -> str:
     """Write a manifest and give its SHA-256. One that says the same but for `created` is left as it is, with its time."""
+    is_there = keep_created(document, path)
     data = encode_manifest(document)
+    if not is_there:
+        files.write_bytes(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def keep_created(document: dict[str, Any], path: Path) -> bool:
+    """Give the document the `created` of the manifest at `path` if that is all they differ in; whether it is.
+
+    So a manifest made again of the same set has the same bytes and the same hash.
+    """
     try:
         old = path.read_bytes()
     except OSError:
-        old = b""
-    if old and old == encode_manifest({**document, "created": _created_of(old)}):
-        data = old
-    else:
-        files.write_bytes(path, data)
-    return hashlib.sha256(data).hexdigest()
+        return False
+    same = {**document, "created": _created_of(old)}
+    if encode_manifest(same) != old:
+        return False
+    document["created"] = same["created"]
+    return True
 
 
 def encode_manifest(document: dict[str, Any]) -> bytes:

@@ -1,0 +1,258 @@
+"""Train an SDXL LoRA of one character with kohya's sd-scripts, so that its data can be proven and a bad run never starts.
+
+Reads the training set, stages a clean copy of it, and writes manifest, dataset TOML, command, environment and record into the
+output folder before the trainer starts; then the trainer's LoRA files, its whole log and the loss curve.
+
+    python tools/retrain_lora_v3.py --dry-run                          # the exact command and TOML; changes nothing
+    python tools/retrain_lora_v3.py --train-data-dir /workspace/lora_dataset_v3 --output-dir /workspace/lora_output_v3
+    python tools/retrain_lora_v3.py --resume                           # continue where a killed run stopped
+
+Optimizer: Prodigy, which finds its own rate and forgives an unknown dataset; AdamW8bit with --unet-learning-rate 1e-4 takes
+2 GB less. Exit codes: 0 a new LoRA is there · 1 the training failed, or the dataset must not be trained on · 2 bad usage, or
+options that conflict · 3 trainer, base model or disk room is missing · 4 a training is at work there · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from evals.load_thresholds import load_thresholds
+from lifeos import cli, files
+from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_USAGE, InputError
+from tools.training.preparation import Preparation, prepare
+from tools.training.record import Price, checkpoint_steps
+from tools.training.settings import POLICY_FLAGS, settings_from
+from tools.training.trainer import ParserVerdict, ask_parser, find_trainer
+
+POLICY_HELP: dict[str, tuple[str, Any]] = {
+    "sd_scripts_dir": ("the checkout of kohya-ss/sd-scripts", str),
+    "base_model": ("the SDXL checkpoint to train on: a file, or owner/name on the hub", str),
+    "train_data_dir": ("the training set: pictures and captions, kohya's 10_name folders too", str),
+    "class_tokens": ("what the character is one of; names regularisation pictures without caption", str),
+    "output_dir": ("where the LoRA and all that explains it go", str),
+    "output_name": ("the LoRA's file name without .safetensors", str),
+    "trigger_word": ("the word that calls the character: every caption must have it", str),
+    "resolution": ("side of the training area in pixels", cli.positive_int),
+    "train_batch_size": ("pictures at a time", cli.positive_int),
+    "train_repeats": ("repeats of folders whose name does not say", cli.positive_int),
+    "reg_repeats": ("repeats of regularisation folders whose name does not say", cli.positive_int),
+    "max_train_steps": ("steps in all", cli.positive_int),
+    "save_every_n_steps": ("save a checkpoint this often", cli.positive_int),
+    "network_dim": ("rank of the LoRA", cli.positive_int),
+    "network_alpha": ("alpha of the LoRA", cli.positive),
+    "optimizer": ("the trainer's --optimizer_type", str),
+    "lr_scheduler": ("the trainer's --lr_scheduler", str),
+    "lr_warmup_steps": ("steps of warm-up", cli.whole_number),
+    "prior_loss_weight": ("weight of regularisation pictures", cli.non_negative),
+    "min_snr_gamma": ("the trainer's --min_snr_gamma, 0 for none", cli.non_negative),
+    "noise_offset": ("the trainer's --noise_offset, 0 for none", cli.non_negative),
+    "seed": ("seed of the training", cli.whole_number),
+}
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    parser.add_project_root()
+    for name in POLICY_FLAGS:
+        text, kind = POLICY_HELP[name]
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X", help=cli.policy_help(text, f"training.{name}"))
+    parser.add_argument(
+        "--trainer-python", metavar="FILE", help="Python that runs the trainer (default: of a venv in its folder, else of PATH)"
+    )
+    parser.add_argument("--reg-data-dir", type=Path, metavar="DIR", help="regularisation pictures")
+    parser.add_argument("--dataset-config", type=Path, metavar="FILE", help="write the dataset TOML there (default: in the output folder)")
+    parser.add_argument("--logging-dir", type=Path, metavar="DIR", help="TensorBoard logs of the trainer (default: none)")
+    text = "captions are files of the picture's name with this"
+    parser.add_argument("--caption-extension", metavar=".EXT", help=cli.policy_help(text, "dataset.caption_extension"))
+    text = "1.0 for optimizers that find their own rate, else 1e-4"
+    parser.add_argument("--unet-learning-rate", type=cli.positive, metavar="X", help=f"rate of the U-Net (default: {text})")
+    text = "as above, else 5e-5; used with --train-text-encoder"
+    parser.add_argument("--text-encoder-learning-rate", type=cli.positive, metavar="X", help=f"rate of the text encoders (default: {text})")
+    parser.add_argument(
+        "--optimizer-arg", action="append", metavar="NAME=VALUE", help="argument of the optimizer, instead of our own; repeatable"
+    )
+    parser.add_argument("--max-token-length", type=int, choices=(75, 150, 225), help="CLIP tokens of a caption that are read (default: 75)")
+    parser.add_argument("--train-text-encoder", action="store_true", help="train the text encoders too, not the U-Net alone")
+    parser.add_argument(
+        "--trainer-arg",
+        action="append",
+        default=[],
+        metavar="ARG",
+        help="pass on to the trainer as it is; repeatable: --trainer-arg=--flip_aug",
+    )
+    parser.add_argument(
+        "--dataset-manifest-out", type=Path, metavar="FILE", help="the manifest (default: dataset_manifest.json in the output folder)"
+    )
+    parser.add_argument(
+        "--skip-dataset-manifest", action="store_true", help="write no manifest: nothing will lead from the LoRA to its data"
+    )
+    parser.add_argument("--allow-dataset-errors", action="store_true", help="train in spite of faults of the dataset, for old sets")
+    parser.add_argument("--no-save-state", action="store_true", help="keep no state: saves disk, and the run cannot be resumed")
+    parser.add_argument(
+        "--resume", nargs="?", const="auto", metavar="STATE", help="continue this run, from its latest state or the folder given"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace LoRA files of the same name")
+    parser.add_argument("--gpu", metavar="NAME", help=cli.policy_help("what is paid for", "cost.default_gpu"))
+    parser.add_argument("--rate-per-hr", type=cli.non_negative, metavar="USD", help=cli.policy_help("its price", "cost.rates_per_hr"))
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the exact command and TOML, have the trainer's parser judge them, change nothing"
+    )
+    parser.add_skip_install()
+    parser.add_json()
+    return parser
+
+
+def describe(preparation: Preparation, verdict: ParserVerdict | None, policy: dict[str, Any], price: Price) -> dict[str, Any]:
+    """What `--dry-run --json` prints."""
+    built, plan = preparation.built, preparation.plan
+    seconds = preparation.settings.max_train_steps * policy["training"]["seconds_per_step"]
+    dataset = None
+    if built:
+        dataset = {key: built.document[key] for key in ("dataset_dir", "dataset_id", "total_images", "total_captions", "warnings")}
+    return {
+        "command": preparation.command,
+        "cwd": str(preparation.settings.sd_scripts_dir),
+        "dataset_config": preparation.dataset_config,
+        "dataset_config_toml": preparation.dataset_toml,
+        "dataset": dataset,
+        "pictures_per_epoch": plan.pictures_per_epoch if plan else None,
+        "conflicts": [{"flag": item.flag, "why": item.why, "fix": item.fix} for item in preparation.conflicts],
+        "missing": [str(item) for item in preparation.missing],
+        "trainer_check": {"checked": list(verdict.checked), "fault": verdict.fault} if verdict else None,
+        "resume": {"state": str(preparation.resume.state_dir), "step": preparation.resume.step} if preparation.resume else None,
+        "estimate": {"seconds": seconds, "usd": round(seconds / 3600 * price.rate_per_hr, 2), "gpu": price.gpu},
+    }
+
+
+def render_dry_run(preparation: Preparation, verdict: ParserVerdict | None, document: dict[str, Any]) -> str:
+    lines = [
+        "# command",
+        shlex.join(preparation.command),
+        "",
+        f"# {preparation.settings.dataset_config}",
+        preparation.dataset_toml.rstrip(),
+        "",
+    ]
+    lines += [f"missing: {item}" for item in preparation.missing]
+    lines += [f"conflict: {item.text}" for item in preparation.conflicts]
+    if preparation.built:
+        lines.append(f"dataset: {preparation.built.document['total_images']} pictures, id {preparation.dataset_id}")
+        lines += [notice.text for notice in preparation.built.notices]
+    if verdict is None:
+        lines.append("trainer: not asked, it is not here")
+    else:
+        said = verdict.fault or "accepted"
+        lines.append(f"trainer: its own parser looked at {' and '.join(verdict.checked) or 'nothing it accepts'}: {said}")
+    estimate = document["estimate"]
+    lines.append(
+        f"estimate: {estimate['seconds'] / 60:.0f} min, ${estimate['usd']:.2f} on {estimate['gpu']} (from training.seconds_per_step)"
+    )
+    return "\n".join(lines)
+
+
+def dry_run(args: argparse.Namespace, preparation: Preparation, policy: dict[str, Any], price: Price) -> int:
+    settings = preparation.settings
+    verdict = None
+    if (settings.sd_scripts_dir / "sdxl_train_network.py").is_file():
+        verdict = ask_parser(
+            find_trainer(settings.sd_scripts_dir, settings.trainer_python), preparation.trainer_args, preparation.dataset_config
+        )
+    document = describe(preparation, verdict, policy, price)
+    if args.json:
+        cli.print_json(document)
+    cli.say(render_dry_run(preparation, verdict, document), as_json=args.json)
+    if preparation.conflicts or (verdict and verdict.fault):
+        return EXIT_USAGE
+    return EXIT_GATE if preparation.faults and not args.allow_dataset_errors else EXIT_OK
+
+
+def refuse(args: argparse.Namespace, preparation: Preparation) -> int | None:
+    """Say everything that speaks against the run; the exit code if it must not start."""
+    for notice in preparation.built.notices if preparation.built else ():
+        print(notice.text, file=sys.stderr)
+    for conflict in preparation.conflicts:
+        print(f"error: {conflict.text}", file=sys.stderr)
+    if preparation.conflicts:
+        return EXIT_USAGE
+    if preparation.missing:
+        raise preparation.missing[0]
+    if preparation.faults and not args.allow_dataset_errors:
+        print("error: the dataset must not be trained on as it is (mend it, or give --allow-dataset-errors)", file=sys.stderr)
+        return EXIT_GATE
+    if preparation.plan is None:
+        raise InputError(preparation.settings.train_data_dir, "holds no picture to train on", "give --train-data-dir a folder of pictures")
+    return None
+
+
+def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, Any], price: Price) -> int:
+    from tools.training.console import ConsoleWatcher
+    from tools.training.runner import run_training, stop_signals
+    from tools.training.staging import check_room
+
+    code = refuse(args, preparation)
+    if code is not None or preparation.plan is None:
+        return code or EXIT_GATE
+    settings = preparation.settings
+    trainer = find_trainer(settings.sd_scripts_dir, settings.trainer_python)
+    check_room(preparation.plan, policy["training"]["min_free_disk_gb"])
+    first = preparation.resume.step if preparation.resume else 0
+    with stop_signals(), ConsoleWatcher(settings.max_train_steps, first, price.rate_per_hr) as watcher:
+        record = run_training(preparation, trainer, price, watcher, overwrite=args.overwrite)
+    curve = draw_curve(settings.output_dir, settings.output_name)
+    if args.json:
+        cli.print_json(files.read_json(settings.output_dir / "training_record.json"))
+    if record.state != "finished":
+        log = settings.output_dir / "training_log.txt"
+        print(f"error: training: {record.failure} (the whole log: {log})", file=sys.stderr)
+        return EXIT_GATE
+    text = f"trained {record.output_name}: {record.steps} steps in {record.seconds / 60:.1f} min, ${record.cost_usd:.2f}"
+    names = ", ".join(item["file"] for item in record.lora_files)
+    cli.say(f"{text}\n{settings.output_dir}: {names}" + (f"\nloss curve: {curve}" if curve else ""), as_json=args.json)
+    return EXIT_OK
+
+
+def draw_curve(output_dir: Path, output_name: str) -> Path | None:
+    """The loss curve from the run's table; nothing if there is no loss yet or no matplotlib."""
+    from tools.training.loss_curve import draw_loss_curve, read_loss_table
+
+    points = read_loss_table(output_dir)
+    try:
+        return draw_loss_curve(output_dir, points, checkpoint_steps(output_dir, output_name), output_name)
+    except ModuleNotFoundError:
+        files.warn("no loss curve is drawn: matplotlib is not installed (run: python -m lifeos setup)")
+        return None
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    policy = load_thresholds(args.project_root)
+    settings = settings_from(args, policy)
+    price = price_from(args, policy)
+    can_decode = all(importlib.util.find_spec(name) for name in ("PIL", "numpy"))
+    if not can_decode and not args.dry_run:
+        import PIL  # noqa: F401 - the one message for a package that is not installed
+
+    preparation = prepare(settings, policy, resume=args.resume, decode=can_decode)
+    if args.dry_run:
+        return dry_run(args, preparation, policy, price)
+    return train(args, preparation, policy, price)
+
+
+def price_from(args: argparse.Namespace, policy: dict[str, Any]) -> Price:
+    gpu = args.gpu or policy["cost"]["default_gpu"]
+    rates = policy["cost"]["rates_per_hr"]
+    if args.rate_per_hr is None and gpu not in rates:
+        raise InputError("--gpu", f"no price is known for {gpu!r} (known: {', '.join(sorted(rates))})", "give --rate-per-hr")
+    return Price(gpu, rates[gpu] if args.rate_per_hr is None else args.rate_per_hr)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

@@ -1,0 +1,130 @@
+"""The trainer's command line and dataset TOML."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.dataset.build import bucket_settings
+from tools.training.settings import TrainingSettings
+
+TRAINER_SCRIPT = "sdxl_train_network.py"
+TOML_HEADER = "# written by tools/retrain_lora_v3.py: change its flags, not this file\n"
+
+LOADER_WORKERS = 2
+THREADS_PER_PROCESS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """One folder that the trainer reads."""
+
+    image_dir: Path
+    num_repeats: int
+    class_tokens: str
+    is_reg: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Where to go on: the trainer's state folder and the step it was saved at."""
+
+    state_dir: Path
+    step: int
+
+
+def build_dataset_config(settings: TrainingSettings, subsets: Sequence[Subset]) -> dict[str, Any]:
+    """The dataset TOML as a document."""
+    buckets = bucket_settings(settings.resolution)
+    tables = []
+    for subset in subsets:
+        table: dict[str, Any] = {"image_dir": subset.image_dir.as_posix(), "num_repeats": subset.num_repeats}
+        table["class_tokens"] = subset.class_tokens
+        if subset.is_reg:
+            table["is_reg"] = True
+        tables.append(table)
+    dataset = {
+        "resolution": settings.resolution,
+        "batch_size": settings.train_batch_size,
+        "enable_bucket": True,
+        "min_bucket_reso": buckets.min_size,
+        "max_bucket_reso": buckets.max_size,
+        "bucket_reso_steps": buckets.step,
+        "subsets": tables,
+    }
+    return {"general": {"caption_extension": settings.caption_extension, "shuffle_caption": False}, "datasets": [dataset]}
+
+
+def render_toml(config: Mapping[str, Any]) -> str:
+    """The document as TOML, which tomllib reads back equal."""
+    lines = [TOML_HEADER, "[general]", *_pairs(config["general"])]
+    for dataset in config["datasets"]:
+        lines += ["", "[[datasets]]", *_pairs({key: value for key, value in dataset.items() if key != "subsets"})]
+        for subset in dataset["subsets"]:
+            lines += ["", "[[datasets.subsets]]", *_pairs(subset)]
+    return "\n".join(lines) + "\n"
+
+
+def _pairs(table: Mapping[str, Any]) -> list[str]:
+    # a TOML basic string has JSON's escapes; DEL is the one character that JSON leaves bare and TOML forbids
+    return [f"{key} = {json.dumps(value).replace(chr(127), chr(92) + 'u007f')}" for key, value in table.items()]
+
+
+def build_trainer_args(settings: TrainingSettings, *, comment: str, resume: Resume | None = None) -> list[str]:
+    """The options after the training script."""
+    args = ["--pretrained_model_name_or_path", settings.base_model, "--dataset_config", str(settings.dataset_config)]
+    args += ["--output_dir", str(settings.output_dir), "--output_name", settings.output_name, "--save_model_as", "safetensors"]
+    args += ["--save_precision", "fp16", "--save_every_n_steps", str(settings.save_every_n_steps)]
+    args += ["--network_module", "networks.lora", "--network_dim", str(settings.network_dim)]
+    args += ["--network_alpha", f"{settings.network_alpha:g}", "--resolution", f"{settings.resolution},{settings.resolution}"]
+    args += ["--train_batch_size", str(settings.train_batch_size), "--max_train_steps", str(settings.max_train_steps)]
+    args += ["--seed", str(settings.seed), "--caption_extension", settings.caption_extension]
+    args += _rate_args(settings)
+    args += ["--prior_loss_weight", f"{settings.prior_loss_weight:g}", "--mixed_precision", "bf16", "--no_half_vae"]
+    args += ["--gradient_checkpointing", "--sdpa", "--cache_latents"]
+    args += ["--max_data_loader_n_workers", str(LOADER_WORKERS), "--persistent_data_loader_workers"]
+    if settings.min_snr_gamma:
+        args += ["--min_snr_gamma", f"{settings.min_snr_gamma:g}"]
+    if settings.noise_offset:
+        args += ["--noise_offset", f"{settings.noise_offset:g}"]
+    if settings.max_token_length:
+        args += ["--max_token_length", str(settings.max_token_length)]
+    if not settings.train_text_encoder:
+        args += ["--network_train_unet_only", "--cache_text_encoder_outputs"]
+    if settings.save_state:
+        # the state weighs ten times the LoRA: keep two, so that a kill while one is written leaves the other
+        args += ["--save_state", "--save_last_n_steps_state", str(settings.save_every_n_steps)]
+    if resume:
+        args += ["--resume", str(resume.state_dir), "--skip_until_initial_step", "--initial_step", str(resume.step)]
+    if settings.logging_dir:
+        args += ["--logging_dir", str(settings.logging_dir)]
+    args += ["--metadata_title", settings.output_name, "--metadata_trigger_phrase", settings.trigger_word]
+    args += ["--training_comment", comment, "--console_log_simple"]
+    return args + list(settings.trainer_args)
+
+
+def _rate_args(settings: TrainingSettings) -> list[str]:
+    args = ["--optimizer_type", settings.optimizer]
+    if settings.optimizer_args:
+        args += ["--optimizer_args", *settings.optimizer_args]
+    args += ["--learning_rate", f"{settings.unet_learning_rate:g}", "--unet_lr", f"{settings.unet_learning_rate:g}"]
+    if settings.train_text_encoder:  # without it the trainer would still write the rate into the LoRA's metadata
+        args += ["--text_encoder_lr", f"{settings.text_encoder_learning_rate:g}"]
+    return [*args, "--lr_scheduler", settings.lr_scheduler, "--lr_warmup_steps", str(settings.lr_warmup_steps)]
+
+
+def build_command(python: str, trainer_args: Sequence[str]) -> list[str]:
+    """The whole argument vector. `python -m accelerate.commands.launch` is what the `accelerate launch` command runs, and is certain
+    to be the accelerate of that Python."""
+    threads = str(min(THREADS_PER_PROCESS, os.cpu_count() or 1))
+    launch = [python, "-m", "accelerate.commands.launch", "--num_cpu_threads_per_process", threads, "--mixed_precision", "bf16"]
+    return [*launch, TRAINER_SCRIPT, *trainer_args]
+
+
+def training_comment(dataset_id: str | None, manifest_hash: str | None, run_id: str) -> str:
+    """What the LoRA itself will say of its data: JSON in `ss_training_comment`."""
+    return json.dumps({"dataset_id": dataset_id, "dataset_manifest_hash": manifest_hash, "run_id": run_id}, separators=(",", ":"))

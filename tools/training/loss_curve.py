@@ -1,0 +1,57 @@
+"""The loss of a run as a table and a picture."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lifeos import files
+
+CSV_FILE, PNG_FILE = "loss.csv", "loss_curve.png"
+
+
+@dataclass(frozen=True, slots=True)
+class LossPoint:
+    step: int
+    loss: float
+
+
+def write_loss_table(output_dir: Path, points: Sequence[LossPoint]) -> None:
+    lines = [f"{point.step},{point.loss:.6g}" for point in points]
+    files.write_text(output_dir / CSV_FILE, "\n".join(["step,average_loss", *lines]) + "\n")
+
+
+def read_loss_table(output_dir: Path) -> list[LossPoint]:
+    """What `write_loss_table` wrote; nothing if there is no table. A damaged line is skipped."""
+    points: list[LossPoint] = []
+    if (output_dir / CSV_FILE).is_file():
+        for line in files.read_text(output_dir / CSV_FILE).splitlines()[1:]:
+            with contextlib.suppress(ValueError):
+                step, loss = line.split(",")
+                points.append(LossPoint(int(step), float(loss)))
+    return points
+
+
+def draw_loss_curve(output_dir: Path, points: Sequence[LossPoint], checkpoints: Sequence[int], title: str) -> Path | None:
+    """Draw the curve with a line at each checkpoint; None if there is nothing to draw. Raises ModuleNotFoundError without matplotlib."""
+    from matplotlib.figure import Figure  # not pyplot: it keeps figures alive and wants a display on some systems
+
+    finite = [point for point in points if math.isfinite(point.loss)]
+    if not finite:
+        return None
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for index, step in enumerate(checkpoints):
+        axes.axvline(step, color="0.8", linewidth=1, label="checkpoint" if index == 0 else None)
+    axes.plot([point.step for point in finite], [point.loss for point in finite], color="tab:blue", label="average loss")
+    axes.set(xlabel="step", ylabel="average loss (moving, as the trainer prints it)", title=title.replace("$", r"\$"))
+    axes.grid(visible=True, axis="y", alpha=0.3)
+    axes.legend()
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    files.write_bytes(output_dir / PNG_FILE, stream.getvalue())
+    return output_dir / PNG_FILE

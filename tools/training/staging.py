@@ -1,0 +1,178 @@
+"""A clean copy of a training set for the trainer: the manifest's pictures and captions and nothing else.
+
+The trainer takes whatever lies beside a picture (stale `.npz` caches, captions by guess), so it never sees the source folder.
+Copies, not links: a picture edited in place while the trainer starts must not change what is trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lifeos.errors import InputError, UnavailableError
+from tools.dataset.checks import has_trigger_word
+from tools.dataset.hashing import printable
+from tools.dataset.scan import split_repeats
+from tools.training.command import Subset
+from tools.training.settings import TrainingSettings
+
+STAGE_FOLDER = "staged_dataset"
+MARKER = ".staged_by_lifeos"
+"""Only a folder that holds this is ever removed."""
+
+COPY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFile:
+    """One file to copy; `sha256` is what the copy must have."""
+
+    source: Path
+    target: Path
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFolder:
+    """A folder as the trainer will read it, and how many pictures it holds."""
+
+    subset: Subset
+    pictures: int
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    stage: Path
+    files: tuple[StagedFile, ...]
+    folders: tuple[StagedFolder, ...]
+
+    @property
+    def subsets(self) -> list[Subset]:
+        return [folder.subset for folder in self.folders]
+
+    @property
+    def pictures_per_epoch(self) -> int:
+        """Training pictures times their repeats; regularisation pictures are dealt out to as many."""
+        return sum(folder.pictures * folder.subset.num_repeats for folder in self.folders if not folder.subset.is_reg)
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+    def with_one_epoch_of(self, pictures: int) -> StagePlan:
+        """The same set repeated so often that one epoch holds at least so many pictures.
+
+        For resuming: the trainer subtracts the epochs it skips from its step counter (train_network.py, "skipping epoch"), so in a
+        later epoch it would save under the wrong step and stop too late. Within the first epoch it counts right.
+        """
+        factor = -(-pictures // max(self.pictures_per_epoch, 1))
+        if factor <= 1:
+            return self
+
+        def repeat(folder: StagedFolder) -> StagedFolder:
+            subset = folder.subset
+            return folder if subset.is_reg else replace(folder, subset=replace(subset, num_repeats=subset.num_repeats * factor))
+
+        return replace(self, folders=tuple(repeat(folder) for folder in self.folders))
+
+
+def plan_stage(settings: TrainingSettings, document: Mapping[str, Any]) -> StagePlan:
+    """Lay out a manifest's pictures: one flat folder for each source folder, since the trainer does not look deeper."""
+    stage = settings.output_dir / STAGE_FOLDER
+    files: list[StagedFile] = []
+    folders: list[StagedFolder] = []
+    names: set[str] = set()
+    sets = [(settings.train_data_dir, document["images"], False)]
+    if settings.reg_data_dir:
+        sets.append((settings.reg_data_dir, document["regularisation"]["images"], True))
+    for root, images, is_reg in sets:
+        by_folder: dict[str, list[Mapping[str, Any]]] = {}
+        for image in images:
+            by_folder.setdefault(image["filename"].rpartition("/")[0], []).append(image)
+        for folder, members in sorted(by_folder.items()):
+            repeats, tokens = _read_folder(settings, folder, is_reg)
+            target = stage / _unused(f"{repeats}_{_plain(tokens)}" + ("_reg" if is_reg else ""), names)
+            folders.append(StagedFolder(Subset(target, repeats, tokens, is_reg), len(members)))
+            for image in members:
+                files.append(_staged(root, target, image["filename"], image["sha256"], image["size_bytes"]))
+                if image["caption_file"]:
+                    files.append(_staged(root, target, image["caption_file"], image["caption_sha256"], 0))
+    return StagePlan(stage, tuple(files), tuple(folders))
+
+
+def _read_folder(settings: TrainingSettings, folder: str, is_reg: bool) -> tuple[int, str]:
+    """Repeats and class tokens of a source folder: kohya's `10_name`, else the settings'."""
+    repeats, tokens = split_repeats(folder.rpartition("/")[2])
+    if is_reg:
+        return repeats or settings.reg_repeats, tokens or settings.class_tokens
+    if tokens is None or not has_trigger_word(tokens, settings.trigger_word):  # what a picture without a caption is called
+        tokens = f"{settings.trigger_word} {settings.class_tokens}".strip()
+    return repeats or settings.train_repeats, tokens
+
+
+def _plain(tokens: str) -> str:
+    return re.sub(r"[^\w -]", "_", tokens, flags=re.ASCII)[:60].strip() or "set"
+
+
+def _unused(name: str, used: set[str]) -> str:
+    number, candidate = 1, name
+    while candidate.lower() in used:
+        number += 1
+        candidate = f"{name}_{number}"
+    used.add(candidate.lower())
+    return candidate
+
+
+def _staged(root: Path, target: Path, name: str, sha256: str, size: int) -> StagedFile:
+    return StagedFile(root / name, target / name.rpartition("/")[2], sha256, size)
+
+
+def check_room(plan: StagePlan, min_free_gb: float) -> None:
+    """Raises UnavailableError if the disk of the output folder has less than the stage and `min_free_gb` free."""
+    folder = next(parent for parent in plan.stage.parents if parent.exists())
+    free = shutil.disk_usage(folder).free
+    wanted = plan.size + min_free_gb * 1e9
+    if free < wanted:
+        why = f"{free / 1e9:.1f} GB are free, {wanted / 1e9:.1f} GB are wanted for the staged pictures, checkpoints and states"
+        raise UnavailableError(folder, why, "free some room, or lower training.min_free_disk_gb")
+
+
+def make_stage(plan: StagePlan) -> None:
+    """Copy every file, proving each copy by its hash. Raises InputError if a source is no longer what the manifest says."""
+    remove_stage(plan.stage)
+    plan.stage.mkdir(parents=True)
+    (plan.stage / MARKER).touch()
+    for folder in plan.folders:
+        folder.subset.image_dir.mkdir()
+    for file in plan.files:
+        try:
+            copied = _copy(file.source, file.target)
+        except FileNotFoundError:
+            copied = ""
+        if copied != file.sha256:
+            raise InputError(printable(str(file.source)), "changed since the manifest was made", "run the same command again")
+
+
+def remove_stage(stage: Path) -> None:
+    """Remove a stage of ours. Raises InputError if a folder of that name is not ours."""
+    if not stage.exists() and not stage.is_symlink():
+        return
+    if stage.is_symlink() or not (stage / MARKER).is_file():
+        raise InputError(stage, "is in the way, and was not made by this program", "move it away, or choose another --output-dir")
+    shutil.rmtree(stage)
+
+
+def _copy(source: Path, target: Path) -> str:
+    """Copy a file's bytes (no times, no permissions) and give the SHA-256 of what was written."""
+    digest = hashlib.sha256()
+    with open(source, "rb") as reader, open(target, "xb") as writer:
+        while chunk := reader.read(COPY_BYTES):
+            digest.update(chunk)
+            writer.write(chunk)
+    return digest.hexdigest()
