@@ -46,7 +46,7 @@ class ConsoleWatcher:
             )
 
     def on_checkpoint(self, path: str, record: TrainingRecord) -> None:
-        self.note(f"checkpoint {Path(path).name} at step {record.steps}")
+        self.note(f"saved {Path(path).name}, ${record.cost_usd:.2f} spent")
 
     def note(self, message: str) -> None:
         self._bar.note(message)

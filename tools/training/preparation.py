@@ -18,7 +18,7 @@ from tools.dataset.notices import Notice
 from tools.training.command import Resume, Subset, build_command, build_dataset_config, build_trainer_args, render_toml, training_comment
 from tools.training.record import is_of_run, read_record
 from tools.training.resume import check_same_run, find_resume
-from tools.training.settings import TrainingSettings
+from tools.training.settings import TrainingSettings, looks_like_path
 from tools.training.staging import STAGE_FOLDER, StagePlan, plan_stage
 from tools.training.trainer import find_python
 
@@ -119,14 +119,9 @@ def _find_missing(settings: TrainingSettings) -> list[UnavailableError | InputEr
     script = settings.sd_scripts_dir / "sdxl_train_network.py"
     if not script.is_file():
         found.append(UnavailableError(script, "no such file", "give --sd-scripts-dir a checkout of kohya-ss/sd-scripts"))
-    if looks_like_path(settings.base_model) and not Path(settings.base_model).expanduser().exists():
+    if looks_like_path(settings.base_model) and not Path(settings.base_model).exists():
         found.append(UnavailableError(settings.base_model, "no such file", "give --base-model an SDXL checkpoint"))
     return found
-
-
-def looks_like_path(model: str) -> bool:
-    """Whether a base model is a file and not a name on a hub (`owner/name`)."""
-    return Path(model).is_absolute() or model.startswith((".", "~")) or model.endswith((".safetensors", ".ckpt")) or model.count("/") != 1
 
 
 def existing_outputs(settings: TrainingSettings) -> list[Path]:

@@ -82,6 +82,8 @@ def settings_from(args: argparse.Namespace, policy: Mapping[str, Any]) -> Traini
         raise InputError("--trigger-word", "is empty", "give the word that calls the character")
     for flag in ("sd_scripts_dir", "train_data_dir", "output_dir"):
         chosen[flag] = Path(chosen[flag]).expanduser().absolute()
+    if looks_like_path(chosen["base_model"]):  # the trainer runs in a folder of its own
+        chosen["base_model"] = str(Path(chosen["base_model"]).expanduser().absolute())
     output_dir = chosen["output_dir"]
     reg_data_dir = args.reg_data_dir.expanduser().absolute() if args.reg_data_dir else None
     _require_apart(output_dir, chosen["train_data_dir"], "--train-data-dir")
@@ -112,6 +114,12 @@ def _optimizer_args(optimizer: str) -> tuple[str, ...]:
     if optimizer.lower() == "prodigy":
         return ("decouple=True", "weight_decay=0.01", "d_coef=1.0", "use_bias_correction=True", "safeguard_warmup=True")
     return ("weight_decay=0.01",) if optimizer.lower().startswith("adamw") else ()
+
+
+def looks_like_path(model: str) -> bool:
+    """Whether a base model is a file or folder here and not a name on a hub (`owner/name`)."""
+    is_name = model.count("/") == 1 and not model.startswith((".", "~", "/")) and not model.endswith((".safetensors", ".ckpt"))
+    return not is_name or Path(model).exists()
 
 
 def _require_apart(output_dir: Path, data_dir: Path, flag: str) -> None:
