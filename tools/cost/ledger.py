@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from itertools import repeat
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,16 +97,17 @@ def read_ledger(log_file: Path, since: date | None = None, until: date | None = 
     older: set[str] = set()
     seen: set[str] = set()
     first, last = (since or date.min).isoformat(), (until or date.max).isoformat()
-    last_end = ""
+    last_id = last_end = ""
     for line, lines in _without_collector(_blocks(log_file)):
         columns = _columns(_parse_block(lines))
-        if columns is None or not _is_plain(columns, seen, older):
+        if columns is None or not _is_plain(columns, last_id, seen, older):
             columns = _columns(_countable_rows(line, lines, ledger, seen | older))
         if columns is None:
             continue
         if len(seen) > REMEMBERED_IDS:
             seen, older = set(), seen
         seen.update(columns.session_id)
+        last_id = max(last_id, columns.session_id[-1])
         previous_ends = (last_end, *columns.end[:-1])
         ledger.overlaps += sum(map(str.__lt__, columns.start, previous_ends))
         last_end = max(last_end, max(columns.end))
@@ -152,9 +154,13 @@ def _blocks(log_file: Path) -> Iterator[tuple[int, list[bytes]]]:
 
 
 def _parse_block(lines: list[bytes]) -> list[Any] | None:
+    """The rows of a block, or None where it must be read line by line."""
+    text = b",".join(lines)
+    if b"true" in text or b"false" in text:  # Python takes them for numbers
+        return None
     try:
         loads = _loads()
-        rows: list[Any] = loads(b"[" + b",".join(lines) + b"]")
+        rows: list[Any] = loads(b"[" + text + b"]")
     except ValueError:
         return None
     return rows if len(rows) == len(lines) else None
@@ -173,33 +179,38 @@ def _columns(rows: list[Any] | None) -> _Columns | None:
     if not rows:
         return None
     try:
-        columns: Any = [*zip(*map(_FIELDS_OF, rows), strict=True), [row.get("lora_version", "") for row in rows]]
-        return _Columns(*columns)
+        columns: list[Any] = [*zip(*map(_FIELDS_OF, rows), strict=True)]
+        versions = [row["lora_version"] if len(row) > len(FIELDS) and "lora_version" in row else "" for row in rows]
+        return _Columns(*[*columns, versions])
     except (KeyError, TypeError, AttributeError):
         return None
 
 
-def _is_plain(block: _Columns, seen: set[str], older: set[str]) -> bool:
+def _is_plain(block: _Columns, last_id: str, seen: set[str], older: set[str]) -> bool:
     """Whether every row of a block can be counted as it stands. Written to run in C: it is most of the time of a report."""
     try:
         for texts in (block.session_id, block.start, block.end, block.activity, block.gpu, block.lora_version):
             "".join(texts)  # TypeError unless all are text
         amounts = (math.fsum(block.duration_min), math.fsum(block.cost_usd), math.fsum(block.rate_per_hr))
-        ids = set(block.session_id)
         return (
             all(map(math.isfinite, amounts))
-            and bool not in set(map(type, block.duration_min + block.cost_usd + block.rate_per_hr))
             and min(block.duration_min) >= 0
             and min(block.cost_usd) >= 0
             and min(block.rate_per_hr) >= 0
-            and len(ids) == len(block.session_id)
-            and ids.isdisjoint(seen)
-            and ids.isdisjoint(older)
+            and _are_new(block.session_id, last_id, seen, older)
             and set(map(len, block.start)) == set(map(len, block.end)) == {20}
             and all(map(str.__le__, block.start, block.end))
         )
     except (TypeError, OverflowError):
         return False
+
+
+def _are_new(ids: tuple[str, ...], last_id: str, seen: set[str], older: set[str]) -> bool:
+    """Whether no id stands twice, here or shortly before. Ids that only rise cannot."""
+    if ids[0] > last_id and all(map(str.__lt__, ids, ids[1:])):
+        return True
+    here = set(ids)
+    return len(here) == len(ids) and here.isdisjoint(seen) and here.isdisjoint(older)
 
 
 def _countable_rows(first: int, lines: list[bytes], ledger: Ledger, seen: set[str]) -> list[Any]:
@@ -261,18 +272,24 @@ def _is_time(text: str) -> bool:
 
 
 def _add(ledger: Ledger, block: _Columns, first: str, last: str) -> None:
-    """Group a block and add each group exactly: a block's float sum is off by less than 1e-9, far below half a unit."""
-    groups: dict[Any, tuple[list[float], list[float]]] = {}
-    days = [start[:10] for start in block.start]
-    keys = zip(block.activity, block.gpu, block.rate_per_hr, days, block.lora_version, strict=True)
-    for key, minutes, cost in zip(keys, block.duration_min, block.cost_usd, strict=True):
+    """Group a block and add each group exactly: a block's float sum is off by less than 1e-9, far below half a unit.
+
+    What is the same in the whole block (mostly the GPU, the rate, the day) is left out of the keys: hashing them is the work.
+    """
+    count = len(block.start)
+    one_day = min(block.start)[:10] == max(block.start)[:10]
+    days = [block.start[0][:10]] * count if one_day else [start[:10] for start in block.start]
+    columns = (block.activity, block.gpu, block.rate_per_hr, days, block.lora_version)
+    varying: list[Any] = [column for column in columns if column.count(column[0]) < count]  # type: ignore[arg-type]
+    keys: Any = zip(*varying, strict=True) if varying else repeat((), count)
+    groups: dict[tuple[Any, ...], tuple[Kind, list[float], list[float]]] = {}
+    for row, key in enumerate(keys):
         group = groups.get(key)
         if group is None:
-            group = groups[key] = ([], [])
-        group[0].append(minutes)
-        group[1].append(cost)
-    for key, (many_minutes, many_costs) in groups.items():
-        kind = Kind(*key)
+            group = groups[key] = (Kind(*(column[row] for column in columns)), [], [])  # type: ignore[arg-type]
+        group[1].append(block.duration_min[row])
+        group[2].append(block.cost_usd[row])
+    for kind, minutes, costs in groups.values():
         if first <= kind.day <= last:
-            part = Sum(len(many_costs), round(math.fsum(many_minutes) * MINUTE_UNITS), round(math.fsum(many_costs) * COST_UNITS))
+            part = Sum(len(costs), round(math.fsum(minutes) * MINUTE_UNITS), round(math.fsum(costs) * COST_UNITS))
             ledger.sums.setdefault(kind, Sum()).add(part)
