@@ -53,7 +53,8 @@ def find_scripts(project_root: Path) -> list[Path]:
 
 def find_commands(project_root: Path) -> dict[str, list[str]]:
     """The command line of each script's --help, by the script's name."""
-    commands = {"python -m lifeos": [sys.executable, "-m", "lifeos", "--help"]}
+    has_launcher = (project_root / "lifeos" / "__main__.py").is_file()
+    commands = {"python -m lifeos": [sys.executable, "-m", "lifeos", "--help"]} if has_launcher else {}
     for path in find_scripts(project_root):
         commands[path.relative_to(project_root).as_posix()] = [sys.executable, str(path), "--help"]
     return commands
@@ -110,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     cli.require_directory(args.project_root, "--project-root")
     commands = find_commands(args.project_root)
-    if len(commands) == 1:
+    if not commands:
         raise InputError(args.project_root, "no scripts in evals/ or tools/", "give --project-root the checkout")
     base, found = measure(commands, args.rounds, lambda command: time_command(command, args.project_root))
     if args.json:

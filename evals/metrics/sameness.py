@@ -82,7 +82,7 @@ class Sameness:
     position_spread: float | None
     shots: dict[str, int]
     directions: dict[str, int]
-    duplicate_pairs: int
+    near_duplicate_pairs: int
     duplicates: tuple[Duplicate, ...]
     verdict: str
     judgement: str
@@ -142,7 +142,7 @@ def measure_sameness(
         position_spread=_rounded(float(np.sqrt(centers.var(axis=0).sum())), 4) if len(faces) > 1 else None,
         shots=_in_order(shots, [name for name, _ in SHOT_TYPES]),
         directions=_in_order(directions, YAW_NAMES),
-        duplicate_pairs=pairs,
+        near_duplicate_pairs=pairs,
         duplicates=duplicates,
         verdict=verdict,
         judgement=_judgement(verdict, len(faces), spread, share, shots, directions, pairs),
@@ -236,9 +236,8 @@ def _judgement(
     shot, shot_count = shots.most_common(1)[0]
     direction, direction_count = directions.most_common(1)[0]
     numbers = (
-        f"{share:.0%} of the pairs are within {POSE_DEGREES:.0f} degrees of pose, yaw spreads by {spread:.0f} degrees, "
-        f"{direction_count} of {faces} look {direction if direction != 'front' else 'to the front'}, "
-        f"{shot_count} of {faces} are a {shot}."
+        f"{share:.0%} of the pairs are within {POSE_DEGREES:.0f} degrees of pose and yaw spreads by {spread:.0f} degrees; "
+        f"most frequent are {direction} ({direction_count} of {faces}) and {shot} ({shot_count} of {faces})."
     )
     words = {
         "same": "The same pose over and over: ",
