@@ -1,0 +1,89 @@
+"""What the tests of the production pipeline share: a small plan, a scorer that needs no model, and ways to look at a batch."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from evals.assessment import Assessment, FaceScore, Geometry, SkinScore
+from evals.load_thresholds import load_thresholds
+from tools.comfyui.workflow import Settings, Workflow
+from tools.production.filing import BatchFolder
+from tools.production.plan import Item, Plan, Variant, judging_policy
+
+SETTINGS = Settings(width=64, height=96, steps=2, checkpoint="embedded_demo_sdxl.safetensors", lora="amiranoor_v3.safetensors")
+WORKFLOW = Workflow.built_in()
+
+
+def make_policy(**production: Any) -> dict[str, Any]:
+    policy = load_thresholds()
+    policy["production"] |= {"retries": 0, **production}
+    return policy
+
+
+def make_plan(**fields: Any) -> Plan:
+    plan = Plan(
+        batch_id="b" * 32,
+        run_id="batch_001",
+        lora_version="v3",
+        created="2026-11-23T00:00:00.000Z",
+        prompts=("amiranoor, cafe", "amiranoor, park"),
+        count=2,
+        base_seed=100,
+        variants=(Variant(SETTINGS),),
+        workflow_name="built-in",
+        workflows=(WORKFLOW.place(SETTINGS),),
+        reference_dir="/refs",
+        policy=judging_policy(load_thresholds()),
+        protocol={"engine": "test", "id": "0123456789abcdef"},
+        engine="a test's scorer",
+    )
+    return replace(plan, **fields)
+
+
+def graph_maker(plan: Plan) -> Any:
+    def make_graph(item: Item) -> dict[str, Any]:
+        return WORKFLOW.place(replace(SETTINGS, positive=plan.prompt_of(item), seed=item.seed, filename_prefix=f"t/{item.key}"))
+
+    return make_graph
+
+
+class HashScorer:
+    """Scores by the first byte of the picture's hash: the same for the same bytes, and about half of them pass."""
+
+    def __init__(self, *, least: float = 0.0) -> None:
+        self.least = least
+        self.seen: list[str] = []
+
+    def assess_bytes(self, data: bytes, path: Path) -> Assessment:
+        self.seen.append(path.name)
+        digest = hashlib.sha256(data).hexdigest()
+        return make_assessment(path.name, max(self.least, 0.3 + 0.6 * (int(digest[:2], 16) / 255)), sha256=digest)
+
+
+def make_assessment(file: str, face: float | None, *, skin: float | None = 0.8, yaw: float = 0.0, sha256: str = "0" * 64) -> Assessment:
+    geometry = Geometry(yaw, 0.0, 0.05, 0.3, 0.5, 0.4, "medium close-up", ((0.4, 0.4), (0.6, 0.4), (0.5, 0.5), (0.42, 0.6), (0.58, 0.6)))
+    seen = face is not None
+    return Assessment(
+        file=file,
+        sha256=sha256,
+        width=64,
+        height=96,
+        reason=None,
+        face=FaceScore(face, None if seen else "no_face", cosine=face, faces=int(seen), best_reference="r1.png" if seen else None),
+        skin=SkinScore(skin if seen else None, None if seen else "no_face", texture=skin if seen else None, color=skin if seen else None),
+        geometry=geometry if seen else None,
+        dhash=sha256[:16],
+    )
+
+
+def filed(folder: BatchFolder) -> dict[str, str]:
+    """Picture name -> the folder it lies in. A picture in both fails the test that asks."""
+    found: dict[str, str] = {}
+    for place in ("approved", "rejected"):
+        for path in sorted((folder.root / place).iterdir()):
+            assert path.name not in found, f"{path.name} lies in two places"
+            found[path.name] = place
+    return found

@@ -1,0 +1,48 @@
+"""Time and money: expected values are computed by hand beside each case."""
+
+from __future__ import annotations
+
+import pytest
+
+from tools.production.budget import Budget, estimate, format_seconds
+
+
+def test_estimate_pays_all_servers_for_as_long_as_it_takes() -> None:
+    need = estimate(450, 8.0, 2, 0.6)
+    assert need.seconds == 1800  # 450 x 8 / 2
+    assert need.usd == pytest.approx(0.6)  # half an hour of two servers at 0.60
+
+
+def make_budget(max_cost: float | None) -> Budget:
+    # 3600 $/h: a second costs a dollar
+    return Budget(rate_per_hr=3600, servers=1, seconds_per_picture=8, started=100, spent_before=5, max_cost=max_cost)
+
+
+@pytest.mark.parametrize(
+    ("max_cost", "now", "underway", "allowed"),
+    [
+        pytest.param(None, 1e9, 99, True, id="no-limit"),
+        pytest.param(13, 100, 0, True, id="exactly-enough-for-one"),  # 5 + 0 + 8
+        pytest.param(12.9, 100, 0, False, id="not-enough"),
+        pytest.param(21, 100, 1, True, id="one-under-way"),  # 5 + 16
+        pytest.param(21, 101, 1, False, id="a-second-later"),
+        pytest.param(0, 100, 0, False, id="zero-is-a-limit"),
+    ],
+)
+def test_max_cost_is_never_exceeded_by_what_is_queued(max_cost: float | None, now: float, underway: int, allowed: bool) -> None:
+    assert make_budget(max_cost).allows(now, underway) is allowed
+
+
+def test_the_pace_is_measured() -> None:
+    budget = make_budget(None)
+    assert budget.pace == 8
+    for seconds in (2.0, 4.0, 90.0, None, 0.0):
+        budget.measured(seconds)
+    assert budget.pace == 4.0  # the median of 2, 4, 90: the first picture loads the models
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (89, "89 s"), (90, "2 min"), (600, "10 min"), (5400, "1 h 30 min"), (7500, "2 h 05 min")]
+)
+def test_format_seconds(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text

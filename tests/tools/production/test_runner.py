@@ -1,0 +1,338 @@
+"""Batches on a real socket: whole, interrupted, killed between any two steps, with servers that fail, restart and vanish."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from lifeos.errors import UnavailableError
+from tests.tools.production.scenes import HashScorer, filed, graph_maker, make_plan, make_policy
+from tools.comfyui.client import ComfyServer
+from tools.comfyui.embedded import Faults
+from tools.production.filing import BatchFolder
+from tools.production.journal import Journal, read_state
+from tools.production.plan import Plan
+from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
+from tools.production.stopping import StopSignal
+
+if TYPE_CHECKING:
+    from tools.comfyui.embedded.server import EmbeddedServer
+
+    StartServer = Callable[..., EmbeddedServer]
+
+
+def run(
+    folder: BatchFolder,
+    plan: Plan,
+    server: EmbeddedServer | None = None,
+    *,
+    limits: Limits | None = None,
+    scorer: Any = None,
+    stop: StopSignal | None = None,
+    rate: float = 0.0,
+    outage_seconds: float = 5,
+    **production: Any,
+) -> BatchEnd:
+    clients = [ComfyServer(server.url, outage_seconds=outage_seconds)] if server is not None else []
+    for client in clients:
+        client.connect()
+    try:
+        equipment = Equipment(scorer or HashScorer(), make_policy(**production), clients, graph_maker(plan), None, rate, workers=2)
+        return run_batch(plan, folder, equipment, limits or Limits(), stop=stop)
+    finally:
+        for client in clients:
+            client.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> BatchFolder:
+    return BatchFolder(tmp_path / "batch")
+
+
+NAMES = [
+    "0001_p001_v01_seed100_cafe.png",
+    "0002_p002_v01_seed101_park.png",
+    "0003_p001_v02_seed102_cafe.png",
+    "0004_p002_v02_seed103_park.png",
+]
+
+
+def test_a_whole_batch(folder: BatchFolder, embedded_server: StartServer) -> None:
+    server = embedded_server()
+    end = run(folder, make_plan(), server)
+    assert (end.why, end.error) == ("complete", None)
+    assert sorted(filed(folder)) == NAMES
+    assert len(server.executed) == 4
+    assert list(folder.incoming.iterdir()) == []
+    picture = Image.open(next(folder.root.glob("*/0001_*.png")))
+    assert '"seed": 100' in picture.text["prompt"]  # the server's own text chunks survive
+
+
+def test_verdicts_put_pictures_in_their_places(folder: BatchFolder, embedded_server: StartServer) -> None:
+    end = run(folder, make_plan(), embedded_server())
+    places = filed(folder)
+    assert {name: places[name] == "approved" for name in places} == end.state.verdicts
+
+
+STEPS = ["submitted", "downloaded", "scored", "filed"]
+
+
+@pytest.mark.parametrize("is_written", [False, True], ids=["before-the-record", "after-the-record"])
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_any_step_the_same_command_continues(
+    folder: BatchFolder, embedded_server: StartServer, monkeypatch: pytest.MonkeyPatch, step: str, is_written: bool
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    server, append, left = embedded_server(), Journal.append, [2]
+
+    def dying(self: Journal, event: str, **fields: Any) -> None:
+        if event == step:
+            left[0] -= 1
+            if left[0] <= 0:
+                if is_written:
+                    append(self, event, **fields)
+                raise KilledError
+        append(self, event, **fields)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", dying)
+        with pytest.raises(KilledError):
+            run(folder, make_plan(), server)
+    before = filed(folder)
+    end = run(folder, make_plan(), server)
+    assert end.why == "complete"
+    assert sorted(filed(folder)) == NAMES
+    assert before.items() <= filed(folder).items()
+    assert list(folder.incoming.iterdir()) == []
+    assert read_state(folder.root / "journal.jsonl").filed == set(NAMES)
+
+
+def test_a_downloaded_picture_is_not_generated_again_when_its_server_is_gone(folder: BatchFolder, embedded_server: StartServer) -> None:
+    plan, first = make_plan(), embedded_server()
+    run(folder, plan, first, limits=Limits(max_images=1))
+    name = NAMES[0]
+    place = filed(folder)[name]
+    folder.prepare()
+    (folder.root / place / name).rename(folder.incoming / name)  # as a kill before the journal knew of it leaves it
+    lines = (folder.root / "journal.jsonl").read_text().splitlines(keepends=True)
+    (folder.root / "journal.jsonl").write_text("".join(line for line in lines if '"submitted"' in line or '"started"' in line))
+    first.stop()
+    second = embedded_server()
+    assert run(folder, plan, second).why == "complete"
+    assert sorted(filed(folder)) == NAMES
+    assert len(second.executed) == 3
+
+
+def test_a_prompt_in_flight_is_found_again(folder: BatchFolder, embedded_server: StartServer) -> None:
+    server, plan = embedded_server(), make_plan(count=1, prompts=("amiranoor, cafe",))
+    client = ComfyServer(server.url)
+    client.connect()
+    client.submit("11111111-1111-4111-8111-111111111111", graph_maker(plan)(plan.item(1)))
+    client.close()
+    folder.prepare()
+    journal = Journal(folder.root / "journal.jsonl")
+    journal.append("submitted", item=1, prompt_id="11111111-1111-4111-8111-111111111111", server=server.url)
+    journal.close()
+    assert run(folder, plan, server).why == "complete"
+    assert len(filed(folder)) == 1
+    assert len(server.executed) == 1
+
+
+def test_half_written_files_are_cleaned_up(folder: BatchFolder, embedded_server: StartServer) -> None:
+    folder.prepare()
+    for place in (folder.incoming, folder.root / "approved", folder.root):
+        (place / ".0001_x.png.abc.tmp").write_bytes(b"half")
+    run(folder, make_plan(), embedded_server())
+    assert list(folder.root.rglob("*.tmp")) == []
+
+
+def test_nothing_is_done_twice(folder: BatchFolder, embedded_server: StartServer) -> None:
+    server, scorer = embedded_server(), HashScorer()
+    run(folder, make_plan(), server, scorer=scorer)
+    assert run(folder, make_plan(), server, scorer=scorer).why == "complete"
+    assert len(server.executed) == 4
+    assert sorted(scorer.seen) == NAMES
+
+
+def test_a_target_is_reached_with_new_seeds(folder: BatchFolder, embedded_server: StartServer) -> None:
+    plan = make_plan(count=1, target_approved=5)
+    end = run(folder, plan, embedded_server(), scorer=HashScorer(least=0.7), limits=Limits(max_images=50))
+    assert end.why == "target"
+    approved = [name for name, place in filed(folder).items() if place == "approved"]
+    assert len(approved) >= 5
+    assert any("seed104" in name for name in approved)  # beyond the two of the plan
+
+
+def test_a_target_out_of_reach_stops_at_max_images(folder: BatchFolder, embedded_server: StartServer) -> None:
+    server = embedded_server()
+    policy_says_no = {"retries": 0}
+    end = run(folder, make_plan(target_approved=3), server, scorer=NeverScorer(), limits=Limits(max_images=5), **policy_says_no)
+    assert end.why == "max_images"
+    assert len(server.executed) == 5
+
+
+class NeverScorer(HashScorer):
+    """Finds no face in anything."""
+
+    def assess_bytes(self, data: bytes, path: Path) -> Any:
+        from tests.tools.production.scenes import make_assessment
+
+        return make_assessment(path.name, None)
+
+
+def test_max_images_stops_and_a_later_run_goes_on(folder: BatchFolder, embedded_server: StartServer) -> None:
+    server = embedded_server()
+    assert run(folder, make_plan(), server, limits=Limits(max_images=3)).why == "max_images"
+    assert len(filed(folder)) == 3
+    assert run(folder, make_plan(), server).why == "complete"
+    assert len(server.executed) == 4
+
+
+def test_max_cost_of_zero_queues_nothing(folder: BatchFolder, embedded_server: StartServer) -> None:
+    server = embedded_server()
+    assert run(folder, make_plan(), server, limits=Limits(max_cost=0.0), rate=0.6).why == "max_cost"
+    assert server.counters["POST /prompt"] == 0
+
+
+def test_failures_in_a_row_stop_the_batch_and_are_tried_again_later(folder: BatchFolder, embedded_server: StartServer) -> None:
+    server = embedded_server(faults=Faults(broken_models=frozenset({"amiranoor_v3.safetensors"})))
+    end = run(folder, make_plan(), server)
+    assert end.why == "error" and isinstance(end.error, UnavailableError)
+    assert "3 pictures in a row were not made" in str(end.error)
+    assert sum(item.failure is not None for item in end.state.items.values()) >= 3
+    server.faults.broken_models = frozenset()
+    assert run(folder, make_plan(), server).why == "complete"
+    assert sorted(filed(folder)) == NAMES
+
+
+def test_a_restarted_server_costs_only_time(folder: BatchFolder, embedded_server: StartServer) -> None:
+    server = embedded_server(seconds_per_picture=0.1, faults=Faults(restart_at_prompts=frozenset({2}), restart_seconds=0.2))
+    assert run(folder, make_plan(), server).why == "complete"
+    assert sorted(filed(folder)) == NAMES
+
+
+def test_a_server_that_goes_away_leaves_what_is_done_and_another_continues(folder: BatchFolder, embedded_server: StartServer) -> None:
+    first = embedded_server(seconds_per_picture=0.05)
+    scorer = HashScorer()
+    original = scorer.assess_bytes
+
+    def kill_then_score(data: bytes, path: Path) -> Any:
+        if not scorer.seen:
+            first.kill()
+        return original(data, path)
+
+    scorer.assess_bytes = kill_then_score  # type: ignore[method-assign]
+    end = run(folder, make_plan(count=10), first, scorer=scorer, outage_seconds=0.5)
+    assert end.why == "error" and isinstance(end.error, UnavailableError)
+    kept = filed(folder)
+    assert 1 <= len(kept) < 20
+    second = embedded_server()
+    assert run(folder, make_plan(count=10), second).why == "complete"
+    assert len(filed(folder)) == 20
+    assert kept.items() <= filed(folder).items()
+
+
+def test_a_stop_cancels_ours_and_keeps_what_is_done(folder: BatchFolder, embedded_server: StartServer) -> None:
+    server, stop, scorer = embedded_server(seconds_per_picture=0.05), StopSignal(), HashScorer()
+    original = scorer.assess_bytes
+
+    def stop_then_score(data: bytes, path: Path) -> Any:
+        stop.request()
+        return original(data, path)
+
+    scorer.assess_bytes = stop_then_score  # type: ignore[method-assign]
+    end = run(folder, make_plan(count=50), server, stop=stop, scorer=scorer)
+    assert end.why == "interrupted"
+    assert 1 <= len(filed(folder)) < 20
+    assert list(folder.incoming.iterdir()) == []
+    client = ComfyServer(server.url)
+    assert client.queue() == ([], [])
+    client.close()
+
+
+def test_pictures_that_their_owner_moved_or_took_are_left_alone(folder: BatchFolder, embedded_server: StartServer) -> None:
+    server = embedded_server()
+    run(folder, make_plan(), server)
+    places = filed(folder)
+    moved, taken = NAMES[0], NAMES[1]
+    other = "rejected" if places[moved] == "approved" else "approved"
+    (folder.root / places[moved] / moved).rename(folder.root / other / moved)
+    (folder.root / places[taken] / taken).unlink()
+    assert run(folder, make_plan(), server).why == "complete"
+    assert filed(folder) == {**{name: place for name, place in places.items() if name != taken}, moved: other}
+    assert len(server.executed) == 4
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    source = tmp_path / "pictures"
+    for name, shade in (("a.png", 10), ("sub/a.png", 20), ("sub__a.png", 30)):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 48), (shade, shade, shade)).save(source / name)
+    (source / "broken.jpg").write_bytes(b"no picture")
+    return source
+
+
+IMAGES = ("a.png", "broken.jpg", "sub/a.png", "sub__a.png")
+
+
+def images_plan(source: Path) -> Plan:
+    return make_plan(source_dir=str(source), images=IMAGES, prompts=(), variants=(), workflows=(), workflow_name="")
+
+
+def test_existing_pictures_are_copied_and_never_touched(folder: BatchFolder, pictures: Path) -> None:
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in pictures.rglob("*.*")}
+    assert run(folder, images_plan(pictures)).why == "complete"
+    assert set(filed(folder)) == {"a.png", "broken.jpg", "sub__a.png", "sub__a_2.png"}
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in pictures.rglob("*.*")} == before
+    copied = next(folder.root.glob("*/sub__a_2.png")).read_bytes()
+    assert copied == (pictures / "sub__a.png").read_bytes()
+
+
+def test_a_picture_that_vanished_is_a_failure_not_an_end(folder: BatchFolder, pictures: Path) -> None:
+    (pictures / "a.png").unlink()
+    end = run(folder, images_plan(pictures))
+    assert end.why == "complete"
+    assert end.state.items[1].failure == "cannot be read: No such file or directory"
+    assert len(filed(folder)) == 3
+
+
+def test_a_full_disk_stops_cleanly(folder: BatchFolder, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(pictures)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=50_000_000))
+    end = run(folder, images_plan(pictures))
+    assert end.why == "error"
+    assert str(end.error) == f"{folder.root}: the disk is full (free some room, then run the same command again)"
+    monkeypatch.undo()
+    assert run(folder, images_plan(pictures)).why == "complete"
+
+
+def test_a_write_that_finds_no_room_stops_cleanly(folder: BatchFolder, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    def full(self: BatchFolder, stored: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "x.png")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BatchFolder, "take_in", full)
+        end = run(folder, images_plan(pictures))
+    assert end.why == "error" and isinstance(end.error, OSError)
+    assert run(folder, images_plan(pictures)).why == "complete"
+    assert len(filed(folder)) == 4
+
+
+def test_every_picture_of_a_prompt_is_kept(folder: BatchFolder) -> None:
+    from tools.production.gate import picture_names
+
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "JPEG")
+    plan = make_plan()
+    assert picture_names(plan, plan.item(1), [b"\x89PNG", out.getvalue()]) == [NAMES[0], "0001_p001_v01_seed100_cafe_2.jpg"]
