@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import threading
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ tip of the nose at .57, and the mouth is .85 eye distances wide."""
 
 
 class DlibEngine:
-    """The engine that anyone may use. dlib's networks hold state, so each thread has its own."""
+    """The engine that anyone may use."""
 
     scale_key = SCALE_KEY
     provider = "dlib CPU"
@@ -55,11 +56,10 @@ class DlibEngine:
         self._folder = _weights_folder()
         self._mean = read_stranger_mean()
         self._yunet = yunet.YuNet(yunet_file) if yunet_file else None
-        self._local = threading.local()
+        self._models = _load_models(self._folder)
         self.notes: tuple[str, ...] = ()
         if self._yunet is None:
             self.notes = ("dlib's own face detector misses many close-ups: python -m lifeos setup fetches a better one (YuNet, MIT)",)
-        _ = self._models
 
     def identity(self) -> dict[str, Any]:
         files = {name: sha256_file(self._folder / name) for name in (PREDICTOR, EMBEDDER)}
@@ -86,31 +86,14 @@ class DlibEngine:
         return faces, "low_threshold" if faces else ""
 
     def embed(self, rgb: Rgb, face: Face) -> Vector:
-        import dlib
-
-        models = self._models
-        shape = models.predictor(rgb, dlib.rectangle(*_dlib_box(face.landmarks)))
-        return unit(np.array(models.embedder.compute_face_descriptor(rgb, shape)) - self._mean)
-
-    @property
-    def _models(self) -> _Models:
-        models: _Models | None = getattr(self._local, "models", None)
-        if models is None:
-            models = self._local.models = _Models(self._folder)
-        return models
+        return unit(self._models.embed(rgb, _dlib_box(face.landmarks)) - self._mean)
 
     def _find_hog(self, rgb: Rgb, border: float, threshold: float, *, doubled: bool = False) -> list[Face]:
         canvas, scale, left, top = add_border(rgb, border)
         shrink = min(2.0 if doubled else 1.0, HOG_SIDE * (1.5 if doubled else 1.0) / max(canvas.shape[:2]))
         seen = _resized(canvas, shrink)
-        models = self._models
-        boxes, scores, _ = models.detector.run(seen, 0, threshold)
-        faces = []
-        for box, score in zip(boxes, scores, strict=True):
-            points = np.array([(point.x, point.y) for point in models.predictor(seen, box).parts()], dtype=np.float64)
-            corners = (float(box.left()), float(box.top()), float(box.right()), float(box.bottom()))
-            found = Face(corners, complete_landmarks(points), float(score))
-            faces.append(found.mapped(shrink, 0.0, 0.0).mapped(scale, left, top))
+        found = self._models.find(seen, threshold)
+        faces = [face.mapped(shrink, 0.0, 0.0).mapped(scale, left, top) for face in found]
         clearest = max((face.confidence for face in faces), default=0.0)
         return [face for face in faces if face.confidence >= WEAK_SHARE * clearest]
 
@@ -132,14 +115,39 @@ def _share_inside(face: Face, rgb: Rgb) -> float:
 
 
 class _Models:
-    """One thread's detector, predictor and embedder."""
+    """dlib's detector, predictor and embedder. They hold state and the interpreter's lock: one set under a lock is as fast as many."""
 
     def __init__(self, folder: Path) -> None:
         import dlib
 
-        self.detector = dlib.get_frontal_face_detector()
-        self.predictor = dlib.shape_predictor(str(folder / PREDICTOR))
-        self.embedder = dlib.face_recognition_model_v1(str(folder / EMBEDDER))
+        self._lock = threading.Lock()
+        self._rectangle = dlib.rectangle
+        self._detector = dlib.get_frontal_face_detector()
+        self._predictor = dlib.shape_predictor(str(folder / PREDICTOR))
+        self._embedder = dlib.face_recognition_model_v1(str(folder / EMBEDDER))
+
+    def find(self, rgb: Rgb, threshold: float) -> list[Face]:
+        """The faces that the HOG detector sees, with landmarks completed."""
+        with self._lock:
+            boxes, scores, _ = self._detector.run(rgb, 0, threshold)
+            shapes = [self._predictor(rgb, box).parts() for box in boxes]
+        faces = []
+        for box, shape, score in zip(boxes, shapes, scores, strict=True):
+            points = np.array([(point.x, point.y) for point in shape], dtype=np.float64)
+            corners = (float(box.left()), float(box.top()), float(box.right()), float(box.bottom()))
+            faces.append(Face(corners, complete_landmarks(points), float(score)))
+        return faces
+
+    def embed(self, rgb: Rgb, box: tuple[int, int, int, int]) -> NDArray[np.float64]:
+        """The raw embedding of the face in a box."""
+        with self._lock:
+            shape = self._predictor(rgb, self._rectangle(*box))
+            return np.array(self._embedder.compute_face_descriptor(rgb, shape), dtype=np.float64)
+
+
+@cache
+def _load_models(folder: Path) -> _Models:
+    return _Models(folder)
 
 
 def complete_landmarks(points: NDArray[np.float64]) -> NDArray[np.float64]:
