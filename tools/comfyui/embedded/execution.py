@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from tools.comfyui.embedded.dialects import Dialect
 from tools.comfyui.embedded.faults import Faults
 from tools.comfyui.embedded.messages import Messenger
 from tools.comfyui.embedded.node_classes import NODE_CLASSES
@@ -61,7 +62,7 @@ class Process:
     store: PictureStore
     faults: Faults
     pace: Pace
-    list_models: Callable[[str], list[str]]
+    dialect: Dialect
     restart_soon: Callable[[], None]
     interrupt: Event = field(default_factory=Event)
     ended: Event = field(default_factory=Event)
@@ -200,9 +201,9 @@ class PromptRun:
         self._executed.append(node_id)
 
     def _reuse_output(self, node_id: str) -> None:
-        """A cached output is told again, but without a client id neither told nor kept: so does a real server."""
+        """A cached output is told again and kept; without a client id it is not told, and kept by old versions only."""
         ui = self._results[node_id].ui
-        if self._client_id is not None and ui is not None:
+        if ui is not None and (self._client_id is not None or self._process.dialect.keeps_anonymous_outputs):
             self._send("executed", {"node": node_id, "display_node": node_id, "output": ui, "prompt_id": self.prompt_id})
             self._outputs[node_id] = ui
             self._meta[node_id] = _meta(node_id)

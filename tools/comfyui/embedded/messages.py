@@ -18,8 +18,6 @@ PREVIEW_IMAGE_WITH_METADATA = 4
 JPEG = 1
 """Event and picture types of binary messages, big-endian 32-bit numbers before the picture."""
 
-FEATURES = {"supports_preview_metadata": True, "max_upload_size": 104857600, "extension": {"manager": {"supports_v4": True}}}
-
 
 class _Socket:
     def __init__(self, socket: web.WebSocketResponse, request: web.Request) -> None:
@@ -40,9 +38,10 @@ class Messenger:
     As on a real server there is one socket for an id, the newest; when any socket of that id closes, the id gets nothing more.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, injector: FaultInjector) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, injector: FaultInjector, features: dict[str, Any]) -> None:
         self._loop = loop
         self._injector = injector
+        self._features = features
         self._sockets: dict[str, _Socket] = {}
         self._outbox: asyncio.Queue[tuple[str | None, str | tuple[bytes, dict[str, Any]]]] = asyncio.Queue()
         self._publisher = loop.create_task(self._publish())
@@ -111,7 +110,7 @@ class Messenger:
                 document = json.loads(message.data)
                 if is_first and document.get("type") == "feature_flags":
                     mine.features = dict(document.get("data") or {})
-                    await self._deliver(mine, json.dumps({"type": "feature_flags", "data": FEATURES}))
+                    await self._deliver(mine, json.dumps({"type": "feature_flags", "data": self._features}))
             is_first = False
 
     def cut_all(self) -> None:

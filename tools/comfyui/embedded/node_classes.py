@@ -70,6 +70,7 @@ def _link(kind: str) -> InputSpec:
 MODEL, CLIP, VAE, IMAGE = _link("MODEL"), _link("CLIP"), _link("VAE"), _link("IMAGE")
 LATENT, CONDITIONING = _link("LATENT"), _link("CONDITIONING")
 SIDE = _integer(512, 16, MAX_SIZE, step=8)
+SD3_SIDE = _integer(1024, 16, MAX_SIZE, step=16)
 BATCH = _integer(1, 1, 4096)
 STRENGTH = _number(1.0, -100.0, 100.0, step=0.01)
 SEED = _integer(0, 0, MAX_SEED, control_after_generate=True)
@@ -136,7 +137,7 @@ _TEXT = [
 
 _SAMPLING = [
     _node("EmptyLatentImage", "Empty Latent Image", "latent", "LATENT", width=SIDE, height=SIDE, batch_size=BATCH),
-    _node("EmptySD3LatentImage", "EmptySD3LatentImage", "latent/sd3", "LATENT", width=SIDE, height=SIDE, batch_size=BATCH),
+    _node("EmptySD3LatentImage", "EmptySD3LatentImage", "latent/sd3", "LATENT", width=SD3_SIDE, height=SD3_SIDE, batch_size=BATCH),
     _node(
         "KSampler", "KSampler", "sampling", "LATENT",
         model=MODEL, seed=SEED, steps=STEPS, cfg=CFG, sampler_name=SAMPLER, scheduler=SCHEDULER, positive=CONDITIONING,
@@ -170,14 +171,14 @@ _IMAGES = [
     _node("VAEEncode", "VAE Encode", "latent", "LATENT", pixels=IMAGE, vae=VAE),
     _node(
         "EmptyImage", "EmptyImage", "image", "IMAGE",
-        width=_integer(512, 1, MAX_SIZE), height=_integer(512, 1, MAX_SIZE), batch_size=BATCH,
+        width=_integer(512, 1, MAX_SIZE, step=1), height=_integer(512, 1, MAX_SIZE, step=1), batch_size=BATCH,
         color=_integer(0, 0, 0xFFFFFF, step=1, display="color"),
     ),
     _node("LoadImage", "Load Image", "image", "IMAGE MASK", image=InputSpec(ModelChoice("input"), {"image_upload": True})),
     _node(
         "ImageScale", "Upscale Image", "image/upscaling", "IMAGE",
         image=IMAGE, upscale_method=InputSpec(["nearest-exact", "bilinear", "area", "bicubic", "lanczos"]),
-        width=_integer(512, 0, MAX_SIZE), height=_integer(512, 0, MAX_SIZE), crop=InputSpec(["disabled", "center"]),
+        width=_integer(512, 0, MAX_SIZE, step=1), height=_integer(512, 0, MAX_SIZE, step=1), crop=InputSpec(["disabled", "center"]),
     ),
     _node("SaveImage", "Save Image", "image", "", images=IMAGE, filename_prefix=InputSpec("STRING", {"default": "ComfyUI"})),
     _node("PreviewImage", "Preview Image", "image", "", images=IMAGE),

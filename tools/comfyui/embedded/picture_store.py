@@ -55,7 +55,7 @@ class PictureStore:
         base = self.root / folder
         target = Path(os.path.normpath(base / subfolder))
         if not target.is_relative_to(base):
-            raise ValueError("Saving image outside the output folder is not allowed.")
+            raise Exception("Saving image outside the output folder is not allowed.")  # a real server raises no better one
         chunks = [_text_chunk(key, json.dumps(value)) for key, value in texts.items()]
         chunks.append(_text_chunk("rendered_by", self.notice))
         saved = []

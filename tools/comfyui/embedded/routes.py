@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from aiohttp import BodyPartReader, web
 
 from tools.comfyui.embedded.jobs import find_job, list_jobs
-from tools.comfyui.embedded.messages import FEATURES
 from tools.comfyui.embedded.node_classes import NODE_CLASSES, object_info
 from tools.comfyui.embedded.picture_store import RefusedPathError, convert_view
 from tools.comfyui.embedded.validation import validate
@@ -105,7 +104,7 @@ class Routes:
             ("GET", "/system_stats", self.system_stats),
             ("GET", "/features", self.features),
         ]
-        if self._server.has_jobs:
+        if self._server.dialect.has_jobs:
             table += [("GET", "/api/jobs", self.get_jobs), ("GET", "/api/jobs/{id}", self.get_job)]
         return table
 
@@ -118,7 +117,8 @@ class Routes:
         if "number" in document:
             number = float(document["number"])
         else:
-            number = -self._number if document.get("front") else self._number
+            wants_front = isinstance(document, dict) and document.get("front")
+            number = -self._number if wants_front else self._number
             self._number += 1
         if "prompt" not in document:
             error = {"type": "no_prompt", "message": "No prompt provided", "details": "No prompt provided", "extra_info": {}}
@@ -131,7 +131,8 @@ class Routes:
             extra_data["client_id"] = document["client_id"]
         if validation.error is not None:
             return web.json_response({"error": validation.error, "node_errors": validation.node_errors}, status=400)
-        extra_data["create_time"] = int(time.time() * 1000)
+        if self._server.dialect.tells_create_time:
+            extra_data["create_time"] = int(time.time() * 1000)
         self._life.queue.put((number, prompt_id, graph, extra_data, validation.outputs))
         self._server.count("accepted")
         if self._server.injector.loses_prompt_reply():
@@ -226,7 +227,7 @@ class Routes:
             return web.Response(status=404)
         headers = {"Content-Disposition": f'filename="{path.name}"'}
         data = await asyncio.to_thread(path.read_bytes)
-        converted = await asyncio.to_thread(convert_view, data, query.get("preview"), query.get("channel", "rgba"))
+        converted = await asyncio.to_thread(convert_view, data, query.get("preview"), query.get("channel", ""))
         if converted is not None:
             return web.Response(body=converted[0], content_type=converted[1], headers=headers)
         if self._server.injector.truncates_view():
@@ -245,6 +246,8 @@ class Routes:
                 data, filename = bytes(await part.read()), part.filename or ""
             elif part.name is not None:
                 fields[part.name] = await part.text()
+        if not filename:
+            return web.Response(status=400)
         overwrite = fields.get("overwrite", "").lower() in ("true", "1")
         try:
             saved = self._server.store.upload(data, filename, fields.get("subfolder", ""), fields.get("type", "input"), overwrite=overwrite)
@@ -259,14 +262,14 @@ class Routes:
         system = {
             "os": "embedded",
             **memory,
-            "comfyui_version": self._server.version,
+            "comfyui_version": self._server.dialect.version,
             "notice": self._server.notice,
             "embedded_python": False,
         }
         return web.json_response({"system": system, "devices": [device]})
 
     async def features(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(FEATURES)
+        return web.json_response(self._server.dialect.features)
 
 
 def _cut(request: web.Request) -> web.StreamResponse:

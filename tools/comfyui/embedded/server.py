@@ -20,6 +20,7 @@ from aiohttp import web
 
 from lifeos.errors import InputError, UnavailableError
 from tools.comfyui.embedded import NOTICE
+from tools.comfyui.embedded.dialects import DIALECTS
 from tools.comfyui.embedded.execution import Pace, Process, ProcessEndedError, PromptRun
 from tools.comfyui.embedded.faults import FaultInjector, Faults
 from tools.comfyui.embedded.messages import Messenger
@@ -31,7 +32,6 @@ HOST = "127.0.0.1"
 CALL_SECONDS = 30.0
 WORKER_JOIN_SECONDS = 10.0
 
-VERSIONS = ("0.8.0", "0.3.64")
 MODEL_FOLDERS = [
     "checkpoints", "configs", "loras", "vae", "text_encoders", "diffusion_models", "clip_vision", "style_models", "embeddings",
     "diffusers", "vae_approx", "controlnet", "gligen", "upscale_models", "latent_upscale_models", "custom_nodes", "hypernetworks",
@@ -93,11 +93,11 @@ class EmbeddedServer:
         version: str,
         previews: bool,
     ) -> None:
-        if version not in VERSIONS:
-            raise InputError("version", f"{version} is not one that the embedded server speaks", f"use one of {', '.join(VERSIONS)}")
+        if version not in DIALECTS:
+            raise InputError("version", f"{version} is not one that the embedded server speaks", f"use one of {', '.join(DIALECTS)}")
         self.faults = faults or Faults()
         self.injector = FaultInjector(self.faults)
-        self.version = version
+        self.dialect = DIALECTS[version]
         self.counters: collections.Counter[str] = collections.Counter()
         self.executed: list[Executed] = []
         self._pace = Pace(seconds_per_picture, seconds_per_model_load, previews)
@@ -167,10 +167,6 @@ class EmbeddedServer:
         return f"http://{HOST}:{self._port}"
 
     @property
-    def has_jobs(self) -> bool:
-        return self.version == "0.8.0"
-
-    @property
     def output_dir(self) -> Path:
         """Where SaveImage writes."""
         return self.store.root / "output"
@@ -214,9 +210,9 @@ class EmbeddedServer:
                 f"{HOST}:{self._port}", f"the embedded server cannot listen there: {why}", "choose another port"
             ) from None
         self._port = listener.getsockname()[1]
-        messenger = Messenger(self._loop, self.injector)
+        messenger = Messenger(self._loop, self.injector, self.dialect.features)
         queue = PromptQueue(lambda: messenger.send("status", {"status": {"exec_info": {"queue_remaining": queue.remaining()}}}))
-        process = Process(messenger, self.store, self.faults, self._pace, self.list_models, self._restart_soon)
+        process = Process(messenger, self.store, self.faults, self._pace, self.dialect, self._restart_soon)
         life = self._life = Life(process, queue)
         life.runner = web.AppRunner(build_application(self, life), access_log=None, shutdown_timeout=0.1)
         await life.runner.setup()

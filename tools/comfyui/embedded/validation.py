@@ -48,7 +48,7 @@ def validate(graph: Graph, list_models: ListModels) -> Validation:
     node_errors: dict[str, Any] = {}
     reasons: list[str] = []
     for output in outputs:
-        if checker.check(output):
+        if checker.check_output(output):
             good.append(output)
             continue
         reasons += [f"{fault['message']}: {fault['details']}" for fault in checker.faults[output]]
@@ -66,8 +66,12 @@ def _invalid(message: str, node_id: str) -> Validation:
     return Validation(_fault("invalid_prompt", message, f"Node ID '#{node_id}'"), [], {})
 
 
+CHECK_ERRORS = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+"""What a graph of the wrong shape raises on the way: reported as a fault, on the output or below the link that led there."""
+
+
 class _Checker:
-    """Checks nodes from the outputs upwards; each node once."""
+    """Checks nodes from the outputs upwards; each node once. `faults` are by node, those of checked nodes only."""
 
     def __init__(self, graph: Graph, list_models: ListModels) -> None:
         self.graph = graph
@@ -76,19 +80,27 @@ class _Checker:
         self._valid: dict[str, bool] = {}
         self._open: set[str] = set()
 
-    def check(self, node_id: str) -> bool:
-        """Whether the node and everything above it can run. A node below a bad one is invalid without faults of its own."""
+    def check_output(self, node_id: str) -> bool:
+        """Whether an output and everything above it can run."""
+        try:
+            return self._check(node_id)
+        except CHECK_ERRORS as error:
+            more = {"exception_type": type(error).__name__, "traceback": []}
+            self._settle(node_id, [_fault("exception_during_validation", "Exception when validating node", str(error), **more)], False)
+            return False
+
+    def _check(self, node_id: str) -> bool:
+        """A node below a bad one is invalid without faults of its own, and so is a node in a loop."""
         if node_id in self._valid:
             return self._valid[node_id]
         if node_id in self._open:
-            raise RecursionError("maximum recursion depth exceeded")
+            return False
         self._open.add(node_id)
+        node = self.graph[node_id]
+        inputs = node["inputs"]
         faults: list[Fault] = []
         valid = True
-        node = self.graph[node_id]
-        known = NODE_CLASSES[node["class_type"]]
-        inputs = node.setdefault("inputs", {})
-        for name, spec in known.required.items():
+        for name, spec in NODE_CLASSES[node["class_type"]].required.items():
             if name not in inputs:
                 faults.append(_fault("required_input_missing", "Required input is missing", name, input_name=name))
                 continue
@@ -99,9 +111,12 @@ class _Checker:
                 fault = self._check_value(name, spec, inputs)
             if fault is not None:
                 faults.append(fault)
+        return self._settle(node_id, faults, valid)
+
+    def _settle(self, node_id: str, faults: list[Fault], valid: bool) -> bool:
         self._open.discard(node_id)
-        self.faults[node_id] = faults + self.faults.get(node_id, [])
-        self._valid[node_id] = valid and not self.faults[node_id]
+        self.faults[node_id] = faults
+        self._valid[node_id] = valid and not faults
         return self._valid[node_id]
 
     def _check_link(self, name: str, spec: InputSpec, link: list[Any]) -> tuple[Fault | None, bool]:
@@ -111,16 +126,18 @@ class _Checker:
             message = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
             return _fault("bad_linked_input", message, name, **about, received_value=link), True
         above, slot = link
+        received = NODE_CLASSES[self.graph[above]["class_type"]].output[slot]
+        if received != wanted:
+            details = f"{name}, received_type({received}) mismatch input_type({wanted})"
+            message = "Return type mismatch between linked nodes"
+            return _fault("return_type_mismatch", message, details, **about, received_type=received, linked_node=link), True
         try:
-            received = NODE_CLASSES[self.graph[above]["class_type"]].output[slot]
-            if received != wanted and not isinstance(wanted, list):
-                details = f"{name}, received_type({received}) mismatch input_type({wanted})"
-                message = "Return type mismatch between linked nodes"
-                return _fault("return_type_mismatch", message, details, **about, received_type=received, linked_node=link), True
-            return None, self.check(above)
-        except (KeyError, IndexError, TypeError, RecursionError) as error:
-            more = dict(about, exception_message=str(error), exception_type=type(error).__name__, linked_node=link)
-            return _fault("exception_during_inner_validation", "Exception when validating inner node", str(error), **more), False
+            return None, self._check(above)
+        except CHECK_ERRORS as error:
+            more = dict(about, exception_message=str(error), exception_type=type(error).__name__, traceback=[], linked_node=link)
+            message = "Exception when validating inner node"
+            self._settle(above, [_fault("exception_during_inner_validation", message, str(error), **more)], False)
+            return None, False
 
     def _check_value(self, name: str, spec: InputSpec, inputs: dict[str, Any]) -> Fault | None:
         wanted = input_type(spec, self.list_models)
