@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 EARLY_SHARE = 0.3
 """Of the kills, those that strike at any moment from the start on; the others wait until this run has begun to work."""
 
+QUEUED = 2
+"""About so many pictures are found ready by each run: the server works on while nobody listens."""
+
 PATIENCE_SECONDS = 300
 POLL_SECONDS = 0.01
 
@@ -60,7 +63,7 @@ def filed(folder: Path) -> dict[str, str]:
 def command(args: argparse.Namespace, work: Path, url: str, output: Path) -> list[str]:
     flags = {
         "--prompts": work / "prompts.txt", "--count": 1, "--lora": "amiranoor_v3.safetensors", "--base-seed": 7, "--width": 512,
-        "--height": 768, "--comfy-url": url, "--reference-dir": work / "references", "--output-dir": output, "--run-id": "storm",
+        "--height": 640, "--comfy-url": url, "--reference-dir": work / "references", "--output-dir": output, "--run-id": "storm",
         "--history-file": output.with_suffix(".history.jsonl"), "--engine": args.engine, "--model-root": args.model_root,
         "--model-pack": args.model_pack,
     }  # fmt: skip
@@ -87,7 +90,8 @@ def strike(args: argparse.Namespace, work: Path, server: EmbeddedServer, output:
     pace = args.seconds_per_picture
     for number in range(args.kills):
         process = subprocess.Popen(command(args, work, server.url, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        share = (args.pictures - len(seen)) * pace / (args.kills - number)  # so that work is left for the last kill
+        # what is queued is made between two runs as well: leave so much to do that the last kill still interrupts something
+        share = max(0, args.pictures - len(seen) - QUEUED * (args.kills - number)) * pace / (args.kills - number)
         if chance.random() < EARLY_SHARE:
             findings.early += 1
             time.sleep(chance.uniform(0, args.startup_seconds))
@@ -147,7 +151,7 @@ def storm(args: argparse.Namespace, work: Path) -> dict[str, object]:
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     parser.add_argument("--kills", type=cli.positive_int, default=50, metavar="N", help="how often")
-    parser.add_argument("--pictures", type=cli.positive_int, default=60, metavar="N", help="pictures of the batch")
+    parser.add_argument("--pictures", type=cli.positive_int, default=200, metavar="N", help="pictures of the batch")
     parser.add_argument("--seconds-per-picture", type=cli.positive, default=0.6, metavar="S", help="pretended GPU time of a picture")
     parser.add_argument("--startup-seconds", type=cli.positive, default=4.0, metavar="S", help="early kills strike within this time")
     parser.add_argument("--seed", type=cli.whole_number, default=1, metavar="N", help="of the random moments")
