@@ -12,6 +12,11 @@ from evals.guardrails.machine_paths import find_texts
 from lifeos.findings import Finding
 
 RULE = "secret"
+URL_PASSWORD = re.compile(
+    r"\b[a-z][a-z0-9+]*://[^\s/:@<>{}$\"'`]+:(?P<secret>[^\s/:@<>{}$\"'`]{6,})@"
+    r"(?![\w.-]*(?:\bexample\.(?:com|org|net)|\.(?:test|example|invalid))\b)[\w-]+\.[\w.-]+"
+)
+"""At a host that can exist: a name with a dot, outside the domains reserved for examples (RFC 2606)."""
 SHAPES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = (
     ("an AWS access key", ("AKIA", "ASIA"), re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
     ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36,}\b")),
@@ -25,7 +30,7 @@ SHAPES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = (
     ("a PyPI token", ("pypi-",), re.compile(r"\bpypi-AgE[\w-]{50,}")),
     ("a JSON Web Token", ("eyJ",), re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")),
     ("a private key", ("PRIVATE KEY",), re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")),
-    ("a password in a URL", ("://",), re.compile(r"\b[a-z][a-z0-9+]*://[^\s/:@<>{}$\"'`]+:(?P<secret>[^\s/:@<>{}$\"'`]{6,})@")),
+    ("a password in a URL", ("://",), URL_PASSWORD),
 )
 ASSIGNED = re.compile(
     r"(?i)[\w-]*(?:password|passwd|secret|api_?key|auth_?token|access_?token)\b[\"']?\s*[:=]\s*[\"']?(?P<secret>[A-Za-z0-9+/_=.-]{16,})"

