@@ -1,0 +1,243 @@
+"""Find the configuration to use: checkpoints × LoRA strengths × CFG × samplers, on the same prompts and seeds, and say how sure that is.
+
+Runs on the production pipeline's runner: resumable, judged by the same gates. Reads prompts, references and the policy; writes
+sweep_report.md, .json and figures, and a batch folder for each round, into --output-dir, and one row for each configuration into the
+evaluation history. With --max-images the worst configurations are dropped early (successive halving). The same command continues.
+
+    python tools/parameter_sweep.py --lora v3-step00001500.safetensors --lora v3-step00002000.safetensors --strengths 0.6,0.8,1.0 \\
+        --prompts prompts.txt --seeds 2 --output-dir sweep_v3
+    python tools/parameter_sweep.py ... --cfgs 4,5,6 --samplers dpmpp_2m,euler --max-images 400
+
+Exit codes: 0 done · 2 bad usage or input · 3 ComfyUI, a model or room on the disk is missing · 4 another process works in the output
+directory · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from lifeos import cli
+from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError
+
+if TYPE_CHECKING:
+    from tools.production.pipeline import Circumstances
+    from tools.production.request import Request
+    from tools.sweep.running import Sweep, SweepEnd
+
+HISTORY_FILE = Path("evals/eval_history.jsonl")
+COST_LOG = Path("tools/cost_log.jsonl")
+OUTAGE_SECONDS = 120.0
+T = TypeVar("T")
+
+
+def listed(kind: Callable[[str], T]) -> Callable[[str], list[T]]:
+    """A comma-separated list of values."""
+
+    def parse(text: str) -> list[T]:
+        values = [kind(part.strip()) for part in text.split(",") if part.strip()]
+        if not values:
+            raise argparse.ArgumentTypeError("no value given")
+        return values
+
+    parse.__name__ = "list"
+    return parse
+
+
+def number(text: str) -> float:
+    return cli.non_negative(text)
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
+    add_design(parser)
+    add_shared(parser)
+    add_running(parser)
+    parser.add_project_root()
+    parser.add_json()
+    parser.add_skip_install()
+    return parser
+
+
+def add_design(parser: cli.Parser) -> None:
+    group = parser.add_argument_group("what is tried (every combination)")
+    group.add_argument("--lora", action="append", metavar="NAME", default=[], help="a LoRA checkpoint, as the server names it; repeat")
+    strengths = cli.policy_help("LoRA strengths, such as 0.6,0.8,1.0", "production.lora_strength")
+    group.add_argument("--strengths", type=listed(number), metavar="X,X", help=strengths)
+    group.add_argument("--cfgs", type=listed(number), metavar="X,X", help=cli.policy_help("guidance scales", "production.cfg"))
+    group.add_argument("--samplers", type=listed(str), metavar="NAME,NAME", help=cli.policy_help("samplers", "production.sampler"))
+    group.add_argument("--prompts", type=Path, metavar="FILE", help="one prompt a line (default: ten built-in prompts)")
+    group.add_argument("--prompt", action="append", metavar="TEXT", help="a prompt; may be repeated, instead of --prompts")
+    group.add_argument(
+        "--seeds", type=cli.positive_int, default=1, metavar="N", help="seeds of each prompt, the same for all configurations"
+    )
+    budget = "make no more pictures than this in all: the worst configurations are dropped early (successive halving)"
+    group.add_argument("--max-images", type=cli.positive_int, metavar="N", help=budget)
+    group.add_argument(
+        "--baseline", metavar="CONFIG", help="the configuration in use, such as step1500_str0.80: never dropped, compared with"
+    )
+
+
+def add_shared(parser: cli.Parser) -> None:
+    group = parser.add_argument_group("what all configurations share")
+    group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in SDXL one)")
+    group.add_argument("--checkpoint", metavar="NAME", help=cli.policy_help("base model; else the only one there", "production.checkpoint"))
+    group.add_argument("--negative-prompt", metavar="TEXT", help=cli.policy_help("what should not be seen", "production.negative_prompt"))
+    group.add_argument("--steps", type=cli.positive_int, metavar="N", help=cli.policy_help("sampling steps", "production.steps"))
+    group.add_argument("--scheduler", metavar="NAME", help=cli.policy_help("scheduler", "production.scheduler"))
+    group.add_argument("--width", type=cli.positive_int, metavar="PX", help=cli.policy_help("width", "production.width"))
+    group.add_argument("--height", type=cli.positive_int, metavar="PX", help=cli.policy_help("height", "production.height"))
+    group.add_argument("--base-seed", type=cli.whole_number, metavar="N", help="seed of the first picture (default: drawn and recorded)")
+    references = cli.policy_help("pictures of the character; else the first of these that holds faces", "production.reference_dirs")
+    group.add_argument("--reference-dir", type=Path, metavar="DIR", help=references)
+    group.add_argument("--engine", choices=("auto", "insightface", "dlib"), help="face engine (default: auto)")
+    group.add_argument("--model-root", type=Path, metavar="DIR", help="folder of face models")
+    group.add_argument("--model-pack", metavar="NAME", help="InsightFace pack")
+
+
+def add_running(parser: cli.Parser) -> None:
+    group = parser.add_argument_group("how it is run and recorded")
+    group.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="the sweep's folder; of a begun sweep: go on with it")
+    urls = "ComfyUI's address, may be repeated; `embedded` starts the built-in demo server (default: http://127.0.0.1:8188)"
+    group.add_argument("--comfy-url", action="append", metavar="URL", help=urls)
+    group.add_argument("--max-cost", type=cli.non_negative, metavar="USD", help="queue nothing that would cost more than this in all")
+    group.add_argument("--dry-run", action="store_true", help="print the design, its time and cost; make nothing")
+    group.add_argument("--skip-health-check", action="store_true", help="do not check the server's queue, nodes and memory first")
+    group.add_argument("--run-id", metavar="NAME", help="lead of the runs' names in the history (default: the output directory's name)")
+    group.add_argument("--lora-version", metavar="NAME", help="version in the history (default: the run id)")
+    group.add_argument("--history-file", type=Path, metavar="FILE", help=f"evaluation history to append to (default: {HISTORY_FILE})")
+    group.add_argument("--gpu", metavar="NAME", help=cli.policy_help("GPU of each server, for the cost", "cost.default_gpu"))
+    group.add_argument("--rate-per-hr", type=cli.non_negative, metavar="USD", help=cli.policy_help("price", "cost.rates_per_hr"))
+    group.add_argument(
+        "--outage-sec", type=cli.non_negative, default=OUTAGE_SECONDS, metavar="S", help="how long to wait for a lost server"
+    )
+    group.add_argument("--embedded-seconds", type=cli.non_negative, default=0.0, metavar="S", help="pace of the embedded server")
+
+
+def read_request(args: argparse.Namespace) -> Request:
+    from tools.production.request import Request
+
+    same = (
+        "output_dir", "workflow", "checkpoint", "negative_prompt", "steps", "scheduler", "width", "height", "base_seed", "reference_dir",
+        "engine", "model_root", "model_pack", "max_cost", "lora_version", "run_id",
+    )  # fmt: skip
+    return Request(
+        **{name: getattr(args, name) for name in same},
+        prompts_file=args.prompts,
+        prompts=tuple(args.prompt) if args.prompt else None,
+        comfy_urls=tuple(args.comfy_url) if args.comfy_url else None,
+        lora=args.lora[0] if args.lora else None,
+    )
+
+
+def read_sweep(args: argparse.Namespace) -> Sweep:
+    """The design that a command line means. Raises InputError for one that cannot be."""
+    from dataclasses import replace
+
+    from tools.production.choices import choose_prompts, choose_run_id
+    from tools.sweep.design import make_grid, plan_rungs
+    from tools.sweep.running import Sweep
+
+    request = read_request(args)
+    request.check()
+    if args.strengths and not args.lora:
+        raise InputError("--strengths", "given without --lora", "name the LoRA, as the server does")
+    configs = make_grid(args.lora or [None], args.strengths or [None], args.cfgs or [None], args.samplers or [None])
+    prompts = tuple(dict.fromkeys(choose_prompts(request)))
+    names = [config.name for config in configs]
+    if args.baseline is not None and args.baseline not in names:
+        from lifeos.errors import did_you_mean
+
+        raise InputError("--baseline", f"{args.baseline} is not one of the {len(names)} configurations", did_you_mean(args.baseline, names))
+    rungs = plan_rungs(len(configs), len(prompts), args.seeds, args.max_images)
+    run_id = choose_run_id(request)
+    request = replace(request, prompts=prompts, prompts_file=None)
+    return Sweep(request, tuple(configs), tuple(rungs), prompts, args.baseline, run_id)
+
+
+def read_circumstances(args: argparse.Namespace) -> Circumstances:
+    from tools.production.pipeline import Circumstances
+
+    root: Path = args.project_root
+    return Circumstances(
+        root=root,
+        history_file=args.history_file or root / HISTORY_FILE,
+        cost_log=root / COST_LOG,
+        check_health=not args.skip_health_check,
+        gpu=args.gpu,
+        rate_per_hr=args.rate_per_hr,
+        outage_seconds=args.outage_sec,
+        embedded_seconds=args.embedded_seconds,
+        note=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+
+
+def finish(sweep: Sweep, end: SweepEnd, policy: dict[str, Any], history: Path | None) -> dict[str, Any] | None:
+    """Choose, draw, write, record; None where no picture was made."""
+    from lifeos import files
+    from tools.sweep import report
+    from tools.sweep.analysis import choose
+
+    if not end.shots:
+        return None
+    root = sweep.request.output_dir
+    selection = choose(end.shots, sweep.configs, policy, sweep.baseline)
+    pictures = report.draw(selection, sweep, root)
+    files.write_text(root / "sweep_report.md", report.render(selection, sweep, end, pictures))
+    document = report.to_document(selection, sweep, end, root / "sweep_report.md", pictures)
+    files.write_json(root / "sweep_report.json", document)
+    if end.why == "complete" and history is not None:
+        report.record_runs(sweep, end, policy, history, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    return document
+
+
+def preview(args: argparse.Namespace, sweep: Sweep, policy: dict[str, Any]) -> int:
+    from tools.sweep.design import describe
+
+    total = sum(rung.pictures for rung in sweep.rungs)
+    seconds = total * policy["production"]["seconds_per_picture"]
+    rates = policy["cost"]["rates_per_hr"]
+    rate = args.rate_per_hr if args.rate_per_hr is not None else rates.get(args.gpu or policy["cost"]["default_gpu"], 0.0)
+    document = {**sweep.to_json(), "images": total, "seconds": seconds, "usd": round(seconds / 3600 * rate, 2)}
+    names = "\n".join(f"  {config.name}" for config in sweep.configs)
+    text = f"{describe(sweep.configs, sweep.rungs)}\nabout {seconds / 60:.0f} minutes and ${document['usd']:.2f} on one GPU\n{names}"
+    cli.say(text, as_json=args.json)
+    if args.json:
+        cli.print_json(document)
+    return EXIT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    from evals.load_thresholds import load_thresholds
+    from tools.production.stopping import StopSignal
+    from tools.sweep.design import describe
+    from tools.sweep.running import run_sweep
+
+    sweep, policy = read_sweep(args), load_thresholds(args.project_root)
+    if args.dry_run:
+        return preview(args, sweep, policy)
+    around = read_circumstances(args)
+    around.note(describe(sweep.configs, sweep.rungs))
+    with StopSignal() as stop:
+        end = run_sweep(sweep, policy, around, stop)
+    document = finish(sweep, end, policy, around.history_file)
+    if end.error is not None:
+        raise end.error
+    if document is None:
+        raise InputError(sweep.request.output_dir, f"no picture was scored ({end.why})", "the same command continues")
+    cli.say(f"{document['judgement']}\nreport: {document['report']}", as_json=args.json)
+    if args.json:
+        cli.print_json(document)
+    return EXIT_INTERRUPTED if end.why == "interrupted" else EXIT_OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

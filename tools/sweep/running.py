@@ -1,0 +1,232 @@
+"""Run a sweep: each rung is a batch of the production runner in a folder of its own, so that any of it can be killed and continued."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evals.assessment import Assessor
+from lifeos import files, locks
+from lifeos.errors import InputError
+from tools.comfyui.client import ComfyServer
+from tools.comfyui.servers import DEFAULT_URL, open_servers
+from tools.comfyui.workflow import Settings, check_models
+from tools.production import choices
+from tools.production.budget import estimate, format_seconds
+from tools.production.filing import BatchFolder, check_room, check_writable
+from tools.production.finish import Ending, finish_batch
+from tools.production.journal import JOURNAL_FILE, read_state
+from tools.production.pipeline import Circumstances, check_health, rate_of
+from tools.production.plan import Item, Plan, Variant, check_same, read_plan, write_plan
+from tools.production.planning import Generation, make_plan, plan_generation
+from tools.production.request import Request
+from tools.production.results import read_results
+from tools.production.runner import Equipment, Limits, run_batch
+from tools.production.stopping import StopSignal
+from tools.sweep.analysis import Shot, survivors
+from tools.sweep.design import SEED_STRIDE, Config, Rung
+
+SWEEP_FILE = "sweep.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What is swept. `request` holds what all configurations share."""
+
+    request: Request
+    configs: tuple[Config, ...]
+    rungs: tuple[Rung, ...]
+    prompts: tuple[str, ...]
+    baseline: str | None
+    run_id: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "run_id": self.run_id,
+            "configs": [asdict(config) for config in self.configs],
+            "rungs": [{**asdict(rung), "prompts": list(rung.prompts)} for rung in self.rungs],
+            "prompts": list(self.prompts),
+            "baseline": self.baseline,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SweepEnd:
+    """How far a sweep came. `why` as of a batch; `shots` holds every scored picture of every rung."""
+
+    why: str
+    shots: list[Shot]
+    survivors: list[Config]
+    protocol: dict[str, Any]
+    notice: str | None
+    usd: float
+    error: Exception | None = None
+
+
+def check_begun(root: Path, sweep: Sweep) -> int | None:
+    """The base seed of the sweep that was begun in `root`, None where there is none. Raises InputError for another sweep."""
+    path = root / SWEEP_FILE
+    if not path.exists():
+        return None
+    saved = files.read_json(path)
+    wanted = sweep.to_json()
+    if not isinstance(saved, dict) or not isinstance(saved.get("base_seed"), int):
+        raise InputError(path, "not a sweep of ours", "choose another --output-dir")
+    differing = [key for key, value in wanted.items() if saved.get(key) != value]
+    if differing:
+        fix = "repeat its command to continue it, or choose another --output-dir"
+        raise InputError(root, f"holds another sweep: {', '.join(differing)} differ", fix)
+    return int(saved["base_seed"])
+
+
+def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, stop: StopSignal) -> SweepEnd:
+    """Bring the sweep in the request's folder as far as it goes. Raises LifeosError for what stops it before it begins."""
+    root = sweep.request.output_dir
+    check_writable(root)
+    check_room(BatchFolder(root), policy["production"]["min_free_disk_gb"])
+    urls = sweep.request.comfy_urls or (DEFAULT_URL,)
+    silence = policy["production"]["prompt_timeout_seconds"]
+    with (
+        locks.hold(root / ".work" / "lock", str(root)) as held,
+        open_servers(
+            urls, around.note, silence_seconds=silence, outage_seconds=around.outage_seconds, seconds_per_picture=around.embedded_seconds
+        ) as reached,
+    ):
+        servers = [each.server for each in reached]
+        begun = check_begun(root, sweep)
+        seed = choices.choose_seed(sweep.request, begun)
+        if begun is None:
+            files.write_json(root / SWEEP_FILE, {**sweep.to_json(), "base_seed": seed})
+        request = replace(sweep.request, base_seed=seed)
+        generation = plan_generation(replace(request, prompts=sweep.prompts, prompts_file=None), policy, servers)
+        _check_models(sweep, generation, servers)
+        if around.check_health:
+            check_health(servers, generation, policy, around.note)
+        references, assessor = choices.choose_references(request, policy, around.root, around.note)
+        notice = next((each.info.notice for each in reached if each.info.notice), None)
+        run = _Running(sweep, request, policy, around, stop, servers, generation, references, assessor, notice)
+        return run.run(held)
+
+
+def _check_models(sweep: Sweep, generation: Generation, servers: Sequence[ComfyServer]) -> None:
+    """Every LoRA and sampler of the grid must be on every server, before the first picture is paid for."""
+    seen: set[tuple[str | None, str | None]] = set()
+    for config in sweep.configs:
+        if (config.lora, config.sampler) in seen:
+            continue
+        seen.add((config.lora, config.sampler))
+        graph = generation.workflow.place(replace(settings_for(config, generation), positive=sweep.prompts[0], seed=0))
+        for server in servers:
+            check_models(server, graph)
+
+
+def settings_for(config: Config, generation: Generation) -> Settings:
+    """The batch's settings with those of one configuration over them."""
+    shared = generation.settings
+    return replace(
+        shared,
+        lora=config.lora if config.lora is not None else shared.lora,
+        lora_strength=config.strength if config.strength is not None else shared.lora_strength,
+        cfg=config.cfg if config.cfg is not None else shared.cfg,
+        sampler=config.sampler if config.sampler is not None else shared.sampler,
+    )
+
+
+@dataclass(slots=True)
+class _Running:
+    sweep: Sweep
+    request: Request
+    policy: Mapping[str, Any]
+    around: Circumstances
+    stop: StopSignal
+    servers: list[ComfyServer]
+    generation: Generation
+    references: Path
+    assessor: Assessor
+    notice: str | None
+
+    def run(self, held: locks.Held) -> SweepEnd:
+        for line in self.assessor.warnings:
+            self.around.note(f"warning: {line}")
+        shots: list[Shot] = []
+        left = list(self.sweep.configs)
+        why, error, usd = "complete", None, 0.0
+        for rung in self.sweep.rungs:
+            if rung.number > 1:
+                left = survivors(shots, left, rung.keep, self.policy, self.sweep.baseline)
+                self.around.note(f"round {rung.number}: {len(left)} configurations go on: {', '.join(config.name for config in left)}")
+            why, error, cost = self._run_rung(rung, left, shots, held, usd)
+            usd += cost
+            if why != "complete":
+                break
+        return SweepEnd(why, shots, left, dict(self.assessor.protocol), self.notice, usd, error)
+
+    def _run_rung(
+        self, rung: Rung, left: list[Config], shots: list[Shot], held: locks.Held, spent: float
+    ) -> tuple[str, Exception | None, float]:
+        folder = BatchFolder(self.request.output_dir / f"rung_{rung.number}")
+        folder.root.mkdir(parents=True, exist_ok=True)
+        plan = self._plan(rung, left, folder)
+        rate = rate_of(plan, self.policy, self.around)
+        need = estimate(plan.planned, self.policy["production"]["seconds_per_picture"], len(self.servers), rate)
+        self.around.note(f"round {rung.number}: {plan.planned} pictures, about {format_seconds(need.seconds)} and ${need.usd:.2f}")
+        equipment = Equipment(self.assessor, self.policy, self.servers, lambda item: self._graph(plan, item), None, rate)
+        cost_left = None if self.request.max_cost is None else max(0.0, self.request.max_cost - spent)
+        end = run_batch(plan, folder, equipment, Limits(None, cost_left), held=held, stop=self.stop, note=self.around.note)
+        ending = Ending(self.policy, {"configurations": len(left)}, None, self.around.manifest, self.assessor.provider)
+        finish_batch(plan, folder, end, ending, self.around.note)
+        shots += read_shots(plan, folder, rung)
+        state = read_state(folder.root / JOURNAL_FILE)
+        return end.why, end.error, sum(session.usd for session in state.sessions)
+
+    def _plan(self, rung: Rung, left: list[Config], folder: BatchFolder) -> Plan:
+        saved = read_plan(folder.root)
+        prompts = tuple(self.sweep.prompts[place] for place in rung.prompts)
+        seed = (self.request.base_seed or 0) + (rung.number - 1) * SEED_STRIDE
+        request = replace(
+            self.request, output_dir=folder.root, count=rung.seeds, base_seed=seed, run_id=f"{self.sweep.run_id}_{rung.number}"
+        )
+        plan = make_plan(
+            request,
+            self.policy,
+            saved=saved,
+            reference_dir=self.references,
+            assessor=self.assessor,
+            generation=replace(self.generation, prompts=prompts),
+            notice=self.notice,
+        )
+        variants = tuple(Variant(settings_for(config, self.generation), config.name) for config in left)
+        plan = replace(plan, variants=variants, workflows=())
+        block = len(prompts) * rung.seeds
+        plan = replace(plan, workflows=tuple(self._graph(plan, plan.item(1 + number * block)) for number in range(len(left))))
+        if saved is not None:
+            check_same(folder.root, saved, plan)
+        else:
+            write_plan(folder.root, plan)
+        return plan
+
+    def _graph(self, plan: Plan, item: Item) -> dict[str, Any]:
+        settings = plan.variants[item.variant].settings
+        prefix = f"lifeos/{plan.run_id}/{item.key}"
+        return self.generation.workflow.place(replace(settings, positive=plan.prompt_of(item), seed=item.seed, filename_prefix=prefix))
+
+
+def read_shots(plan: Plan, folder: BatchFolder, rung: Rung) -> list[Shot]:
+    """The scored pictures of a rung, with prompt numbers of the whole sweep."""
+    results = read_results(plan, folder, read_state(folder.root / JOURNAL_FILE))
+    return [
+        Shot(
+            config=picture.config,
+            prompt_id=rung.prompts[picture.prompt_id - 1] + 1,
+            seed=picture.seed or 0,
+            file=f"{folder.root.name}/{picture.place}/{picture.file}",
+            assessment=picture.assessment,
+            approved=picture.approved,
+        )
+        for picture in results.pictures
+        if picture.prompt_id is not None
+    ]
