@@ -105,7 +105,7 @@ def _find_items(path: Path, lines: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def _parse(path: Path, line: int, text: str) -> BriefingFinding:
-    match = MARKED.match(text)
+    match = MARKED.match(re.sub(r"<!--.*?(?:-->|$)", " ", text, flags=re.DOTALL))  # what people do not see, memory does not get
     if not match:
         raise InputError(f"{path}:{line}", "a finding without a severity", f"begin it with [{'], ['.join(SEVERITIES)}]")
     severity = match.group(1).strip().lower()
@@ -118,7 +118,6 @@ def _parse(path: Path, line: int, text: str) -> BriefingFinding:
 
 
 def _plain(text: str) -> str:
-    """One line of plain text. What an agent wrote is data: no hidden comments, and no `@path`, which would import a file into memory."""
-    shown = re.sub(r"<!--.*?(?:-->|$)", " ", text, flags=re.DOTALL)
-    shown = "".join(char if char.isprintable() else " " for char in shown)
+    """One line of plain text. What an agent wrote is data: no `@path`, which would import a file into memory."""
+    shown = "".join(char if char.isprintable() else " " for char in text)
     return IMPORT.sub(r"`\1`", " ".join(shown.split()))

@@ -7,6 +7,7 @@ written last: after a crash the lines that are there already are found and only 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ TASKS = Path("context/tasks.md")
 LEDGER = FOLDER / "promoted.jsonl"
 MEMORY_HEADING = "## From briefings"
 TASKS_HEADING = "## Open"
+DRESSING = re.compile(r"^- (?:\[.\] |\d{4}-\d\d-\d\d: )|(?<=\S) \(\w+, \d{4}-\d\d-\d\d\)$")
+"""What a line says besides a finding's own words: the tick or the day before them, severity and day behind."""
 NEW_MEMORY = f"# Session learnings\n\n{MEMORY_HEADING}\n"
 NEW_TASKS = f"# Tasks\n\nAdded by `tools/promote_findings.py`, done by people and agents: tick them, then cut them.\n\n{TASKS_HEADING}\n"
 
@@ -117,7 +120,7 @@ def _place(finding: BriefingFinding, day: str, texts: Mapping[Path, str]) -> dic
 def _insert(text: str, heading: str, line: str, words: str) -> str:
     """`text` with `line` first under `heading`, unless a line with these words is there already."""
     lines = text.rstrip("\n").split("\n")
-    if any(words in existing for existing in lines):
+    if any(DRESSING.sub("", existing) == words for existing in lines):
         return text
     if heading not in lines:
         lines += ["", heading]
