@@ -1,0 +1,183 @@
+"""The reports: numbers that add up, and prompts that stay data in Markdown, HTML and spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.tools.production.scenes import make_assessment, make_plan, make_policy
+from tools.production.filing import BatchFolder
+from tools.production.finish import Ending, finish_batch
+from tools.production.journal import Journal, read_state
+from tools.production.plan import Plan
+from tools.production.report_text import escape_markdown
+from tools.production.runner import BatchEnd
+
+NASTY = '<script>alert("x")</script> | **bold** [a](javascript:b) `c` \'"><img src=x onerror=1> 😀'
+
+
+def make_batch(tmp_path: Path, plan: Plan, rows: list[tuple[float | None, list[str]]]) -> BatchFolder:
+    """A finished batch as the runner leaves it: pictures, journal. A row is a face score and the reasons against it."""
+    folder = BatchFolder(tmp_path / "batch")
+    folder.prepare()
+    journal = Journal(folder.root / "journal.jsonl")
+    journal.append("started", servers=["http://a"], rate_per_hr=0.6)
+    for index, (face, reasons) in enumerate(rows, 1):
+        name, place = f"{index:04d}_p001_v01_seed{index}_x.png", "rejected" if reasons else "approved"
+        Image.new("RGB", (64, 96), (index, 0, 0)).save(folder.root / place / name)
+        journal.append("downloaded", item=index, files=[{"file": name}], seconds=8.0)
+        assessment = make_assessment(name, face, yaw=float(index), sha256=f"{index * 0x1111:064x}").to_json()
+        journal.append("scored", item=index, file=name, approved=not reasons, reasons=reasons, assessment=assessment)
+        journal.append("filed", item=index, file=name, place=place)
+    journal.append("ended", why="complete")
+    journal.close()
+    return folder
+
+
+ROWS: list[tuple[float | None, list[str]]] = [
+    (0.9, []),
+    (0.7, []),
+    (0.5, ["face similarity 0.50 is below 0.60"]),
+    (None, ["no face found"]),
+]
+
+
+def finish(plan: Plan, folder: BatchFolder, *, why: str = "complete", history: Path | None = None) -> dict[str, Any]:
+    end = BatchEnd(why, read_state(folder.root / "journal.jsonl"))
+    return finish_batch(plan, folder, end, Ending(make_policy(), {"cfg": 5.0, "negative": NASTY}, history), lambda text: None)
+
+
+def test_the_numbers_add_up(tmp_path: Path) -> None:
+    document = finish(make_plan(), make_batch(tmp_path, make_plan(), ROWS))
+    counts = document["counts"]
+    assert (counts["generated"], counts["approved"], counts["rejected"], counts["without_face"]) == (4, 2, 2, 1)
+    assert document["means"]["approved"]["face_similarity"] == 0.8  # (0.9 + 0.7) / 2
+    assert document["means"]["all"]["face_similarity"] == 0.7  # (0.9 + 0.7 + 0.5) / 3: a missing face is not 0
+    assert document["seconds"]["generating"] == 32.0 and document["seconds"]["per_picture"] == 8.0
+    assert sum(row["generated"] for row in document["per_prompt"]) == sum(row["generated"] for row in document["per_shot"]) == 4
+    assert document["reasons"] == {"face similarity below 0.60": 1, "no face found": 1}
+    assert document["best"][0].startswith("0001_") and document["worst"][0].startswith("0003_")
+    # 0.75 x 0.9 + 0.25 x 0.8, weights of the policy
+    assert document["images"][0]["overall"] == 0.875
+    assert document["images"][3]["overall"] is None
+    # face 0.7 and skin 0.8 (of three): 0.75 x 0.7 + 0.25 x 0.8 = 0.725, grade B from 0.70
+    assert document["scorecard"]["eval_scores"]["overall_grade"] == "B"
+    assert json.loads((tmp_path / "batch" / "batch_report.json").read_text(encoding="utf-8")) == document
+
+
+@pytest.mark.parametrize(
+    ("rows", "why", "fields", "sentence"),
+    [
+        pytest.param(ROWS, "complete", {}, "2 of 4 pictures may be published, grade B over all of them; most often", id="some"),
+        pytest.param(ROWS[3:], "complete", {}, "None of 1 picture may be published; most often against it: no face found (1×).", id="none"),
+        pytest.param([], "max_cost", {}, "There is no picture yet: --max-cost was reached.", id="nothing"),
+        pytest.param(
+            ROWS, "max_images", {"target_approved": 5}, "3 fewer than the 5 that were wanted: --max-images was reached.", id="target"
+        ),
+        pytest.param(ROWS, "interrupted", {}, "The batch is not complete: it was interrupted; the same command continues.", id="stopped"),
+    ],
+)
+def test_the_judgement_is_a_plain_sentence(tmp_path: Path, rows: Any, why: str, fields: dict[str, Any], sentence: str) -> None:
+    plan = make_plan(**fields)
+    assert sentence in finish(plan, make_batch(tmp_path, plan, rows), why=why)["judgement"]
+
+
+def test_prompts_stay_text_in_markdown(tmp_path: Path) -> None:
+    plan = make_plan(prompts=(NASTY, "two"))
+    finish(plan, make_batch(tmp_path, plan, ROWS))
+    text = (tmp_path / "batch" / "batch_report.md").read_text(encoding="utf-8")
+    assert "<script" not in text and "<img" not in text
+    assert "\\*\\*bold\\*\\*" in text and "\\[a\\](javascript:b)" in text and "\\`c\\`" in text
+    row = next(line for line in text.splitlines() if "alert" in line and line.startswith("| 1 "))
+    assert row.replace("\\|", "").count("|") == 7  # six cells: the prompt's own bar ends none
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [("a_b.safetensors", "a_b.safetensors"), ("_x_", "\\_x\\_"), ("a\nb", "a b"), ("<b>&", "&lt;b&gt;&amp;"), ("\\", "\\\\")],
+)
+def test_escape_markdown(text: str, escaped: str) -> None:
+    assert escape_markdown(text) == escaped
+
+
+class Page(HTMLParser):
+    """Collects the tags of a page, the attributes that could run code or load something, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.odd: list[tuple[str, str | None]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        loads = ("src", "href")
+        self.odd += [pair for pair in attrs if pair[0].startswith("on") or (pair[0] in loads and ":" in (pair[1] or "").split("/")[0])]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read_page(path: Path) -> Page:
+    page = Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+def test_prompts_stay_text_in_html_and_nothing_is_loaded(tmp_path: Path) -> None:
+    plan = make_plan(prompts=(NASTY, NASTY))
+    finish(plan, make_batch(tmp_path, plan, ROWS))
+    page = read_page(tmp_path / "batch" / "batch_report.html")
+    assert page.tags.count("script") == 1 and page.tags.count("img") == 4 and "iframe" not in page.tags
+    assert all(value is not None and value.startswith("data:image/jpeg;base64,") for _, value in page.odd)
+    assert '<script>alert("x")</script>' in page.text
+    assert "Find" in page.text and "2 of 4 pictures may be published" in page.text
+
+
+def test_the_demo_notice_is_wherever_its_pictures_are(tmp_path: Path) -> None:
+    plan = make_plan(engine_notice="Rendered by a demo.")
+    document = finish(plan, make_batch(tmp_path, plan, ROWS))
+    assert document["engine_notice"] == "Rendered by a demo."
+    for name in ("batch_report.md", "batch_report.html"):
+        assert "Rendered by a demo." in (tmp_path / "batch" / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("prompt", ['=HYPERLINK("http://x")', "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_no_cell_of_the_csv_is_a_formula(tmp_path: Path, prompt: str) -> None:
+    plan = make_plan(prompts=(prompt, prompt))
+    finish(plan, make_batch(tmp_path, plan, ROWS))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "batch" / "scores.csv").read_text(encoding="utf-8"))))
+    assert [row["prompt"] for row in rows] == [f"'{prompt}"] * 4
+    assert rows[0]["face"] == "0.9" and rows[3]["face"] == "" and rows[3]["reasons"] == "no face found"
+
+
+def test_the_history_gets_one_row_however_often_the_batch_is_continued(tmp_path: Path) -> None:
+    plan, history = make_plan(), tmp_path / "history.jsonl"
+    folder = make_batch(tmp_path, plan, ROWS)
+    finish(plan, folder, why="interrupted", history=history)
+    assert not history.exists()
+    finish(plan, folder, history=history)
+    lines = [line for line in (folder.root / "journal.jsonl").read_text().splitlines() if '"recorded"' not in line]
+    (folder.root / "journal.jsonl").write_text("\n".join(lines) + "\n")  # killed between the row and its record
+    finish(plan, folder, history=history)
+    rows = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
+    assert [(row["run_id"], row["batch_id"], len(row["images"])) for row in rows] == [("batch_001", "b" * 32, 4)]
+    assert rows[0]["eval_scores"]["best_config"] == "amiranoor_v3"
+
+
+def test_pictures_that_were_moved_are_shown_where_they_are(tmp_path: Path) -> None:
+    plan = make_plan()
+    folder = make_batch(tmp_path, plan, ROWS)
+    name = "0003_p001_v01_seed3_x.png"
+    (folder.root / "rejected" / name).rename(folder.root / "approved" / name)
+    document = finish(plan, folder)
+    assert document["counts"]["moved_by_hand"] == 1
+    assert (document["images"][2]["verdict"], document["images"][2]["place"]) == ("rejected", "approved")
+    assert f'href="approved/{name}"' in (folder.root / "batch_report.html").read_text(encoding="utf-8")
