@@ -41,5 +41,7 @@ def score_plain_skin(measured: PlainSkin, references: Sequence[PlainSkin]) -> fl
 
     wanted = sum(item.sharpness for item in references) / len(references)
     texture = min(1.0, measured.sharpness / wanted) if wanted else 1.0
-    color = max(cv2.compareHist(measured.histogram, item.histogram, cv2.HISTCMP_CORREL) for item in references)
+    color = 0.0
+    if measured.histogram.any():  # OpenCV says that nothing correlates fully with anything
+        color = max(cv2.compareHist(measured.histogram, item.histogram, cv2.HISTCMP_CORREL) for item in references)
     return 0.5 * texture + 0.5 * max(0.0, float(color))
