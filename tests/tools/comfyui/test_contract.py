@@ -56,16 +56,29 @@ def plain_graph(**inputs: object) -> Graph:
     }
 
 
-def slow_graph(server: ComfyServer) -> Graph:
-    """A sampling that takes long enough to be stopped."""
+def slow_graph(server: ComfyServer, *, sampling: bool = False) -> Graph:
+    """Takes long enough to be stopped: a sampling or, on a server without a checkpoint, a chain of scalings."""
     checkpoints = [name for name in server.models("checkpoints") if "broken" not in name]
-    if not checkpoints:
+    if not checkpoints and sampling:
         pytest.skip("this server has no checkpoint to sample with")
+    if not checkpoints:
+        return scaling_graph()
     seed = random.SystemRandom().randrange(1 << 32)
     settings = Settings(
         positive="a test", seed=seed, steps=60, width=192, height=192, checkpoint=checkpoints[0], filename_prefix="lifeos_test/slow"
     )
     return Workflow.built_in().place(settings)
+
+
+def scaling_graph() -> Graph:
+    graph = plain_graph(width=2048, height=2048)
+    for step in range(20):
+        source = ["1", 0] if step == 0 else [f"{99 + step}", 0]
+        side = 2040 if step % 2 == 0 else 2048
+        inputs = {"image": source, "upscale_method": "lanczos", "width": side, "height": side, "crop": "disabled"}
+        graph[f"{100 + step}"] = {"class_type": "ImageScale", "inputs": inputs}
+    graph["2"]["inputs"]["images"] = ["119", 0]  # type: ignore[index]
+    return graph
 
 
 def new_id() -> str:
@@ -176,7 +189,7 @@ def test_dropped_output_is_a_rejection(server: ComfyServer) -> None:
 
 def test_progress_is_told(server: ComfyServer) -> None:
     prompt_id = new_id()
-    server.submit(prompt_id, slow_graph(server))
+    server.submit(prompt_id, slow_graph(server, sampling=True))
     seen: set[tuple[int, int]] = set()
     until = time.monotonic() + PATIENCE
     while not server.wait(0.02):
