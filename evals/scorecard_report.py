@@ -56,7 +56,8 @@ def _gate_sentence(card: Scorecard) -> str:
 
 
 def _count_sentence(card: Scorecard) -> str:
-    text = f"{card.approved} of {_count(len(card.pictures), 'picture')} pass every gate"
+    verb = "passes" if len(card.pictures) == 1 else "pass"
+    text = f"{card.approved} of {_count(len(card.pictures), 'picture')} {verb} every gate"
     return f"{text}; {card.faceless} without a face." if card.faceless else f"{text}."
 
 
@@ -93,7 +94,8 @@ def _config_table(card: Scorecard) -> str:
         lines.append(f"\n{len(card.configs) - SHOWN_CONFIGS} more are in the scorecard's JSON.")
     unnamed = sum(picture.config is None for picture in card.pictures)
     if unnamed:
-        lines.append(f"\n{_count(unnamed, 'picture')} tell no configuration by their name and are not in this table.")
+        verbs = ("tells no configuration by its name and is", "tell no configuration by their names and are")[unnamed != 1]
+        lines.append(f"\n{_count(unnamed, 'picture')} {verbs} not in this table.")
     return "\n".join(lines)
 
 

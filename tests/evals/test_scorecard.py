@@ -1,0 +1,392 @@
+"""The scorecard: weights and grades, configurations, the history row, the report, and the command as it is run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evals import scorecard
+from evals.assessment import Assessment, FaceScore, Geometry, SkinScore
+from evals.load_thresholds import load_thresholds
+from evals.scorecard import Manifest, Scorecard, build_scorecard, grade_of, overall_score
+from evals.scorecard_inputs import read_batch_config, read_training_params
+from evals.scorecard_report import escape, render_report, render_summary
+from lifeos import cli
+from lifeos.errors import InputError
+from tests.evals.portraits import write_generated, write_references
+from tests.evals.test_lora_header import METADATA, write_lora
+
+POLICY = load_thresholds()
+POINTS = ((0.4, 0.4), (0.6, 0.4), (0.5, 0.5), (0.4, 0.6), (0.6, 0.6))
+
+
+def picture(file: str, face: float | None, skin: float | None = 0.8, reason: str | None = None) -> Assessment:
+    if reason is not None:
+        return Assessment(file, "00", 0, 0, reason, FaceScore(None, reason), SkinScore(None, reason))
+    if face is None:
+        return Assessment(file, "00", 8, 8, None, FaceScore(None, "no_face"), SkinScore(None, "no_face"))
+    skin_score = SkinScore(skin, None, skin, skin) if skin is not None else SkinScore(None, "grey")
+    geometry = Geometry(0, 0, 0.1, 0.3, 0.5, 0.5, "medium close-up", POINTS)
+    return Assessment(file, "00", 8, 8, None, FaceScore(face, None, face, 1, "r.png", "as_is"), skin_score, geometry, "0" * 16)
+
+
+def card(*pictures: Assessment, policy: dict[str, Any] = POLICY, **more: Any) -> Scorecard:
+    fixed = {"run_id": "v3_sweep", "lora_version": "v3", "timestamp": "2026-02-11T15:00:00Z", "protocol": {"id": "p1", "engine": "dlib"}}
+    return build_scorecard(pictures, policy, **{**fixed, **more})
+
+
+@pytest.mark.parametrize(
+    ("face", "skin", "overall", "grade"),
+    [
+        (0.71, 0.67, 0.70, "B"),  # the specification's own example: .75 * .71 + .25 * .67 = .70, in floats a hair under
+        (0.52, 0.48, 0.51, "D"),
+        (0.85, 0.85, 0.85, "A"),
+        (0.69994, 0.69994, 0.6999, "C"),
+        (0.69996, 0.69996, 0.70, "B"),  # compared at 4 decimals
+        (0.55, 0.55, 0.55, "C"),
+        (0.40, 0.40, 0.40, "D"),
+        (0.39, 0.39, 0.39, "F"),
+        (0.0, 0.0, 0.0, "F"),
+        (1.0, 1.0, 1.0, "A"),
+    ],
+)
+def test_weights_and_grades(face: float, skin: float, overall: float, grade: str) -> None:
+    found = card(picture("a.png", face, skin))
+    assert (found.means.overall, found.grade) == (overall, grade)
+    assert found.promotion_recommended == (grade in "ABC")
+
+
+@pytest.mark.parametrize(
+    ("face", "skin", "weights", "overall"),
+    [
+        (None, 0.5, (0.75, 0.25), None),
+        (0.5, None, (0.75, 0.25), None),
+        (0.5, None, (1.0, 0.0), 0.5),
+        (None, None, (1.0, 0.0), None),
+        (0.2, 0.6, (0.5, 0.5), 0.4),
+    ],
+)
+def test_a_part_that_is_missing_makes_no_score(
+    face: float | None, skin: float | None, weights: tuple[float, float], overall: float | None
+) -> None:
+    policy = {"scorecard": {"weights": {"face_similarity": weights[0], "skin_realism": weights[1]}}}
+    assert overall_score(face, skin, policy) == overall
+
+
+def test_no_score_is_no_grade_and_no_promotion() -> None:
+    found = card(picture("a.png", None))
+    assert (found.grade, found.promotion_recommended, grade_of(None, POLICY)) == (None, False, None)
+    assert render_summary(found).startswith("No grade: no picture has a face score.")
+
+
+def test_grades_of_another_policy() -> None:
+    policy = {"scorecard": {"grade_boundaries": {"A": 0.5, "B": 0.1, "C": 0.0}}}
+    assert [grade_of(value, policy) for value in (0.5, 0.49999, 0.4, 0.05)] == ["A", "A", "B", "C"]
+
+
+def test_pictures_without_a_face_are_counted_and_not_averaged() -> None:
+    pictures = [picture("a.png", 0.8), picture("b.png", None), picture("c.png", None, reason="truncated")]
+    found = card(*pictures)
+    assert (found.means.face, found.faceless, len(found.pictures), found.approved) == (0.8, 1, 3, 1)
+    strict = json.loads(json.dumps(POLICY))
+    strict["face_similarity"]["no_face_counts_as_zero"] = True
+    assert card(*pictures, policy=strict).means.face == 0.4  # the cut file is no picture without a face
+
+
+def test_best_and_worst_configuration() -> None:
+    names = {"step500_str0.60": (0.5, 0.6), "step1500_str0.80": (0.8, 0.9), "step900_str0.70": (0.6, 0.7)}
+    pictures = [
+        picture(f"{config}_000{n}_p001_v01_seed{n}_x.png", score) for config, scores in names.items() for n, score in enumerate(scores)
+    ]
+    found = card(*pictures, picture("unnamed.png", 0.1))
+    assert [item.config for item in found.configs] == ["step1500_str0.80", "step900_str0.70", "step500_str0.60"]
+    scores = found.history_row()["eval_scores"]
+    assert (scores["best_config"], scores["worst_config"]) == ("step1500_str0.80", "step500_str0.60")
+    assert found.configs[0].means.face == 0.85 and found.configs[0].images == 2
+
+
+def test_a_configuration_that_loses_the_face_is_not_the_best() -> None:
+    lucky = [picture("step9_str9_0001_p001_v01_seed1_x.png", 0.99)] + [
+        picture(f"step9_str9_000{n}_p001_v01_seed1_x.png", None) for n in (2, 3)
+    ]
+    steady = [picture(f"step1_str1_000{n}_p001_v01_seed1_x.png", 0.7) for n in (1, 2, 3)]
+    assert [item.config for item in card(*lucky, *steady).configs] == ["step1_str1", "step9_str9"]
+
+
+def test_configurations_may_be_told_by_the_caller() -> None:
+    found = card(picture("a.png", 0.7), config_of=lambda item: f"of {item.file}")
+    assert found.configs[0].config == "of a.png"
+
+
+def test_the_history_row_is_the_design_s() -> None:
+    manifest = Manifest("data/dataset_manifest.json", "f" * 64, "d" * 64)
+    params = {"network_dim": 32}
+    row = card(
+        picture("out/approved/step1500_str0.80_0007_p003_v02_seed42_close-up.png", 0.71, 0.67),
+        picture("out/rejected/0008_p004_v01_seed43_x.png", None),
+        manifest=manifest,
+        training_params=params,
+        notes="first try",
+        generated_dir=Path("out"),
+    ).history_row()
+    assert row == {
+        "schema_version": 1,
+        "run_id": "v3_sweep",
+        "timestamp": "2026-02-11T15:00:00Z",
+        "lora_version": "v3",
+        "training_params": {"network_dim": 32},
+        "dataset_manifest_path": "data/dataset_manifest.json",
+        "dataset_manifest_hash": "f" * 64,
+        "dataset_id": "d" * 64,
+        "protocol_id": "p1",
+        "eval_scores": {
+            "face_similarity_mean": 0.71,
+            "face_similarity_pass": True,
+            "skin_realism_mean": 0.67,
+            "skin_realism_pass": True,
+            "skin_texture_pass": True,
+            "skin_color_pass": True,
+            "overall_score": 0.7,
+            "overall_grade": "B",
+            "promotion_recommended": True,
+            "images_evaluated": 2,
+            "images_without_face": 1,
+            "best_config": "step1500_str0.80",
+            "worst_config": "step1500_str0.80",
+        },
+        "notes": "first try",
+        "images": [
+            {
+                "file": "approved/step1500_str0.80_0007_p003_v02_seed42_close-up.png",
+                "config": "step1500_str0.80",
+                "prompt_id": 3,
+                "seed": 42,
+                "face": 0.71,
+                "skin": 0.67,
+                "shot_type": "medium close-up",
+                "approved": True,
+            },
+            {
+                "file": "rejected/0008_p004_v01_seed43_x.png",
+                "config": None,
+                "prompt_id": 4,
+                "seed": 43,
+                "face": None,
+                "skin": None,
+                "shot_type": None,
+                "approved": False,
+            },
+        ],
+        "protocol": {"id": "p1", "engine": "dlib"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("face", "skin", "gates"),
+    [
+        (0.60, 0.60, {"face": True, "skin": True, "texture": True, "color": True}),
+        (0.59, 0.60, {"face": False, "skin": True, "texture": True, "color": True}),
+        (0.60, 0.57, {"face": True, "skin": False, "texture": False, "color": True}),
+        (0.60, None, {"face": True, "skin": False, "texture": False, "color": False}),
+    ],
+)
+def test_gates(face: float, skin: float | None, gates: dict[str, bool]) -> None:
+    assert card(picture("a.png", face, skin)).gates == gates
+
+
+def test_the_summary_is_plain() -> None:
+    assert render_summary(card(picture("a.png", 0.71, 0.67), picture("b.png", None))) == (
+        "Grade B (0.70). The means of face and skin are above their thresholds. 1 of 2 pictures pass every gate; 1 without a face."
+    )
+    assert render_summary(card(picture("a.png", 0.5, 0.5))) == (
+        "Grade D (0.50). Face similarity, skin realism, skin texture and skin colour are below the threshold. "
+        "0 of 1 picture passes every gate."
+    )
+
+
+def test_the_report() -> None:
+    pictures = [
+        picture("step1_str0.50_0001_p001_v01_seed1_a.png", 0.9),
+        picture("step1_str0.50_0002_p002_v01_seed2_b.png", 0.3),
+        picture("step2_str0.50_0003_p001_v01_seed1_a.png", 0.35),
+        picture("step2_str0.50_0004_p002_v01_seed2_b.png", None),
+        picture("x.png", None, reason="truncated"),
+    ]
+    text = render_report(card(*pictures, notes="**bold** <script>|", training_params={"network_dim": 32}), ["careful_now"])
+    # face .5167, skin .8: .75 * .5167 + .25 * .8 = .5875
+    assert text.startswith("# Scorecard: v3_sweep (v3)\n\nGrade C (0.59). Face similarity is below the threshold. 1 of 5 pictures")
+    assert "**Promotion: recommended** (grade C; C or better is asked for)." in text
+    assert "Based on 5 pictures only: take the numbers as a hint." in text
+    assert "- careful_now" in text
+    # .9, .3 and .35: mean .5167
+    assert "| Face similarity | 0.52 | 0.60 | FAIL |" in text
+    assert "| Skin realism | 0.80 | 0.60 | pass |" in text
+    assert "Best: `step1_str0.50`. Worst: `step2_str0.50`." in text
+    assert "| `step1_str0.50` | 2 | 1 | 0 | 0.60 | 0.80 | 0.65 | C |" in text
+    assert "| `step2_str0.50` | 2 | 0 | 1 | 0.35 | 0.80 | 0.46 | D |" in text
+    assert "1 picture tells no configuration by its name and is not in this table." in text
+    assert "- 2 pictures: face similarity below the threshold" in text
+    assert "- 1 picture: no face found" in text and "- 1 picture: the file is cut off" in text
+    assert "| `step1_str0.50_0002_p002_v01_seed2_b.png` | 0.30 | 0.80 | face similarity 0.30 is below 0.60 |" in text
+    assert "- Notes: \\*\\*bold\\*\\* \\<script\\>\\|" in text
+    assert "- Training: network_dim 32" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a_b", "a_b"),
+        ("_a_", "\\_a\\_"),
+        ("a|b\nc", "a\\|b c"),
+        ("<b> & `c`", "\\<b\\> &amp; \\`c\\`"),
+        ("[x](y) # *", "\\[x\\](y) \\# \\*"),
+    ],
+)
+def test_names_and_notes_are_text(text: str, escaped: str) -> None:
+    assert escape(text) == escaped
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scorecard")
+    write_references(folder / "refs")
+    write_generated(folder / "out")
+    return folder
+
+
+def run(folders: Path, project: Path, *more: str) -> int:
+    places = ["--generated", str(folders / "out"), "--reference", str(folders / "refs"), "--project-root", str(project)]
+    return cli.run(lambda: scorecard.main([*places, "--engine", "dlib", "--model-root", str(folders), *more]))
+
+
+def test_the_command_writes_scorecard_report_and_history(folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"images": [], "dataset_id": "abc"}), encoding="utf-8")
+    lora = write_lora(tmp_path / "v3.safetensors", METADATA)
+    more = ["--dataset-manifest", str(manifest), "--lora", str(lora), "--training-params", '{"seed": 7, "captions": "BLIP-2"}']
+    assert run(folders, tmp_path, "--run-id", "v3_sweep", "--lora-version", "v3", "--notes", "n", *more) == 0
+    assert sorted(path.name for path in (tmp_path / "evals").iterdir()) == [
+        "eval_history.jsonl",
+        "latest_report.md",
+        "latest_scorecard.json",
+    ]
+    (line,) = (tmp_path / "evals" / "eval_history.jsonl").read_text(encoding="utf-8").splitlines()
+    row, document = json.loads(line), json.loads((tmp_path / "evals" / "latest_scorecard.json").read_text(encoding="utf-8"))
+    assert (row["run_id"], row["lora_version"], row["notes"]) == ("v3_sweep", "v3", "n")
+    assert row["timestamp"].endswith("Z") and len(row["timestamp"]) == 20
+    assert row["training_params"]["network_dim"] == 32  # from the header
+    assert row["training_params"]["seed"] == 7  # the command line goes before it
+    assert row["training_params"]["captions"] == "BLIP-2"
+    assert row["dataset_manifest_path"] == manifest.as_posix()
+    assert row["dataset_manifest_hash"] == hashlib.sha256(manifest.read_bytes()).hexdigest()
+    assert row["dataset_id"] == "abc"
+    scores = row["eval_scores"]
+    assert (scores["images_evaluated"], scores["images_without_face"]) == (5, 1)
+    assert (scores["best_config"], scores["worst_config"]) == ("step1500_str0.80", "step2000_str0.75")
+    assert [item["file"] for item in row["images"]] == sorted(path.name for path in (folders / "out").iterdir())
+    assert [item["approved"] for item in row["images"]] == [True, True, False, False, False]
+    assert document["eval_scores"] == scores and document["approved"] == 2 and document["rejected"] == 3
+    assert document["protocol"]["id"] == row["protocol_id"] and document["protocol"]["skin_metric"]
+    cut = document["per_image"][-1]
+    assert (cut["reason"], cut["reasons"], cut["seed"]) == ("truncated", ["the file is cut off"], 13)
+    face_mean = sum(item["face"] for item in row["images"] if item["face"] is not None) / 3
+    assert scores["face_similarity_mean"] == round(face_mean, 4)
+    assert scores["overall_score"] == round(0.75 * scores["face_similarity_mean"] + 0.25 * scores["skin_realism_mean"], 4)
+    assert capsys.readouterr().out.splitlines()[-1].endswith("eval_history.jsonl (run v3_sweep)")
+
+
+def test_the_history_only_grows(folders: Path, tmp_path: Path) -> None:
+    history = tmp_path / "h.jsonl"
+    torn = b'{"run_id": "by hand"}\n{"run_id": "to'
+    history.write_bytes(torn)
+    files = ["--history-file", str(history), "--output-json", str(tmp_path / "s.json"), "--latest-report", str(tmp_path / "r.md")]
+    assert run(folders, tmp_path, *files) == 0
+    assert history.read_bytes().startswith(torn + b"\n")
+    row = json.loads(history.read_text(encoding="utf-8").splitlines()[-1])
+    assert row["run_id"].startswith("run_2") and row["dataset_manifest_hash"] is None
+    assert not (tmp_path / "evals").exists()
+
+
+def test_json_is_all_that_stdout_holds(folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folders, tmp_path, "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == json.loads((tmp_path / "evals" / "latest_scorecard.json").read_text(encoding="utf-8"))
+    assert "Grade " in captured.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"),
+    [
+        (["--face-threshold", "0.9"], 1),
+        (["--skin-threshold", "1"], 1),
+        (["--skin-texture-threshold", "1"], 1),
+        (["--skin-color-threshold", "1"], 1),
+        (["--face-threshold", "0", "--skin-threshold", "0", "--skin-texture-threshold", "0", "--skin-color-threshold", "0"], 0),
+    ],
+    ids=["face", "skin", "texture", "colour", "zero is a value"],
+)
+def test_each_threshold_is_a_gate(flags: list[str], code: int, folders: Path, tmp_path: Path) -> None:
+    assert run(folders, tmp_path, *flags, "--fail-on-threshold") == code
+    thresholds = json.loads((tmp_path / "evals" / "latest_scorecard.json").read_text(encoding="utf-8"))["thresholds"]
+    assert list(thresholds.values()).count(float(flags[1])) >= 1
+    assert (tmp_path / "evals" / "eval_history.jsonl").exists()  # a gate that says no is a result too
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["--training-params", "{broken"], 2, "--training-params: not JSON: "),
+        (["--training-params", "nowhere.json"], 2, "nowhere.json: no such file (give --training-params an existing file)"),
+        (["--lora", "nowhere.safetensors"], 2, "nowhere.safetensors: no such file"),
+        (["--dataset-manifest", "nowhere.json"], 2, "nowhere.json: no such file (give --dataset-manifest an existing file)"),
+        (["--face-threshold", "nan"], 2, "nan is not a finite number"),
+        (["--engine", "insightface"], 3, "model pack buffalo_l: not in "),
+    ],
+)
+def test_bad_input_writes_nothing(
+    flags: list[str], code: int, message: str, folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folders, tmp_path, *flags) == code
+    errors = capsys.readouterr().err
+    assert message in errors and "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_directory_names_its_configuration(folders: Path, tmp_path: Path) -> None:
+    batch = tmp_path / "batch"
+    (batch / "approved").mkdir(parents=True)
+    shutil.copy(next((folders / "out").glob("*0001*")), batch / "approved" / "0001_p001_v01_seed11_a.png")
+    settings = {"lora": "amira-step00001500.safetensors", "lora_strength": 0.8}
+    (batch / "batch.json").write_text(json.dumps({"variants": [{"config": "", "settings": settings}]}), encoding="utf-8")
+    assert run(folders, tmp_path, "--generated", str(batch)) == 0
+    row = json.loads((tmp_path / "evals" / "eval_history.jsonl").read_text(encoding="utf-8"))
+    assert [(item["file"], item["config"]) for item in row["images"]] == [("approved/0001_p001_v01_seed11_a.png", "step1500_str0.80")]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"variants": [{}, {}]}, {"variants": []}, {"variants": [1]}, {}, [], {"variants": [{"settings": None}]}],
+    ids=["two variants", "none", "odd", "no variants", "a list", "no settings"],
+)
+def test_a_batch_without_one_configuration_names_none(document: object, tmp_path: Path) -> None:
+    (tmp_path / "batch.json").write_text(json.dumps(document), encoding="utf-8")
+    assert read_batch_config(tmp_path) is None
+
+
+def test_training_params_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text('{"network_dim": 16}', encoding="utf-8")
+    assert read_training_params(str(tmp_path / "p.json")) == {"network_dim": 16}
+    (tmp_path / "list.json").write_text("[1]", encoding="utf-8")
+    with pytest.raises(InputError, match="not a JSON object"):
+        read_training_params(str(tmp_path / "list.json"))
+
+
+def test_a_manifest_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_text('{"a": 1}', encoding="utf-8")
+    with pytest.raises(InputError, match="not a dataset manifest: it has no images"):
+        scorecard.read_manifest(tmp_path / "m.json")
