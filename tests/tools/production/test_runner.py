@@ -71,7 +71,7 @@ def test_a_whole_batch(folder: BatchFolder, embedded_server: StartServer) -> Non
     assert len(server.executed) == 4
     assert list(folder.incoming.iterdir()) == []
     picture = Image.open(next(folder.root.glob("*/0001_*.png")))
-    assert '"seed": 100' in picture.text["prompt"]  # the server's own text chunks survive
+    assert '"seed": 100' in str(picture.info["prompt"])  # the server's own text chunks survive
 
 
 def test_verdicts_put_pictures_in_their_places(folder: BatchFolder, embedded_server: StartServer) -> None:
@@ -173,8 +173,7 @@ def test_a_target_is_reached_with_new_seeds(folder: BatchFolder, embedded_server
 
 def test_a_target_out_of_reach_stops_at_max_images(folder: BatchFolder, embedded_server: StartServer) -> None:
     server = embedded_server()
-    policy_says_no = {"retries": 0}
-    end = run(folder, make_plan(target_approved=3), server, scorer=NeverScorer(), limits=Limits(max_images=5), **policy_says_no)
+    end = run(folder, make_plan(target_approved=3), server, scorer=NeverScorer(), limits=Limits(max_images=5))
     assert end.why == "max_images"
     assert len(server.executed) == 5
 
