@@ -41,9 +41,17 @@ def make_batch(args: argparse.Namespace, references: Path, first_seed: int) -> t
     assessor = open_assessor(references, policy, engine=args.engine, model_root=args.model_root, model_pack=args.model_pack)
     prompts = tuple(BUILT_IN[number % len(BUILT_IN)] for number in range(args.pictures))
     plan = Plan(
-        batch_id="overhead", run_id="overhead", lora_version="v3", created="2026-01-01T00:00:00.000Z",
-        prompts=prompts, base_seed=first_seed, variants=(Variant(settings),), workflow_name="built-in", policy=judging_policy(policy), protocol=assessor.protocol,
-    )  # fmt: skip
+        batch_id="overhead",
+        run_id="overhead",
+        lora_version="v3",
+        created="2026-01-01T00:00:00.000Z",
+        prompts=prompts,
+        base_seed=first_seed,
+        variants=(Variant(settings),),
+        workflow_name="built-in",
+        policy=judging_policy(policy),
+        protocol=assessor.protocol,
+    )
     workflow = Workflow.built_in()
 
     def make_graph(item: Any) -> dict[str, Any]:
