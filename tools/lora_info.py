@@ -1,7 +1,7 @@
 """Say what a LoRA tells of itself: parameters, trigger, base model, dataset, step; or in what two of them differ.
 
 Reads only the header of each file, however large, and writes nothing. With --manifest (default: dataset_manifest.json beside the
-LoRA) it also says whether that manifest is the one the LoRA names.
+LoRA, or of an earlier run there) it also says whether that manifest is the one the LoRA names.
 
     python tools/lora_info.py amiranoor_v3.safetensors
     python tools/lora_info.py --compare amiranoor_v2.safetensors amiranoor_v3.safetensors
@@ -26,6 +26,8 @@ from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from tools.dataset.hashing import printable
 from tools.dataset.manifest import manifest_hash, read_manifest
+
+MANIFEST, PREVIOUS_RUNS = "dataset_manifest.json", "previous_runs"
 
 IDENTITY = frozenset({"weights_sha256", "output_name", "started", "finished"})
 """Differ between any two files, so they are no difference of training."""
@@ -78,17 +80,28 @@ def read_info(path: Path, manifest: Path | None) -> LoraInfo:
 
 def _link_dataset(header: LoraHeader, manifest: Path | None) -> DatasetLink:
     named = header.training_params.get("dataset_id")
-    file = manifest or header.path.with_name("dataset_manifest.json")
-    if manifest is None and not file.is_file():
-        return DatasetLink(None, None, "no dataset_manifest.json beside it" if named else "it names no dataset")
+    file = manifest or _find_manifest(header, named)
     if named is None:
-        return DatasetLink(file, None, "it names no dataset: nothing proves that this manifest is its own")
+        return DatasetLink(file, None, "it names no dataset: nothing proves which it was")
+    if file is None:
+        return DatasetLink(None, None, "no dataset_manifest.json beside it")
     document = read_manifest(file)
     if document["dataset_id"] != named:
         return DatasetLink(file, False, f"the manifest is of dataset {document['dataset_id'][:12]}, the LoRA names {named[:12]}")
     if manifest_hash(file) != header.training_params.get("dataset_manifest_hash"):
         return DatasetLink(file, True, "the same pictures and captions; the manifest's file was written again since")
     return DatasetLink(file, True, "the very manifest that was written before its first step")
+
+
+def _find_manifest(header: LoraHeader, named: str | None) -> Path | None:
+    """The manifest beside a LoRA; where a later run has put its own there, the one moved aside that fits."""
+    folder = header.path.parent
+    candidates = [folder / MANIFEST, *sorted(folder.glob(f"{PREVIOUS_RUNS}/*/{MANIFEST}"))]
+    here = [file for file in candidates if file.is_file()]
+    fitting = [file for file in here if named and read_manifest(file)["dataset_id"] == named]
+    hashes = header.training_params.get("dataset_manifest_hash")
+    exact = [file for file in fitting if manifest_hash(file) == hashes]
+    return next(iter(exact + fitting + here), None)
 
 
 def read_run_id(header: LoraHeader) -> str | None:

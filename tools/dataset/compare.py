@@ -196,7 +196,7 @@ def _shift(old: Counter[str], new: Counter[str], old_total: int, new_total: int,
     """What became more or less frequent, the largest change first."""
     shifts = [Shift(what, old[what] / max(old_total, 1), new[what] / max(new_total, 1)) for what in old.keys() | new.keys()]
     moved = [Shift(shift.what, round(shift.old, 4), round(shift.new, 4)) for shift in shifts if abs(shift.old - shift.new) > 0.005]
-    return tuple(sorted(moved, key=lambda shift: (-abs(shift.new - shift.old), shift.what))[:count])
+    return tuple(sorted(moved, key=lambda shift: (-round(abs(shift.new - shift.old), 4), shift.what))[:count])
 
 
 def render_comparison(result: Comparison, old_name: str, new_name: str) -> str:

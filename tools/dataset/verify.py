@@ -55,14 +55,15 @@ def verify_manifest(
 def _verify_one(images: list[dict[str, Any]], scan: Scan, prefix: str, jobs: int | None) -> Verification:
     listed = {picture.file.name for picture in scan.pictures}
     listed |= {picture.caption.name for picture in scan.pictures if picture.caption}
-    by_canonical = {unicodedata.normalize("NFC", name): name for name in listed}
+    there = listed | set(scan.orphans)  # a caption whose picture is gone is still the caption it was
+    by_canonical = {unicodedata.normalize("NFC", name): name for name in there}
     expected: dict[str, str] = {}
     for image in images:
         expected[image["filename"]] = image["sha256"]
         if image["caption_file"] is not None:
             expected[image["caption_file"]] = image["caption_sha256"]
     # macOS lists accents in normal form D: the same file under the other form is no other file
-    places = {name: name if name in listed else by_canonical.get(unicodedata.normalize("NFC", name)) for name in expected}
+    places = {name: name if name in there else by_canonical.get(unicodedata.normalize("NFC", name)) for name in expected}
     present = {name: place for name, place in places.items() if place is not None}
     hashes = dict(zip(present, hash_files(scan.root, list(present.values()), jobs=jobs), strict=True))
     missing = [name for name in expected if hashes.get(name) is None]
