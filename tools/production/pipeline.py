@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -100,10 +101,26 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         equipment = Equipment(assessor, policy, servers, (lambda item: generation.graph_of(plan, item)) if generation else None, None, rate)
         end = run_batch(plan, folder, equipment, limits, held=held, stop=stop, note=around.note)
         ending = Ending(policy, settings_of(plan, generation), around.history_file, around.manifest, assessor.provider)
-        document = finish_batch(plan, folder, end, ending, around.note)
-    if end.error is not None:
-        raise end.error
+        document = report(plan, folder, end, ending, around.note)
     return Outcome(document, folder, end)
+
+
+def report(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending, note: Note) -> dict[str, Any]:
+    """Write the reports; then raise what stopped the batch, if anything did. On a full disk the reports are allowed to fail as well."""
+    try:
+        document = finish_batch(plan, folder, end, ending, note)
+    except OSError as error:
+        raise _named(end.error or error, folder) from None
+    if end.error is not None:
+        raise _named(end.error, folder)
+    return document
+
+
+def _named(error: Exception, folder: BatchFolder) -> Exception:
+    """A full disk is told with the directory that is on it: the write that met it may not know its name."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UnavailableError(folder.root, "the disk is full", "free some room, then run the same command again")
+    return error
 
 
 def continued(request: Request, folder: BatchFolder, around: Circumstances) -> tuple[Request, Plan | None]:

@@ -198,8 +198,7 @@ def judgement_of(document: Mapping[str, Any]) -> str:
         return f"There is no picture yet: {document['ending_text']}."
     if not counts["approved"]:
         return f"None of {_pictures(counts['generated'])} may be published{_main_reason(document)}."
-    verb = "may" if counts["generated"] > 1 else "it may"
-    first = f"{counts['approved']} of {_pictures(counts['generated'])} {verb} be published"
+    first = f"{counts['approved']} of {_pictures(counts['generated'])} may be published"
     graded = card["eval_scores"]["overall_grade"] if card else None
     parts = [first + (f", grade {graded} over all of them" if graded else "") + _main_reason(document) + "."]
     target = document["target_approved"]
