@@ -129,7 +129,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
-        silent = action.default in (None, False, argparse.SUPPRESS) or action.default == [] or "default" in text
+        silent = action.default in (None, False, "", argparse.SUPPRESS) or action.default == [] or "default" in text
         return text if silent or isinstance(action.default, Path) else f"{text} (default: %(default)s, built in)"
 
 
