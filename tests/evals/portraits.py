@@ -46,6 +46,18 @@ def write_references(folder: Path) -> Path:
     return folder
 
 
+def write_few(folder: Path) -> Path:
+    """One reference in `refs` and one good picture in `out`: the least that a command can be run on."""
+    (folder / "refs").mkdir(parents=True)
+    (folder / "out").mkdir()
+    portrait().crop((90, 0, 390, 300)).save(folder / "refs" / "r1.png")
+    red, green, blue = portrait().split()
+    warmer = Image.merge("RGB", (red.point(lambda level: level * 1.1), green, blue.point(lambda level: level * 0.8)))
+    leaning = warmer.rotate(8, Image.Resampling.BICUBIC).crop((60, 0, 400, 340)).resize((400, 400))
+    leaning.save(folder / "out" / "step1500_str0.80_0001_p001_v01_seed11_a.png")
+    return folder
+
+
 def write_generated(folder: Path) -> Path:
     """Two configurations: the first good, the second with strangers, a scene without a face and a file cut off."""
     folder.mkdir(parents=True, exist_ok=True)

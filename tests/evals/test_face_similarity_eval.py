@@ -16,7 +16,7 @@ from evals.assessment import Assessment, FaceScore, SkinScore
 from evals.face_similarity_eval import FaceEvaluation, render
 from lifeos import cli
 from lifeos.errors import InputError
-from tests.evals.portraits import noise, portrait, write_generated, write_references
+from tests.evals.portraits import noise, portrait, write_few, write_generated, write_references
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_references(folder / "refs")
     write_generated(folder / "out")
     return folder
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_few(tmp_path_factory.mktemp("few"))
 
 
 def run(folders: Path, *more: str, generated: str = "out") -> int:
@@ -76,12 +81,12 @@ def test_the_results_have_every_field(folders: Path, tmp_path: Path, capsys: pyt
 
 @pytest.mark.parametrize(
     ("threshold", "fail", "code"),
-    [("0.99", True, 1), ("0.99", False, 0), ("0", True, 0), ("0.0", True, 0), (None, True, 0), ("1", True, 1)],
+    [("0.9999", True, 1), ("0.9999", False, 0), ("0", True, 0), ("0.0", True, 0), (None, True, 0), ("1", True, 1)],
     ids=["below", "below, but no gate", "zero", "zero point zero", "policy", "one"],
 )
-def test_exit_codes(threshold: str | None, fail: bool, code: int, folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_codes(threshold: str | None, fail: bool, code: int, few: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--threshold", threshold] if threshold is not None else []
-    assert run(folders, *given, *(["--fail-on-threshold"] if fail else [])) == code
+    assert run(few, *given, *(["--fail-on-threshold"] if fail else [])) == code
     shown = f"threshold {float(threshold if threshold is not None else 0.6):.2f}"
     assert shown in capsys.readouterr().out.splitlines()[-1]
 
@@ -223,12 +228,12 @@ def test_without_any_score_the_gate_says_no(folders: Path, tmp_path: Path) -> No
     assert run(tmp_path, "--fail-on-threshold", "--threshold", "0") == 1
 
 
-def test_the_policy_of_another_project_counts(folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_policy_of_another_project_counts(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "evals").mkdir()
-    (tmp_path / "evals" / "thresholds.yaml").write_text("face_similarity:\n  pass_threshold: 0.95\n", encoding="utf-8")
-    assert run(folders, "--project-root", str(tmp_path), "--fail-on-threshold") == 1
-    assert "threshold 0.95: fail" in capsys.readouterr().out
-    assert run(folders, "--project-root", str(tmp_path), "--fail-on-threshold", "--threshold", "0.3") == 0
+    (tmp_path / "evals" / "thresholds.yaml").write_text("face_similarity:\n  pass_threshold: 0.9999\n", encoding="utf-8")
+    assert run(few, "--project-root", str(tmp_path), "--fail-on-threshold") == 1
+    assert "threshold 1.00: fail" in capsys.readouterr().out
+    assert run(few, "--project-root", str(tmp_path), "--fail-on-threshold", "--threshold", "0.3") == 0
 
 
 def test_the_same_picture_under_two_names_scores_the_same(folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

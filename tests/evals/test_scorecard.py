@@ -18,7 +18,7 @@ from evals.scorecard_inputs import read_batch_config, read_training_params
 from evals.scorecard_report import escape, render_report, render_summary
 from lifeos import cli
 from lifeos.errors import InputError
-from tests.evals.portraits import write_generated, write_references
+from tests.evals.portraits import write_few, write_generated, write_references
 from tests.evals.test_lora_header import METADATA, write_lora
 
 POLICY = load_thresholds()
@@ -259,6 +259,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_few(tmp_path_factory.mktemp("few"))
+
+
 def run(folders: Path, project: Path, *more: str) -> int:
     places = ["--generated", str(folders / "out"), "--reference", str(folders / "refs"), "--project-root", str(project)]
     return cli.run(lambda: scorecard.main([*places, "--engine", "dlib", "--model-root", str(folders), *more]))
@@ -300,20 +305,20 @@ def test_the_command_writes_scorecard_report_and_history(folders: Path, tmp_path
     assert capsys.readouterr().out.splitlines()[-1].endswith("eval_history.jsonl (run v3_sweep)")
 
 
-def test_the_history_only_grows(folders: Path, tmp_path: Path) -> None:
+def test_the_history_only_grows(few: Path, tmp_path: Path) -> None:
     history = tmp_path / "h.jsonl"
     torn = b'{"run_id": "by hand"}\n{"run_id": "to'
     history.write_bytes(torn)
     files = ["--history-file", str(history), "--output-json", str(tmp_path / "s.json"), "--latest-report", str(tmp_path / "r.md")]
-    assert run(folders, tmp_path, *files) == 0
+    assert run(few, tmp_path, *files) == 0
     assert history.read_bytes().startswith(torn + b"\n")
     row = json.loads(history.read_text(encoding="utf-8").splitlines()[-1])
     assert row["run_id"].startswith("run_2") and row["dataset_manifest_hash"] is None
     assert not (tmp_path / "evals").exists()
 
 
-def test_json_is_all_that_stdout_holds(folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(folders, tmp_path, "--json") == 0
+def test_json_is_all_that_stdout_holds(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(few, tmp_path, "--json") == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == json.loads((tmp_path / "evals" / "latest_scorecard.json").read_text(encoding="utf-8"))
     assert "Grade " in captured.err
@@ -322,7 +327,7 @@ def test_json_is_all_that_stdout_holds(folders: Path, tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("flags", "code"),
     [
-        (["--face-threshold", "0.9"], 1),
+        (["--face-threshold", "1"], 1),
         (["--skin-threshold", "1"], 1),
         (["--skin-texture-threshold", "1"], 1),
         (["--skin-color-threshold", "1"], 1),
@@ -330,8 +335,8 @@ def test_json_is_all_that_stdout_holds(folders: Path, tmp_path: Path, capsys: py
     ],
     ids=["face", "skin", "texture", "colour", "zero is a value"],
 )
-def test_each_threshold_is_a_gate(flags: list[str], code: int, folders: Path, tmp_path: Path) -> None:
-    assert run(folders, tmp_path, *flags, "--fail-on-threshold") == code
+def test_each_threshold_is_a_gate(flags: list[str], code: int, few: Path, tmp_path: Path) -> None:
+    assert run(few, tmp_path, *flags, "--fail-on-threshold") == code
     thresholds = json.loads((tmp_path / "evals" / "latest_scorecard.json").read_text(encoding="utf-8"))["thresholds"]
     assert list(thresholds.values()).count(float(flags[1])) >= 1
     assert (tmp_path / "evals" / "eval_history.jsonl").exists()  # a gate that says no is a result too
