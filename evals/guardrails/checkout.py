@@ -9,7 +9,7 @@ import os
 import stat
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -74,12 +74,13 @@ def ask_git(root: Path, *arguments: str, text: str | None = None) -> str:
 
 @dataclass(frozen=True)
 class Document:
-    """A text file as read: its text with `\\n` line ends, or what is wrong with it in `problem`, seen at `line`."""
+    """A text file as read: its text with `\\n` line ends, or what is wrong with it in `problem`, seen at `line`; and its bytes."""
 
     path: str
     text: str
     problem: str = ""
     line: int = 0
+    data: bytes = field(default=b"", repr=False)
 
     @cached_property
     def lines(self) -> list[str]:
@@ -165,15 +166,15 @@ def read_document(root: Path, path: str) -> Document:
     if len(data) > MAX_TEXT_BYTES:
         return Document(path, "", f"{size / 1e6:.1f} MB: too large for a text that is read whole")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return Document(path, "", "UTF-16, not UTF-8", 1)
+        return Document(path, "", "UTF-16, not UTF-8", 1, data)
     if b"\0" in data:
-        return Document(path, "", "binary, not text", data[: data.index(b"\0")].count(b"\n") + 1)
+        return Document(path, "", "binary, not text", data[: data.index(b"\0")].count(b"\n") + 1, data)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        return Document(path, data.decode("latin-1"), f"not UTF-8 (byte 0x{data[error.start]:02x})", line)
-    return Document(path, text.replace("\r\n", "\n").replace("\r", "\n"))
+        return Document(path, data.decode("latin-1"), f"not UTF-8 (byte 0x{data[error.start]:02x})", line, data)
+    return Document(path, text.replace("\r\n", "\n").replace("\r", "\n"), data=data)
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -86,12 +86,14 @@ def _check_document(checkout: Checkout, document: Document) -> Iterator[tuple[st
 
 
 def _check_line(checkout: Checkout, document: Document, number: int, line: str) -> Iterator[tuple[str, Finding]]:
-    for match in CODE_SPAN.finditer(line):
+    for match in CODE_SPAN.finditer(line) if "`" in line else ():
         token = match.group(2).strip()
         yield from _check_commands(checkout, document.path, number, token)
         path = as_path(token, checkout)
         if path and not _is_there(checkout, document.path, path):
             yield path, _broken(checkout, document.path, number, f"`{token}`", path)
+    if "](" not in line and "]:" not in line and "<" not in line:
+        return
     prose = CODE_SPAN.sub(lambda match: " " * len(match.group(0)), line)
     definition = DEFINITION.match(prose)
     for match in [*LINK.finditer(prose), *([definition] if definition else [])]:

@@ -13,7 +13,7 @@ from lifeos.findings import Finding
 
 RULE = "secret"
 URL_PASSWORD = re.compile(
-    r"\b[a-z][a-z0-9+]*://[^\s/:@<>{}$\"'`]+:(?P<secret>[^\s/:@<>{}$\"'`]{6,})@"
+    r"://[^\s/:@<>{}$\"'`]+:(?P<secret>[^\s/:@<>{}$\"'`]{6,})@"
     r"(?![\w.-]*(?:\bexample\.(?:com|org|net)|\.(?:test|example|invalid))\b)[\w-]+\.[\w.-]+"
 )
 """At a host that can exist: a name with a dot, outside the domains reserved for examples (RFC 2606)."""
@@ -32,10 +32,9 @@ SHAPES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = (
     ("a private key", ("PRIVATE KEY",), re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")),
     ("a password in a URL", ("://",), URL_PASSWORD),
 )
-ASSIGNED = re.compile(
-    r"(?i)[\w-]*(?:password|passwd|secret|api_?key|auth_?token|access_?token)\b[\"']?\s*[:=]\s*[\"']?(?P<secret>[A-Za-z0-9+/_=.-]{16,})"
-)
-ASSIGNED_HINTS = ("password", "passwd", "secret", "key", "token")
+KEYWORDS = ("password", "passwd", "secret", "api_key", "apikey", "api-key", "auth_token", "authtoken", "access_token", "accesstoken")
+VALUE = re.compile(r"\b[\"']?\s*[:=]\s*[\"']?(?P<secret>[A-Za-z0-9+/_=.-]{16,})")
+"""What follows a keyword: `password = "…"`, `API_KEY: …`."""
 MIN_ENTROPY_BITS = 3.3
 """A character of a random 20-character key carries about 4 bits, of an identifier or a word under 3.2."""
 
@@ -48,19 +47,30 @@ def check_secrets(checkout: Checkout) -> list[Finding]:
 def find_secrets(document: Document) -> Iterator[Finding]:
     """Those of one file, each once, masked."""
     text = document.text
-    shapes = [(what, pattern) for what, hints, pattern in SHAPES if any(hint in text for hint in hints)]
+    found = [(what, match) for what, hints, pattern in SHAPES if any(hint in text for hint in hints) for match in pattern.finditer(text)]
+    found += [("a value that looks like a secret", match) for match in _find_assigned(text)]
+    seen: set[int] = set()
+    for what, match in found:
+        group = "secret" if "secret" in match.re.groupindex else 0
+        if match.end(group) not in seen:
+            seen.add(match.end(group))
+            line = text.count("\n", 0, match.start(group)) + 1
+            fix = "revoke it, remove it, read it from the environment"
+            yield Finding(RULE, document.path, line, f"{what}: {mask(match.group(group))}", fix)
+
+
+def _find_assigned(text: str) -> Iterator[re.Match[str]]:
+    """Random-looking values behind a keyword. Found by plain search: a pattern tried at every letter takes a second."""
     lower = text.lower()
-    if any(hint in lower for hint in ASSIGNED_HINTS):
-        shapes.append(("a value that looks like a secret", ASSIGNED))
-    seen: set[tuple[int, int]] = set()
-    for what, pattern in shapes:
-        for match in pattern.finditer(text):
-            group = "secret" if "secret" in pattern.groupindex else 0
-            secret, place = match.group(group), (text.count("\n", 0, match.start(group)) + 1, match.end(group))
-            if place not in seen and (pattern is not ASSIGNED or _is_random(secret)):
-                seen.add(place)
-                fix = "revoke it, remove it, read it from the environment"
-                yield Finding(RULE, document.path, place[0], f"{what}: {mask(secret)}", fix)
+    if len(lower) != len(text):  # some letters have a longer small form: positions would not agree
+        lower = text
+    for keyword in KEYWORDS:
+        at = lower.find(keyword)
+        while at >= 0:
+            match = VALUE.match(text, at + len(keyword))
+            if match and _is_random(match.group("secret")):
+                yield match
+            at = lower.find(keyword, at + 1)
 
 
 def mask(secret: str) -> str:

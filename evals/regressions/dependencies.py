@@ -44,7 +44,7 @@ def parse_requirements(document: Document) -> Iterator[Requirement]:
     """The requirements of a pip file; options, comments and includes left out."""
     text, start = "", 0
     for number, raw in enumerate([*document.lines, ""], 1):
-        line = re.sub(r"(?:^|\s)#.*", "", raw).rstrip()
+        line = re.sub(r"(?:^|\s)#.*", "", raw).rstrip() if "#" in raw else raw.rstrip()
         start = start if text else number
         text += line.removesuffix("\\")
         if line.endswith("\\"):

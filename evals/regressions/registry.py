@@ -10,18 +10,36 @@ The first line of the docstring is what `known_failures.py --list` shows. No fin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from evals.guardrails.checkout import Checkout
+from evals.load_thresholds import Policy, load_policy, load_thresholds
+from lifeos.errors import InputError
 from lifeos.findings import Finding
 
 
-@dataclass(frozen=True, slots=True)
 class Project:
     """What a regression looks at. `strict_runtime_deps`: also at the packages installed for this Python."""
 
-    checkout: Checkout
-    strict_runtime_deps: bool = False
+    def __init__(self, checkout: Checkout, *, strict_runtime_deps: bool = False) -> None:
+        self.checkout = checkout
+        self.strict_runtime_deps = strict_runtime_deps
+
+    @cached_property
+    def policy(self) -> Policy | InputError:
+        """The policy, read once, or why it is not sound."""
+        try:
+            return load_policy(self.checkout.root)
+        except InputError as error:
+            return error
+
+    def load_section(self, section: str) -> dict[str, Any]:
+        """One section of the policy, which the others' faults do not concern. Raises InputError."""
+        if isinstance(self.policy, Policy):
+            values: dict[str, Any] = self.policy.values[section]
+            return values
+        return dict(load_thresholds(self.checkout.root, section=section)[section])
 
 
 Regression = Callable[[Project], Iterator[Finding]]

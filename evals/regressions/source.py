@@ -13,7 +13,7 @@ from pathlib import Path
 from evals.guardrails.context_budget import check_context_budget
 from evals.guardrails.machine_paths import check_machine_paths
 from evals.guardrails.references import check_references
-from evals.load_thresholds import BUILT_IN, POLICY_FILE, PolicyError, load_policy, load_thresholds
+from evals.load_thresholds import BUILT_IN, POLICY_FILE, PolicyError
 from evals.policy_schema import DEFAULTS
 from evals.regressions.registry import Project, regression
 from lifeos.errors import InputError
@@ -31,15 +31,14 @@ def threshold_policy_test(project: Project) -> Iterator[Finding]:
     if not (project.checkout.root / POLICY_FILE).is_file():
         yield Finding("threshold_policy_test", path, 0, "missing: the built-in defaults would be used without a word", "restore it")
         return
-    try:
-        policy = load_policy(project.checkout.root)
-    except PolicyError as error:
-        for fault in error.faults:
+    policy = project.policy
+    if isinstance(policy, PolicyError):
+        for fault in policy.faults:
             yield Finding("threshold_policy_test", path, fault.line, fault.text)
         return
-    except InputError as error:
-        line = error.what.rpartition(":")[2]
-        yield Finding("threshold_policy_test", path, int(line) if line.isdecimal() else 0, error.why, error.fix)
+    if isinstance(policy, InputError):
+        line = policy.what.rpartition(":")[2]
+        yield Finding("threshold_policy_test", path, int(line) if line.isdecimal() else 0, policy.why, policy.fix)
         return
     for section, defaults in DEFAULTS.items():
         lines = [
@@ -58,9 +57,9 @@ def threshold_policy_test(project: Project) -> Iterator[Finding]:
 def context_budget_test(project: Project) -> Iterator[Finding]:
     """The context layer is within its line budgets."""
     try:
-        budget = load_thresholds(project.checkout.root, section="context_budget")["context_budget"]
-    except PolicyError as error:
-        yield Finding("context_budget_test", POLICY_FILE.as_posix(), error.faults[0].line, error.faults[0].text)
+        budget = project.load_section("context_budget")
+    except InputError as error:  # it stops this check as it stops the script
+        yield Finding("context_budget_test", POLICY_FILE.as_posix(), 1, f"no budget to judge by: {error.why}", error.fix)
         return
     yield from check_context_budget(project.checkout, budget).findings
 
@@ -83,7 +82,8 @@ def script_syntax_test(project: Project) -> Iterator[Finding]:
         if not path.endswith(".py") or not (root / path).is_file():
             continue
         count += 1
-        source = (root / path).read_bytes()
+        document = project.checkout.document(path)
+        source = document.data or (root / path).read_bytes()
         digest = hashlib.sha256(source).hexdigest()
         finding = None if digest in before else _compile(path, source)
         if finding is None:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from evals.guardrails.checkout import Checkout
-from evals.load_thresholds import PolicyError, load_thresholds
 from evals.policy_schema import DEFAULTS
 from evals.regressions.flag_cases import FLAG_CASES, FlagCase
 from evals.regressions.registry import Project, regression
@@ -74,7 +73,7 @@ def training_flags_test(project: Project) -> Iterator[Finding]:
     with contextlib.suppress(OSError, ValueError):
         if json.loads(passed.read_bytes()) == key:
             return
-    if not _has_sound_policy(project.checkout):  # threshold_policy_test names the fault; no script starts with it
+    if isinstance(project.policy, InputError):  # threshold_policy_test names the fault; no script starts with it
         message = "the training command was not judged: the policy is not sound"
         yield Finding("training_flags_test", "evals/thresholds.yaml", 1, message, severity="warning")
         return
@@ -120,14 +119,6 @@ def _check_dry_run(checkout: Checkout, extra: tuple[str, ...]) -> Iterator[Findi
         yield Finding("training_flags_test", path, line, message, conflict.fix)
 
 
-def _has_sound_policy(checkout: Checkout) -> bool:
-    try:
-        load_thresholds(checkout.root)
-    except InputError:
-        return False
-    return True
-
-
 def _place_of(checkout: Checkout, flag: str) -> tuple[str, int]:
     """Where the code writes that flag."""
     for path in sorted(path for path in checkout.files if path.startswith("tools/training/") and path.endswith(".py")):
@@ -142,7 +133,7 @@ def _sources_hash(checkout: Checkout) -> dict[str, str]:
     for path in checkout.files:
         if path.startswith(("lifeos/", "evals/", "tools/")) and path.endswith((".py", ".yaml", ".json")):
             with contextlib.suppress(OSError):
-                data = (checkout.root / path).read_bytes()
+                data = checkout.document(path).data or (checkout.root / path).read_bytes()
                 digest.update(f"{path}\0{len(data)}\0".encode() + data)
     return {"python": f"{platform.python_implementation()} {platform.python_version()}", "sha256": digest.hexdigest()}
 
@@ -169,7 +160,7 @@ def _png(side: int, shade: int) -> bytes:
 @regression
 def dataset_manifest_test(project: Project) -> Iterator[Finding]:
     """The images and captions of the latest training output's manifest, if there is one, still have their hashes."""
-    manifest = find_latest_manifest(project.checkout)
+    manifest = find_latest_manifest(project)
     if manifest is None:
         return
     shown = _shown(manifest, project.checkout)
@@ -194,12 +185,13 @@ def dataset_manifest_test(project: Project) -> Iterator[Finding]:
         yield Finding("dataset_manifest_test", shown, 1, f"verification failed: {answer.complaint}")
 
 
-def find_latest_manifest(checkout: Checkout) -> Path | None:
+def find_latest_manifest(project: Project) -> Path | None:
     """The newest `dataset_manifest.json` of a training output: the policy's `training.output_dir`, the folders beside it, and the
     folders of the checkout, two deep. None where nothing was trained."""
+    checkout = project.checkout
     try:
-        training = load_thresholds(checkout.root, section="training")["training"]
-    except PolicyError:  # threshold_policy_test says so
+        training = project.load_section("training")
+    except InputError:  # threshold_policy_test says so
         training = DEFAULTS["training"]
     output = checkout.root / training["output_dir"]
     found = [output / MANIFEST_NAME]
