@@ -331,7 +331,7 @@ def _why_unknown(estimate: Estimate) -> str:
         return "one picture cannot show how much pictures differ by chance"
     if estimate.prompts == 1:
         return "all pictures are of one prompt, which cannot show how prompts differ: at least two are needed"
-    return f"every picture differs by exactly {estimate.effect:+.4f}: nothing is known of the noise (are these copies?)"
+    return f"every prompt differs by exactly {estimate.effect:+.4f}: nothing is known of the noise (are these copies?)"
 
 
 def _slices(pairs: Pairs | None, attribute: str, policy: Mapping[str, Any]) -> tuple[Slice, ...]:

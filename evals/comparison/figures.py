@@ -138,10 +138,12 @@ def draw_heat_map(
     _save(figure, path)
 
 
-def draw_ranking(names: Sequence[str], estimates: Sequence[Estimate], path: Path, *, title: str, note: str, chosen: str = "") -> None:
-    """Means with intervals, best on top."""
+def draw_ranking(names: Sequence[str], estimates: Sequence[Estimate], path: Path, *, title: str) -> None:
+    """Differences to the first of them with intervals, best on top."""
     figure = _figure(8.6, 1.5 + 0.36 * len(names))
-    _rank(figure.subplots(), names, estimates, title=title, note=note, chosen=chosen)
+    axes = figure.subplots()
+    axes.axvline(0, color=INK, linewidth=1)
+    _rank(axes, names, estimates, title=title, note="difference in mean score", chosen=names[0] if names else "")
     _save(figure, path)
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 BOOTSTRAP_PROMPTS = 8
 """Below this the resamples of so few prompts repeat each other, and the studentised ratio has tails without end."""
+MOST_TAIL = 1.75
+"""Scores of few distinct values make resamples that hardly vary, and a ratio that tells only that: then Student's t is taken."""
 CHUNK_CELLS = 2_000_000
 """Resamples are drawn in blocks of this many weights: 16 MB each."""
 
@@ -138,7 +140,10 @@ def _estimate(mean: float, error: float, prompts: int, pairs: int, confidence: f
     if bootstrap is None:
         return t_estimate(mean, error, degrees, prompts, pairs, confidence)
     size = np.abs(bootstrap)
-    reach = float(np.quantile(size, confidence)) * error
+    critical = float(np.quantile(size, confidence))
+    if critical > MOST_TAIL * t_quantile((1 + confidence) / 2, degrees):
+        return t_estimate(mean, error, degrees, prompts, pairs, confidence)
+    reach = critical * error
     beyond = (float((size >= abs(mean) / error).sum()) + 1) / (len(size) + 1)
     probability = beyond / 2 if mean < 0 else 1 - beyond / 2
     return Estimate(mean, mean - reach, mean + reach, probability, error, degrees, prompts, pairs, "bootstrap")
@@ -165,7 +170,7 @@ def share_interval(values: Floats, prompts: Sequence[Any], confidence: float) ->
     effective = float(data.prompts)
     if 0.0 < share < 1.0 and data.prompts > 1:
         error = float(means_and_errors(data)[1][0])
-        effective = min(float(count), share * (1 - share) / max(error**2, 1e-12))
+        effective = min(float(count), share * (1 - share) / max(error**2, 1e-12) + 1)  # independent pictures give their own number
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     middle = (share + z * z / (2 * effective)) / (1 + z * z / effective)
     reach = z / (1 + z * z / effective) * math.sqrt(share * (1 - share) / effective + z * z / (4 * effective**2))
@@ -240,11 +245,8 @@ def prompts_that_settle(estimate: Estimate, minimum_effect: float, confidence: f
     if wanted <= 0:
         return None
     deviation = estimate.error * math.sqrt(estimate.prompts)
-    needed = estimate.prompts + 1
-    for _ in range(20):  # the quantile depends on the number sought: a few rounds settle it
-        reach = t_quantile((1 + confidence) / 2, needed - 1)
-        following = max(estimate.prompts + 1, math.ceil((reach * deviation / wanted) ** 2))
-        if following == needed:
-            break
-        needed = following
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    needed = max(estimate.prompts + 1, math.ceil((z * deviation / wanted) ** 2))
+    while t_quantile((1 + confidence) / 2, needed - 1) * deviation / math.sqrt(needed) > wanted:
+        needed += 1  # Student's t asks for two or three more than the normal distribution
     return needed

@@ -29,9 +29,13 @@ FEWEST_PROMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One configuration. `behind` is how far it lies behind the chosen one, with an interval that holds for all at once."""
+    """One configuration. `behind` is how far it lies behind the chosen one, with an interval that holds for all at once.
+
+    `score` is the chosen one's mean less that: configurations that were dropped early were tried on fewer, perhaps easier, prompts.
+    """
 
     name: str
+    score: float
     mean: Estimate
     behind: Estimate | None
     may_be_best: bool
@@ -90,7 +94,8 @@ def select(
     two_sided = 1 - (1 - confidence) / (2 * max(len(others), 1))
     enough = len(set(prompts)) >= FEWEST_PROMPTS
     regret = 0.0 if enough else None
-    candidates = [Candidate(names[best], own[best], None, True, int(most[best]))]
+    top = own[best].effect
+    candidates = [Candidate(names[best], top, own[best], None, True, int(most[best]))]
     baseline_verdict = ""
     for index in others:
         rival = groups[index] < FEWEST_PROMPTS or not errors[index] > 1e-12
@@ -104,10 +109,10 @@ def select(
         behind = Estimate(
             gap, gap - wide if known else None, gap + wide if known else None, None, None, groups[index] - 1, int(groups[index]), pairs, "t"
         )
-        candidates.append(Candidate(names[index], own[index], behind, rival or gap < reach, int(most[index])))
+        candidates.append(Candidate(names[index], top - gap, own[index], behind, rival or gap < reach, int(most[index])))
         if names[index] == baseline:
             baseline_verdict = judge_estimate(behind, minimum_effect)
-    ranked = [candidates[0], *sorted(candidates[1:], key=lambda item: (-item.pictures, -item.mean.effect))]
+    ranked = [candidates[0], *sorted(candidates[1:], key=lambda item: -item.score)]
     fair = _fair_score(scores[:, finished], prompts) if enough else None
     if baseline is not None and not baseline_verdict:
         baseline_verdict = "" if names[best] == baseline else INCONCLUSIVE
@@ -133,7 +138,8 @@ def how_sure(selection: Selection) -> str:
     count = len(selection.rivals)
     names = ", ".join(rival.name for rival in selection.rivals[:4]) + (f" and {count - 4} more" if count > 4 else "")
     which = f"{names} may be as good or better" if count < len(selection.ranked) - 1 else "none of the others can be ruled out"
-    return f"Use {chosen}: at most {selection.regret:.2f} below the best of the {len(selection.ranked)} tried ({sure} sure); {which}."
+    loss = f"at most {selection.regret:.2f}" if selection.regret >= 0.005 else "less than 0.01"
+    return f"Use {chosen}: {loss} below the best of the {len(selection.ranked)} tried ({sure} sure); {which}."
 
 
 def complete_table(tables: Mapping[str, Mapping[Hashable, float]]) -> tuple[list[str], Floats, list[Hashable]]:

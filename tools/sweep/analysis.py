@@ -98,7 +98,7 @@ def factor_means(selection: Selection, configs: Sequence[Config]) -> dict[str, d
     for factor in FACTORS:
         groups: dict[str, list[float]] = {}
         for candidate in selection.ranked:
-            groups.setdefault(by_name[candidate.name].level(factor), []).append(candidate.mean.effect)
+            groups.setdefault(by_name[candidate.name].level(factor), []).append(candidate.score)
         if len(groups) > 1:
             order = list(dict.fromkeys(config.level(factor) for config in configs))
             found[factor] = {level: _mean(groups[level]) for level in order if level in groups}
@@ -120,7 +120,7 @@ def heat_map_of(selection: Selection, configs: Sequence[Config]) -> tuple[str, s
     for candidate in selection.ranked:
         config = by_name[candidate.name]
         cell = rows.index(config.level(first)), columns.index(config.level(second))
-        sums[cell] += candidate.mean.effect
+        sums[cell] += candidate.score
         counts[cell] += 1
     chosen = by_name[selection.chosen.name]
     with np.errstate(invalid="ignore"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from evals.comparison.document import estimate_document, finite
+from evals.comparison.inference import Estimate
 from evals.comparison.rendering import escape, signed
-from evals.comparison.selection import Selection, how_sure
+from evals.comparison.selection import Candidate, Selection, how_sure
 from evals.comparison.verdicts import IMPROVED, REGRESSED, UNCHANGED
 from evals.scorecard import build_scorecard
 from lifeos import files
@@ -37,7 +39,7 @@ def judgement(selection: Selection, end: SweepEnd) -> str:
 
 def draw(selection: Selection, sweep: Sweep, root: Path) -> list[tuple[str, str]]:
     """The heat map of two factors and the ranking; (title, file name) of each."""
-    from evals.comparison.figures import draw_heat_map, draw_ranking
+    from evals.comparison.figures import draw_heat_map, draw_ranking, label
 
     drawn: list[tuple[str, str]] = []
     cells = heat_map_of(selection, sweep.configs)
@@ -48,11 +50,21 @@ def draw(selection: Selection, sweep: Sweep, root: Path) -> list[tuple[str, str]
         draw_heat_map(values, rows, columns, root / "heat_map.png", title=title, axes_names=titles, best=best)
         drawn.append((f"{titles[0]} × {titles[1]}", "heat_map.png"))
     shown = selection.ranked[:MOST_RANKED]
-    note = f"mean score, with its {selection.confidence:.0%} interval; green: the chosen one"
-    names, means = [item.name for item in shown], [item.mean for item in shown]
-    draw_ranking(names, means, root / "ranking.png", title="Configurations", note=note, chosen=selection.chosen.name)
-    drawn.append(("Configurations, the chosen one first", "ranking.png"))
+    title = f"Difference to {label(selection.chosen.name)}, the chosen one; all intervals hold together, {selection.confidence:.0%} sure"
+    draw_ranking([item.name for item in shown], [_lead(item) for item in shown], root / "ranking.png", title=title)
+    drawn.append(("Difference to the chosen configuration: what reaches over the line may be as good", "ranking.png"))
     return drawn
+
+
+def _lead(candidate: Candidate) -> Estimate:
+    """How far a configuration is ahead of the chosen one, for the figure; the chosen one itself at 0."""
+    behind = candidate.behind
+    if behind is None:
+        return Estimate(0.0, None, None, None, None, 0, 0, candidate.pictures, "none")
+    known = behind.low is not None and behind.high is not None
+    return replace(
+        behind, effect=-behind.effect, low=-(behind.high or 0.0) if known else None, high=-(behind.low or 0.0) if known else None
+    )
 
 
 def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence[tuple[str, str]]) -> str:
@@ -62,7 +74,8 @@ def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence
     parts = [f"# Parameter sweep: {escape(sweep.run_id)}", f"**{escape(judgement(selection, end))}**", _fairness(selection, counts)]
     parts.append(_table(selection, counts))
     parts.append(
-        f"Behind: how far a configuration lies behind the chosen one on the pictures that both have. All intervals of that column hold "
+        f"Behind: how far a configuration lies behind the chosen one on the pictures that both have; Score follows from it, because what "
+        f"was dropped early was tried on fewer prompts. All intervals of that column hold "
         f"together, {sure} sure, so looking at many is allowed for. A picture without a face counts as 0 here, because it is of no use."
     )
     for factor, levels in factor_means(selection, sweep.configs).items():
@@ -93,7 +106,7 @@ def _table(selection: Selection, counts: Mapping[str, Tally]) -> str:
         if behind is not None and behind.low is not None and behind.high is not None:
             span = f"{signed(behind.low)} to {signed(behind.high)}"
         verdict = "chosen" if behind is None else ("yes" if candidate.may_be_best else "no")
-        cells = [escape(candidate.name), f"{candidate.mean.effect:.2f}", gap, span, verdict, _mean(count.faces), _mean(count.skins)]
+        cells = [escape(candidate.name), f"{candidate.score:.2f}", gap, span, verdict, _mean(count.faces), _mean(count.skins)]
         cells += [str(count.faceless), f"{100 * count.approved / count.pictures:.0f} %", str(count.pictures)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -120,7 +133,7 @@ def to_document(selection: Selection, sweep: Sweep, end: SweepEnd, report: Path,
     ranking = [
         {
             "config": candidate.name,
-            "score": finite(candidate.mean.effect),
+            "score": finite(candidate.score),
             "behind": estimate_document(candidate.behind),
             "may_be_best": candidate.may_be_best,
             "pictures": counts[candidate.name].pictures,
