@@ -102,8 +102,8 @@ def test_prompts_become_approved_pictures(tmp_path: Path, common: list[object], 
 def test_existing_pictures_are_sorted(tmp_path: Path, references: Path) -> None:
     source = tmp_path / "pictures"
     source.mkdir()
-    picture = Image.open(references / "reference_01.png").resize((416, 608))
-    picture.save(source / "good.png")
+    with Image.open(references / "reference_01.png") as portrait:
+        portrait.resize((416, 608)).save(source / "good.png")
     Image.new("RGB", (200, 300), (90, 120, 200)).save(source / "empty.png")
     (source / "broken.png").write_bytes(b"\x89PNG")
     result = run(*images_command(tmp_path, references), "--face-threshold", "0", "--skin-threshold", 0.0, "--json")
@@ -205,7 +205,8 @@ def test_settings_reach_the_server(tmp_path: Path, common: list[object], embedde
     flags = ["--cfg", 7.5, "--sampler", "euler", "--scheduler", "normal", "--steps", 3, "--lora-strength", 0.35, "--negative-prompt", "no"]
     assert run(*common, "--comfy-url", server.url, "--prompt", "amiranoor, beach", *flags).code in (0, 1)
     picture = next((tmp_path / "batch").glob("*/0001_*.png"))
-    sent: dict[str, Any] = json.loads(Image.open(picture).text["prompt"])  # type: ignore[attr-defined]
+    with Image.open(picture) as opened:
+        sent: dict[str, Any] = json.loads(opened.info["prompt"])
     sampler = next(node["inputs"] for node in sent.values() if node["class_type"] == "KSampler")
     assert [sampler[key] for key in ("seed", "steps", "cfg", "sampler_name", "scheduler")] == [7, 3, 7.5, "euler", "normal"]
     lora = next(node["inputs"] for node in sent.values() if node["class_type"] == "LoraLoader")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,11 @@ def continued(request: Request, folder: BatchFolder, around: Circumstances) -> t
             why = f"{' and '.join(foreign)} hold files, but there is no batch.json"
             raise InputError(folder.root, why, "choose an empty --output-dir")
         return request, None
-    return (request.completed_by(saved.command) if around.resume else request), saved
+    if around.resume:
+        if saved.generates and request.prompts is None and request.prompts_file is None:
+            request = replace(request, prompts=saved.prompts)  # the file may have changed or gone since
+        request = request.completed_by(saved.command)
+    return request, saved
 
 
 @contextlib.contextmanager

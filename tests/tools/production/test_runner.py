@@ -70,8 +70,8 @@ def test_a_whole_batch(folder: BatchFolder, embedded_server: StartServer) -> Non
     assert sorted(filed(folder)) == NAMES
     assert len(server.executed) == 4
     assert list(folder.incoming.iterdir()) == []
-    picture = Image.open(next(folder.root.glob("*/0001_*.png")))
-    assert '"seed": 100' in str(picture.info["prompt"])  # the server's own text chunks survive
+    with Image.open(next(folder.root.glob("*/0001_*.png"))) as picture:
+        assert '"seed": 100' in str(picture.info["prompt"])  # the server's own text chunks survive
 
 
 def test_verdicts_put_pictures_in_their_places(folder: BatchFolder, embedded_server: StartServer) -> None:
