@@ -85,6 +85,7 @@ def test_a_varied_batch() -> None:
         pytest.param([face(), face(40), face(-40)], "too_few", id="three"),
         pytest.param([face(0), face(0), face(0), face(0)], "same", id="four alike"),
         pytest.param([face(-50), face(-20), face(20), face(50)], "varied", id="four different: two bits are all that four can have"),
+        pytest.param([face(yaw) for yaw in (-30, -30, 0, 0, 30, 30)], "varied", id="three directions are many for six"),
         pytest.param([face(yaw) for yaw in (0, 0, 0, 0, 0, 30, -30)], "alike", id="five of seven alike"),
         pytest.param([face(0, roll) for roll in (-40, -20, 0, 20, 40)], "same", id="leaning heads are one yaw and one shot"),
         pytest.param([face(0, 0, shot=shot) for shot, _ in sameness.SHOT_TYPES], "same", id="one pose at every distance"),
@@ -158,10 +159,12 @@ def test_the_pairs_in_chunks_are_the_pairs_one_by_one(monkeypatch: pytest.Monkey
     pairs = list(combinations(faces, 2))
     near = sum(math.hypot(a.yaw - b.yaw, a.roll - b.roll) <= 10 for a, b in pairs)
     distances = [sum(math.dist(p, q) for p, q in zip(a.landmarks, b.landmarks, strict=True)) / 5 for a, b in pairs]
-    twins = sum(bin(int(a or "", 16) ^ int(b or "", 16)).count("1") <= 4 for a, b in combinations(hashes, 2))
+    bits = {(a, b): bin(int(hashes[a] or "", 16) ^ int(hashes[b] or "", 16)).count("1") for a, b in combinations(range(60), 2)}
+    twins = sorted((count, *pair) for pair, count in bits.items() if count <= 4)
     assert found.same_pose_share == round(near / len(pairs), 4)
     assert found.landmark_distance == pytest.approx(median(distances), abs=2e-4)
-    assert found.near_duplicate_pairs == twins > 0
+    assert found.near_duplicate_pairs == len(twins) > 100
+    assert [(pair.bits, pair.first, pair.second) for pair in found.duplicates] == twins[:100]
 
 
 def test_memory_does_not_grow_with_the_square_of_the_pictures() -> None:
