@@ -27,7 +27,7 @@ from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, UnavailableError, did_you_mean
 
 if TYPE_CHECKING:
-    from tools.comfyui.client import ComfyServer
+    from tools.comfyui.api import ServerApi
     from tools.comfyui.outcomes import ServerInfo
 
 Status = Literal["ok", "warning", "failed", "unavailable"]
@@ -85,9 +85,9 @@ def check_pod(
 def _check_server(
     url: str, nodes: Sequence[str], models: Sequence[str], min_free_vram_mb: float, gpu_wanted: bool, stall_seconds: float
 ) -> Iterator[Check]:
-    from tools.comfyui.client import ComfyServer
+    from tools.comfyui.api import ServerApi
 
-    with ComfyServer(url, timeout_seconds=10) as server:
+    with ServerApi(url, timeout_seconds=10) as server:
         try:
             info = server.info()
             yield Check("ComfyUI", "ok", f"{info.version} at {info.url}, on {info.device}")
@@ -99,7 +99,7 @@ def _check_server(
             yield Check("ComfyUI", "unavailable", f"{error.what}: {error.why}", error.fix)
 
 
-def check_queue(server: ComfyServer, stall_seconds: float = STALL_SECONDS) -> Check:
+def check_queue(server: ServerApi, stall_seconds: float = STALL_SECONDS) -> Check:
     """What waits before us, and whether the server works on it at all."""
     running, pending = server.queue()
     if pending and not running:
@@ -114,7 +114,7 @@ def check_queue(server: ComfyServer, stall_seconds: float = STALL_SECONDS) -> Ch
     return Check("queue", "ok", "empty")
 
 
-def check_nodes(server: ComfyServer, wanted: Sequence[str]) -> Iterator[Check]:
+def check_nodes(server: ServerApi, wanted: Sequence[str]) -> Iterator[Check]:
     missing = [name for name in wanted if server.object_info(name) is None]
     known = server.node_classes() if missing else []
     for name in missing:
@@ -124,7 +124,7 @@ def check_nodes(server: ComfyServer, wanted: Sequence[str]) -> Iterator[Check]:
         yield Check("nodes", "ok", f"all {len(wanted)} node classes are there")
 
 
-def check_models(server: ComfyServer, wanted: Sequence[str]) -> Iterator[Check]:
+def check_models(server: ServerApi, wanted: Sequence[str]) -> Iterator[Check]:
     """That each name is in one of the server's model folders, and that there is a model to start from at all."""
     folders = {folder: server.models(folder) for folder in server.model_folders()} if wanted else {}
     known = sorted({name for names in folders.values() for name in names})

@@ -12,14 +12,14 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable
-from typing import Any, Self
-from urllib.parse import quote
+from typing import Any
 
 from lifeos.errors import UnavailableError
+from tools.comfyui.api import ServerApi
 from tools.comfyui.events import CONNECTED, DISCONNECTED, Event, EventStream
-from tools.comfyui.outcomes import ImageRef, Outcome, ServerInfo, read_outcome, read_rejection, read_server_info
+from tools.comfyui.outcomes import ImageRef, Outcome, ServerInfo, read_outcome, read_rejection
 from tools.comfyui.picture_bytes import find_damage
-from tools.comfyui.transport import NoReplyError, Transport, read_address
+from tools.comfyui.transport import NoReplyError
 
 POLL_SECONDS = 2.0
 POLL_SECONDS_WITHOUT_SOCKET = 0.5
@@ -56,7 +56,7 @@ class StalledError(UnavailableError):
     """The server answers, but does not work."""
 
 
-class ComfyServer:
+class ComfyServer(ServerApi):
     """A ComfyUI that we queue prompts on and follow. Use as a context manager, or `close` it.
 
     `submit`, `wait`, `cancel` belong to one thread; `download`, `models`, `object_info` may be called from any.
@@ -76,10 +76,10 @@ class ComfyServer:
         outage_seconds: float = 120,
         poll_seconds: float = POLL_SECONDS_WITHOUT_SOCKET,
     ) -> None:
+        super().__init__(url, timeout_seconds=timeout_seconds)
         self.client_id = uuid.uuid4().hex
         self.progress: dict[str, tuple[int, int]] = {}
         """Steps done and wanted of our running prompts, by prompt id."""
-        self._transport = Transport(read_address(url), timeout_seconds=timeout_seconds)
         self._stream: EventStream | None = None
         self.outage_seconds = outage_seconds
         self._poll_seconds_without_socket = poll_seconds
@@ -95,11 +95,6 @@ class ComfyServer:
         self._running: tuple[str, ...] = ()
         self._closing = threading.Event()
 
-    @property
-    def url(self) -> str:
-        """The server's address, without credentials or a trailing slash."""
-        return self._transport.address.base
-
     def connect(self) -> ServerInfo:
         """Reach the server, for the first time or again, and follow it. Raises UnavailableError with what to do."""
         info = self.info()
@@ -108,48 +103,6 @@ class ComfyServer:
             self._stream = EventStream(self._transport.address, self.client_id)
             self._stream.start()
         return info
-
-    def info(self) -> ServerInfo:
-        """What the server says of itself. Raises UnavailableError where it is not there, or is no ComfyUI."""
-        stats = self._transport.get_json("/system_stats")
-        if not isinstance(stats, dict) or "system" not in stats:
-            raise UnavailableError(self.url, "answers, but is not ComfyUI", "check --comfy-url")
-        return read_server_info(self.url, stats)
-
-    def models(self, folder: str) -> list[str]:
-        """The model files of a folder (`checkpoints`, `loras`, …); empty where the server knows no such folder."""
-        reply = self._transport.get(f"/models/{folder}")
-        names = reply.json() if reply.status == 200 else []
-        return [str(name) for name in names] if isinstance(names, list) else []
-
-    def model_folders(self) -> list[str]:
-        """The folders that `models` knows."""
-        names = self._transport.get_json("/models")
-        return [str(name) for name in names] if isinstance(names, list) else []
-
-    def object_info(self, class_type: str) -> dict[str, Any] | None:
-        """The declaration of a node class, or None where the server has none of that name."""
-        reply = self._transport.get(f"/object_info/{quote(class_type, safe='')}")
-        document = reply.json() if reply.status == 200 else None
-        found = document.get(class_type) if isinstance(document, dict) else None
-        return found if isinstance(found, dict) else None
-
-    def node_classes(self) -> list[str]:
-        """The names of all node classes. A large answer: ask only to suggest a name."""
-        document = self._transport.get_json("/object_info")
-        return sorted(document) if isinstance(document, dict) else []
-
-    def queue(self) -> tuple[list[str], list[str]]:
-        """The prompt ids that run and that wait, everybody's; those that wait in no particular order."""
-        document = self._transport.get_json("/queue")
-        if not isinstance(document, dict):
-            raise UnavailableError(self.url, "answers, but not as ComfyUI does (/queue)", "check --comfy-url")
-        running, pending = ([str(item[1]) for item in document.get(key) or []] for key in ("queue_running", "queue_pending"))
-        return running, pending
-
-    def free_memory(self) -> None:
-        """Have the server unload its models and forget its cache (after it ran out of memory)."""
-        self._transport.post_safely("/free", {"unload_models": True, "free_memory": True})
 
     def submit(self, prompt_id: str, graph: dict[str, Any], *, workflow_ui: dict[str, Any] | None = None, ask_first: bool = False) -> None:
         """Queue a prompt under our own id, and follow it.
@@ -204,10 +157,10 @@ class ComfyServer:
 
     def _is_known(self, prompt_id: str) -> bool:
         """Whether the server has a prompt: ended, queued, or ended while we asked."""
-        if self._ask_history(prompt_id) is not None:
+        if self.history(prompt_id) is not None:
             return True
         running, pending = self.queue()
-        return prompt_id in (*running, *pending) or self._ask_history(prompt_id) is not None
+        return prompt_id in (*running, *pending) or self.history(prompt_id) is not None
 
     def wait(self, timeout: float) -> list[Outcome]:
         """The ends of our prompts since the last call, as soon as there is one; empty after `timeout` seconds.
@@ -220,9 +173,11 @@ class ComfyServer:
             try:
                 self._ask_what_is_due()
             except StalledError:
-                raise
+                if not self._ended:  # ends that were found on the way are handed out first
+                    raise
             except UnavailableError as error:
-                self._bear_outage(error)
+                if not self._ended:
+                    self._bear_outage(error)
             now = time.monotonic()
             if self._ended or now >= until or self._closing.is_set():
                 ended, self._ended = self._ended, []
@@ -282,7 +237,7 @@ class ComfyServer:
             self._reconcile_due = now + self._reconcile_seconds
 
     def _poll(self, oldest: str) -> None:
-        entry = self._ask_history(oldest)
+        entry = self.history(oldest)
         self._recovered()
         if entry is None:
             return
@@ -293,7 +248,7 @@ class ComfyServer:
         self._end(read_outcome(oldest, entry))
 
     def _ask_whether_ended(self, prompt_id: str) -> bool:
-        entry = self._ask_history(prompt_id)
+        entry = self.history(prompt_id)
         self._recovered()
         if entry is None:
             return False
@@ -309,11 +264,6 @@ class ComfyServer:
         self._open.pop(prompt_id, None)
         self._announced.discard(prompt_id)
         self.progress.pop(prompt_id, None)
-
-    def _ask_history(self, prompt_id: str) -> dict[str, Any] | None:
-        document = self._transport.get_json(f"/history/{prompt_id}")
-        entry = document.get(prompt_id) if isinstance(document, dict) else None
-        return entry if isinstance(entry, dict) else None
 
     def _reconcile(self) -> None:
         """Compare what we follow with what the server has."""
@@ -392,6 +342,7 @@ class ComfyServer:
         mine = list(dict.fromkeys(prompt_ids))
         for prompt_id in mine:
             self._forget(prompt_id)
+        self._ended = [outcome for outcome in self._ended if outcome.prompt_id not in mine]
         if not mine:
             return
         self._transport.post_safely("/queue", {"delete": mine})
@@ -405,10 +356,4 @@ class ComfyServer:
         self._closing.set()
         if self._stream is not None:
             self._stream.close()
-        self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+        super().close()

@@ -69,8 +69,8 @@ class Placement:
             "scheduler": lambda: self._like_first(self._sampler_targets("scheduler", ("scheduler",), "sigmas")),
             "positive": lambda: self._text_targets("positive"),
             "negative": lambda: self._text_targets("negative"),
-            "width": lambda: [self._size_target(first, "width")],
-            "height": lambda: [self._size_target(first, "height")],
+            "width": lambda: self._size_targets(first, "width"),
+            "height": lambda: self._size_targets(first, "height"),
             "checkpoint": lambda: [self._checkpoint_target(first)],
         }
         for setting, find in finders.items():
@@ -237,13 +237,22 @@ class Placement:
             del self.targets["negative"]
             self.problems["negative"] = f"{shared} is the positive text as well: name another with --negative-node-id"
 
-    def _size_target(self, sampler: str, side: str) -> Target:
-        inputs = self.graph[sampler]["inputs"]
+    def latent_node(self) -> str | None:
+        """The node that makes the empty latent which the first sampler starts from."""
+        inputs = self.graph[self.samplers[0]]["inputs"]
         start = next((inputs[key] for key in LATENT_KEYS if is_link(inputs.get(key))), None)
-        for node_id in ancestors(self.graph, start[0]) if start else []:
-            found = self.graph[node_id]["inputs"]
-            if "width" in found and "height" in found:
-                return self._literal(node_id, side)
+        upstream = ancestors(self.graph, start[0]) if start else []
+        return next((node_id for node_id in upstream if {"width", "height"} <= set(self.graph[node_id]["inputs"])), None)
+
+    def _size_targets(self, sampler: str, side: str) -> list[Target]:
+        """The latent's side, and the sides of the same value that an SDXL text encoder is told."""
+        latent = self.latent_node()
+        if latent is not None:
+            found = self._literal(latent, side)
+            encoders = [node for role in ("positive", "negative") for node in self._text_nodes(sampler, role)]
+            told = [Target(node, key) for node in dict.fromkeys(encoders) for key in (side, f"target_{side}")]
+            same = [each for each in told if self.graph[each.node]["inputs"].get(each.key) == self.value(found)]
+            return [found, *same]
         raise Unplaceable(f"the picture that {label(self.graph, sampler)} starts from has no size of its own (made from another picture?)")
 
     def _models_of(self, sampler: str, keys: tuple[str, ...]) -> list[Target]:

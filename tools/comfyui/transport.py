@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import requests
 
 CONNECT_SECONDS = 5.0
-SAFE_PAUSES = (0.2, 0.8)
+SAFE_PAUSES = (0.1, 0.4)
 PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 """Statuses that another try can get over: a server in trouble, a proxy that misses its server (520 to 524: Cloudflare, before a pod)."""
 

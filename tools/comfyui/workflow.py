@@ -12,7 +12,7 @@ from typing import Any
 
 from lifeos.errors import InputError, UnavailableError, did_you_mean
 from lifeos.files import read_json
-from tools.comfyui.client import ComfyServer
+from tools.comfyui.api import ServerApi
 from tools.comfyui.graph import EXPORT_HINT, Graph, class_of, insert_lora, label, read_graph
 from tools.comfyui.placing import NodeOverrides, Placement, Target
 
@@ -103,9 +103,9 @@ class Workflow:
         for node in graph.values():
             if settings.filename_prefix is not None and isinstance(node["inputs"].get("filename_prefix"), str):
                 node["inputs"]["filename_prefix"] = settings.filename_prefix
-        for target in self._placement.targets.get("width", ()):
-            if isinstance(graph[target.node]["inputs"].get("batch_size"), int):
-                graph[target.node]["inputs"]["batch_size"] = 1  # a picture's seed must be its own
+        latent = self._placement.latent_node()
+        if latent is not None and "batch_size" in graph[latent]["inputs"]:
+            graph[latent]["inputs"]["batch_size"] = 1  # a picture's seed must be its own
         return graph
 
     def current(self) -> Settings:
@@ -229,7 +229,7 @@ def find_models(graph: Graph) -> list[ModelUse]:
     ]
 
 
-def check_models(server: ComfyServer, graph: Graph) -> None:
+def check_models(server: ServerApi, graph: Graph) -> None:
     """Refuse a graph that this server cannot run: a node class, model file, sampler or scheduler that it does not have.
 
     Raises InputError that names all of them, each with the nearest that there is, before anything is queued.
@@ -239,7 +239,7 @@ def check_models(server: ComfyServer, graph: Graph) -> None:
         raise InputError(server.url, "; ".join(missing), "put the files on the server, or choose among what it has")
 
 
-def _find_missing(server: ComfyServer, graph: Graph) -> Iterator[str]:
+def _find_missing(server: ServerApi, graph: Graph) -> Iterator[str]:
     declared: dict[str, dict[str, Any] | None] = {}
     known_classes: list[str] | None = None
     for node_id, node in graph.items():
@@ -260,15 +260,17 @@ def _find_missing(server: ComfyServer, graph: Graph) -> Iterator[str]:
 
 
 def _choices(info: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """The inputs that take one of a list: `[[…], {}]`, in newer servers also `["COMBO", {"options": […]}]`.
+    """The model, sampler and scheduler inputs with what they take: `[[…], {}]`, in newer servers also `["COMBO", {"options": […]}]`.
 
-    A list that the user uploads to (`image_upload`) is left out: its files come and go.
+    Other lists are left to the server: custom nodes may accept more than they declare.
     """
     declared = info.get("input") or {}
     for key, kind in {**(declared.get("optional") or {}), **(declared.get("required") or {})}.items():
+        if not (key in MODEL_FOLDERS or key.endswith("_name") or key == "scheduler"):
+            continue
         extra = kind[1] if len(kind) > 1 and isinstance(kind[1], dict) else {}
         options = extra.get("options") if kind[0] == "COMBO" else kind[0]
-        if isinstance(options, list) and not extra.get("image_upload"):
+        if isinstance(options, list):
             yield key, [str(option) for option in options]
 
 

@@ -167,7 +167,7 @@ def _paths(graph: Graph) -> list[str]:
         ),
         pytest.param(
             simple(
-                n5=node("EmptyLatentImage", width=["43", 0], height=["44", 0], batch_size=1),
+                n5=node("EmptyLatentImage", width=["43", 0], height=["44", 0], batch_size=4),
                 n43=node("PrimitiveInt", value=512),
                 n44=node("INTConstant", value=512),
             ),
@@ -214,6 +214,14 @@ def test_settings_find_their_nodes(graph: Graph, moved: dict[str, str]) -> None:
 def test_sdxl_encoder_gets_both_texts() -> None:
     placed = place(simple(n6=node("CLIPTextEncodeSDXL", text_g="good", text_l="good", clip=["4", 1])), positive="P")
     assert (at(placed, "6.text_g"), at(placed, "6.text_l")) == ("P", "P")
+
+
+def test_sdxl_encoder_is_told_the_new_size_where_it_was_told_the_old() -> None:
+    encoder = node(
+        "CLIPTextEncodeSDXL", text_g="g", text_l="g", width=4096, height=4096, target_width=512, target_height=512, clip=["4", 1]
+    )
+    placed = place(simple(n6=encoder), width=832, height=1216)
+    assert [at(placed, f"6.{key}") for key in ("width", "height", "target_width", "target_height")] == [4096, 4096, 832, 1216]
 
 
 def test_flux_takes_what_it_has() -> None:
