@@ -149,6 +149,8 @@ def _check_learning_rates(options: TrainerOptions, _: Mapping[str, Any]) -> Iter
             rates["--text_encoder_lr"] = -1.0
     if options.has("network_train_text_encoder_only"):
         rates.pop("--unet_lr")
+    if not rates:
+        return  # nothing is trained: told by the check of what is
     name = options.one("optimizer_type")
     if len(set(rates.values())) > 1:
         shown = ", ".join(f"{flag} {'several' if rate < 0 else f'{rate:g}'}" for flag, rate in rates.items())

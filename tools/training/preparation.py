@@ -22,6 +22,9 @@ from tools.training.settings import TrainingSettings, looks_like_path
 from tools.training.staging import STAGE_FOLDER, StagePlan, plan_stage
 from tools.training.trainer import find_python
 
+REFUSED = frozenset({"trigger_word_missing"})
+"""Only a warning about a set as such, but fatal to a run: the character would be learnt under no name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
@@ -51,7 +54,8 @@ class Preparation:
     @property
     def faults(self) -> list[Notice]:
         """What is wrong with the dataset so that it must not be trained on."""
-        return [notice for notice in self.built.notices if notice.level == "error"] if self.built else []
+        notices = self.built.notices if self.built else []
+        return [notice for notice in notices if notice.level == "error" or notice.check in REFUSED]
 
 
 def prepare(settings: TrainingSettings, policy: Mapping[str, Any], *, resume: str | None = None, decode: bool = True) -> Preparation:

@@ -198,6 +198,7 @@ class _Run:
             self._see(number, line)
 
     def _see(self, number: int, line: str) -> None:
+        self._failure.see(line)
         report = read_step(line) if number == 2 else None
         if report:
             self._step(report)
@@ -205,8 +206,6 @@ class _Run:
             self._watcher.on_checkpoint(saved, self._record)
             write_loss_table(self._output_dir, self._points)
             self._next_record = 0.0
-        else:
-            self._failure.see(line)
 
     def _step(self, report: StepReport) -> None:
         record = self._record
@@ -260,7 +259,7 @@ def is_lora_of(path: Path, run_id: str) -> bool:
 
 
 def _pump(number: int, pipe: Any, chunks: queue.Queue[tuple[int, bytes]]) -> None:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError), pipe:
         while data := pipe.read(1 << 16):
             chunks.put((number, data))
     chunks.put((number, b""))

@@ -88,6 +88,8 @@ class FailureWatch:
         self._lines: list[str] = []
 
     def see(self, line: str) -> None:
+        if line.endswith(TRACEBACK):
+            line = TRACEBACK  # it follows the unfinished line of the step counter
         if read_step(line) is None:
             self._lines.append(line)
             del self._lines[:-MAX_KEPT_LINES]

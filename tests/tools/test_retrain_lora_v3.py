@@ -1,0 +1,395 @@
+"""tools/retrain_lora_v3.py against a stand-in of the trainer: real processes, real files, killed for real."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evals.lora_header import read_lora_header
+from lifeos import cli
+from tests.tools.dataset.sets import make_picture, make_set
+from tools import dataset_manifest, lora_info, retrain_lora_v3
+from tools.training.process_group import is_group_alive
+from tools.training.record import is_running, read_record
+
+ROOT = Path(__file__).resolve().parents[2]
+STANDIN = ROOT / "tests" / "trainer_standin"
+SCRIPT = ROOT / "tools" / "retrain_lora_v3.py"
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    for name in os.environ:
+        if name.startswith("STANDIN_"):
+            monkeypatch.delenv(name)
+
+
+class Place:
+    """A training set, a base model and an output folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.set = make_set(folder / "set" / "2_amiranoor woman", 3, size=(256, 256)).parent
+        self.base, self.output = folder / "base.safetensors", folder / "out"
+        self.base.write_bytes(b"base")
+
+    def args(self, *more: object) -> list[str]:
+        fixed = ["--sd-scripts-dir", STANDIN, "--trainer-python", sys.executable, "--base-model", self.base, "--output-dir", self.output]
+        fixed += ["--train-data-dir", self.set, "--output-name", "v3", "--resolution", 256, "--train-batch-size", 1]
+        return [str(item) for item in (*fixed, "--max-train-steps", 20, "--save-every-n-steps", 5, *more)]
+
+    def run(self, *more: object) -> int:
+        return cli.run(lambda: retrain_lora_v3.main(self.args(*more)))
+
+    def start(self, *more: object, **environment: object) -> subprocess.Popen[str]:
+        env = {**os.environ, **{name: str(value) for name, value in environment.items()}}
+        command = [sys.executable, str(SCRIPT), *self.args(*more)]
+        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        record = read_record(self.output)
+        assert record is not None
+        return record
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.output.glob("*.safetensors"))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path)
+    yield made
+    with contextlib.suppress(AssertionError, ProcessLookupError, PermissionError):
+        group = made.record["process_group"]
+        if is_group_alive(group):
+            os.killpg(group, signal.SIGKILL)
+
+
+def wait_for(condition: Any, what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def test_a_run_leaves_everything_that_explains_it(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run("--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert place.names() == [*(f"v3-step{step:08d}.safetensors" for step in (5, 10, 15, 20)), "v3.safetensors"]
+    assert (record["state"], record["returncode"], record["steps"], record["failure"]) == ("finished", 0, 20, None)
+    assert [item["file"] for item in record["lora_files"]] == place.names()
+    assert record["cost_usd"] == pytest.approx(record["seconds"] / 3600 * 0.6, abs=1e-4)
+    assert record == place.record
+    manifest = place.output / "dataset_manifest.json"
+    for name in place.names():  # every checkpoint names its manifest
+        params = read_lora_header(place.output / name).training_params
+        assert params["dataset_id"] == record["dataset_id"] == json.loads(manifest.read_text())["dataset_id"]
+        assert params["dataset_manifest_hash"] == record["dataset_manifest_hash"]
+    assert cli.run(lambda: dataset_manifest.main(["--verify", str(manifest)])) == 0
+    assert cli.run(lambda: lora_info.main([str(place.output / "v3.safetensors"), "--manifest", str(manifest)])) == 0
+    command = json.loads((place.output / "training_command.json").read_text())
+    assert command["argv"] == record["argv"]
+    assert json.loads((place.output / "training_environment.json").read_text())["packages"]
+    log = (place.output / "training_log.txt").read_bytes()
+    assert log.count(b"\rsteps:") == 21
+    assert "学習開始".encode() in log
+    assert (place.output / "loss_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert (place.output / "loss.csv").read_text().splitlines()[20].startswith("20,0.214")  # 0.2 e^(-20/50) + 0.08
+    assert not (place.output / "staged_dataset").exists()
+
+
+def test_the_trainer_sees_a_clean_copy(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in stops at any .npz, as training on one would be wrong."""
+    folder = place.set / "2_amiranoor woman"
+    (folder / "img_000.npz").write_bytes(b"stale")
+    (folder / "._img_000.png").write_bytes(b"\0")
+    monkeypatch.setenv("STANDIN_HANG_AT", "3")
+    with started(place, STANDIN_HANG_AT=3) as process:
+        wait_for(lambda: (place.output / "training_record.json").exists() and place.record["state"] == "running", "the trainer")
+        staged = sorted(
+            path.relative_to(place.output / "staged_dataset").as_posix() for path in (place.output / "staged_dataset").rglob("*.*")
+        )
+        names = [f"2_amiranoor woman/img_{n:03d}{suffix}" for n in range(3) for suffix in (".png", ".txt")]
+        assert staged == [".staged_by_lifeos", *names]
+        assert not any(path.is_symlink() for path in (place.output / "staged_dataset").rglob("*"))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_SECONDS) == 130
+    assert not (place.output / "staged_dataset").exists()
+
+
+@contextlib.contextmanager
+def started(place: Place, *more: object, **environment: object) -> Iterator[subprocess.Popen[str]]:
+    process = place.start(*more, **environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_ends_the_whole_group(place: Place, number: signal.Signals) -> None:
+    with started(place, STANDIN_HANG_AT=7) as process:
+        wait_for(lambda: "v3-step00000005.safetensors" in place.names(), "a checkpoint")
+        group = place.record["process_group"]
+        assert is_group_alive(group)
+        process.send_signal(number)
+        assert process.wait(PATIENCE_SECONDS) == 130
+    assert not is_group_alive(group)
+    record = place.record
+    assert (record["state"], [item["file"] for item in record["lora_files"]]) == ("interrupted", ["v3-step00000005.safetensors"])
+    assert record["ended"]
+
+
+def test_killed_at_ten_random_moments(place: Place) -> None:
+    """Whenever it is killed, what is there says truthfully what it is: the manifest verifies, checkpoints name it, the record knows."""
+    moments = random.Random(4)
+    for _ in range(10):
+        shutil.rmtree(place.output, ignore_errors=True)
+        with started(place, STANDIN_STEP_SECONDS="0.01", STANDIN_STATE_SECONDS="0.02") as process:
+            wait_for(lambda: (place.output / "training_record.json").exists(), "the record")
+            time.sleep(moments.uniform(0, 0.6))
+            process.kill()
+            process.wait()
+        record = place.record
+        manifest = place.output / "dataset_manifest.json"
+        assert cli.run(lambda path=manifest: dataset_manifest.main(["--verify", str(path)])) == 0  # type: ignore[misc]
+        if record["process_group"]:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(record["process_group"], signal.SIGKILL)
+        for name in place.names():
+            with contextlib.suppress(cli.InputError):  # cut off by the kill
+                assert read_lora_header(place.output / name).training_params["dataset_id"] == record["dataset_id"]
+        assert record["state"] in ("prepared", "running", "finished")
+        assert (record["state"] == "finished") == (record["ended"] is not None)
+
+
+def test_an_orphaned_trainer_is_not_joined_by_a_second(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    with started(place, STANDIN_HANG_AT=7) as process:
+        wait_for(lambda: "v3-step00000005.safetensors" in place.names(), "a checkpoint")
+        assert place.run("--overwrite") == 4  # the lock
+        process.kill()
+        process.wait()
+        assert is_running(place.record)
+        assert place.run("--overwrite") == 4  # the orphan
+    assert "still at work, though nobody watches it" in capsys.readouterr().err
+    os.killpg(place.record["process_group"], signal.SIGKILL)
+    wait_for(lambda: not is_running(place.record), "the group's end")
+    assert place.run("--overwrite") == 0
+
+
+def test_resume_truly_continues(place: Place) -> None:
+    """Killed in its fourth epoch and again after resuming: step files keep their numbers, and the last step is the one asked for."""
+    with started(place, STANDIN_HANG_AT=13) as process:  # 6 batches an epoch
+        wait_for(lambda: place.output.glob("*10-state/random_states_0.pkl") and "v3-step00000010.safetensors" in place.names(), "step 10")
+        wait_for(lambda: (place.output / "v3-step00000010-state" / "random_states_0.pkl").exists(), "the state")
+        process.send_signal(signal.SIGINT)
+        process.wait(PATIENCE_SECONDS)
+    first = place.record
+    before = {name: (place.output / name).read_bytes() for name in place.names()}
+    with started(place, "--resume", STANDIN_HANG_AT=18) as process:
+        wait_for(lambda: (place.output / "v3-step00000015-state" / "random_states_0.pkl").exists(), "step 15")
+        process.send_signal(signal.SIGINT)
+        process.wait(PATIENCE_SECONDS)
+    assert place.run("--resume") == 0
+    record = place.record
+    assert (record["state"], record["steps"], record["first_step"]) == ("finished", 20, 15)
+    assert record["run_id"] == first["run_id"]
+    assert place.names() == [*(f"v3-step{step:08d}.safetensors" for step in (5, 10, 15, 20)), "v3.safetensors"]
+    assert {name: (place.output / name).read_bytes() for name in before} == before  # nothing was trained twice
+    assert read_lora_header(place.output / "v3.safetensors").metadata["ss_steps"] == "20"
+    steps = [int(line.split(",")[0]) for line in (place.output / "loss.csv").read_text().splitlines()[1:]]
+    assert steps == list(range(1, 21))
+    assert (place.output / "training_log.txt").read_bytes().count("学習開始".encode()) == 3
+
+
+def test_resume_refuses_another_run(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run("--resume") == 2
+    assert "no whole state of v3" in capsys.readouterr().err
+    assert place.run() == 0
+    shutil.rmtree(place.output / "v3-step00000020-state")
+    (place.output / "v3-step00000018-state").mkdir()  # cut off: no state to use
+    for args, why in (
+        (("--network-dim", 64), "--network_dim was '32' and is now '64'"),
+        (("--max-train-steps", 10), "nothing is left to train"),
+    ):
+        assert place.run("--resume", *args) == 2
+        assert why in capsys.readouterr().err
+    (place.set / "2_amiranoor woman" / "img_000.txt").write_text("amiranoor, changed")
+    assert place.run("--resume") == 2
+    assert "the dataset is not the one that this run began with" in capsys.readouterr().err
+
+
+FAILURES: list[tuple[str, dict[str, str], str]] = [
+    ("out of memory", {"STANDIN_FAIL_AT": "7"}, "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ("no LoRA", {"STANDIN_NO_LORA": "1"}, "return code 0, but v3.safetensors was not written"),
+]
+
+
+@pytest.mark.parametrize(("environment", "cause"), [case[1:] for case in FAILURES], ids=[case[0] for case in FAILURES])
+def test_failures_of_the_trainer(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environment: dict[str, str], cause: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert place.run() == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: training: {cause}")
+    assert place.record["state"] == "failed"
+    assert place.record["failure"].startswith(cause)
+
+
+def test_what_the_launcher_leaves_behind_is_ended(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STANDIN_STRAY", "3")
+    monkeypatch.setattr("tools.training.runner.LAST_OUTPUT_SECONDS", 0.3)
+    assert place.run() == 0
+    assert not is_group_alive(place.record["process_group"])
+
+
+def test_a_loss_of_nan_is_told_and_the_record_stays_json(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STANDIN_NAN_AT", "8")
+    assert place.run() == 0
+    assert "the loss is NaN at step 8" in capsys.readouterr().err
+    assert place.record["loss"] is None
+
+
+def test_an_old_lora_is_not_overwritten_and_stays_explained(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run() == 0
+    old = place.record
+    assert place.run() == 2
+    assert "5 LoRA file(s) of this name are there already" in capsys.readouterr().err
+    (place.set / "2_amiranoor woman" / "img_000.txt").write_text("amiranoor, changed")
+    assert place.run("--output-name", "v4") == 0
+    aside = place.output / "previous_runs" / old["run_id"]
+    assert json.loads((aside / "training_record.json").read_text()) == old
+    capsys.readouterr()
+    assert cli.run(lambda: lora_info.main([str(place.output / "v3.safetensors"), "--json"])) == 0
+    found = json.loads(capsys.readouterr().out)["loras"][0]["dataset"]
+    assert (found["manifest"], found["matches"]) == (str(aside / "dataset_manifest.json"), True)
+
+
+def test_dry_run_changes_nothing_and_asks_the_trainer(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(path.as_posix() for path in place.set.parent.parent.rglob("*"))
+    assert place.run("--dry-run", "--json", "--reg-data-dir", make_reg(place)) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert sorted(path.as_posix() for path in place.set.parent.parent.rglob("*") if "reg" not in path.as_posix()) == before
+    assert document["trainer_check"] == {"checked": ["arguments", "dataset"], "fault": ""}
+    assert tomllib.loads(document["dataset_config_toml"]) == document["dataset_config"]
+    stage = (place.output / "staged_dataset").as_posix()
+    assert document["dataset_config"]["datasets"][0]["subsets"] == [
+        {"image_dir": f"{stage}/2_amiranoor woman", "num_repeats": 2, "class_tokens": "amiranoor woman"},
+        {"image_dir": f"{stage}/1_woman_reg", "num_repeats": 1, "class_tokens": "woman", "is_reg": True},
+    ]
+    assert document["command"][1:3] == ["-m", "accelerate.commands.launch"]
+    assert (document["conflicts"], document["missing"]) == ([], [])
+    assert document["dataset"]["total_images"] == 3
+
+
+def make_reg(place: Place) -> Path:
+    return make_set(place.set.parent / "reg" / "1_woman", 2, first_seed=40, size=(256, 256), word="woman").parent
+
+
+def test_the_trainer_s_own_parser_has_a_say(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run("--dry-run", "--trainer-arg=--no_such_option") == 2
+    assert "unrecognized arguments: --no_such_option" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "flag"),
+    [
+        (("--train-text-encoder", "--text-encoder-learning-rate", "1e-4"), "--optimizer_type"),
+        (("--trainer-arg=--xformers",), "--xformers"),
+        (("--trainer-arg=--shuffle_caption",), "--cache_text_encoder_outputs"),
+        (("--optimizer-arg", "decouple=true"), "--optimizer_args"),
+        (("--lr-scheduler", "constant", "--lr-warmup-steps", "10"), "--lr_warmup_steps"),
+        (("--trainer-arg=--cache_latents_to_disk",), "--cache_latents_to_disk"),
+    ],
+)
+@pytest.mark.parametrize("dry", [True, False])
+def test_conflicts_are_refused_before_anything_is_written(
+    place: Place, capsys: pytest.CaptureFixture[str], args: tuple[str, ...], flag: str, dry: bool
+) -> None:
+    assert place.run(*args, *(["--dry-run"] if dry else [])) == 2
+    captured = capsys.readouterr()
+    assert f"{'conflict' if dry else 'error'}: {flag}: " in (captured.out if dry else captured.err)
+    assert not place.output.exists()
+
+
+def test_a_dataset_that_would_teach_the_wrong_thing_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    path = place.set / "2_amiranoor woman" / "img_000.png"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert place.run() == 1
+    assert "the file ends before the picture does: 2_amiranoor woman/img_000.png" in capsys.readouterr().err
+    assert not place.output.exists()
+    assert place.run("--dry-run") == 1
+
+
+def test_captions_without_the_trigger_word_are_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    (place.set / "2_amiranoor woman" / "img_000.txt").write_text("a woman")
+    assert place.run() == 1
+    assert 'the caption does not name the trigger word "amiranoor"' in capsys.readouterr().err
+    assert place.run("--allow-dataset-errors") == 0
+
+
+def test_what_is_missing(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = (("--base-model", tmp_path / "no.safetensors", 3), ("--sd-scripts-dir", tmp_path, 3), ("--train-data-dir", tmp_path / "no", 2))
+    for flag, value, code in cases:
+        assert place.run(flag, value) == code
+        assert place.run(flag, value, "--dry-run") == 0  # a dry run works anywhere, and says what is missing
+        assert f"missing: {value}" in capsys.readouterr().out
+    assert place.run("--trainer-python", tmp_path / "no-python") == 3
+    assert place.run("--gpu", "Abacus") == 2
+    assert place.run("--output-dir", place.set / "inside") == 2
+    assert place.run("--output-name", "../v3") == 2
+
+
+def test_a_full_disk_is_known_before(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    usage = shutil.disk_usage(place.set)
+    monkeypatch.setattr("tools.training.staging.shutil.disk_usage", lambda folder: usage._replace(free=1000))
+    assert place.run() == 3
+    assert "0.0 GB are free, 10.0 GB are wanted" in capsys.readouterr().err
+
+
+def test_a_toml_of_someone_else_is_not_overwritten(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[general]\n")
+    assert place.run("--dataset-config", tmp_path / "mine.toml") == 2
+    assert (tmp_path / "mine.toml").read_text() == "[general]\n"
+
+
+def test_nested_folders_and_strange_names(place: Place) -> None:
+    make_picture(place.set / "deep" / "er" / 'quo"te é 😀.png', seed=30, size=(256, 256))
+    (place.set / "deep" / "er" / 'quo"te é 😀.txt').write_text("amiranoor, deep", encoding="utf-8")
+    make_picture(place.set / "top.png", seed=31, size=(256, 256))
+    (place.set / "top.txt").write_text("amiranoor, top")
+    assert place.run("--trigger-word", "amiranoor") == 0
+    subsets = tomllib.loads((place.output / "dataset_config.toml").read_text(encoding="utf-8"))["datasets"][0]["subsets"]
+    assert [(Path(item["image_dir"]).name, item["num_repeats"]) for item in subsets] == [
+        ("10_amiranoor woman", 10),
+        ("2_amiranoor woman", 2),
+        ("10_amiranoor woman_2", 10),
+    ]
+
+
+def test_without_a_manifest_nothing_is_claimed(place: Place) -> None:
+    assert place.run("--skip-dataset-manifest") == 0
+    assert not (place.output / "dataset_manifest.json").exists()
+    assert place.record["dataset_id"] is None
+    assert "dataset_id" not in read_lora_header(place.output / "v3.safetensors").training_params
