@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -107,7 +108,8 @@ def stem_of(plan: Plan, item: Item) -> str:
     )
 
 
-def flat_names(sources: Sequence[str]) -> list[str]:
+@lru_cache(maxsize=4)  # asked for each picture of a folder
+def flat_names(sources: tuple[str, ...]) -> tuple[str, ...]:
     """Names for copies of pictures in one folder, each its own also where case does not count: `sub/a.png` gives `sub__a.png`."""
     taken: set[str] = set()
     names = []
@@ -120,7 +122,7 @@ def flat_names(sources: Sequence[str]) -> list[str]:
             name = f"{stem}_{number}{dot}{suffix}"
         taken.add(name.casefold())
         names.append(name)
-    return names
+    return tuple(names)
 
 
 def find_stored(plan: Plan, folder: BatchFolder, items: Sequence[Item]) -> list[tuple[Item, list[str]]]:
