@@ -52,6 +52,9 @@ PLACE_SUFFIX = re.compile(r"(?:::[\w:\[\]-]+|:\d+(?:[-:]\d+)*|#[\w-]*)$")
 TEMPLATE = re.compile(r"YYYY|NNNN|\.\.\.|(?:^|/)x{1,3}(?:\.\w+)?$|(?:^|/)X(?:\.\w+)?$")
 ROOT_DOCUMENT = re.compile(r"(?:[A-Z][A-Z0-9_-]+\.md|requirements[\w-]*\.(?:txt|in)|pyproject\.toml|\.pre-commit-config\.yaml)")
 SCRIPT = re.compile(r"(?<![\w./-])(?:python(?:3(?:\.\d+)?)?|bash|sh)\s+(?:-[IEsSBuOX]+\s+)*([\w.-]+(?:[/\\][\w.-]+)+\.(?:py|sh))(?![\w/])")
+VERB = re.compile(r"(?<![\w./-])python(?:3(?:\.\d+)?)?\s+(?:-m\s+|/path/to/checkout/)lifeos\s+([a-z]\w*)")
+LAUNCHER_VERBS = frozenset({"test", "doctor", "setup", "help"})
+"""What `python -m lifeos` knows beside the names of scripts."""
 MODULE = re.compile(r"(?<![\w./-])python(?:3(?:\.\d+)?)?\s+-m\s+((?:lifeos|evals|tools|benchmarks)(?:\.\w+)+)")
 
 
@@ -107,6 +110,11 @@ def _check_commands(checkout: Checkout, source: str, number: int, text: str) -> 
         path = match.group(1).replace("\\", "/").removeprefix("./")
         if path.partition("/")[0] in OUR_FOLDERS and path not in checkout.present:
             yield path, _broken(checkout, source, number, match.group(0), path)
+    for match in VERB.finditer(text):
+        name = match.group(1)
+        scripts = [f"{folder}/{name}.py" for folder in ("tools", "evals")]
+        if name not in LAUNCHER_VERBS and not any(path in checkout.present for path in scripts):
+            yield scripts[0], _broken(checkout, source, number, match.group(0), scripts[0])
     for match in MODULE.finditer(text):
         base = match.group(1).replace(".", "/")
         if not any(path in checkout.present for path in (f"{base}.py", f"{base}/__main__.py", f"{base}/__init__.py")):

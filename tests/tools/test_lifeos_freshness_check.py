@@ -119,6 +119,14 @@ def test_a_shallow_clone_dates_what_changed_after_its_cut(tmp_path: Path) -> Non
     assert [line.partition(":")[0] for line in found] == ["error research/one.md", "warning "]
 
 
+def test_a_worktree_of_a_shallow_clone_is_shallow(tmp_path: Path) -> None:
+    source = small_project(tmp_path / "source")
+    commit(source, {"other.txt": "x\n"})
+    clone = shallow_clone(source, tmp_path / "clone", 1)
+    git(clone, "worktree", "add", "-q", str(tmp_path / "tree"))
+    assert check(tmp_path / "tree")[0] == f"error CLAUDE.md:1: {UNKNOWN} ({UNSHALLOW})"
+
+
 def test_a_shallow_clone_whose_cut_is_too_old_is_stale(tmp_path: Path) -> None:
     source = small_project(tmp_path / "source", days_ago=30)
     found = check(shallow_clone(source, tmp_path / "clone", 1))
@@ -156,6 +164,8 @@ def test_detached_head_subfolder_submodule_and_worktree(tmp_path: Path) -> None:
     mono = make_repository(tmp_path / "mono", {"project/CLAUDE.md": "x\n", "project/research/a.md": "x\n"}, days_ago=15)
     commit(mono, {"project/research/a.md": "y\n", "CLAUDE.md": "another one\n"})
     assert check(mono / "project") == stale
+    write(mono, {"project/CLAUDE.md": "changed, not committed\n"})
+    assert check(mono / "project") == []
 
 
 def test_a_sparse_checkout_still_knows_the_dates(tmp_path: Path) -> None:

@@ -65,6 +65,10 @@ def references(root: Path, text: str, name: str = "context/doc.md") -> list[str]
         ("Run `python evals/score.py --json`.", "python evals/score.py: evals/score.py does not exist (did you mean evals/scorecard.py?)"),
         ("```\npython3 evals/score.py\n```", "python3 evals/score.py: evals/score.py does not exist (did you mean evals/scorecard.py?)"),
         (
+            "Run `python -m lifeos scorecards --json`.",
+            "python -m lifeos scorecards: tools/scorecards.py does not exist (did you mean evals/scorecard.py?)",
+        ),
+        (
             "Run `python -m tools.comfyui.klient`.",
             "python -m tools.comfyui.klient: tools/comfyui/klient.py does not exist (did you mean tools/comfyui/client.py?)",
         ),
@@ -89,7 +93,8 @@ def test_a_broken_reference_is_found_at_its_line(tmp_path: Path, text: str, mess
         "`--project-root DIR` `tools/*.py` `context/YYYY-MM-DD.md` `tools/{a,b}.py` `evals/<name>.py` `$HOME/evals/x.py` `evals/...`",
         "`https://example.org/evals/x.py` `/workspace/evals/x.py` `approved/` `rejected/` `w/o` `and/or` `16/8` `a / b` `x = evals/y`",
         "`evals/eval_history.jsonl` `tools/cost_log.jsonl` `tools/.state.json` `briefings/2026-11-23.md`",
-        "`python -m lifeos demo` `python -m tools.comfyui.client` `python -m pytest`",
+        "`python -m lifeos doctor` `python -m lifeos scorecard …` `python -m lifeos SCRIPT` `python -m lifeos --help`",
+        "`python -m tools.comfyui.client` `python -m pytest`",
         "```\nSee [it](nothing.md) and `evals/nothing.py`\n```",
         "~~~\n```\n[x](nothing.md)\n~~~",
         "[^1]: evals/nothing.py is a footnote",
