@@ -279,11 +279,12 @@ def _estimate(pairs: Pairs, first: Sequence[Run], second: Sequence[Run], policy:
         return {key: estimate_unpaired(_there(one), _there(two), confidence=confidence) for key, one, two in columns}, ""
     if len(first) > 1 or len(second) > 1:
         return {key: _estimate_versions(pairs, index, confidence) for index, key in enumerate(MEASURES)}, ""
-    sums = sum_by_prompt(pairs.second - pairs.first, pairs.prompts)
-    estimates = estimate_means(sums, confidence=confidence, resamples=section["resamples"], seed=RESAMPLING_SEED)
+    difference = pairs.second - pairs.first
+    scores, shares = sum_by_prompt(difference[:, :3], pairs.prompts), sum_by_prompt(difference[:, 3:], pairs.prompts)
+    estimates = estimate_means(scores, confidence=confidence, resamples=section["resamples"], seed=RESAMPLING_SEED)
     # a share moves in a few prompts only, and resamples without any of them have no spread to divide by: Student's t
-    shares = estimate_means(sums, confidence=confidence, resamples=0)
-    return dict(zip(MEASURES, (*estimates[:3], *shares[3:]), strict=True)), ""
+    estimates += estimate_means(shares, confidence=confidence, resamples=0)
+    return dict(zip(MEASURES, estimates, strict=True)), ""
 
 
 def _there(values: Floats) -> Floats:
