@@ -276,7 +276,7 @@ class Assessor:
         missing = "no_face" if self._want_skin else NOT_MEASURED
         face, skin, geometry = FaceScore(None, "no_face"), SkinScore(None, missing), None
         if sighting is not None:
-            geometry = _geometry(sighting.subject, picture.width, picture.height)
+            geometry = geometry_of(sighting.subject, picture.width, picture.height)
             face = self._score_face(sighting, geometry, picture.sha256)
             skin = self._score_skin(picture, sighting.subject)
         size = (picture.width, picture.height)
@@ -319,7 +319,8 @@ def _unassessed(path: Path, reason: str, digest: str | None) -> Assessment:
     return Assessment(path.as_posix(), digest, 0, 0, reason, FaceScore(None, reason), SkinScore(None, reason))
 
 
-def _geometry(subject: Face, width: int, height: int) -> Geometry:
+def geometry_of(subject: Face, width: int, height: int) -> Geometry:
+    """Where a face is in a picture of that size, in pixels."""
     from evals.metrics.faces import measure_pose
     from evals.metrics.sameness import shot_type
 

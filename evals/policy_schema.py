@@ -99,7 +99,6 @@ DEFAULTS: dict[str, Any] = {
         "clip_tokens": 75,
         "upscale_warning": 1.25,
         "crop_warning": 0.2,
-        "near_duplicate_bits": 4,
         "one_shot_share": 0.7,
         "min_yaw_spread_deg": 8,
         "min_sharpness": 0.35,
