@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 def run(
     folder: BatchFolder,
     plan: Plan,
-    server: EmbeddedServer | None = None,
-    *,
+    *servers: EmbeddedServer,
     limits: Limits | None = None,
     scorer: Any = None,
     stop: StopSignal | None = None,
@@ -39,7 +38,7 @@ def run(
     outage_seconds: float = 5,
     **production: Any,
 ) -> BatchEnd:
-    clients = [ComfyServer(server.url, outage_seconds=outage_seconds)] if server is not None else []
+    clients = [ComfyServer(server.url, outage_seconds=outage_seconds) for server in servers]
     for client in clients:
         client.connect()
     try:
@@ -237,6 +236,22 @@ def test_a_server_that_goes_away_leaves_what_is_done_and_another_continues(folde
     assert run(folder, make_plan(count=10), second).why == "complete"
     assert len(filed(folder)) == 20
     assert kept.items() <= filed(folder).items()
+
+
+def test_a_server_that_dies_leaves_its_prompts_to_the_other(folder: BatchFolder, embedded_server: StartServer) -> None:
+    first, second, scorer = embedded_server(seconds_per_picture=0.1), embedded_server(seconds_per_picture=0.1), HashScorer()
+    original = scorer.assess_bytes
+
+    def kill_then_score(data: bytes, path: Path) -> Any:
+        if not scorer.seen:
+            first.kill()
+        return original(data, path)
+
+    scorer.assess_bytes = kill_then_score  # type: ignore[method-assign]
+    end = run(folder, make_plan(count=6), first, second, scorer=scorer, outage_seconds=0.3)
+    assert (end.why, end.error) == ("complete", None)
+    assert len(filed(folder)) == 12
+    assert len(second.executed) >= 6
 
 
 def test_a_stop_cancels_ours_and_keeps_what_is_done(folder: BatchFolder, embedded_server: StartServer) -> None:
