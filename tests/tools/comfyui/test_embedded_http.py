@@ -301,6 +301,15 @@ def test_file_names(server: EmbeddedServer, prefix: str, names: list[str]) -> No
     assert found == names
 
 
+def test_counter_goes_on_from_the_highest_number_there(server: EmbeddedServer) -> None:
+    for color in (210, 211):
+        wait_for(server, queue(server, flat_graph(color, "gap/g")))
+    (server.output_dir / "gap" / "g_00001_.png").unlink()
+    (server.output_dir / "gap" / "g_00040_.png").touch()
+    (server.output_dir / "gap" / "gg_00099_.png").touch()  # another prefix
+    assert images_of(wait_for(server, queue(server, flat_graph(212, "gap/g"))), "2") == ["g_00041_.png"]
+
+
 def test_saving_outside_the_output_folder_fails_the_prompt(server: EmbeddedServer) -> None:
     entry = wait_for(server, queue(server, flat_graph(color=81, prefix="../../evil")))
     kind, data = entry["status"]["messages"][-1]
@@ -444,6 +453,7 @@ def test_jobs_tell_every_state(embedded_server: Callable[..., EmbeddedServer]) -
     requests.post(f"{server.url}/interrupt", json={"prompt_id": running}, timeout=10)
     wait_for(server, running)
     assert get(server, f"/api/jobs/{running}").json()["status"] == "failed"
+    assert [job["id"] for job in get(server, "/api/jobs", status="failed").json()["jobs"]] == [running]
 
 
 def test_older_version(embedded_server: Callable[..., EmbeddedServer]) -> None:
