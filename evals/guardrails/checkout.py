@@ -10,6 +10,7 @@ import stat
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +24,21 @@ SKIPPED_FOLDERS = frozenset(
 )
 MISSING = "missing"
 """The `problem` of a file that is not there."""
+OUR_FOLDERS = frozenset(
+    {"lifeos", "evals", "tools", "context", "agents", "research", "briefings", "tests", "benchmarks", "wheels", "skills", "docs", ".github"}
+)
+MADE_BY_RUNS = (
+    "evals/eval_history.jsonl",
+    "evals/latest_scorecard.json",
+    "evals/latest_report.md",
+    "evals/comparison_report.*",
+    "tools/cost_log.jsonl",
+    "briefings",
+    "briefings/*",
+    "context/tasks.md",
+)
+"""Named in the documents and written by runs: absent from a fresh clone, and not judged as documents. What git ignores is known
+without being listed."""
 GIT_LOCATION = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_NAMESPACE")
 """Set inside a hook; they would make git answer for another repository than the one asked about."""
 
@@ -40,6 +56,10 @@ def git_command(*arguments: str) -> list[str]:
 def git_environment() -> dict[str, str]:
     environ = {key: value for key, value in os.environ.items() if key not in GIT_LOCATION}
     return environ | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
+
+
+def is_made_by_runs(path: str) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in MADE_BY_RUNS)
 
 
 class NoGitError(Exception):
@@ -97,12 +117,17 @@ class Checkout:
 
     @cached_property
     def files(self) -> tuple[str, ...]:
-        """Every file that is committed or could be, `/`-separated; ignored files and folders are left out."""
+        """Every file that git knows, and those not yet added in our folders and at the top, `/`-separated.
+
+        What else lies about untracked (a batch, a dataset, an environment) is nobody's document, and is not even listed.
+        """
+        ours = [*(folder for folder in sorted(OUR_FOLDERS) if (self.root / folder).is_dir()), ":(glob)*"]
         try:
-            listed = ask_git(self.root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate").split("\0")
+            listed = ask_git(self.root, "ls-files", "-z", "--cached").split("\0")
+            listed += ask_git(self.root, "ls-files", "-z", "--others", "--exclude-standard", "--", *ours).split("\0")
         except NoGitError:
             listed = []
-        return tuple(sorted(filter(None, listed)) or self._walk())  # nothing listed: a folder that a repository around it ignores
+        return tuple(sorted({*listed} - {""}) or self._walk())  # nothing listed: a folder that a repository around it ignores
 
     def _walk(self) -> list[str]:
         found: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from evals.guardrails.checkout import Checkout, Document
+from evals.guardrails.checkout import Checkout, Document, is_made_by_runs
 from lifeos.findings import Finding
 
 RULE = "machine-path"
@@ -23,6 +23,8 @@ MACHINE_PATH = re.compile(
 )
 TEXT_SUFFIXES = (".md", ".py", ".yaml", ".yml", ".toml", ".json", ".jsonl", ".txt", ".in", ".cfg", ".ini", ".sh", ".csv", ".html", ".js")
 
+DATA_SUFFIXES = (".json", ".jsonl", ".csv", ".html")
+
 
 def find_texts(checkout: Checkout) -> list[str]:
     """The text files of the checkout by their names; lock files hold nothing but hashes."""
@@ -32,9 +34,16 @@ def find_texts(checkout: Checkout) -> list[str]:
 
 
 def check_machine_paths(checkout: Checkout) -> list[Finding]:
-    """Every such path in the text files, except in tests, which plant them."""
-    paths = (path for path in find_texts(checkout) if not path.startswith("tests/"))
-    return [finding for path in paths for finding in find_machine_paths(checkout, checkout.document(path))]
+    """Every such path in documents, code and settings, except in tests, which plant them.
+
+    Data is left alone: a manifest or a history says where things lay, and that is a fact.
+    """
+    judged = [
+        path
+        for path in find_texts(checkout)
+        if not path.startswith("tests/") and not path.endswith(DATA_SUFFIXES) and not is_made_by_runs(path)
+    ]
+    return [finding for path in judged for finding in find_machine_paths(checkout, checkout.document(path))]
 
 
 def find_machine_paths(checkout: Checkout, document: Document) -> Iterator[Finding]:

@@ -11,29 +11,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
-from evals.guardrails.checkout import Checkout, Document
+from evals.guardrails.checkout import OUR_FOLDERS, Checkout, Document, is_made_by_runs
 from lifeos.errors import nearest
 from lifeos.findings import Finding
 
 RULE = "broken-reference"
-OUR_FOLDERS = frozenset(
-    {"lifeos", "evals", "tools", "context", "agents", "research", "briefings", "tests", "benchmarks", "wheels", "skills", ".github"}
-)
-"""A path that begins with one of these is ours even when the folder itself has been renamed."""
-MADE_BY_RUNS = (
-    "evals/eval_history.jsonl",
-    "evals/latest_scorecard.json",
-    "evals/latest_report.md",
-    "evals/comparison_report.*",
-    "tools/cost_log.jsonl",
-    "briefings",
-    "briefings/*",
-    "context/tasks.md",
-)
-"""Named in the documents, written by runs: absent from a fresh clone. What git ignores is known without being listed."""
 LIKE_ENOUGH, MUCH_ALIKE = 0.6, 0.8
 """How like a name beside, and a whole path elsewhere, must be to be worth suggesting (difflib's ratio)."""
 
@@ -70,7 +54,9 @@ def find_documents(checkout: Checkout) -> list[str]:
     return [
         path
         for path in checkout.files
-        if not path.startswith("tests/") and (path.endswith(".md") or (path.startswith(".") and path.endswith((".yml", ".yaml"))))
+        if not path.startswith("tests/")
+        and not is_made_by_runs(path)
+        and (path.endswith(".md") or (path.startswith(".") and path.endswith((".yml", ".yaml"))))
     ]
 
 
@@ -148,13 +134,14 @@ def as_path(token: str, checkout: Checkout) -> str:
         return ""
     if "/" in text.rstrip("/"):
         first = text.partition("/")[0]
+        # ours even when the folder itself has been renamed
         return text.rstrip("/") if first in OUR_FOLDERS or first in checkout.folders else ""
     return text if ROOT_DOCUMENT.fullmatch(text) else ""
 
 
 def _is_there(checkout: Checkout, source: str, path: str) -> bool:
     known = checkout.present
-    if path in known or any(fnmatchcase(path, pattern) for pattern in MADE_BY_RUNS):
+    if path in known or is_made_by_runs(path):
         return True
     if posixpath.normpath(posixpath.join(posixpath.dirname(source), path)) in known:
         return True

@@ -295,7 +295,7 @@ def test_a_read_only_checkout(tmp_path: Path) -> None:
 
 def test_git_changes_nothing(tmp_path: Path) -> None:
     root = small_project(tmp_path)
-    os.utime(root / "CLAUDE.md")  # the index is out of date now: a plain `git status` would write it
+    os.utime(root / "CLAUDE.md", (1_700_000_000, 1_700_000_000))  # the index is out of date now: a plain `git status` would write it
     before = (root / ".git" / "index").read_bytes()
     check(root)
     assert (root / ".git" / "index").read_bytes() == before

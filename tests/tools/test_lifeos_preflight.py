@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -119,6 +120,22 @@ def test_a_file_deleted_but_not_committed_is_gone(tmp_path: Path) -> None:
     assert told(check_references(Checkout(tmp_path))) == [
         "doc.md:1: `context/goals.md`: context/goals.md does not exist (did you mean context/aims.md?)"
     ]
+
+
+def test_what_lies_about_untracked_is_not_read_but_new_documents_are(tmp_path: Path) -> None:
+    make_repository(tmp_path, TREE)
+    broken = "`evals/none.py` in /home/" + "alice/x\n"
+    write(tmp_path, {"batch/report.md": broken, "venv/lib/a.md": broken, "out/b.md": broken, "evals/latest_report.md": broken})
+    write(tmp_path, {"context/new.md": broken, "NOTES.md": broken})
+    checkout = Checkout(tmp_path)
+    assert {finding.path for finding in check_references(checkout)} == {"NOTES.md", "context/new.md"}
+    assert {finding.path for finding in check_machine_paths(checkout)} == {"NOTES.md", "context/new.md"}
+    assert not any(path.startswith(("batch/", "venv/", "out/")) for path in checkout.files)
+
+
+def test_records_of_runs_may_name_places(tmp_path: Path) -> None:
+    make_repository(tmp_path, {"evals/eval_history.jsonl": '{"dataset_manifest_path": "/home/' + 'alice/out/dataset_manifest.json"}\n'})
+    assert check_machine_paths(Checkout(tmp_path)) == []
 
 
 def test_outside_git_ignored_folders_are_not_read(tmp_path: Path) -> None:
@@ -335,13 +352,15 @@ def test_an_empty_checkout_is_no_pass(tmp_path: Path, capsys: pytest.CaptureFixt
 )
 def test_odd_documents_never_end_in_a_traceback(tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     root = complete_project(tmp_path)
-    commit(root, {"context/odd.md": content, "context/a\nb.md": "`evals/none.py`\n"})
+    name = "context/a\nb.md" if os.name == "posix" else "context/b.md"
+    commit(root, {"context/odd.md": content, name: "`evals/none.py`\n"})
     assert cli.run(lambda: lifeos_preflight.main(["--project-root", str(root), "--skip-commands"])) == 1
     captured = capsys.readouterr()
     assert captured.err == ""
-    assert "error: context/a\\nb.md:1: `evals/none.py`" in captured.out
+    assert f"error: {name.replace(chr(10), chr(92) + 'n')}:1: `evals/none.py`" in captured.out
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such file names")
 def test_no_line_of_ours_is_a_workflow_command_of_theirs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = complete_project(tmp_path)
     commit(root, {"::error file=x::y.md": "`evals/none.py`\n"})

@@ -203,7 +203,7 @@ def test_a_briefing_that_cannot_be_read_is_exit_2(
 ) -> None:
     root = project(tmp_path, briefing)
     assert run(root, "--apply-all") == 2
-    assert capsys.readouterr().err == f"error: {root / 'briefings'}/{message}\n"
+    assert capsys.readouterr().err == f"error: {root / 'briefings' / '2026-11-23.md'}{message.removeprefix('2026-11-23.md')}\n"
     assert text(root, LEDGER) == ""
 
 
