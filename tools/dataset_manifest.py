@@ -51,20 +51,30 @@ def build(args: argparse.Namespace) -> int:
     )
     built = build_dataset_manifest(request, created=args.created or now_utc(), started_ns=time.time_ns())
     if args.faces:
-        from tools.dataset.face_checks import FaceRequest, check_faces
-
-        faces = check_faces(
-            built,
-            FaceRequest(args.reference_dir, args.engine, args.model_root, args.model_pack, request.check.bucket, policy),
-        )
-        built.add_notices(faces.notices)
-        built.document["faces"] = faces.to_json()
+        add_face_checks(args, built, request, policy)
     digest = write_manifest(args.output, built.document) if args.output else None
     if args.json:
         report = {"output": str(args.output) if args.output else None, "dataset_manifest_hash": digest, **built.document}
         cli.print_json(report)
     cli.say(render(built, args.output), as_json=args.json)
     return EXIT_GATE if args.strict and is_unfit(built.notices, strict=True) else EXIT_OK
+
+
+def add_face_checks(args: argparse.Namespace, built: BuiltManifest, request: BuildRequest, policy: dict[str, Any]) -> None:
+    """Look at the faces too: their notices join the others, their numbers go into the document."""
+    from evals.metrics.engines import choose_engine
+    from tools.dataset.face_checks import check_faces
+
+    engine = choose_engine(args.engine, policy, model_root=args.model_root, model_pack=args.model_pack)
+    for note in engine.notes:
+        cli.say(f"note: {note}", as_json=True)
+    named = [Path(folder) for folder in policy["production"]["reference_dirs"]]
+    folders = [folder if folder.is_absolute() else args.project_root / folder for folder in named]
+    reference_dir = args.reference_dir or next((folder for folder in folders if folder.is_dir()), None)
+    bucket = request.check.bucket
+    report = check_faces(args.dataset_dir, built.records, engine, policy, bucket, reference_dir=reference_dir, jobs=args.jobs)
+    built.add_notices(report.notices)
+    built.document["faces"] = {**report.to_json(), "reference_dir": str(reference_dir) if reference_dir else None}
 
 
 def render(built: BuiltManifest, output: Path | None) -> str:
@@ -164,7 +174,12 @@ def build_parser() -> cli.Parser:
         "--faces", action="store_true", help="also check faces: none, another person, poses, shot sizes, blur, near-duplicates, cropping"
     )
     faces.add_argument(
-        "--reference-dir", type=Path, metavar="DIR", help="with --faces: the evaluation references, of which none may be trained on"
+        "--reference-dir",
+        type=Path,
+        metavar="DIR",
+        help=cli.policy_help(
+            "with --faces: the evaluation references, of which none may be trained on", "the first of production.reference_dirs"
+        ),
     )
     faces.add_argument("--engine", choices=("auto", "insightface", "dlib"), default="auto", help="with --faces: the face engine")
     faces.add_argument("--model-root", type=Path, metavar="DIR", help="with --faces: the folder of the engine's models")
