@@ -148,10 +148,11 @@ def _score_faces(sets: SampleSets, references: NDArray[np.float64], reduce: Call
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """One picture and its changed copies, measured by both metrics: change -> (plain, new), None where no face was found."""
+    """One picture and its changed copies, measured by both metrics, by change. `lost`: changed copies in which no face was found."""
 
     plain: dict[str, Any]
     new: dict[str, Any]
+    lost: int
 
 
 def measure_changes(engine: FaceEngine, sample: Sample) -> Judged:
@@ -171,7 +172,7 @@ def measure_changes(engine: FaceEngine, sample: Sample) -> Judged:
         if seen is not None:
             plain[name] = measure_plain_skin(rgb)
             new[name] = measure_skin(rgb, seen.face.landmarks, seen.face.box)
-    return Judged(plain, new)
+    return Judged(plain, new, len(changed) - len(new))
 
 
 def score_changes(judged: Sequence[Judged], references: Sequence[Judged]) -> list[Scores]:
@@ -234,16 +235,24 @@ def _drifts(scores: Sequence[Scores], changes: tuple[str, ...]) -> Pair:
     return found[0], found[1]
 
 
-def run(engine: FaceEngine, sets: SampleSets) -> list[Row]:
-    """Every comparison that the pictures allow."""
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Every row that the pictures allow. `lost`: changed copies in which no face was found; they are in no row."""
+
+    rows: list[Row]
+    lost: int
+
+
+def run(engine: FaceEngine, sets: SampleSets) -> Comparison:
     rows = compare_faces(sets)
-    judged = {label: _measure(engine, label, samples) for label, samples in (("photos", sets.photos), ("references", sets.references))}
-    for label, items in judged.items():
+    photos, references = _measure(engine, "photos", sets.photos), _measure(engine, "references", sets.references)
+    generated = _measure(engine, "generated", sets.generated) if references else []
+    for label, items in (("photos", photos), ("references", references)):
         if len(items) > FEWEST_REFERENCES:
             rows += compare_skin(label, score_changes(items, items))
-    if judged["references"] and sets.generated:
-        rows += compare_skin("generated", score_changes(_measure(engine, "generated", sets.generated), judged["references"]))
-    return rows
+    if generated:
+        rows += compare_skin("generated", score_changes(generated, references))
+    return Comparison(rows, sum(item.lost for item in photos + references + generated))
 
 
 def _measure(engine: FaceEngine, label: str, samples: Sequence[Sample]) -> list[Judged]:
@@ -267,17 +276,19 @@ def propose_scale(sets: SampleSets) -> dict[str, float] | None:
     return {"stranger": round(base, 3), "warn": round(base + WARN_SHARE * (passing - base), 3), "pass": round(passing, 3), "same": 1.0}
 
 
-def render(sets: SampleSets, rows: Sequence[Row], scale: Mapping[str, float] | None, engine_key: str) -> str:
+def render(sets: SampleSets, comparison: Comparison, scale: Mapping[str, float] | None, engine_key: str) -> str:
     counts = ", ".join(f"{len(getattr(sets, label))} {label}" for label in LABELS)
     missed = sum(sets.missed.values())
     lines = [f"{sets.source}: {counts}; {missed} without a face, engine {engine_key}"]
     group = ""
-    for row in rows:
+    for row in comparison.rows:
         if row.group != group:
             group = row.group
             title = f"{group} ({row.count} pictures)" if row.count else group
             lines += ["", f"{title:58}{'plain':>8}{'new':>8}"]
         lines.append(f"  {row.name:56}{_number(row.plain):>8}{_number(row.new):>8}{'   WORSE' if row.is_worse else ''}")
+    if comparison.lost:
+        lines += ["", f"{comparison.lost} changed copies without a face, in no row"]
     if scale is not None:
         lines += ["", "measured scale of the engine, to compare with face_similarity.engines in evals/thresholds.yaml:"]
         lines.append(f"  {engine_key}: {{{', '.join(f'{key}: {value}' for key, value in scale.items())}}}")
@@ -330,13 +341,13 @@ def main(argv: list[str] | None = None) -> int:
             cli.require_directory(folder, f"--{label}")
     engine = open_engine(args)
     sets = read_sets(engine, folders, args.limit) if given else make_sets(engine)
-    rows, scale = run(engine, sets), propose_scale(sets)
+    comparison, scale = run(engine, sets), propose_scale(sets)
     if args.json:
-        document = {"source": sets.source, "engine": engine.scale_key, "missed": sets.missed, "scale": scale}
-        cli.print_json({**document, "rows": [{**asdict(row), "worse": row.is_worse} for row in rows]})
+        document = {"source": sets.source, "engine": engine.scale_key, "missed": sets.missed, "lost": comparison.lost, "scale": scale}
+        cli.print_json({**document, "rows": [{**asdict(row), "worse": row.is_worse} for row in comparison.rows]})
     else:
-        print(render(sets, rows, scale, engine.scale_key))
-    return EXIT_GATE if any(row.is_worse for row in rows) else EXIT_OK
+        print(render(sets, comparison, scale, engine.scale_key))
+    return EXIT_GATE if any(row.is_worse for row in comparison.rows) else EXIT_OK
 
 
 if __name__ == "__main__":
