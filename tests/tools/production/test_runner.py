@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from lifeos.errors import UnavailableError
+from lifeos.files import read_records
 from tests.tools.production.scenes import HashScorer, filed, graph_maker, make_plan, make_policy
 from tools.comfyui.client import ComfyServer
 from tools.comfyui.embedded import Faults
@@ -112,6 +113,8 @@ def test_killed_at_any_step_the_same_command_continues(
     assert before.items() <= filed(folder).items()
     assert list(folder.incoming.iterdir()) == []
     assert read_state(folder.root / "journal.jsonl").filed == set(NAMES)
+    records = [record.data for record in read_records(folder.root / "journal.jsonl")]
+    assert sorted(record["file"] for record in records if record["event"] == "scored") == NAMES  # none is scored again
 
 
 def test_a_downloaded_picture_is_not_generated_again_when_its_server_is_gone(folder: BatchFolder, embedded_server: StartServer) -> None:
@@ -166,7 +169,7 @@ def test_a_target_is_reached_with_new_seeds(folder: BatchFolder, embedded_server
     end = run(folder, plan, embedded_server(), scorer=HashScorer(least=0.7), limits=Limits(max_images=50))
     assert end.why == "target"
     approved = [name for name, place in filed(folder).items() if place == "approved"]
-    assert len(approved) >= 5
+    assert 5 <= len(approved) < 20  # what was queued ahead may be more than was wanted, not the whole of --max-images
     assert any("seed104" in name for name in approved)  # beyond the two of the plan
 
 
