@@ -53,6 +53,7 @@ def test_sockets_are_cut_after_so_many_messages(embedded_server: Start) -> None:
         prompt_id = queue(server, flat_graph(turn), client_id="c")
         assert count_until_cut(channel) == 4
         assert wait_for(server, prompt_id)["status"]["completed"]
+    assert server.counters["cut sockets"] == 2
 
 
 def test_random_cuts_follow_the_seed() -> None:
@@ -131,6 +132,16 @@ def test_restart_in_the_middle_loses_queue_history_and_numbers(embedded_server: 
     assert images_of(wait_for(server, body["prompt_id"]), "2") == ["kept_00002_.png"]  # files and their counter stay
     assert get(server, f"/history/{lost}").json() == {}
     assert not (server.output_dir / "test").exists()
+
+
+def test_stop_during_a_restart_leaves_nothing_behind(embedded_server: Start) -> None:
+    server = embedded_server(faults=Faults(restart_at_prompts=frozenset({1}), restart_seconds=60))
+    queue(server, portrait_graph())
+    with pytest.raises(requests.ConnectionError):
+        while True:
+            get(server, "/queue")
+    server.stop()
+    assert server.counters["restarts"] == 0
 
 
 def test_kill_and_revive_on_the_same_port(embedded_server: Start) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import struct
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -24,10 +25,12 @@ class _Socket:
         self.socket = socket
         self.request = request
         self.sent = 0
+        self.is_cut = False
         self.features: dict[str, Any] = {}
 
     def cut(self) -> None:
         """End the connection as a network does: no close frame."""
+        self.is_cut = True
         if self.request.transport is not None:
             self.request.transport.abort()
 
@@ -38,15 +41,16 @@ class Messenger:
     As on a real server there is one socket for an id, the newest; when any socket of that id closes, the id gets nothing more.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, injector: FaultInjector, features: dict[str, Any]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, injector: FaultInjector, features: dict[str, Any], on_cut: Callable[[], None]
+    ) -> None:
         self._loop = loop
         self._injector = injector
         self._features = features
+        self._on_cut = on_cut
         self._sockets: dict[str, _Socket] = {}
         self._outbox: asyncio.Queue[tuple[str | None, str | tuple[bytes, dict[str, Any]]]] = asyncio.Queue()
         self._publisher = loop.create_task(self._publish())
-        self.opened = 0
-        self.dropped = 0
 
     def send(self, kind: str, data: dict[str, Any], client_id: str | None = None) -> None:
         """Queue a message for a client, or for all (None)."""
@@ -72,6 +76,8 @@ class Messenger:
                 await self._deliver(self._sockets[client_id], message)
 
     async def _deliver(self, to: _Socket, message: str | tuple[bytes, dict[str, Any]]) -> None:
+        if to.is_cut:
+            return
         with contextlib.suppress(ConnectionError, RuntimeError):  # gone since: its handler takes it off the list
             if isinstance(message, str):
                 await to.socket.send_str(message)
@@ -79,7 +85,7 @@ class Messenger:
                 await to.socket.send_bytes(_preview_frame(*message, with_metadata=bool(to.features.get("supports_preview_metadata"))))
             to.sent += 1
         if self._injector.drops_socket(to.sent):
-            self.dropped += 1
+            self._on_cut()
             to.cut()
 
     async def serve(self, request: web.Request, queue_remaining: int, running_node: tuple[str, str] | None) -> web.WebSocketResponse:
@@ -88,7 +94,6 @@ class Messenger:
         await socket.prepare(request)
         client_id = request.query.get("clientId") or uuid.uuid4().hex
         mine = self._sockets[client_id] = _Socket(socket, request)
-        self.opened += 1
         try:
             status = {"status": {"exec_info": {"queue_remaining": queue_remaining}}, "sid": client_id}
             await self._deliver(mine, json.dumps({"type": "status", "data": status}))

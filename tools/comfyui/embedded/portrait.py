@@ -1,6 +1,6 @@
 """The one person whom the embedded server renders: a public-domain portrait, cut out, enlarged, and given skin texture.
 
-The portrait is NASA's of astronaut Eileen Collins (public domain), as scikit-image ships it: 512 x 512 pixels. Coordinates
+The portrait is NASA's of an astronaut (public domain), as scikit-image ships it: 512 x 512 pixels. Coordinates
 named "source" are its pixels. It is enlarged once, because a picture shows the face several times larger: without texture of
 its own the skin would be as smooth as any enlargement, and a gate for skin would have nothing to measure.
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 import shutil
 import socket
 import tempfile
@@ -76,7 +75,7 @@ class EmbeddedServer:
     """A ComfyUI-protocol server on loopback. Start it with `start_embedded_server`; use it as a context manager or `.stop()` it.
 
     `url` is its address, `faults` its knobs (may be turned while it runs), `executed` the prompts that ran, `counters` how
-    often each route was asked and things happened (`accepted`, `lost replies`, `pictures`, `restarts`).
+    often each route was asked and things happened (`accepted`, `lost replies`, `cut sockets`, `restarts`).
     """
 
     notice = NOTICE
@@ -151,7 +150,7 @@ class EmbeddedServer:
         """Kill and revive; connections are refused in between for `down_seconds`."""
         self.kill()
         time.sleep(down_seconds)
-        self.counters["restarts"] += 1
+        self.count("restarts")
         self.revive()
 
     def __enter__(self) -> Self:
@@ -185,17 +184,16 @@ class EmbeddedServer:
         with self._lock:
             self.counters[what] += 1
 
-    @property
-    def sockets_opened(self) -> int:
-        return self._life.process.messenger.opened if self._life is not None else 0
-
     # Inside
 
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
-        with contextlib.suppress(RuntimeError):
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        left = asyncio.all_tasks(self._loop)
+        for task in left:  # a restart that was under way
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
@@ -210,7 +208,7 @@ class EmbeddedServer:
                 f"{HOST}:{self._port}", f"the embedded server cannot listen there: {why}", "choose another port"
             ) from None
         self._port = listener.getsockname()[1]
-        messenger = Messenger(self._loop, self.injector, self.dialect.features)
+        messenger = Messenger(self._loop, self.injector, self.dialect.features, lambda: self.count("cut sockets"))
         queue = PromptQueue(lambda: messenger.send("status", {"status": {"exec_info": {"queue_remaining": queue.remaining()}}}))
         process = Process(messenger, self.store, self.faults, self._pace, self.dialect, self._restart_soon)
         life = self._life = Life(process, queue)
@@ -245,7 +243,7 @@ class EmbeddedServer:
         await self._close()
         await asyncio.sleep(self.faults.restart_seconds)
         if not self._stopped:
-            self.counters["restarts"] += 1
+            self.count("restarts")
             await self._open()
 
     def _work(self, life: Life) -> None:
