@@ -309,8 +309,6 @@ class Assessor:
 
         if not self._want_skin:
             return SkinScore(None, NOT_MEASURED)
-        if picture.is_grey:
-            return SkinScore(None, "grey")
         reference = self.references.skin
         return score_skin(measure_skin(picture.rgb, subject.landmarks, subject.box, reference=reference), reference)
 

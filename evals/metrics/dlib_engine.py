@@ -82,7 +82,7 @@ class DlibEngine:
         faces = self._find_hog(rgb, 0.0, 0.0, doubled=True)
         if faces:
             return faces, "doubled"
-        faces = [face for face in self._find_hog(rgb, BORDERS[1], HOG_LOW_THRESHOLD) if _share_inside(face, rgb) >= INSIDE_SHARE]
+        faces = [face for face in self._find_hog(rgb, BORDERS[1], HOG_LOW_THRESHOLD) if share_inside(face, rgb) >= INSIDE_SHARE]
         return faces, "low_threshold" if faces else ""
 
     def embed(self, rgb: Rgb, face: Face) -> Vector:
@@ -107,7 +107,7 @@ def _resized(rgb: Rgb, scale: float) -> Rgb:
     return np.asarray(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=kind), dtype=np.uint8)
 
 
-def _share_inside(face: Face, rgb: Rgb) -> float:
+def share_inside(face: Face, rgb: Rgb) -> float:
     """The share of a face's box that lies in the picture: at the low threshold HOG sees faces in pictures' corners."""
     x0, y0, x1, y1 = face.box
     inside = Face((max(x0, 0.0), max(y0, 0.0), min(x1, rgb.shape[1]), min(y1, rgb.shape[0])), face.landmarks, 0.0)

@@ -72,8 +72,8 @@ def _measure_reference(path: Path, engine: FaceEngine, want_skin: bool) -> _Refe
     sighting = sight_subject(engine, picture.rgb)
     if sighting is None:
         return f"reference {path.name} left out: no face found"
-    skin = SkinMeasurement(0.0, "grey" if picture.is_grey else "not_measured")
-    if want_skin and not picture.is_grey:
+    skin = SkinMeasurement(0.0, "not_measured")
+    if want_skin:
         skin = measure_skin(picture.rgb, sighting.subject.landmarks, sighting.subject.box)
     return _Reference(path.name, picture.sha256, sighting.embedding, skin)
 

@@ -13,9 +13,9 @@ from PIL import Image, ImageFilter
 
 from evals.load_thresholds import load_thresholds
 from evals.metrics import yunet
-from evals.metrics.dlib_engine import DlibEngine
+from evals.metrics.dlib_engine import DlibEngine, share_inside
 from evals.metrics.engines import choose_engine, find_packs
-from evals.metrics.faces import FaceEngine, PolicyScale, Rgb, Sighting, sight_subject
+from evals.metrics.faces import Face, FaceEngine, PolicyScale, Rgb, Sighting, sight_subject
 from evals.metrics.insightface_engine import CPU, InsightFaceEngine, read_pack
 from lifeos.errors import InputError, LifeosError, UnavailableError
 from tests.evals.portraits import group, noise, portrait, tight_close_up
@@ -118,6 +118,55 @@ def test_a_face_without_margin_takes_a_border(make_engine: Callable[[str], FaceE
 def test_hog_looks_closer_where_a_face_is_small(make_engine: Callable[[str], FaceEngine]) -> None:
     half = portrait().resize((256, 256), Image.Resampling.BOX)  # its face is 45 pixels wide, HOG's smallest is 80
     assert sight(make_engine("dlib_hog"), half).attempt == "doubled"
+
+
+def test_hog_boxes_far_weaker_than_the_face_are_no_faces(make_engine: Callable[[str], FaceEngine]) -> None:
+    """At this size HOG sees a second, faint face in the suit: confidence .13 beside 1.28."""
+    assert len(sight(make_engine("dlib_hog"), portrait().resize((1024, 1024))).faces) == 1
+
+
+@pytest.mark.parametrize(
+    ("box", "share", "attempt"),
+    [
+        ((10, 10, 60, 60), 1.0, "low_threshold"),
+        ((-20, 0, 80, 100), 0.8, "low_threshold"),
+        ((-60, 0, 90, 100), 0.6, "low_threshold"),
+        ((-50, 0, 50, 100), 0.5, ""),
+        ((-33, 70, 277, 380), 0.0312, ""),  # 100 x 30 of 310 x 310: a box of this kind was seen in a real picture
+    ],
+)
+def test_a_faint_face_counts_where_it_lies_in_the_picture(
+    box: tuple[float, float, float, float], share: float, attempt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face = Face(box, np.zeros((5, 2)), 0.1)
+    picture = np.zeros((100, 100, 3), dtype=np.uint8)
+    assert share_inside(face, picture) == pytest.approx(share, abs=0.002)
+    engine = DlibEngine()
+    monkeypatch.setattr(engine, "_find_hog", lambda rgb, border, threshold, doubled=False: [face] if threshold < 0 else [])
+    assert engine.find(picture)[1] == attempt
+
+
+def test_the_pack_embeds_as_its_own_library_does(model_root: Path, make_engine: Callable[[str], FaceEngine]) -> None:
+    from insightface.app import FaceAnalysis
+
+    modules = ["detection", "recognition"]
+    library = FaceAnalysis(str(model_root / "insightface" / "mini"), allowed_modules=modules, providers=[CPU])
+    library.prepare(0, det_size=(640, 640))
+    (own,) = library.get(np.ascontiguousarray(rgb(portrait())[..., ::-1]))  # it takes BGR
+    ours = sight(make_engine("insightface"), portrait())
+    assert np.allclose(ours.subject.landmarks, own.kps, atol=0.01)
+    assert float(ours.embedding @ own.normed_embedding) > 0.9999
+
+
+def test_yunet_sees_what_opencv_sees(model_root: Path) -> None:
+    import cv2
+
+    picture = rgb(portrait())
+    detector = cv2.FaceDetectorYN.create(str(model_root / yunet.FILE_NAME), "", (512, 512), 0.6, 0.3, 500)
+    (row,) = detector.detect(np.ascontiguousarray(picture[..., ::-1]))[1]
+    (face,) = yunet.YuNet(model_root / yunet.FILE_NAME).detect(picture)
+    assert face.landmarks.ravel() == pytest.approx(row[4:14], abs=0.01)
+    assert face.box == pytest.approx((row[0], row[1], row[0] + row[2], row[1] + row[3]), abs=0.01)
 
 
 def test_threads_do_not_change_scores(engine: FaceEngine) -> None:

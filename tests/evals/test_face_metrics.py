@@ -109,9 +109,9 @@ def test_stripes_are_not_shown_to_detectors(width: int, height: int, stripe: boo
         ([face(0, 0, 20, 20), face(30, 30, 80, 80)], 1),
         # a poster in the corner, larger than the subject: .36 - 2 * (.2² + .2²) = .20 against .16 - 0
         ([face(0, 0, 60, 60), face(30, 30, 70, 70)], 0),
-        # further out it is not: .1225 - 2 * (.325² + .325²) = -.30 against .09
-        ([face(0, 0, 35, 35), face(35, 35, 65, 65)], 1),
-        ([face(35, 35, 65, 65), face(0, 0, 35, 35)], 0),
+        # further out it is not: .2025 - 2 * (.275² + .275²) = -.10 against .09
+        ([face(0, 0, 45, 45), face(35, 35, 65, 65)], 1),
+        ([face(35, 35, 65, 65), face(0, 0, 45, 45)], 0),
         ([face(90, 90, 100, 100)], 0),
     ],
     ids=["large and central", "much larger", "corner", "order does not matter", "alone"],
