@@ -96,6 +96,7 @@ def _compare(args: Any, history: Path) -> int:
     from evals.comparison.comparing import compare
     from evals.comparison.document import to_document
     from evals.comparison.memorisation import check_memorised
+    from evals.comparison.pictures import with_batch_facts
     from evals.comparison.rendering import render, render_head
     from evals.comparison.wording import verdict_sentence
     from evals.load_thresholds import load_thresholds
@@ -108,6 +109,7 @@ def _compare(args: Any, history: Path) -> int:
         print(f"note: {line}", file=sys.stderr)
     first, second = [item.run for item in found[: len(args.v1)]], [item.run for item in found[len(args.v1) :]]
     folders = [args.pictures_v1, args.pictures_v2]
+    first, second = ([with_batch_facts(run, folder) for run in runs] for runs, folder in zip((first, second), folders, strict=True))
     if args.rescore:
         from evals.comparison.rescoring import rescore
 

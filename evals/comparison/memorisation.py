@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from evals.metrics.references import ReferenceSet
 
 TITLE = "Memorised"
-NAMED = 3
 
 
 def check_memorised(
@@ -69,8 +68,9 @@ def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, An
         if score >= limit:
             close.append((score, name, like))
     if close:
-        named = ", ".join(f"{name} is {score:.2f} like {like}" for score, name, like in sorted(close, reverse=True)[:NAMED])
-        return Check(TITLE, NO, f"{len(close)} of {len(pictures)} pictures repeat a training picture ({named}; {limit:g} is too close)")
+        score, name, like = max(close)
+        worst = f"{name} is {score:.2f} like {like}; {limit:g} is too close"
+        return Check(TITLE, NO, f"{len(close)} of {len(pictures)} pictures repeat a training picture ({worst})")
     return Check(TITLE, YES, f"the nearest training picture is {nearest:.2f} alike, {limit:g} would be too close")
 
 

@@ -47,8 +47,9 @@ def _all_pictures(run: Run, folder: Path | None) -> dict[str, Path]:
     paths = find_run_pictures(run, folder)
     missing = [image.file for image in run.images if image.file not in paths]
     if missing:
-        where = folder or run.extra.get("generated_dir") or "no folder (the row names none)"
-        why = f"{len(missing)} of its {len(run.images)} pictures are not in {where}, such as {missing[0]}"
+        where = folder or run.extra.get("generated_dir")
+        place = f"are not in {where}" if where else "are not at hand, for its row names no folder"
+        why = f"{len(missing)} of its {len(run.images)} pictures {place}, such as {missing[0]}"
         raise UnavailableError(run.run_id, why, "say where they are: --pictures-v1 DIR, --pictures-v2 DIR")
     return paths
 

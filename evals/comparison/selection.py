@@ -44,7 +44,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The choice. `regret` is how far below the best it lies at most, with the given confidence; None where nothing can be said.
+    """The choice. `regret` is how far below the best of those measured on enough prompts it lies at most, with the given confidence.
 
     `fair_score` is what a choice made in this way really scores: each prompt is judged by the choice made without it.
     """
@@ -64,6 +64,11 @@ class Selection:
     def rivals(self) -> tuple[Candidate, ...]:
         """The others that may be the best just as well."""
         return tuple(candidate for candidate in self.ranked[1:] if candidate.may_be_best)
+
+    @property
+    def unmeasured(self) -> tuple[Candidate, ...]:
+        """The others of which nothing is known: dropped after pictures of fewer than FEWEST_PROMPTS prompts."""
+        return tuple(candidate for candidate in self.ranked[1:] if candidate.behind is None or candidate.behind.low is None)
 
 
 def select(
@@ -98,18 +103,26 @@ def select(
     candidates = [Candidate(names[best], top, own[best], None, True, int(most[best]))]
     baseline_verdict = ""
     for index in others:
-        rival = groups[index] < FEWEST_PROMPTS or not errors[index] > 1e-12
+        rival = bool(groups[index] < FEWEST_PROMPTS or not errors[index] > 1e-12)
         reach = float("nan") if rival else t_quantile(one_sided, groups[index] - 1) * float(errors[index])
         gap = float(gaps[index])
-        if regret is not None:
-            regret = None if rival else max(regret, reach - gap)
+        if regret is not None and not rival:
+            regret = max(regret, reach - gap)
         wide = float("nan") if rival else t_quantile(two_sided, groups[index] - 1) * float(errors[index])
         pairs = int(np.isfinite(differences[:, index]).sum())
         known = not rival
         behind = Estimate(
-            gap, gap - wide if known else None, gap + wide if known else None, None, None, groups[index] - 1, int(groups[index]), pairs, "t"
+            gap,
+            gap - wide if known else None,
+            gap + wide if known else None,
+            None,
+            None,
+            float(groups[index]) - 1,
+            int(groups[index]),
+            pairs,
+            "t",
         )
-        candidates.append(Candidate(names[index], top - gap, own[index], behind, rival or gap < reach, int(most[index])))
+        candidates.append(Candidate(names[index], top - gap, own[index], behind, rival or bool(gap < reach), int(most[index])))
         if names[index] == baseline:
             baseline_verdict = judge_estimate(behind, minimum_effect)
     ranked = [candidates[0], *sorted(candidates[1:], key=lambda item: -item.score)]
@@ -135,11 +148,18 @@ def how_sure(selection: Selection) -> str:
         return f"Use {chosen}, for want of better: with so few prompts it cannot be said how sure that is."
     if not selection.rivals:
         return f"Use {chosen}: it is the best of the {len(selection.ranked)} tried ({sure} sure)."
-    count = len(selection.rivals)
-    names = ", ".join(rival.name for rival in selection.rivals[:4]) + (f" and {count - 4} more" if count > 4 else "")
-    which = f"{names} may be as good or better" if count < len(selection.ranked) - 1 else "none of the others can be ruled out"
+    measured = len(selection.ranked) - len(selection.unmeasured)
+    if measured < 2:
+        return f"Use {chosen}, for want of better: the others were tried on too few prompts to say how sure that is."
     loss = f"at most {selection.regret:.2f}" if selection.regret >= 0.005 else "less than 0.01"
-    return f"Use {chosen}: {loss} below the best of the {len(selection.ranked)} tried ({sure} sure); {which}."
+    text = f"Use {chosen}: {loss} below the best of the {measured} {'tried' if not selection.unmeasured else 'tried enough'} ({sure} sure)"
+    known = [rival.name for rival in selection.rivals if rival not in selection.unmeasured]
+    if known:
+        more = f" and {len(known) - 4} more" if len(known) > 4 else ""
+        text += f"; {', '.join(known[:4])}{more} may be as good or better"
+    if selection.unmeasured:
+        text += f"; {len(selection.unmeasured)} were dropped after too few pictures to be sure of them"
+    return f"{text}."
 
 
 def complete_table(tables: Mapping[str, Mapping[Hashable, float]]) -> tuple[list[str], Floats, list[Hashable]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 ITERATIONS = 300
 TINY = 1e-300
@@ -16,6 +17,7 @@ def t_cdf(t: float, degrees: float) -> float:
     return 1.0 - tail if t > 0 else tail
 
 
+@lru_cache(4096)
 def t_quantile(probability: float, degrees: float) -> float:
     """The t below which a share `probability` lies. Found by halving: the CDF is smooth and rises everywhere."""
     if probability < 0.5:

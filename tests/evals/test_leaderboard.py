@@ -1,0 +1,78 @@
+"""The ranking: order, intervals, protocols apart, newest row of a run id, every format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evals.leaderboard import main
+from lifeos import cli
+from tests.evals.comparison.rows import make_row, steady, write_history
+
+
+def run(folder: Path, *flags: str) -> int:
+    return cli.run(lambda: main(["--history", str(folder / "h.jsonl"), "--output", str(folder / "lb.md"), *flags]))
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    rows = [
+        make_row("low", steady(0.50), timestamp="2026-11-20T10:00:00Z"),
+        make_row("again", steady(0.90), timestamp="2026-11-21T10:00:00Z"),
+        make_row("high", steady(0.80), timestamp="2026-11-22T10:00:00Z"),
+        make_row("elsewhere", steady(0.95), protocol_id="p0"),
+        '{"run_id": "torn',
+        "\n",
+        {"run_id": "by_hand", "protocol_id": "p1", "eval_scores": {"overall_score": 0.6}},
+        {"run_id": "empty"},
+        make_row("again", steady(0.60), timestamp="2026-11-23T10:00:00Z"),
+    ]
+    write_history(tmp_path / "h.jsonl", rows)
+    return tmp_path
+
+
+def test_ranking_as_json(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(history, "--json", "--no-pictures") == 0
+    document = json.loads(capsys.readouterr().out)
+    boards = {board["protocol_id"]: [entry["run_id"] for entry in board["ranking"]] for board in document["boards"]}
+    # by_hand's .6 lies above again's .6 - .025; the older row of again does not count
+    assert boards == {"p1": ["high", "by_hand", "again", "low"], "p0": ["elsewhere"]}
+    assert [board["protocol_id"] for board in document["boards"]] == ["p1", "p0"]  # the board of the newest run first
+    assert (document["unranked"], document["damaged"], document["replaced"]) == (1, 1, 1)
+    top = document["boards"][0]["ranking"][0]
+    assert top["overall"]["low"] < top["overall"]["mean"] < top["overall"]["high"]
+    assert document["boards"][0]["ranking"][1]["overall"]["low"] is None
+
+
+def test_text_and_markdown(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(history) == 0
+    text = capsys.readouterr().out
+    assert [line.split()[:2] for line in text.splitlines() if line[:1].isdigit()][:2] == [["1", "high"], ["2", "by_hand"]]
+    assert "2 protocols: runs that were scored in different ways are ranked apart." in text
+    markdown = (history / "lb.md").read_text(encoding="utf-8")
+    assert "| 2 | by_hand | - | 0.60 | not known | - | - | C | - | - | - |" in markdown
+    assert "](lb.png)" in markdown
+    assert (history / "lb.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_top_keeps_the_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_history(tmp_path / "h.jsonl", [{"run_id": f"r{n}", "eval_scores": {"overall_score": (n * 37 % 101) / 101}} for n in range(101)])
+    assert run(tmp_path, "--top", "3", "--json", "--no-pictures") == 0
+    board = json.loads(capsys.readouterr().out)["boards"][0]
+    # the scores are k/101 for every k from 0 to 100, in another order
+    assert [entry["overall"]["mean"] for entry in board["ranking"]] == [round(k / 101, 6) for k in (100, 99, 98)]
+    assert board["runs"] == 101
+
+
+@pytest.mark.parametrize(
+    ("rows", "error"),
+    [(None, "no history to rank"), ([{"run_id": "a"}, '{"x\n'], "no run with a score (1 without, 1 damaged lines)")],
+    ids=["no file", "no scores"],
+)
+def test_nothing_to_rank(tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[dict[str, str] | str] | None, error: str) -> None:
+    if rows is not None:
+        write_history(tmp_path / "h.jsonl", rows)
+    assert run(tmp_path) == 2
+    assert error in capsys.readouterr().err

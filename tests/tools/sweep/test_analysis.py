@@ -1,0 +1,78 @@
+"""What the pictures of a sweep say."""
+
+from __future__ import annotations
+
+import pytest
+
+from evals.assessment import Assessment, FaceScore, SkinScore
+from evals.load_thresholds import load_thresholds
+from tools.sweep.analysis import Shot, choose, factor_means, heat_map_of, survivors, tally, worth
+from tools.sweep.design import make_grid
+
+CONFIGS = make_grid(["v-step1000.safetensors", "v-step2000.safetensors"], [0.6, 0.8], [None], [None])
+POLICY = load_thresholds()
+
+
+def assessed(face: float | None, skin: float | None) -> Assessment:
+    return Assessment("x.png", "0", 64, 64, None, FaceScore(face, None), SkinScore(skin, None), None, None)
+
+
+def shoot(levels: dict[str, float | None], prompts: range, wobble: float = 0.01) -> list[Shot]:
+    """A picture of every prompt for each configuration, at its level."""
+    shots = []
+    for place, (name, level) in enumerate(levels.items()):
+        for prompt in prompts:
+            face = None if level is None else level + wobble * ((prompt * (place + 3)) % 5 - 2)
+            shots.append(Shot(name, prompt, 100 + prompt, f"{name}_{prompt}.png", assessed(face, face), (face or 0) > 0.6))
+    return shots
+
+
+@pytest.mark.parametrize(
+    ("face", "skin", "value"),
+    [(0.8, 0.4, 0.7), (None, None, 0.0), (0.8, None, 0.8)],  # .75 of face and .25 of skin
+    ids=["both", "no face", "no skin"],
+)
+def test_worth_of_a_picture(face: float | None, skin: float | None, value: float) -> None:
+    assert worth(assessed(face, skin), POLICY) == pytest.approx(value)
+
+
+def test_the_best_is_chosen_and_the_baseline_beaten() -> None:
+    levels = {"step1000_str0.60": 0.5, "step1000_str0.80": 0.55, "step2000_str0.60": 0.6, "step2000_str0.80": 0.7}
+    selection = choose(shoot(levels, range(1, 11)), CONFIGS, POLICY, "step1000_str0.80")
+    assert selection.chosen.name == "step2000_str0.80"
+    assert (selection.rivals, selection.baseline_verdict) == ((), "IMPROVED")
+    means = factor_means(selection, CONFIGS)
+    assert {name: [round(value, 2) for value in levels.values()] for name, levels in means.items()} == {
+        "lora": [pytest.approx(0.53, abs=0.011), pytest.approx(0.65, abs=0.011)],
+        "strength": [pytest.approx(0.55, abs=0.011), pytest.approx(0.63, abs=0.011)],
+    }
+    cells = heat_map_of(selection, CONFIGS)
+    assert cells is not None
+    assert (cells[2], cells[3], cells[5]) == (["step1000", "step2000"], ["0.60", "0.80"], (1, 1))
+
+
+def test_a_configuration_that_loses_faces_is_not_chosen() -> None:
+    levels: dict[str, float | None] = {"step1000_str0.60": 0.6, "step1000_str0.80": 0.95}
+    shots = shoot(levels, range(1, 11))
+    faceless = [Shot(s.config, s.prompt_id, s.seed, s.file, assessed(None, None), False) for s in shots if s.config.endswith("0.80")][3:]
+    kept = [shot for shot in shots if shot.file not in {other.file for other in faceless}]
+    selection = choose([*kept, *faceless], CONFIGS[:2], POLICY, None)
+    assert selection.chosen.name == "step1000_str0.60"
+    assert tally([*kept, *faceless])["step1000_str0.80"].faceless == 7
+
+
+def test_survivors_are_the_best_and_the_baseline() -> None:
+    levels = {"step1000_str0.60": 0.4, "step1000_str0.80": 0.5, "step2000_str0.60": 0.6, "step2000_str0.80": 0.7}
+    shots = shoot(levels, range(1, 4))
+    assert [config.name for config in survivors(shots, CONFIGS, 2, POLICY, None)] == ["step2000_str0.60", "step2000_str0.80"]
+    kept = survivors(shots, CONFIGS, 2, POLICY, "step1000_str0.60")
+    assert [config.name for config in kept] == ["step1000_str0.60", "step2000_str0.80"]
+
+
+def test_what_was_dropped_on_easy_prompts_does_not_look_better() -> None:
+    """Both make the same picture of prompts 1 to 3, where all is easy; only one goes on to the hard ones."""
+    easy = shoot({"step1000_str0.60": 0.80, "step1000_str0.80": 0.82}, range(1, 5))
+    hard = shoot({"step1000_str0.80": 0.50}, range(5, 21))
+    selection = choose([*easy, *hard], CONFIGS[:2], POLICY, None)
+    assert selection.chosen.name == "step1000_str0.80"
+    assert selection.ranked[1].score < selection.chosen.score < 0.6
