@@ -6,7 +6,8 @@
 Without folders the pictures are made from those that come with scikit-image and InsightFace, and a table of a few faces shows the
 shape, not the size, of the effects. "plain" is the highest cosine of the references, the whole picture's Laplacian and a YCrCb mask.
 Every changed picture goes through detection again. A photo or reference is scored against the others of its set: one that is coarser
-than all of them gains from a filter at first, which lowers the Spearman of a small mixed set. Writes nothing; the last lines propose the policy's row for the face engine.
+than all of them gains from a filter at first, which lowers the Spearman of a small mixed set.
+Writes nothing; the last lines propose the policy's row for the face engine.
 
 Exit codes: 0 the new metrics are at least as good as the plain ones · 1 one is not · 2 bad usage or input · 3 a model is missing.
 """
