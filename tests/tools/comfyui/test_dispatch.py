@@ -90,6 +90,16 @@ def test_prompts_wait_behind_the_running_one_and_no_more_is_read(embedded_server
     assert server.queue()[1] == []  # closing cancels what waits
 
 
+def test_server_is_given_no_more_than_it_is_kept_ahead(embedded_server: Any, follow: Any) -> None:
+    """However many wait here: what is on a server dies with it."""
+    embedded = embedded_server(seconds_per_picture=0.2)
+    with Dispatcher([follow(embedded.url)], ahead=2) as dispatcher:
+        for job in jobs(12, sampled_graph):
+            dispatcher.put(job)
+        ended = dispatcher.wait(PATIENCE)
+        assert embedded.counters["accepted"] <= len(ended) + 3 + 1  # the next may have ended already
+
+
 def test_jobs_run_in_the_order_they_were_put(embedded_server: Any, follow: Any) -> None:
     embedded = embedded_server()
     order: list[str] = []
@@ -236,6 +246,7 @@ def test_job_that_one_server_refuses_goes_to_another(embedded_server: Any, follo
     found = run_all(servers, jobs(6, sampled_graph))
     assert kinds(found) == {"done": 6}
     assert {each.server for each in found.values()} == {servers[1].url}
+    assert max(each.attempts for each in found.values()) <= 2  # refused once, and never sent there again
 
 
 def test_resumed_job_is_taken_from_its_server(embedded_server: Any, follow: Any) -> None:
