@@ -119,13 +119,14 @@ def test_only_the_header_is_read(tmp_path: Path) -> None:
         (b"", "not a safetensors file, or cut off: a header of 0 bytes in a file of 0"),
         (b"PK\x03\x04 a zip archive", "not a safetensors file, or cut off: a header of 8800140462016121680 bytes"),
         (struct.pack("<Q", 100) + b"{}", "not a safetensors file, or cut off: a header of 100 bytes in a file of 10"),
+        (struct.pack("<Q", 12) + b"{}        ", "not a safetensors file, or cut off: a header of 12 bytes in a file of 18"),
         (struct.pack("<Q", 2) + b"{{", "not a safetensors file: its header is not JSON"),
         (struct.pack("<Q", 2) + b"\xff\xff", "not a safetensors file: its header is not JSON"),
         (struct.pack("<Q", 2) + b"[]", "not a safetensors file: its header is no JSON object"),
         (struct.pack("<Q", 19) + b'{"__metadata__":[1]}'[:19], "not a safetensors file: its header is not JSON"),
         (struct.pack("<Q", 20) + b'{"__metadata__":[1]}', "not a safetensors file: its metadata is no JSON object"),
     ],
-    ids=["empty", "zip", "cut off", "no json", "no text", "a list", "json cut", "odd metadata"],
+    ids=["empty", "zip", "cut off", "a little cut off", "no json", "no text", "a list", "json cut", "odd metadata"],
 )
 def test_refuses_other_files(data: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
