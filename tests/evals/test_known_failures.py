@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -52,31 +54,34 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_checkout(tmp_path_factory.mktemp("shipped") / "LifeOS ümlaut")
 
 
+@pytest.fixture(scope="module")
+def shipped_errors(shipped: Path) -> set[tuple[str, str, str, int]]:
+    return errors_of(shipped)
+
+
 @pytest.fixture
-def clone(shipped: Path, tmp_path: Path) -> Path:
-    """A full clone that may be broken."""
+def clone(shipped: Path, shipped_errors: object, tmp_path: Path) -> Path:
+    """A full clone that may be broken, with the memory of what compiled and passed in its source."""
     git(tmp_path, "clone", "-q", "--no-hardlinks", str(shipped), "clone")
-    memory = shipped / ".lifeos"
-    if memory.is_dir():  # what compiled and passed in the source does so in the clone
-        shutil.copytree(memory, tmp_path / "clone" / ".lifeos")
+    shutil.copytree(shipped / ".lifeos", tmp_path / "clone" / ".lifeos")
     return tmp_path / "clone"
 
 
-def errors_of(root: Path, capsys: pytest.CaptureFixture[str]) -> set[tuple[str, str, str, int]]:
+def errors_of(root: Path) -> set[tuple[str, str, str, int]]:
     """(check, rule or regression, path, line) of every error of the four checks."""
     found = set()
     for check, main in CHECKS.items():
-        capsys.readouterr()
-        code = main(["--project-root", str(root), "--json", *(["--max-age-days", "14"] if check == "freshness" else [])])
-        report = json.loads(capsys.readouterr().out)
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            code = main(["--project-root", str(root), "--json", *(["--max-age-days", "14"] if check == "freshness" else [])])
+        report = json.loads(out.getvalue())
         wrong = [item for item in report["findings"] if item["severity"] == "error"]
         assert (code == 0) is report["passed"] is (wrong == [])
         found |= {(check, item["rule"], item["path"], item["line"]) for item in wrong}
     return found
 
 
-def test_the_shipped_tree_passes_every_check(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert errors_of(shipped, capsys) == set()
+def test_the_shipped_tree_passes_every_check(shipped_errors: set[tuple[str, str, str, int]]) -> None:
+    assert shipped_errors == set()
 
 
 def edit(root: Path, path: str, old: str, new: str) -> int:
@@ -177,10 +182,10 @@ PLANTS = [
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__.removeprefix("plant_"))
 def test_a_planted_fault_makes_exactly_its_check_fail(
-    shipped: Path, clone: Path, capsys: pytest.CaptureFixture[str], plant: Callable[[Path], set[tuple[str, str, str, int]]]
+    shipped_errors: set[tuple[str, str, str, int]], clone: Path, plant: Callable[[Path], set[tuple[str, str, str, int]]]
 ) -> None:
     wanted = plant(clone)
-    assert errors_of(clone, capsys) - errors_of(shipped, capsys) == wanted
+    assert errors_of(clone) - shipped_errors == wanted
 
 
 def bare_python(folder: Path) -> Path:
@@ -202,13 +207,13 @@ def run_as_ci(root: Path, python: Path, command: list[str]) -> subprocess.Comple
 
 
 def test_the_four_commands_run_in_a_fresh_clone_with_pyyaml_alone(
-    shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shipped: Path, shipped_errors: set[tuple[str, str, str, int]], tmp_path: Path
 ) -> None:
     git(tmp_path, "clone", "-q", shipped.as_uri(), "clone")
     python = bare_python(tmp_path / "bare")
     assert subprocess.run([str(python), "-c", "import numpy"], capture_output=True, check=False).returncode == 1
     done = [run_as_ci(tmp_path / "clone", python, command) for command in COMMANDS]
-    expected = {check for check, *_ in errors_of(shipped, capsys)}
+    expected = {check for check, *_ in shipped_errors}
     assert [answer.stderr for answer in done] == [""] * 4
     assert [answer.returncode for answer in done] == [int(check in expected) for check in CHECKS], done
     status = git(tmp_path / "clone", "status", "--porcelain", "--untracked-files=all")
