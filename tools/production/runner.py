@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +227,9 @@ class _Run:
                 if not underway and not self.pending:
                     return blocked or self._why_no_more()
                 for finished in dispatcher.wait(PASS_SECONDS if underway else 0.0):
+                    if was_stopped_before(finished):
+                        dispatcher.put(replace(finished.job, sent_as=None, sent_to=None))
+                        continue
                     underway -= 1
                     self._take(finished)
                 self._collect(block=not underway)
@@ -253,11 +256,7 @@ class _Run:
         return Job(item.key, make_graph(item), self.equipment.workflow_ui, sent.prompt_id, sent.server)
 
     def _submitted(self, job: Job, prompt_id: str, url: str) -> None:
-        index = int(job.key)
-        self.journal.append("submitted", item=index, prompt_id=prompt_id, server=url, durable=True)
-        with self.gate.lock:
-            state = self.state.item(index)
-            state.prompt_id, state.server, state.failure = prompt_id, url, None
+        self.journal.append("submitted", item=int(job.key), prompt_id=prompt_id, server=url, durable=True)
 
     def _take(self, finished: Finished) -> None:
         item = self.plan.item(int(finished.job.key))
@@ -353,3 +352,8 @@ class _Run:
         if self.held is not None and now - self.refreshed >= LOCK_REFRESH_SECONDS:
             self.refreshed = now
             self.held.refresh()
+
+
+def was_stopped_before(finished: Finished) -> bool:
+    """Whether a prompt ended only because the run that sent it was stopped: no failure of this one, and made now."""
+    return finished.outcome.kind == "interrupted" and finished.outcome.prompt_id == finished.job.sent_as

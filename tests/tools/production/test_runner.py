@@ -148,6 +148,26 @@ def test_a_prompt_in_flight_is_found_again(folder: BatchFolder, embedded_server:
     assert len(server.executed) == 1
 
 
+def test_a_prompt_that_the_run_before_cancelled_is_made_now(folder: BatchFolder, embedded_server: StartServer) -> None:
+    server, plan = embedded_server(seconds_per_picture=2), make_plan(count=1, prompts=("amiranoor, cafe",))
+    sent = "22222222-2222-4222-8222-222222222222"
+    with ComfyServer(server.url) as client:
+        client.connect()
+        client.submit(sent, graph_maker(plan)(plan.item(1)))
+        while client.queue()[0] != [sent]:
+            client.wait(0.05)
+        client.cancel([sent])
+        while client.queue() != ([], []):
+            client.wait(0.05)
+    folder.prepare()
+    journal = Journal(folder.root / "journal.jsonl")
+    journal.append("submitted", item=1, prompt_id=sent, server=server.url)
+    journal.close()
+    end = run(folder, plan, server)  # the policy here has no retries
+    assert end.why == "complete" and len(filed(folder)) == 1
+    assert end.state.items[1].failure is None
+
+
 def test_half_written_files_are_cleaned_up(folder: BatchFolder, embedded_server: StartServer) -> None:
     folder.prepare()
     for place in (folder.incoming, folder.root / "approved", folder.root):
