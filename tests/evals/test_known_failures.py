@@ -13,16 +13,18 @@ import time
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from evals import known_failures
 from evals.guardrails.checkout import Checkout, Document
+from evals.regressions import training
 from evals.regressions.dependencies import parse_requirements
 from evals.regressions.flag_cases import FLAG_CASES
 from evals.regressions.registry import REGRESSIONS, Project, regression
-from evals.training_flags import find_conflicts
+from evals.training_flags import Conflict, find_conflicts
 from lifeos import cli
 from lifeos.findings import Finding
 from tests.checkouts import ROOT, commit, copy_checkout, git
@@ -295,6 +297,24 @@ def test_each_training_conflict_is_recognised(case: object) -> None:
 
     assert isinstance(case, FlagCase)
     assert case.flag in [conflict.flag for conflict in find_conflicts(case.command(), case.config())]
+
+
+@pytest.mark.parametrize(
+    ("judge", "messages"),
+    [
+        (lambda argv, config: [], [f"not recognised any more: {case.name} ({case.flag})" for case in FLAG_CASES]),
+        (
+            lambda argv, config: [Conflict(case.flag, "no", "") for case in FLAG_CASES],
+            [f"a command without conflicts is refused: {case.flag}: no ()" for case in FLAG_CASES],
+        ),
+    ],
+    ids=["blind", "refuses all"],
+)
+def test_a_judge_that_lost_its_sight_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, judge: Callable[[list[str], dict[str, Any]], list[Conflict]], messages: list[str]
+) -> None:
+    monkeypatch.setattr(training, "find_conflicts", judge)
+    assert [finding.message for finding in training._check_judge()] == messages
 
 
 HASH = "0" * 64
