@@ -66,6 +66,7 @@ class Life:
 
     process: Process
     queue: PromptQueue
+    listener: socket.socket
     runner: web.AppRunner | None = None
     worker: threading.Thread | None = None
     forget_cache: threading.Event = field(default_factory=threading.Event)
@@ -114,7 +115,7 @@ class EmbeddedServer:
     def start(self) -> None:
         assert self._root is not None
         self.store = PictureStore(self._root.resolve(), NOTICE)
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop = asyncio.SelectorEventLoop()  # the only kind with remove_reader on every platform
         self._thread = threading.Thread(target=self._run_loop, name="embedded-comfyui", daemon=True)
         self._thread.start()
         try:
@@ -211,7 +212,7 @@ class EmbeddedServer:
         messenger = Messenger(self._loop, self.injector, self.dialect.features, lambda: self.count("cut sockets"))
         queue = PromptQueue(lambda: messenger.send("status", {"status": {"exec_info": {"queue_remaining": queue.remaining()}}}))
         process = Process(messenger, self.store, self.faults, self._pace, self.dialect, self._restart_soon)
-        life = self._life = Life(process, queue)
+        life = self._life = Life(process, queue, listener)
         life.runner = web.AppRunner(build_application(self, life), access_log=None, shutdown_timeout=0.1)
         await life.runner.setup()
         await web.SockSite(life.runner, listener).start()
@@ -226,6 +227,9 @@ class EmbeddedServer:
         life.process.wake.set()
         life.queue.close()
         assert life.runner is not None
+        # asyncio forgets a connection that it was about to accept when the listener closes, and its client would wait for ever
+        self._loop.remove_reader(life.listener)
+        await asyncio.sleep(0.001)
         for site in list(life.runner.sites):
             await site.stop()
         if life.runner.server is not None:
