@@ -168,3 +168,12 @@ def test_a_configuration_that_was_dropped_early_cannot_be_chosen() -> None:
     assert found.chosen.name == "kept"
     assert found.ranked[1].may_be_best
     assert found.regret is not None and found.regret > 0.25
+
+
+def test_the_bound_on_the_loss_by_hand() -> None:
+    a = np.array([0.6, 0.7, 0.8, 0.9])
+    scores = np.column_stack([a, a - [0.01, 0.03, 0.05, 0.07], a - [0.30, 0.31, 0.32, 0.33]])
+    found = selection.select(["a", "b", "c"], scores, [1, 2, 3, 4], confidence=0.95, minimum_effect=0.02)
+    # b lies .04 behind with a standard error of .02582 / 2; two rivals: t(3) at 1 - .05/2 is 3.18245, so b may be ahead by .00108
+    assert found.regret == pytest.approx(3.18245 * np.sqrt(0.002 / 3) / 2 - 0.04, abs=1e-6)
+    assert [rival.name for rival in found.rivals] == ["b"]
