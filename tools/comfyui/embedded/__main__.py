@@ -2,13 +2,14 @@
 
 It renders variations of a public-domain portrait and says so. Files go to a temporary folder unless --output-dir is given.
 
-Exit codes: 0 stopped, 2 bad usage, 3 the port is taken.
+Exit codes: 0 stopped by Ctrl-C or SIGTERM, 2 bad usage, 3 the port is taken.
 
     python -m tools.comfyui.embedded --port 8188 --seconds-per-picture 2
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -47,11 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     with server:
         if args.references is not None:
             print(f"references: {len(render_references(args.references))} in {args.references}")
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
         print(f"{NOTICE}\nlistening on {server.url}, pictures in {server.output_dir}; Ctrl-C stops", flush=True)
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            print("stopped", file=sys.stderr)
+        stop.wait()
+        print("stopped", file=sys.stderr)
     return 0
 
 
