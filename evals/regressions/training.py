@@ -77,7 +77,11 @@ def training_flags_test(project: Project) -> Iterator[Finding]:
         message = "the training command was not judged: the policy is not sound"
         yield Finding("training_flags_test", "evals/thresholds.yaml", 1, message, severity="warning")
         return
-    found = [finding for extra in DRY_RUNS for finding in _check_dry_run(project.checkout, extra)]
+    from concurrent.futures import ThreadPoolExecutor  # not needed where the answer is remembered
+
+    with ThreadPoolExecutor(len(DRY_RUNS)) as pool:
+        answers = pool.map(lambda extra: list(_check_dry_run(project.checkout, extra)), DRY_RUNS)
+        found = [finding for answer in answers for finding in answer]
     yield from found
     if not found:
         with contextlib.suppress(OSError):  # a read-only checkout: the next run asks again
