@@ -197,7 +197,7 @@ def test_a_dry_run_touches_nothing_and_needs_no_server(tmp_path: Path, common: l
     assert "amiranoor_v3.safetensors" in values and 384 in values and document["prompts"][0] in values
     assert not (tmp_path / "batch").exists() and not (tmp_path / "history.jsonl").exists()
     text = run(*common, "--comfy-url", NOWHERE, "--dry-run")
-    assert "would begin batch batch" in text.out and "not checked:" in text.out
+    assert "would begin batch batch" in text.out and "not checked:" in text.out and '"class_type": "KSampler"' in text.out
 
 
 def test_settings_reach_the_server(tmp_path: Path, common: list[object], embedded_server: StartServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def _item(item: Any, plan: Any) -> dict[str, Any]:
 
 
 def render_preview(document: Mapping[str, Any]) -> str:
-    """A preview for people; the whole of it is in `--json`."""
+    """A preview for people."""
     verb = "would continue" if document["continues"] else "would begin"
     lines = [f"dry run: {verb} batch {document['run_id']} in {document['output_dir']}"]
     if document["source_dir"] is not None:
@@ -107,11 +108,13 @@ def render_preview(document: Mapping[str, Any]) -> str:
         need = document["estimate"]
         takes = f"{format_seconds(need['seconds'])} on {need['servers']} server(s)"
         lines.append(f"  about {takes}, ${need['usd']:.2f} at ${need['rate_per_hr']:.2f}/h")
-        lines.append("  the workflow as it would be sent: --json shows it")
     lines.append(f"  references {document['reference_dir']}" + (f"; {document['engine']}" if document["engine"] else ""))
     if document["free_gb"] < document["min_free_gb"]:
         lines.append(f"  warning: {document['free_gb']} GB free, {document['min_free_gb']:g} GB wanted")
     if document["budget_warning"]:
         lines.append(f"  warning: {document['budget_warning']}")
     lines += [f"  not checked: {text}" for text in document["unchecked"]]
+    if document["workflow"] is not None:
+        lines.append("  the workflow of the first picture, as it would be sent:")
+        lines += [f"    {json.dumps(node)}: {json.dumps(content, ensure_ascii=False)}" for node, content in document["workflow"].items()]
     return "\n".join(lines)
