@@ -60,7 +60,10 @@ DEFAULTS: dict[str, Any] = {
         "max_age_days": 7,
         "ci_max_age_days": 14,
         "files": [
-            {"path": "CLAUDE.md", "refresh": "read it against the code, mend what is no longer true, write the day into its last line, commit"},
+            {
+                "path": "CLAUDE.md",
+                "refresh": "read it against the code, mend what is no longer true, write the day into its last line, commit",
+            },
             {"path": "PROGRESS.md", "refresh": "python tools/run_full_cycle.py --project-root ."},
             {"path": "context/session-learnings.md", "refresh": "python tools/promote_findings.py --project-root ."},
             {"path": "context/projects/pistachio/context.md", "refresh": "correct what is running and what comes next, commit"},

@@ -102,6 +102,8 @@ def render_annotations(findings: Sequence[Finding]) -> str:
 def render_summary(report: Report) -> str:
     """The report as Markdown for the job's summary."""
     lines = [f"### {'✅' if report.passed else MARKS['error']} {report.check}", "", _cell(report.summary), ""]
+    if report.details:  # indented, so a block of code that no line can end
+        lines += [*(f"    {printable(line)}" for line in report.details), ""]
     if report.findings:
         lines += ["| | where | what | how to mend it |", "|---|---|---|---|"]
         found = sort_findings(report.findings)

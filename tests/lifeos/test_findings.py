@@ -49,9 +49,9 @@ def test_annotations(finding: Finding, line: str) -> None:
 
 
 def test_summary_escapes_markdown_and_html() -> None:
-    text = render_summary(Report("check", "a|b", (Finding("r", "a_b.md", 1, "<script>|`x`", "*y*"),)))
+    text = render_summary(Report("check", "a|b", (Finding("r", "a_b.md", 1, "<script>|`x`", "*y*"),), ("one\ntwo",)))
     assert text == (
-        "### ❌ check\n\na\\|b\n\n| | where | what | how to mend it |\n|---|---|---|---|\n"
+        "### ❌ check\n\na\\|b\n\n    one\\ntwo\n\n| | where | what | how to mend it |\n|---|---|---|---|\n"
         "| ❌ | a\\_b.md:1 | &lt;script>\\|\\`x\\` | \\*y\\* |\n\n"
     )
 
