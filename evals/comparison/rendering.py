@@ -201,10 +201,10 @@ def _effect(estimate: Estimate) -> str:
 def _extras(comparison: Comparison) -> str:
     """Sameness and cost, where the rows or their batches carry them."""
     rows = []
-    for title, section, key, unit in EXTRAS:
+    for title, section, key, form in EXTRAS:
         values = [_extra(side, section, key) for side in (comparison.first, comparison.second)]
         if any(value is not None for value in values):
-            rows.append(f"| {title} | {' | '.join('-' if v is None else f'{v:.3g}{unit}' for v in values)} |")
+            rows.append(f"| {title} | {' | '.join('-' if value is None else form.format(value) for value in values)} |")
     if not rows:
         return ""
     names = f"{escape(comparison.first.name)} | {escape(comparison.second.name)}"
@@ -212,10 +212,10 @@ def _extras(comparison: Comparison) -> str:
 
 
 EXTRAS = (
-    ("Spread of head turns (sameness: under 5° is one pose over and over)", "sameness", "yaw_spread_deg", "°"),
-    ("Pairs of pictures in the same pose", "sameness", "same_pose_share", ""),
-    ("Near-duplicate pairs", "sameness", "near_duplicate_pairs", ""),
-    ("Cost per approved picture", "cost", "usd_per_approved", " USD"),
+    ("Spread of head turns (sameness: under 5° is one pose over and over)", "sameness", "yaw_spread_deg", "{:.1f}°"),
+    ("Pairs of pictures in the same pose", "sameness", "same_pose_share", "{:.0%}"),
+    ("Near-duplicate pairs", "sameness", "near_duplicate_pairs", "{:.0f}"),
+    ("Cost per approved picture", "cost", "usd_per_approved", "${:.3f}"),
 )
 
 

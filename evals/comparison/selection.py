@@ -144,6 +144,8 @@ def _fair_score(scores: Floats, prompts: Sequence[Hashable]) -> float:
 def how_sure(selection: Selection) -> str:
     """The sentence that ends a sweep."""
     chosen, sure = selection.chosen.name, f"{selection.confidence:.0%}".replace("%", " %")
+    if len(selection.ranked) < 2:
+        return f"Only {chosen} was tried: there is nothing to choose among."
     if selection.regret is None:
         return f"Use {chosen}, for want of better: with so few prompts it cannot be said how sure that is."
     if not selection.rivals:
@@ -158,7 +160,7 @@ def how_sure(selection: Selection) -> str:
         more = f" and {len(known) - 4} more" if len(known) > 4 else ""
         text += f"; {', '.join(known[:4])}{more} may be as good or better"
     if selection.unmeasured:
-        text += f"; {len(selection.unmeasured)} were dropped after too few pictures to be sure of them"
+        text += f"; {len(selection.unmeasured)} {'was' if len(selection.unmeasured) == 1 else 'were'} dropped after too few pictures to be ruled out"
     return f"{text}."
 
 

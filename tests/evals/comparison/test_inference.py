@@ -177,3 +177,28 @@ def test_the_bound_on_the_loss_by_hand() -> None:
     # b lies .04 behind with a standard error of .02582 / 2; two rivals: t(3) at 1 - .05/2 is 3.18245, so b may be ahead by .00108
     assert found.regret == pytest.approx(3.18245 * np.sqrt(0.002 / 3) / 2 - 0.04, abs=1e-6)
     assert [rival.name for rival in found.rivals] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "prompts", "sentence"),
+    [
+        ([[0.6], [0.7], [0.8]], [1, 2, 3], "Only a was tried: there is nothing to choose among."),
+        ([[0.6, 0.5], [0.7, 0.6]], [1, 2], "Use a, for want of better: with so few prompts it cannot be said how sure that is."),
+        (
+            [[0.6, 0.5], [0.7, np.nan], [0.8, np.nan]],
+            [1, 2, 3],
+            "Use a, for want of better: the others were tried on too few prompts to say how sure that is.",
+        ),
+        (
+            [[0.60, 0.50, 0.59], [0.70, np.nan, 0.67], [0.80, np.nan, 0.75], [0.90, np.nan, 0.83]],
+            [1, 2, 3, 4],
+            "Use a: less than 0.01 below the best of the 2 tried enough (95 % sure); c may be as good or better; "
+            "1 was dropped after too few pictures to be ruled out.",
+        ),
+    ],
+    ids=["one", "two prompts", "dropped at once", "one dropped"],
+)
+def test_how_sure_a_choice_is(scores: list[list[float]], prompts: list[int], sentence: str) -> None:
+    names = ["a", "b", "c"][: len(scores[0])]
+    found = selection.select(names, np.array(scores), prompts, confidence=0.95, minimum_effect=0.02)
+    assert selection.how_sure(found) == sentence

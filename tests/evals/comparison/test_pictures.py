@@ -54,7 +54,7 @@ def test_sameness_and_cost_come_from_the_batch_of_that_run_only(tmp_path: Path) 
     first, second = read_run(make_row("a", steady(0.5))), read_run(make_row("b", steady(0.6)))
     report_text = render(compare([with_batch_facts(first, tmp_path)], [with_batch_facts(second, tmp_path)], POLICY))
     assert "| Spread of head turns (sameness: under 5° is one pose over and over) | 3.5° | - |" in report_text
-    assert "| Cost per approved picture | 0.0123 USD | - |" in report_text
+    assert "| Cost per approved picture | $0.012 | - |" in report_text
 
 
 def test_scoring_again_needs_every_picture(tmp_path: Path) -> None:
