@@ -11,13 +11,12 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lifeos import files
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 RACY_NS = 2_000_000_000
 """FAT keeps times in steps of two seconds, the coarsest in use."""
 
@@ -31,22 +30,28 @@ class Cache:
         self._old: dict[str, list[Any]] = self._read() if path else {}
         self._new: dict[str, list[Any]] = {}
 
-    def get(self, name: str, key: Sequence[int]) -> list[Any] | None:
+    def get(self, name: str, key: tuple[int, int, int]) -> list[Any] | None:
         """The facts of a file whose key is unchanged. `key` is (size, mtime_ns, inode)."""
         entry = self._old.get(name)
-        return entry[1] if entry is not None and entry[0] == list(key) else None
+        return entry[3:] if entry is not None and tuple(entry[:3]) == key else None
 
-    def put(self, name: str, key: Sequence[int], facts: list[Any]) -> None:
+    def put(self, name: str, key: tuple[int, int, int], facts: list[Any]) -> None:
         if self._path and key[1] < self._racy_from:
-            self._new[name] = [list(key), facts]
+            old = self._old.get(name)
+            same = old is not None and tuple(old[:3]) == key and old[3:] == facts
+            self._new[name] = old if same and old is not None else [*key, *facts]
 
     def save(self) -> None:
         """Keep what this run put, if anything differs from what was there."""
         if self._path is None or self._new == self._old:
             return
-        document = {"version": CACHE_VERSION, "root": self._root, "files": self._new}
+        head = json.dumps({"version": CACHE_VERSION, "root": self._root})
         try:
-            files.write_bytes(self._path, json.dumps(document, separators=(",", ":")).encode("ascii"))
+            with files.replacing(self._path) as temporary, open(temporary, "w", encoding="ascii") as file:
+                file.write(f'{head[:-1]}, "files": {{')
+                for number, (name, entry) in enumerate(self._new.items()):
+                    file.write(f"{',' if number else ''}\n{json.dumps(name)}: {json.dumps(entry)}")
+                file.write("\n}}\n")
         except OSError as error:
             files.warn(f"{self._path}: the cache was not kept: {error.strerror} (the next run hashes every file again)")
 
@@ -63,7 +68,7 @@ class Cache:
 
 
 def _is_entry(entry: object) -> bool:
-    return isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], list) and isinstance(entry[1], list)
+    return isinstance(entry, list) and len(entry) > 3 and all(type(value) is int for value in entry[:3])
 
 
 def default_cache_file(root: Path) -> Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -122,9 +122,10 @@ def _check_sizes(records: Sequence[PictureRecord], settings: CheckSettings) -> I
     if len({(width, height) for _, width, height in sized}) > 1:
         yield Notice("mixed_resolutions", "warning", f"{len({size[1:] for size in sized})} different resolutions: {_resolutions(sized)}")
     buckets = bucket_sizes(settings.bucket)
+    places = {size: place_picture(*size, settings.bucket, buckets) for size in {(width, height) for _, width, height in sized}}
     narrow, unplaced, enlarged, cropped = [], [], [], []
     for name, width, height in sized:
-        placement = place_picture(width, height, settings.bucket, buckets)
+        placement = places[width, height]
         if placement is None:
             unplaced.append(name)
             continue
@@ -182,7 +183,7 @@ def _check_caption_texts(records: Sequence[PictureRecord], settings: CheckSettin
     lines = [first_line(caption) for caption in captions]
     if len(lines) > 1 and len(set(lines)) == 1 and lines[0]:
         yield Notice("identical_captions", "warning", f"all {len(lines)} captions are the same: nothing but the character is told apart")
-    elif len(lines) >= 4 and (most := max(lines.count(line) for line in set(lines))) * 2 > len(lines):
+    elif len(lines) >= 4 and (most := max(Counter(lines).values())) * 2 > len(lines):
         yield Notice("repeated_caption", "warning", f"one caption is used {most} times in {len(lines)}")
     word = settings.trigger_word
     if word and (names := tuple(caption.name for caption in captions if not has_trigger_word(first_line(caption), word))):
@@ -203,7 +204,10 @@ def has_trigger_word(text: str, word: str) -> bool:
 
 
 def is_too_long(caption: Caption, limit: int) -> bool:
-    return "very_long" in caption.faults or count_tokens(first_line(caption)) > limit
+    line = first_line(caption)
+    if len(line) <= limit and "very_long" not in caption.faults:
+        return False  # a token has a character at least
+    return "very_long" in caption.faults or count_tokens(line) > limit
 
 
 def count_tokens(text: str) -> int:

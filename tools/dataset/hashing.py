@@ -12,7 +12,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,9 @@ WHOLE_FILE_BYTES = 32 << 20
 
 CAPTION_CHARACTERS = 20_000
 """Of a caption, this much is kept as text; its hash covers all of it."""
+
+PICTURE_FACTS, CAPTION_FACTS = 7, 3
+"""How many facts the cache keeps of each."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -60,11 +63,11 @@ def read_dataset(scan: Scan, cache: Cache, *, jobs: int | None = None, decode: b
     Raises InputError for a file that cannot be read, is gone, or changes while it is read.
     """
 
-    def read(found: FoundPicture, buffer: bytearray) -> PictureRecord:
-        caption = _read_caption(scan.root, found.caption, cache, buffer) if found.caption else None
-        return _read_picture(scan.root, found.file, caption, cache, buffer, decode)
-
-    return run_threads(read, scan.pictures, jobs, "reading the dataset")
+    reader = _Reader(scan.root, cache, decode)
+    records = [reader.recall(found) for found in scan.pictures]  # without threads: there is nothing to wait for
+    left = [found for found, record in zip(scan.pictures, records, strict=True) if record is None]
+    fresh = iter(run_threads(reader.read, left, jobs, "reading the dataset"))
+    return [next(fresh) if record is None else record for record in records]
 
 
 def hash_files(root: Path, names: Sequence[str], *, jobs: int | None = None) -> list[str | None]:
@@ -126,29 +129,65 @@ def _show_until_done(threads: list[threading.Thread], done: list[int], bar: Prog
             shown = now
 
 
-def _read_picture(root: Path, file: FoundFile, caption: Caption | None, cache: Cache, buffer: bytearray, decode: bool) -> PictureRecord:
-    key = (file.size, file.mtime_ns, file.inode)
-    facts = cache.get(file.name, key)
-    if facts is None or len(facts) != 7 or (decode and facts[6] is None):
-        record = _measure_picture(root, file, buffer, decode)
-        header = record.header
-        facts = [record.sha256, header.format, header.width, header.height, header.orientation, list(header.faults), record.damage]
-        cache.put(file.name, key, facts)
-        return replace(record, caption=caption)
-    cache.put(file.name, key, facts)
+class _Reader:
+    """Reads pictures and captions of one set, and remembers them in a cache."""
+
+    def __init__(self, root: Path, cache: Cache, decode: bool) -> None:
+        self._root, self._cache, self._decode = root, cache, decode
+
+    def recall(self, found: FoundPicture) -> PictureRecord | None:
+        """The record from the cache, None if picture or caption must be read."""
+        facts = self._known(found.file, PICTURE_FACTS)
+        caption_facts = self._known(found.caption, CAPTION_FACTS) if found.caption else None
+        if facts is None or (found.caption and caption_facts is None) or (self._decode and facts[6] is None):
+            return None
+        self._cache.put(found.file.name, _key(found.file), facts)
+        if found.caption and caption_facts:
+            self._cache.put(found.caption.name, _key(found.caption), caption_facts)
+        return _picture_of(found, facts, caption_facts)
+
+    def read(self, found: FoundPicture, buffer: bytearray) -> PictureRecord:
+        """The record from the files; of what is known, only what is missing is read."""
+        caption_facts = None
+        if found.caption:
+            caption_facts = self._known(found.caption, CAPTION_FACTS) or self._read_caption(found.caption, buffer)
+            self._cache.put(found.caption.name, _key(found.caption), caption_facts)
+        facts = self._known(found.file, PICTURE_FACTS)
+        if facts is None or (self._decode and facts[6] is None):
+            facts = self._read_picture(found.file, buffer)
+        self._cache.put(found.file.name, _key(found.file), facts)
+        return _picture_of(found, facts, caption_facts)
+
+    def _known(self, file: FoundFile, length: int) -> list[Any] | None:
+        facts = self._cache.get(file.name, _key(file))
+        return facts if facts is not None and len(facts) == length else None
+
+    def _read_picture(self, file: FoundFile, buffer: bytearray) -> list[Any]:
+        path = self._root / file.name
+        sha256 = _hash_stable(path, file, buffer)
+        header = read_header(buffer, file.size) if file.size else PictureHeader("", 0, 0, faults=("unreadable",))
+        damage = None
+        if self._decode:
+            damage = _find_damage(bytes(memoryview(buffer)[: file.size]) if file.size <= len(buffer) else path.read_bytes(), path)
+        return [sha256, header.format, header.width, header.height, header.orientation, list(header.faults), damage]
+
+    def _read_caption(self, file: FoundFile, buffer: bytearray) -> list[Any]:
+        sha256 = _hash_stable(self._root / file.name, file, buffer)
+        text, faults = read_caption_text(bytes(memoryview(buffer)[: min(file.size, len(buffer))]))
+        return [sha256, text, list(faults)]
+
+
+def _key(file: FoundFile) -> tuple[int, int, int]:
+    return file.size, file.mtime_ns, file.inode
+
+
+def _picture_of(found: FoundPicture, facts: list[Any], caption_facts: list[Any] | None) -> PictureRecord:
+    caption = None
+    if found.caption and caption_facts:
+        caption = Caption(found.caption.name, caption_facts[0], caption_facts[1], tuple(caption_facts[2]))
     sha256, kind, width, height, orientation, faults, damage = facts
     header = PictureHeader(kind, width, height, orientation, tuple(faults))
-    return PictureRecord(file.name, sha256, file.size, header, caption, damage)
-
-
-def _measure_picture(root: Path, file: FoundFile, buffer: bytearray, decode: bool) -> PictureRecord:
-    path = root / file.name
-    sha256 = _hash_stable(path, file, buffer)
-    header = read_header(buffer, file.size) if file.size else PictureHeader("", 0, 0, faults=("unreadable",))
-    damage = None
-    if decode:
-        damage = _find_damage(bytes(memoryview(buffer)[: file.size]) if file.size <= len(buffer) else path.read_bytes(), path)
-    return PictureRecord(file.name, sha256, file.size, header, None, damage)
+    return PictureRecord(found.file.name, sha256, found.file.size, header, caption, damage)
 
 
 def _find_damage(data: bytes, path: Path) -> str:
@@ -159,17 +198,6 @@ def _find_damage(data: bytes, path: Path) -> str:
     except ImageError as error:
         return "" if error.reason in ("animated", "too_large") else error.why  # these two are judged from the header
     return ""
-
-
-def _read_caption(root: Path, file: FoundFile, cache: Cache, buffer: bytearray) -> Caption:
-    key = (file.size, file.mtime_ns, file.inode)
-    facts = cache.get(file.name, key)
-    if facts is None or len(facts) != 3:
-        sha256 = _hash_stable(root / file.name, file, buffer)
-        text, faults = read_caption_text(bytes(memoryview(buffer)[: min(file.size, len(buffer))]))
-        facts = [sha256, text, list(faults)]
-    cache.put(file.name, key, facts)
-    return Caption(file.name, facts[0], facts[1], tuple(facts[2]))
 
 
 def read_caption_text(data: bytes) -> tuple[str, tuple[str, ...]]:

@@ -14,7 +14,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -27,6 +27,7 @@ from tools.dataset.notices import Notice
 from tools.dataset.scan import list_folders, split_repeats
 
 MANIFEST_VERSION = 1
+NEXT = ",\n"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -85,7 +86,10 @@ def dataset_id(document: dict[str, Any]) -> str:
     """The id of what a manifest lists; see the module's docstring."""
     lines = list(_content_records("train", document["images"]))
     lines += _content_records("regularisation", document.get("regularisation", {}).get("images", ()))
-    return hashlib.sha256("".join(sorted(lines)).encode("ascii")).hexdigest()
+    digest = hashlib.sha256()
+    for line in sorted(lines):
+        digest.update(line.encode("ascii"))
+    return digest.hexdigest()
 
 
 def _content_records(role: str, images: Iterable[dict[str, Any]]) -> Iterable[str]:
@@ -109,34 +113,67 @@ def now_utc() -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def render_manifest(document: dict[str, Any]) -> str:
-    """The bytes of a manifest: as specified, one image on each line, so that `diff` and `grep` show pictures."""
-    parts = []
-    for key, value in document.items():
-        if key == "images":
-            text = _lines_of(value, "    ", "  ")
-        elif key == "regularisation":
-            head = json.dumps({name: item for name, item in value.items() if name != "images"}, ensure_ascii=False)
-            text = f'{head[:-1]}, "images": {_lines_of(value["images"], "    ", "  ")}}}'
+def manifest_lines(document: dict[str, Any]) -> Iterator[bytes]:
+    """A manifest piece by piece: as specified, one image on each line, so that `diff` and `grep` show pictures.
+
+    Never the whole text at once, which for 100,000 pictures would be the largest thing in memory.
+    """
+    yield b"{\n"
+    for number, (key, value) in enumerate(document.items()):
+        yield _encode(f"{NEXT if number else ''}  {_ENCODE(key)}: ")
+        if key in ("images", "folders", "warnings"):
+            yield from _list_lines(value, "  ")
+        elif key in ("summary", "regularisation"):
+            yield from _table_lines(value)
         else:
-            text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).replace("\n", "\n  ")
-        parts.append(f"  {json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
+            yield _encode(_ENCODE(value))
+    yield b"\n}\n"
 
 
-def _lines_of(images: list[dict[str, Any]], indent: str, close: str) -> str:
-    if not images:
-        return "[]"
-    return "[\n" + ",\n".join(indent + json.dumps(image, ensure_ascii=False) for image in images) + f"\n{close}]"
+def _table_lines(table: dict[str, Any]) -> Iterator[bytes]:
+    yield b"{\n"
+    for number, (name, value) in enumerate(table.items()):
+        yield _encode(f"{NEXT if number else ''}    {_ENCODE(name)}: ")
+        if name == "images":
+            yield from _list_lines(value, "    ")
+        elif name == "caption_distribution" and value:
+            yield b"{\n"
+            for place, (caption, count) in enumerate(value.items()):
+                yield _encode(f"{NEXT if place else ''}      {_ENCODE(caption)}: {count}")
+            yield b"\n    }"
+        else:
+            yield _encode(_ENCODE(value))
+    yield b"\n  }"
+
+
+def _list_lines(items: list[Any], indent: str) -> Iterator[bytes]:
+    if not items:
+        yield b"[]"
+        return
+    yield b"["
+    for number, item in enumerate(items):
+        yield _encode(f"{',' if number else ''}\n{indent}  {_ENCODE(item)}")
+    yield _encode(f"\n{indent}]")
+
+
+# one encoder for all lines: json.dumps with options builds a new one for each, and with `indent` leaves the C code
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+def _encode(text: str) -> bytes:
+    """UTF-8. A file name that is not UTF-8 can only be said in JSON as escaped lone surrogates."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text).encode("utf-8")
 
 
 def write_manifest(path: Path, document: dict[str, Any]) -> str:
     """Write a manifest and give its SHA-256. One that says the same but for `created` is left as it is, with its time."""
-    is_there = keep_created(document, path)
-    data = encode_manifest(document)
-    if not is_there:
-        files.write_bytes(path, data)
-    return hashlib.sha256(data).hexdigest()
+    if not keep_created(document, path):
+        with files.replacing(path) as temporary, open(temporary, "wb") as file:
+            file.writelines(manifest_lines(document))
+    return hash_document(document)
 
 
 def keep_created(document: dict[str, Any], path: Path) -> bool:
@@ -145,26 +182,27 @@ def keep_created(document: dict[str, Any], path: Path) -> bool:
     So a manifest made again of the same set has the same bytes and the same hash.
     """
     try:
-        old = path.read_bytes()
+        with open(path, "rb") as file:
+            created = _created_of(file.read(4096))
+        old_hash = files.sha256_file(path)
     except OSError:
         return False
-    same = {**document, "created": _created_of(old)}
-    if encode_manifest(same) != old:
+    if created is None or hash_document({**document, "created": created}) != old_hash:
         return False
-    document["created"] = same["created"]
+    document["created"] = created
     return True
 
 
-def encode_manifest(document: dict[str, Any]) -> bytes:
-    text = render_manifest(document)
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError:  # a file name that is not UTF-8: JSON can only say its bytes as escaped lone surrogates
-        return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text).encode("utf-8")
+def hash_document(document: dict[str, Any]) -> str:
+    """The SHA-256 of the file that a document becomes: its `dataset_manifest_hash`."""
+    digest = hashlib.sha256()
+    for line in manifest_lines(document):
+        digest.update(line)
+    return digest.hexdigest()
 
 
 def _created_of(data: bytes) -> str | None:
-    match = re.search(rb'"created": "([^"\\]*)"', data[:4096])
+    match = re.search(rb'"created": "([^"\\]*)"', data)
     return match[1].decode("utf-8", "replace") if match else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import uuid
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import Any
 from evals.training_flags import Conflict, find_conflicts
 from lifeos.errors import InputError, UnavailableError
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
-from tools.dataset.manifest import encode_manifest, keep_created, now_utc
+from tools.dataset.manifest import hash_document, keep_created, now_utc
 from tools.dataset.notices import Notice
 from tools.training.command import Resume, Subset, build_command, build_dataset_config, build_trainer_args, render_toml, training_comment
 from tools.training.record import is_of_run, read_record
@@ -77,7 +76,7 @@ def prepare(settings: TrainingSettings, policy: Mapping[str, Any], *, resume: st
         plan = plan.with_one_epoch_of(settings.max_train_steps * settings.train_batch_size)
     config = build_dataset_config(settings, plan.subsets if plan else _assumed_subsets(settings))
     # the hash of exactly the bytes that will be written beside the LoRA
-    manifest_hash = hashlib.sha256(encode_manifest(built.document)).hexdigest() if built and not settings.skip_manifest else None
+    manifest_hash = hash_document(built.document) if built and not settings.skip_manifest else None
     dataset_id = built.document["dataset_id"] if built and not settings.skip_manifest else None
     comment = training_comment(dataset_id, manifest_hash, run_id)
     trainer_args = build_trainer_args(settings, comment=comment, resume=going_on)

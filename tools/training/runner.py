@@ -17,7 +17,7 @@ from evals.lora_header import read_lora_header
 from lifeos import files
 from lifeos.errors import InputError, LockedError
 from lifeos.locks import Held, hold
-from tools.dataset.manifest import encode_manifest
+from tools.dataset.manifest import write_manifest
 from tools.training.command import TOML_HEADER, TRAINER_SCRIPT
 from tools.training.loss_curve import CSV_FILE, PNG_FILE, LossPoint, read_loss_table, write_loss_table
 from tools.training.preparation import Preparation, existing_outputs
@@ -99,7 +99,7 @@ def _write_evidence(preparation: Preparation, trainer: Trainer, price: Price) ->
     assert plan is not None and built is not None
     make_stage(plan)
     if not settings.skip_manifest:
-        files.write_bytes(settings.manifest_out, encode_manifest(built.document))
+        write_manifest(settings.manifest_out, built.document)
     files.write_text(settings.dataset_config, preparation.dataset_toml)
     commit = read_commit(trainer.folder)
     command = {"argv": preparation.command, "cwd": str(trainer.folder), "script": TRAINER_SCRIPT, "trainer_commit": commit}
