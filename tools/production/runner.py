@@ -157,9 +157,10 @@ class _Run:
     # What is left to do
 
     def _total(self) -> int:
-        if self.plan.target_approved is not None or self.limits.max_images is not None:
-            return self.limits.max_images if self.limits.max_images is not None else self.plan.planned
-        return self.plan.planned
+        most = self.limits.max_images
+        if most is None:
+            return self.plan.planned
+        return most if self.plan.target_approved is not None else min(most, self.plan.planned)
 
     def _made(self) -> int:
         with self.gate.lock:
@@ -171,7 +172,7 @@ class _Run:
 
     def _unmade(self) -> Iterator[Item]:
         """The items without a picture, in the order of the plan. Failed ones of earlier runs are tried again."""
-        last = self._total() if self.plan.target_approved is not None else min(self._total(), self.plan.planned)
+        last = self._total()
         done = {index for index, item in self.state.items.items() if item.files}
         return (self.plan.item(index) for index in range(1, last + 1) if index not in done)
 
@@ -224,9 +225,9 @@ class _Run:
                     return "interrupted"
                 if self._has_target():
                     return "target"
-                if not underway and not self.pending:
+                if not underway and not self.pending and (blocked or following is None):
                     return blocked or self._why_no_more()
-                for finished in dispatcher.wait(PASS_SECONDS if underway else 0.0):
+                for finished in dispatcher.wait(0.0 if self.pending and not underway else PASS_SECONDS):
                     if was_stopped_before(finished):
                         dispatcher.put(replace(finished.job, sent_as=None, sent_to=None))
                         continue
