@@ -146,7 +146,8 @@ def check_protocols(runs: Sequence[Run], *, allow: bool) -> list[str]:
     what = describe_protocol_difference(one, other)
     if not allow:
         ids = f"{one.run_id} and {other.run_id}"
-        raise ProtocolMismatch(ids, f"scored in different ways: {what}", "score both again in one way: the same command with --rescore")
+        again = f"python evals/compare_versions.py --v1 {one.run_id} --v2 {other.run_id} --rescore"
+        raise ProtocolMismatch(ids, f"scored in different ways: {what}", f"score both again in one way: {again}")
     forced = f"FORCED: {one.run_id} and {other.run_id} were scored in different ways ({what}): differences may come from that alone."
     return [*notes, forced]
 

@@ -160,7 +160,8 @@ def how_sure(selection: Selection) -> str:
         more = f" and {len(known) - 4} more" if len(known) > 4 else ""
         text += f"; {', '.join(known[:4])}{more} may be as good or better"
     if selection.unmeasured:
-        text += f"; {len(selection.unmeasured)} {'was' if len(selection.unmeasured) == 1 else 'were'} dropped after too few pictures to be ruled out"
+        count = len(selection.unmeasured)
+        text += f"; {count} {'was' if count == 1 else 'were'} dropped after too few pictures to be ruled out"
     return f"{text}."
 
 

@@ -137,7 +137,7 @@ def test_which_run_was_taken_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
             [make_row("a", steady(0.5)), make_row("b", steady(0.5), protocol_id="p2")],
             ["--v1", "a", "--v2", "b"],
             "error: a and b: scored in different ways: protocol p1 against p2 "
-            "(score both again in one way: the same command with --rescore)",
+            "(score both again in one way: python evals/compare_versions.py --v1 a --v2 b --rescore)",
         ),
         (
             [
@@ -146,7 +146,7 @@ def test_which_run_was_taken_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
             ],
             ["--v1", "a", "--v2", "b"],
             "error: a and b: scored in different ways: engine dlib against insightface "
-            "(score both again in one way: the same command with --rescore)",
+            "(score both again in one way: python evals/compare_versions.py --v1 a --v2 b --rescore)",
         ),
         (
             [make_row("a", steady(0.5))],

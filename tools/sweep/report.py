@@ -199,4 +199,4 @@ def make_row(run_id: str, sweep: Sweep, shots: Sequence[Shot], end: SweepEnd, po
     row = card.history_row()
     for entry, shot in zip(row["images"], shots, strict=True):
         entry.update(file=shot.file, prompt_id=shot.prompt_id, seed=shot.seed, config=shot.config)
-    return {**row, "generated_dir": sweep.request.output_dir.resolve().as_posix()}
+    return {**row, "generated_dir": sweep.request.output_dir.as_posix()}
