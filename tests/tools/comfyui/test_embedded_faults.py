@@ -7,6 +7,7 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -142,6 +143,7 @@ def test_stop_during_a_restart_leaves_nothing_behind(embedded_server: Start) -> 
             get(server, "/queue")
     server.stop()
     assert server.counters["restarts"] == 0
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("embedded-comfyui")]
 
 
 def test_kill_and_revive_on_the_same_port(embedded_server: Start) -> None:

@@ -119,11 +119,12 @@ def test_prompt_chooses_the_place(prompt: str, word: str) -> None:
     assert place_of("amiranoor") is STUDIO
 
 
-def test_frame_shows_no_edge_of_the_source() -> None:
+@pytest.mark.parametrize(("width", "height"), [(832, 1216), (1216, 832), (256, 1024)])
+def test_frame_shows_no_edge_of_the_source(width: int, height: int) -> None:
     """Below its last row the source has nothing: every framing must end above it."""
-    for seed, shot in itertools.product(range(40), ("close up", "walking", "")):
-        look = choose_look(shot, 832, 1216, PLACES[0], np.random.default_rng(seed))
-        _, y = sample_map(832, 1216, replace(look.framing, angle=0.0), (0.0, 0.0), {})
+    for seed, shot in itertools.product(range(12), ("close up", "walking", "")):
+        look = choose_look(shot, width, height, PLACES[0], np.random.default_rng(seed))
+        _, y = sample_map(width, height, replace(look.framing, angle=0.0), (0.0, 0.0), {})
         assert y.max() <= SIZE - 10
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tools.comfyui.embedded.backdrops import Place, paint_backdrop, place_of
-from tools.comfyui.embedded.portrait import ENLARGED, FACE_CENTER, SIZE, dress, load_portrait
+from tools.comfyui.embedded.portrait import ENLARGED, FACE_CENTER, dress, load_portrait
 from tools.comfyui.embedded.quality import Quality, quality_of
 from tools.comfyui.embedded.scene import Scene
 from tools.comfyui.embedded.warps import GRID, Framing, sample_map
@@ -26,6 +26,9 @@ FACE_HEIGHT = 122.0
 
 SHOTS = {"close": (0.46, 0.64), "portrait": (0.32, 0.44), "medium": (0.25, 0.31)}
 """Face height over picture height."""
+
+ROWS_SHOWN = 500
+"""With the face's centre a third from the top, two thirds of this end at row 457 of 512: room for a tilt of the camera."""
 
 CLOSE_WORDS = ("close up", "close-up", "closeup", "headshot", "portrait")
 MEDIUM_WORDS = ("walking", "sitting", "full body", "poolside", "street", "standing", "rooftop", "medium shot")
@@ -83,7 +86,7 @@ def choose_look(prompt: str, width: int, height: int, place: Place, random: np.r
     features = {name: float(random.normal(0, spread)) for name, spread in NATURAL.items()}
     return Look(
         framing=_frame(shot, width, height, random),
-        turn=(float(_limited(random.normal(0, 13), 26)), float(_limited(random.normal(0, 5), 10))),
+        turn=(_limited(random.normal(0, 13), 26), _limited(random.normal(0, 5), 10)),
         features=features,
         key_light=(float(random.uniform(0, 360)), float(random.uniform(0.05, 0.22))),
         gains=(float(gains[0] * exposure), float(gains[1] * exposure), float(gains[2] * exposure)),
@@ -92,19 +95,17 @@ def choose_look(prompt: str, width: int, height: int, place: Place, random: np.r
 
 
 def _limited(value: float, limit: float) -> float:
-    return max(-limit, min(limit, value))
+    return float(max(-limit, min(limit, value)))
 
 
 def _frame(shot: str, width: int, height: int, random: np.random.Generator) -> Framing:
-    """A framing whose lower edge stays on the person: the source ends there."""
+    """A framing that shows at most `ROWS_SHOWN` source rows, so that its lower edge stays on the person: the source ends there."""
     low, high = SHOTS[shot]
     scale = float(random.uniform(low, high)) * min(height, 1.6 * width) / FACE_HEIGHT
-    scale = max(scale, height / 500)
-    angle = float(_limited(random.normal(0, 3.0), 7))
-    anchor_x = float(_limited(random.normal(0, 0.06), 0.14)) + 0.5
-    room_below = (SIZE - 14 - FACE_CENTER[1]) * scale / height
-    anchor_y = max(1 - room_below, float(random.uniform(0.40, 0.50)) if shot == "close" else float(random.uniform(0.33, 0.42)))
-    return Framing(FACE_CENTER, (anchor_x, min(0.72, anchor_y)), scale, angle)
+    angle = _limited(random.normal(0, 3.0), 7)
+    anchor_x = 0.5 + _limited(random.normal(0, 0.06), 0.14)
+    anchor_y = float(random.uniform(0.40, 0.50)) if shot == "close" else float(random.uniform(0.33, 0.42))
+    return Framing(FACE_CENTER, (anchor_x, anchor_y), max(scale, height / ROWS_SHOWN), angle)
 
 
 def compose(look: Look, place: Place, quality: Quality, width: int, height: int, random: np.random.Generator) -> Picture:
