@@ -163,6 +163,7 @@ class Scorecard:
             "notes": self.notes,
             "images": [picture.history_entry() for picture in self.pictures],
             "protocol": dict(self.protocol),
+            **{name: folder for name in ("generated_dir", "reference_dir") if (folder := getattr(self, name))},
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -172,8 +173,6 @@ class Scorecard:
         return {
             "schema": results.SCHEMA,
             **row,
-            "generated_dir": self.generated_dir,
-            "reference_dir": self.reference_dir,
             "provider": self.provider,
             "thresholds": dict(self.thresholds),
             "pass": all(self.gates.values()),

@@ -183,6 +183,7 @@ def test_the_history_row_is_the_design_s() -> None:
             },
         ],
         "protocol": {"id": "p1", "engine": "dlib"},
+        "generated_dir": "out",
     }
 
 
