@@ -26,7 +26,8 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, files
-from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_USAGE, InputError
+from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, InputError, UnavailableError
+from tools.training.command import TRAINER_SCRIPT
 from tools.training.preparation import Preparation, prepare
 from tools.training.record import Price, checkpoint_steps
 from tools.training.settings import POLICY_FLAGS, settings_from
@@ -147,7 +148,7 @@ def render_dry_run(preparation: Preparation, verdict: ParserVerdict | None, docu
         lines.append(f"dataset: {preparation.built.document['total_images']} pictures, id {preparation.dataset_id}")
         lines += [notice.text for notice in preparation.built.notices]
     if verdict is None:
-        lines.append("trainer: not asked, it is not here")
+        lines.append("trainer: could not be asked")
     else:
         said = verdict.fault or "accepted"
         lines.append(f"trainer: its own parser looked at {' and '.join(verdict.checked) or 'nothing it accepts'}: {said}")
@@ -160,17 +161,22 @@ def render_dry_run(preparation: Preparation, verdict: ParserVerdict | None, docu
 
 def dry_run(args: argparse.Namespace, preparation: Preparation, policy: dict[str, Any], price: Price) -> int:
     settings = preparation.settings
-    verdict = None
-    if (settings.sd_scripts_dir / "sdxl_train_network.py").is_file():
-        verdict = ask_parser(
-            find_trainer(settings.sd_scripts_dir, settings.trainer_python), preparation.trainer_args, preparation.dataset_config
-        )
+    verdict, unusable = None, False
+    if (settings.sd_scripts_dir / TRAINER_SCRIPT).is_file():
+        try:
+            trainer = find_trainer(settings.sd_scripts_dir, settings.trainer_python)
+            verdict = ask_parser(trainer, preparation.trainer_args, preparation.dataset_config)
+        except UnavailableError as error:  # there, but it cannot be started: the command is shown all the same
+            preparation.missing.append(error)
+            unusable = True
     document = describe(preparation, verdict, policy, price)
     if args.json:
         cli.print_json(document)
     cli.say(render_dry_run(preparation, verdict, document), as_json=args.json)
     if preparation.conflicts or (verdict and verdict.fault):
         return EXIT_USAGE
+    if unusable:
+        return EXIT_UNAVAILABLE
     return EXIT_GATE if preparation.faults and not args.allow_dataset_errors else EXIT_OK
 
 

@@ -312,6 +312,16 @@ def test_the_trainer_s_own_parser_has_a_say(place: Place, capsys: pytest.Capture
     assert "unrecognized arguments: --no_such_option" in capsys.readouterr().out
 
 
+def test_a_trainer_that_cannot_be_started(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "sdxl_train_network.py").write_text("import no_such_package\n")
+    assert place.run("--dry-run", "--sd-scripts-dir", broken) == 3
+    said = capsys.readouterr().out
+    assert "cannot be started: ModuleNotFoundError: No module named 'no_such_package'" in said
+    assert "# command" in said
+
+
 @pytest.mark.parametrize(
     ("args", "flag"),
     [
