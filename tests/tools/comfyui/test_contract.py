@@ -26,6 +26,7 @@ from tools.comfyui.outcomes import Outcome, RejectedPrompt
 from tools.comfyui.workflow import Settings, Workflow, check_models
 
 REAL_URL = os.environ.get("COMFYUI_URL")
+STEPS = 20
 PATIENCE = 120 if REAL_URL else 20
 
 Graph = dict[str, dict[str, object]]
@@ -65,7 +66,7 @@ def slow_graph(server: ComfyServer, *, sampling: bool = False) -> Graph:
         return scaling_graph()
     seed = random.SystemRandom().randrange(1 << 32)
     settings = Settings(
-        positive="a test", seed=seed, steps=60, width=192, height=192, checkpoint=checkpoints[0], filename_prefix="lifeos_test/slow"
+        positive="a test", seed=seed, steps=STEPS, width=64, height=64, checkpoint=checkpoints[0], filename_prefix="lifeos_test/slow"
     )
     return Workflow.built_in().place(settings)
 
@@ -195,7 +196,7 @@ def test_progress_is_told(server: ComfyServer) -> None:
     while not server.wait(0.02):
         assert time.monotonic() < until
         seen |= set(server.progress.values())
-    assert {wanted for _, wanted in seen} == {60}
+    assert {wanted for _, wanted in seen} == {STEPS}
     assert server.progress == {}
 
 
