@@ -13,9 +13,8 @@ Exit codes: 0 none has come back · 1 one has · 2 bad usage · 3 PyYAML is not 
 from __future__ import annotations
 
 import sys
-import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 if not __package__:  # run as a file: import from the repository root, not from this folder
@@ -23,7 +22,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.guardrails.checkout import Checkout
 from evals.regressions import dependencies, source, training
-from evals.regressions.registry import REGRESSIONS, Project, Regression
+from evals.regressions.registry import REGRESSIONS, Project
 from lifeos import cli, findings
 from lifeos.errors import EXIT_OK, InputError, did_you_mean
 
@@ -32,14 +31,13 @@ SOURCES = (training, dependencies, source)
 """The modules that register regressions; a new module is named here."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What one regression said, and how long it took."""
 
     name: str
-    findings: list[findings.Finding] = field(default_factory=list)
-    seconds: float = 0.0
-    crash: BaseException | None = None
+    findings: tuple[findings.Finding, ...]
+    seconds: float
 
     @property
     def passed(self) -> bool:
@@ -52,26 +50,14 @@ def describe(name: str) -> str:
 
 
 def run_regressions(project: Project, names: list[str]) -> list[Outcome]:
-    """Run them side by side: two of them wait for another process. A regression that crashes is a fault of ours and raises."""
-    outcomes = [Outcome(name) for name in names]
-    threads = [threading.Thread(target=_run, args=(outcome, REGRESSIONS[outcome.name], project)) for outcome in outcomes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for outcome in outcomes:
-        if outcome.crash is not None:
-            raise outcome.crash
-    return outcomes
+    """Run them one after the other. A regression that crashes is a fault of ours and raises: it is neither passed nor failed."""
+    return [_run(name, project) for name in names]
 
 
-def _run(outcome: Outcome, regression: Regression, project: Project) -> None:
+def _run(name: str, project: Project) -> Outcome:
     start = time.perf_counter()
-    try:
-        outcome.findings = list(regression(project))
-    except BaseException as error:  # noqa: BLE001 - a thread cannot raise into its caller: carried over and raised there
-        outcome.crash = error
-    outcome.seconds = time.perf_counter() - start
+    found = tuple(REGRESSIONS[name](project))
+    return Outcome(name, found, time.perf_counter() - start)
 
 
 def report_of(outcomes: list[Outcome]) -> findings.Report:

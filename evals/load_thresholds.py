@@ -32,6 +32,8 @@ COMMAND_LINE = "command line"
 MAX_BYTES = 500_000
 MAX_DEPTH = 50
 """The policy is five deep. The C parser overruns its stack at some ten thousand levels, and takes Python with it."""
+SAFE_DEPTH = 1000
+"""Far from where the parser breaks; up to here the walk over the nodes finds what is too deep."""
 MAX_NODES = 20_000
 """The policy has 200. Aliases of aliases multiply: ten lines of YAML can stand for a billion values."""
 REPLACED_WHOLE = frozenset({"scorecard.grade_boundaries"})
@@ -137,7 +139,8 @@ def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, int], list[Fault]]
     lines: dict[str, int] = {}
     faults: list[Fault] = []
     try:
-        _check_depth(yaml.parse(text, Loader=kind))
+        if _most_depth(text) > SAFE_DEPTH:
+            _check_depth(yaml.parse(text, Loader=kind))
         node: Any = yaml.compose(text, Loader=kind)
         if node is None:
             return {}, {}, [Fault(1, "", "the file is empty: write the policy, or remove the file to use the built-in defaults")]
@@ -158,6 +161,12 @@ class _ShapeError(Exception):
     def __init__(self, line: int, why: str) -> None:
         self.line = line
         super().__init__(why)
+
+
+def _most_depth(text: str) -> int:
+    """No YAML can be nested deeper: each level takes a bracket, a compact `- ` or `? `, or a column of indentation."""
+    indentation = max((len(line) - len(line.lstrip(" ")) for line in text.splitlines()), default=0)
+    return indentation + sum(text.count(mark) for mark in ("[", "{", "- ", "? "))
 
 
 def _check_depth(events: Iterable[Any]) -> None:
@@ -210,8 +219,10 @@ class _Walk:
 
     def visit(self, node: Any, prefix: str, *, merged: bool = False) -> None:
         self.nodes += 1
-        if self.nodes > MAX_NODES or prefix.count(".") > MAX_DEPTH:
-            raise _ShapeError(node.start_mark.line + 1, "aliases that multiply or lead back to themselves")
+        if prefix.count(".") > MAX_DEPTH:
+            raise _ShapeError(node.start_mark.line + 1, f"nested more than {MAX_DEPTH} deep (or an alias that leads back to itself)")
+        if self.nodes > MAX_NODES:
+            raise _ShapeError(node.start_mark.line + 1, "aliases that multiply to more values than a policy has")
         if node.id == "sequence":
             for index, item in enumerate(node.value):
                 self.lines[f"{prefix}{index}"] = item.start_mark.line + 1

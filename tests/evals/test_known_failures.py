@@ -162,7 +162,7 @@ def plant_changed_image(root: Path) -> set[tuple[str, str, str, int]]:
     arguments = ["--dataset-dir", str(root / "images"), "--output", str(output), "--no-cache"]
     subprocess.run([sys.executable, str(script), *arguments], check=True, capture_output=True)
     outcome = known_failures.run_regressions(Project(Checkout(root)), ["dataset_manifest_test"])[0]
-    assert outcome.findings == []
+    assert outcome.findings == ()
     data = bytearray((root / "images/200.png").read_bytes())
     data[-20] ^= 1
     (root / "images/200.png").write_bytes(data)

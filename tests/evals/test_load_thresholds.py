@@ -237,10 +237,16 @@ FAULTS: dict[str, tuple[str | bytes, list[str]]] = {
         ["3 2026-13-45 cannot be read (month must be in 1..12): quote it if it is text"],
     ),
     "nested too deep": ("cost:\n  " + "[" * 100_000, ["2 nested more than 50 deep"]),
-    "an alias to itself": ("cost: &x {b: *x}\n", ["1 aliases that multiply or lead back to themselves"]),
+    "nested 60 deep": ("cost:\n  " + "[" * 60 + "]" * 60, ["2 nested more than 50 deep (or an alias that leads back to itself)"]),
+    "dashes too deep": ("cost:\n  " + "- " * 5000, ["2 nested more than 50 deep"]),
+    "indented too deep": (
+        "".join(f"{' ' * depth}a:\n" for depth in range(900)),
+        ["52 nested more than 50 deep (or an alias that leads back to itself)"],
+    ),
+    "an alias to itself": ("cost: &x {b: *x}\n", ["1 nested more than 50 deep (or an alias that leads back to itself)"]),
     "a billion values": (
         "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)),
-        ["1 aliases that multiply or lead back to themselves"],
+        ["1 aliases that multiply to more values than a policy has"],
     ),
     "too large": (b"# x\n" * 250_000, ["1 1.0 MB is no policy file: at most 0.5 MB is read"]),
 }
