@@ -32,9 +32,12 @@ SHAPES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = (
     ("a private key", ("PRIVATE KEY",), re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")),
     ("a password in a URL", ("://",), URL_PASSWORD),
 )
-KEYWORDS = ("password", "passwd", "secret", "api_key", "apikey", "api-key", "auth_token", "authtoken", "access_token", "accesstoken")
-VALUE = re.compile(r"\b[\"']?\s*[:=]\s*[\"']?(?P<secret>[A-Za-z0-9+/_=.-]{16,})")
-"""What follows a keyword: `password = "…"`, `API_KEY: …`."""
+STEMS = ("passw", "secret", "api", "auth", "access")
+"""Of the keywords below: found by plain search, which is far faster than a pattern tried at every letter."""
+ASSIGNED = re.compile(
+    r"(?i)(?:password|passwd|secret|api[_-]?key|(?:auth|access)_?token)\b[\"']?\s*[:=]\s*[\"']?(?P<secret>[A-Za-z0-9+/_=.-]{16,})"
+)
+"""`password = "…"`, `API_KEY: …`."""
 MIN_ENTROPY_BITS = 3.3
 """A character of a random 20-character key carries about 4 bits, of an identifier or a word under 3.2."""
 
@@ -60,17 +63,17 @@ def find_secrets(document: Document) -> Iterator[Finding]:
 
 
 def _find_assigned(text: str) -> Iterator[re.Match[str]]:
-    """Random-looking values behind a keyword. Found by plain search: a pattern tried at every letter takes a second."""
+    """Random-looking values behind a keyword."""
     lower = text.lower()
     if len(lower) != len(text):  # some letters have a longer small form: positions would not agree
         lower = text
-    for keyword in KEYWORDS:
-        at = lower.find(keyword)
+    for stem in STEMS:
+        at = lower.find(stem)
         while at >= 0:
-            match = VALUE.match(text, at + len(keyword))
+            match = ASSIGNED.match(text, at)
             if match and _is_random(match.group("secret")):
                 yield match
-            at = lower.find(keyword, at + 1)
+            at = lower.find(stem, at + 1)
 
 
 def mask(secret: str) -> str:
