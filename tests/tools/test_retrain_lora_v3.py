@@ -286,11 +286,12 @@ def test_an_old_lora_is_not_overwritten_and_stays_explained(place: Place, capsys
 
 
 def test_dry_run_changes_nothing_and_asks_the_trainer(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    before = sorted(path.as_posix() for path in place.set.parent.parent.rglob("*"))
-    assert place.run("--dry-run", "--json", "--reg-data-dir", make_reg(place)) == 0
+    regularisation = make_reg(place)
+    before = sorted(path.as_posix() for path in place.set.parent.rglob("*"))
+    assert place.run("--dry-run", "--json", "--reg-data-dir", regularisation) == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
-    assert sorted(path.as_posix() for path in place.set.parent.parent.rglob("*") if "reg" not in path.as_posix()) == before
+    assert sorted(path.as_posix() for path in place.set.parent.rglob("*")) == before
     assert document["trainer_check"] == {"checked": ["arguments", "dataset"], "fault": ""}
     assert tomllib.loads(document["dataset_config_toml"]) == document["dataset_config"]
     stage = (place.output / "staged_dataset").as_posix()

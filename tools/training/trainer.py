@@ -27,6 +27,7 @@ OURS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP", "__PYVENV_LA
 PARSER_PROGRAM = """
 import importlib, json, sys
 task = json.load(sys.stdin)
+sys.argv = [task["module"] + ".py"]  # the parser's errors begin with it
 answer = {"arguments": None, "dataset": None}
 trainer = importlib.import_module(task["module"])
 try:
