@@ -25,10 +25,8 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
-from tools.dataset.compare import compare_manifests, render_comparison
 from tools.dataset.manifest import now_utc, read_manifest, write_manifest
 from tools.dataset.notices import is_unfit
-from tools.dataset.verify import render_verification, verify_manifest
 
 
 def build(args: argparse.Namespace) -> int:
@@ -96,6 +94,8 @@ def render(built: BuiltManifest, output: Path | None) -> str:
 
 def verify(args: argparse.Namespace) -> int:
     """`--verify MANIFEST [--dataset-dir DIR]`."""
+    from tools.dataset.verify import render_verification, verify_manifest
+
     document = read_manifest(args.verify)
     folder = args.dataset_dir or Path(document["dataset_dir"])
     if not folder.is_dir():
@@ -109,6 +109,8 @@ def verify(args: argparse.Namespace) -> int:
 
 def compare(args: argparse.Namespace) -> int:
     """`--compare OLD NEW`: always 0, whatever the difference."""
+    from tools.dataset.compare import compare_manifests, render_comparison
+
     old_path, new_path = args.compare
     old, new = read_manifest(old_path), read_manifest(new_path)
     result = compare_manifests(old, new)
