@@ -254,6 +254,13 @@ def test_failures_of_the_trainer(
     assert place.record["failure"].startswith(cause)
 
 
+def test_an_old_lora_is_no_success_of_a_new_run(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert place.run() == 0
+    monkeypatch.setenv("STANDIN_NO_LORA", "1")
+    assert place.run("--overwrite", "--save-every-n-steps", 50) == 1
+    assert (place.record["state"], place.record["lora_files"]) == ("failed", [])
+
+
 def test_what_the_launcher_leaves_behind_is_ended(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STANDIN_STRAY", "3")
     monkeypatch.setattr("tools.training.runner.LAST_OUTPUT_SECONDS", 0.3)
