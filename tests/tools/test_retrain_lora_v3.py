@@ -22,7 +22,7 @@ from evals.lora_header import read_lora_header
 from lifeos import cli
 from tests.tools.dataset.sets import make_picture, make_set
 from tools import dataset_manifest, lora_info, retrain_lora_v3
-from tools.training.process_group import is_group_alive
+from lifeos.process_group import is_group_alive
 from tools.training.record import is_running, read_record
 
 ROOT = Path(__file__).resolve().parents[2]

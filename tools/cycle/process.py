@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, BinaryIO
+
+from lifeos.process_group import ProcessGroup
 
 BLOCK_BYTES = 1 << 16
-GRACE_SECONDS = 10.0
-"""From SIGTERM to SIGKILL: a trainer or a batch uses it to file what it has."""
+GRACE_SECONDS = 30.0
+"""From SIGTERM to SIGKILL: a batch files what it has, a training run first stops its own trainer."""
 
 DRAIN_SECONDS = 1.0
 """How long to wait for output after the step itself has ended: a child it left behind keeps the pipe open for ever."""
 
 CHECK_SECONDS = 0.2
 MAX_LOG_BYTES = 256 << 20
-PR_SET_PDEATHSIG = 1
-"""prctl(2): the signal that a process gets when the one that started it dies."""
-
-LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +52,8 @@ def run_command(
     """
     begun = time.monotonic()
     with open(log, "ab") as record, _input(stdin) as source:
-        child = subprocess.Popen(
-            command, cwd=cwd, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=_environment(), **_own_group()
-        )
+        group = ProcessGroup(command, cwd, _environment(), stdin=source, stderr=subprocess.STDOUT, ends_with_parent=True)
+        child = group.process
         assert child.stdout is not None
         pump = threading.Thread(target=_pump, args=(child.stdout, record, show), daemon=True)
         pump.start()
@@ -67,35 +62,19 @@ def run_command(
             while child.poll() is None:
                 stopped = watch(time.monotonic() - begun)
                 if stopped:
-                    end_group(child)
+                    group.stop((signal.SIGTERM, GRACE_SECONDS))
                     break
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(CHECK_SECONDS)
-            child.wait()
-        except BaseException:
-            end_group(child)
-            raise
-        finally:
             pump.join(DRAIN_SECONDS)
-            left = _group_lives(child)
-            if left:
-                _signal_group(child, signal.SIGTERM)
-                pump.join(DRAIN_SECONDS)
-                _kill_group(child)
-                pump.join(DRAIN_SECONDS)
+            left_children = not stopped and group.is_alive()
+        finally:
+            if group.is_alive():
+                group.stop((signal.SIGTERM, GRACE_SECONDS))
+            pump.join(DRAIN_SECONDS)
             if not pump.is_alive():
                 child.stdout.close()
-        return Ended(child.returncode, time.monotonic() - begun, stopped, left and not stopped)
-
-
-def end_group(child: subprocess.Popen[bytes]) -> None:
-    """Ask the whole group to end, and make it after the grace time."""
-    _signal_group(child, signal.SIGTERM)
-    try:
-        child.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        _kill_group(child)
-        child.wait()
+        return Ended(child.returncode, time.monotonic() - begun, stopped, left_children)
 
 
 def _environment() -> dict[str, str]:
@@ -107,55 +86,20 @@ def _input(stdin: Path | None) -> contextlib.AbstractContextManager[IO[bytes] | 
 
 
 def _pump(pipe: IO[bytes], record: IO[bytes], show: BinaryIO) -> None:
-    """Bytes as they come: a flood is passed on block by block, and the log stops growing at its limit."""
+    """Bytes as they come: a flood is passed on block by block, and the log stops growing at its limit.
+
+    A full disk or a closed terminal costs its own copy only: the pipe is read to its end, or the step would hang.
+    """
     written = 0
-    read = getattr(pipe, "read1", pipe.read)
-    with contextlib.suppress(ValueError, OSError):  # the pipe is closed under us when the step is over
-        while block := read(BLOCK_BYTES):
-            show.write(block)
-            show.flush()
+    with contextlib.suppress(ValueError):  # the pipe is closed under us when the step is over
+        while block := pipe.read(BLOCK_BYTES):
+            with contextlib.suppress(OSError):
+                show.write(block)
+                show.flush()
             if written < MAX_LOG_BYTES:
-                record.write(block)
-                record.flush()
+                with contextlib.suppress(OSError):
+                    record.write(block)
+                    record.flush()
                 written += len(block)
                 if written >= MAX_LOG_BYTES:
                     record.write(b"\n[the log ends here: the step wrote more than it may keep]\n")
-
-
-if sys.platform == "win32":
-
-    def _own_group() -> dict[str, Any]:
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-
-    def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
-        with contextlib.suppress(OSError):
-            child.send_signal(signal.CTRL_BREAK_EVENT)
-
-    def _kill_group(child: subprocess.Popen[bytes]) -> None:
-        subprocess.run(["taskkill", "/F", "/T", "/PID", str(child.pid)], capture_output=True, check=False)
-
-    def _group_lives(child: subprocess.Popen[bytes]) -> bool:
-        return False
-else:
-
-    def _own_group() -> dict[str, Any]:
-        return {"start_new_session": True, "preexec_fn": _end_with_parent if sys.platform == "linux" else None}
-
-    def _end_with_parent() -> None:
-        """After kill -9 of the cycle its step must not run on, unseen and unpaid for: the kernel sends it SIGTERM."""
-        if LIBC is not None:
-            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-    def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, number)
-
-    def _kill_group(child: subprocess.Popen[bytes]) -> None:
-        _signal_group(child, signal.SIGKILL)
-
-    def _group_lives(child: subprocess.Popen[bytes]) -> bool:
-        try:
-            os.killpg(child.pid, 0)
-        except (ProcessLookupError, PermissionError):
-            return False
-        return True

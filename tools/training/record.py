@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from lifeos import files
 from lifeos.errors import InputError
-from tools.training.process_group import is_group_alive
+from lifeos.process_group import is_group_alive
 
 RECORD_FILE = "training_record.json"
 SCHEMA = 1

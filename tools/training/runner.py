@@ -17,17 +17,20 @@ from evals.lora_header import read_lora_header
 from lifeos import files
 from lifeos.errors import InputError, LockedError
 from lifeos.locks import Held, hold
+from lifeos.process_group import ProcessGroup
 from tools.dataset.manifest import write_manifest
 from tools.training.command import TOML_HEADER, TRAINER_SCRIPT
 from tools.training.loss_curve import CSV_FILE, PNG_FILE, LossPoint, read_loss_table, write_loss_table
 from tools.training.preparation import Preparation, existing_outputs
-from tools.training.process_group import ProcessGroup
 from tools.training.record import RECORD_FILE, Price, TrainingRecord, is_running, list_loras, read_record, utc
 from tools.training.staging import make_stage, remove_stage
 from tools.training.trainer import Trainer, read_commit, read_environment, trainer_environment
 from tools.training.trainer_output import FailureWatch, LineSplitter, StepReport, read_saved, read_step
 
 LOG_FILE, COMMAND_FILE, ENVIRONMENT_FILE = "training_log.txt", "training_command.json", "training_environment.json"
+STOP_SIGNALS = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0))
+"""As Ctrl-C does, which ends accelerate and the trainer in about 3 s; then harder. Seconds to wait for each."""
+
 PREVIOUS_RUNS = "previous_runs"
 RECORD_SECONDS = 5.0
 """How old the record may be when the machine is taken away."""
@@ -152,13 +155,13 @@ class _Run:
                 record.returncode = group.process.wait()
             except BaseException as error:
                 with _deaf_to_signals():
-                    group.stop()
+                    group.stop(*STOP_SIGNALS)
                     self._drain(log)
                     by_person = isinstance(error, KeyboardInterrupt)
                     self._end("interrupted" if by_person else "failed", "" if by_person else f"{type(error).__name__}: {error}")
                 raise
             if group.is_alive():  # what the launcher left behind would keep the GPU
-                group.stop()
+                group.stop(*STOP_SIGNALS)
             fault = self._find_fault()
             self._end("failed" if fault else "finished", fault)
 

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -28,7 +27,7 @@ class Bench:
 
     def __init__(self, root: Path, **settings) -> None:
         self.root = root
-        self.settings = Settings(root=root, agent_command="agent", skip_commit=True, **settings)
+        self.settings = Settings(root=root, agent_command="agent", **settings)
         self.meter = Meter(root / "cost.jsonl", root / "state.json", warn=lambda text: None)
         self.shown, self.said = io.BytesIO(), []
         self.programs = dict.fromkeys(STEP_NAMES, "")
@@ -65,14 +64,24 @@ class Bench:
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
-ALL = ("preflight", "cost_start", "agent", "cost_stop", "scorecard", "comparison")
+ALL = STEP_NAMES
+GUARDRAILS = ("preflight", "freshness", "context_budget", "known_failures")
+METER = ("cost_start", "cost_stop")
+
+
+def _full(root: Path, **settings) -> Bench:
+    """A bench whose settings leave no step out."""
+    given = dict.fromkeys(("generated_dir", "reference_dir", "training_dataset_dir", "training_output_dir"), root)
+    return Bench(root, run_production=True, **given, **settings)
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     (tmp_path / "evals").mkdir()
     (tmp_path / "evals" / "eval_history.jsonl").write_text('{"run_id": "v2"}\n{"run_id": "v3"}\n')
-    return Bench(tmp_path, generated_dir=tmp_path, reference_dir=tmp_path)
+    (tmp_path / "briefings").mkdir()
+    (tmp_path / "briefings" / "2026-01-01.md").write_text("x")
+    return _full(tmp_path)
 
 
 def test_every_step_in_order_with_its_log_and_record(bench: Bench) -> None:
@@ -101,17 +110,22 @@ def test_a_failure_in_any_step_stops_there_stops_the_meter_and_goes_on_later(ben
     bench.programs[broken] = healthy
     record = bench.run(*ALL)
     assert record.status == kept.DONE
-    agent_had_run = ALL.index(broken) > ALL.index("agent")
-    again = ["preflight"] if agent_had_run else list(ALL)
-    assert bench.ran == again + [name for name in ALL[ALL.index(broken) :] if name not in (*again, "cost_stop")]
+    assert bench.ran == [name for name in ALL if _runs_again(name, broken)]
     assert bench.meter.open_sessions() == []
     assert sum(row["activity"] == "agent" for row in bench.rows) == (2 if broken == "agent" else 1)
+
+
+def _runs_again(name: str, broken: str) -> bool:
+    """Guardrails and the commit always, the meter only with the agent, the others from the broken step on."""
+    if name in METER:
+        return ALL.index(broken) <= ALL.index("agent")
+    return name in (*GUARDRAILS, "commit") or ALL.index(name) >= ALL.index(broken)
 
 
 def test_other_settings_are_another_cycle(bench: Bench) -> None:
     bench.programs["scorecard"] = "sys.exit(1)"
     first = bench.run(*ALL)
-    other = Bench(bench.root, generated_dir=bench.root, reference_dir=bench.root, notes="another")
+    other = _full(bench.root, notes="another")
     assert other.run(*ALL).fingerprint != first.fingerprint
     assert bench.ran.count("agent") == 2
 
@@ -153,9 +167,9 @@ def test_skipped_steps_say_why(bench: Bench) -> None:
 
 CYCLE = (
     "import sys; sys.path.insert(0, {project!r}); from pathlib import Path\n"
-    "from tests.tools.cycle.test_cycle import ALL, Bench\n"
+    "from tests.tools.cycle.test_cycle import ALL, _full\n"
     "from lifeos import cli; cli.end_as_interrupted()\n"
-    "root = Path({root!r}); bench = Bench(root, generated_dir=root, reference_dir=root)\n"
+    "bench = _full(Path({root!r}))\n"
     "bench.programs[{slow!r}] += '\\nprint(\"here\", flush=True); import time; time.sleep(600)'\n"
     "bench.shown = sys.stdout.buffer\n"
     "bench.run(*ALL)\n"
@@ -175,10 +189,10 @@ def _start_and_signal(bench: Bench, slow: str, number: int) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 @pytest.mark.parametrize("slow", ALL)
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: signal.Signals(number).name)
+@pytest.mark.parametrize("number", [9, 15, 2], ids=["SIGKILL", "SIGTERM", "SIGINT"])
 def test_a_signal_in_any_step_leaves_the_meter_right_and_the_same_command_goes_on(bench: Bench, slow: str, number: int) -> None:
     _start_and_signal(bench, slow, number)
-    if number != signal.SIGKILL:
+    if number != 9:
         assert bench.meter.open_sessions() == []
     before = bench.ran
     record = bench.run(*ALL)

@@ -1,12 +1,13 @@
 """A program and all that it starts, as one thing to be stopped.
 
-`accelerate launch` starts the trainer as its child and, ended by SIGTERM, leaves it behind with the GPU busy. So the launcher gets
-a session of its own, and signals go to the whole group.
+`accelerate launch` starts the trainer as its child and, ended by SIGTERM, leaves it behind with the GPU busy; an agent starts
+whatever it likes. So the first process gets a session of its own, and signals go to the whole group.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -14,27 +15,40 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any
 
-INTERRUPT_SECONDS, TERMINATE_SECONDS, KILL_SECONDS = 15.0, 5.0, 5.0
+KILL_SECONDS = 5.0
 POLL_SECONDS = 0.05
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that a process gets when the one that started it dies."""
+
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class ProcessGroup:
-    """A started command with its stdout and stderr as pipes."""
+    """A started command. Its stdout is a pipe, and so is stderr unless `stderr` says otherwise (`subprocess.STDOUT` merges them).
 
-    def __init__(self, command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
-        options: dict[str, object] = {"start_new_session": True}
+    With `ends_with_parent` (Linux) the first process gets SIGTERM when the one that started it dies, even by SIGKILL.
+    Raises OSError if the command cannot be started.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        *,
+        stdin: IO[bytes] | int = subprocess.DEVNULL,
+        stderr: int = subprocess.PIPE,
+        ends_with_parent: bool = False,
+    ) -> None:
+        options: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             options = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+        elif ends_with_parent and LIBC is not None:
+            options["preexec_fn"] = _end_with_parent
         self.process: subprocess.Popen[bytes] = subprocess.Popen(
-            list(command),
-            cwd=cwd,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            **options,  # type: ignore[call-overload]
+            list(command), cwd=cwd, env=dict(env), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, bufsize=0, **options
         )
 
     @property
@@ -42,17 +56,16 @@ class ProcessGroup:
         """The process id of the first process, which is the group's id."""
         return self.process.pid
 
-    def stop(self) -> None:
-        """Ask all of them to end (as Ctrl-C does), then insist. Returns when none is left, or none can be reached."""
-        steps = ((signal.SIGINT, INTERRUPT_SECONDS), (signal.SIGTERM, TERMINATE_SECONDS))
+    def stop(self, *signals: tuple[int, float]) -> None:
+        """Send each (signal, seconds to wait for it), then insist. Returns when none is left, or none can be reached."""
         if sys.platform == "win32":
             with contextlib.suppress(OSError):
                 self.process.send_signal(signal.CTRL_BREAK_EVENT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(INTERRUPT_SECONDS)
+                self.process.wait(signals[0][1] if signals else KILL_SECONDS)
             subprocess.run(["taskkill", "/F", "/T", "/PID", str(self.id)], capture_output=True, check=False)
             return
-        for number, seconds in (*steps, (signal.SIGKILL, KILL_SECONDS)):
+        for number, seconds in (*signals, (signal.SIGKILL, KILL_SECONDS)):
             if not self._signal(number) or self._wait_until_empty(seconds):
                 break
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -105,3 +118,8 @@ def _group_of(entry: Path) -> int | None:
     except (OSError, ValueError):
         return None
     return None if state in "ZX" else int(group)
+
+
+def _end_with_parent() -> None:
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
