@@ -24,7 +24,8 @@ import subprocess, sys
 print("agent read:", sys.stdin.readline().strip(), flush=True)
 def run(*command): subprocess.run([sys.executable, *command], check=True)
 run("tools/retrain_lora_v3.py", "--sd-scripts-dir", "tests/trainer_standin", "--trainer-python", sys.executable,
-    "--base-model", "../base.safetensors", "--train-data-dir", "../dataset", "--output-dir", "../lora", "--output-name", "amiranoor_v3", "--trigger-word", "amiranoor",
+    "--base-model", "../base.safetensors", "--train-data-dir", "../dataset", "--output-dir", "../lora", "--output-name", "amiranoor_v3",
+    "--trigger-word", "amiranoor",
     "--max-train-steps", "20", "--save-every-n-steps", "10", "--overwrite")
 run("tools/generate_batch.py", "--comfy-url", "embedded", "--lora", "amiranoor_v3.safetensors", "--prompt", "amiranoor, portrait",
     "--images-per-prompt", "3", "--width", "512", "--height", "640", "--base-seed", "1", "--output-dir", "../pictures_v3")
