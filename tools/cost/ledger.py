@@ -9,11 +9,12 @@ from __future__ import annotations
 import gc
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from itertools import repeat
+from itertools import chain, repeat
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +22,8 @@ from typing import Any, NamedTuple
 BLOCK_BYTES = 1 << 16
 """Small enough that a block's rows stay in the processor's cache between the steps: a megabyte is half as fast again."""
 
-REMEMBERED_IDS = 20_000
-"""A second row of one id is noticed at least this many rows later; to remember every id would not be constant memory."""
+RECENT_BLOCKS = 64
+"""Blocks (of about 300 rows) in which a second row of one id is noticed; to remember every id would not be constant memory."""
 
 MAX_NAMED_FAULTS = 20
 FIELDS = ("session_id", "start", "end", "activity", "gpu", "rate_per_hr", "duration_min", "cost_usd")
@@ -94,22 +95,18 @@ class Ledger:
 def read_ledger(log_file: Path, since: date | None = None, until: date | None = None) -> Ledger:
     """Add up the sessions that started from `since` to `until`, both included. A log that is not there is an empty one."""
     ledger = Ledger()
-    older: set[str] = set()
-    seen: set[str] = set()
+    recent: deque[tuple[str, ...]] = deque(maxlen=RECENT_BLOCKS)
     first, last = (since or date.min).isoformat(), (until or date.max).isoformat()
     last_id = last_end = ""
-    for line, lines in _without_collector(_blocks(log_file)):
-        columns = _columns(_parse_block(lines))
-        if columns is None or not _is_plain(columns, last_id, seen, older):
-            columns = _columns(_countable_rows(line, lines, ledger, seen | older))
+    for line, block in _without_collector(_blocks(log_file)):
+        columns = _columns(_parse_block(block))
+        if columns is None or not _is_plain(columns, last_id, recent):
+            columns = _columns(_countable_rows(line, block.splitlines(), ledger, set(chain.from_iterable(recent))))
         if columns is None:
             continue
-        if len(seen) > REMEMBERED_IDS:
-            seen, older = set(), seen
-        seen.update(columns.session_id)
+        recent.append(columns.session_id)
         last_id = max(last_id, columns.session_id[-1])
-        previous_ends = (last_end, *columns.end[:-1])
-        ledger.overlaps += sum(map(str.__lt__, columns.start, previous_ends))
+        ledger.overlaps += sum(map(str.__lt__, columns.start, (last_end, *columns.end)))
         last_end = max(last_end, max(columns.end))
         _add(ledger, columns, first, last)
     return ledger
@@ -132,7 +129,7 @@ class _Columns(NamedTuple):
 _FIELDS_OF = itemgetter(*FIELDS)
 
 
-def _without_collector(blocks: Iterator[tuple[int, list[bytes]]]) -> Iterator[tuple[int, list[bytes]]]:
+def _without_collector(blocks: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     """Rows hold no cycles: the cyclic collector would look at each of them in vain, for a fifth of the time."""
     was_on = gc.isenabled()
     gc.disable()
@@ -143,27 +140,33 @@ def _without_collector(blocks: Iterator[tuple[int, list[bytes]]]) -> Iterator[tu
             gc.enable()
 
 
-def _blocks(log_file: Path) -> Iterator[tuple[int, list[bytes]]]:
+def _blocks(log_file: Path) -> Iterator[tuple[int, bytes]]:
+    """The log in blocks of whole lines, each with the number of its first line."""
     if not log_file.exists():
         return
-    line = 1
+    line, rest = 1, b""
     with open(log_file, "rb") as file:
-        while lines := file.readlines(BLOCK_BYTES):
-            yield line, lines
-            line += len(lines)
+        while data := file.read(BLOCK_BYTES):
+            end = data.rfind(b"\n") + 1
+            if not end:  # a line longer than a block
+                rest += data
+                continue
+            block, rest = rest + data[:end], data[end:]
+            yield line, block
+            line += block.count(b"\n")
+    if rest:
+        yield line, rest
 
 
-def _parse_block(lines: list[bytes]) -> list[Any] | None:
+def _parse_block(block: bytes) -> list[Any] | None:
     """The rows of a block, or None where it must be read line by line."""
-    text = b",".join(lines)
-    if b"true" in text or b"false" in text:  # Python takes them for numbers
+    if b"true" in block or b"false" in block:  # Python takes them for numbers
         return None
     try:
-        loads = _loads()
-        rows: list[Any] = loads(b"[" + text + b"]")
+        rows: list[Any] = _loads()(b"[" + block.rstrip(b"\n").replace(b"\n", b",") + b"]")
     except ValueError:
         return None
-    return rows if len(rows) == len(lines) else None
+    return rows if len(rows) == block.count(b"\n") + (not block.endswith(b"\n")) else None
 
 
 def _loads() -> Callable[[bytes], Any]:
@@ -186,7 +189,7 @@ def _columns(rows: list[Any] | None) -> _Columns | None:
         return None
 
 
-def _is_plain(block: _Columns, last_id: str, seen: set[str], older: set[str]) -> bool:
+def _is_plain(block: _Columns, last_id: str, recent: Iterable[tuple[str, ...]]) -> bool:
     """Whether every row of a block can be counted as it stands. Written to run in C: it is most of the time of a report."""
     try:
         for texts in (block.session_id, block.start, block.end, block.activity, block.gpu, block.lora_version):
@@ -197,7 +200,7 @@ def _is_plain(block: _Columns, last_id: str, seen: set[str], older: set[str]) ->
             and min(block.duration_min) >= 0
             and min(block.cost_usd) >= 0
             and min(block.rate_per_hr) >= 0
-            and _are_new(block.session_id, last_id, seen, older)
+            and _are_new(block.session_id, last_id, recent)
             and set(map(len, block.start)) == set(map(len, block.end)) == {20}
             and all(map(str.__le__, block.start, block.end))
         )
@@ -205,12 +208,12 @@ def _is_plain(block: _Columns, last_id: str, seen: set[str], older: set[str]) ->
         return False
 
 
-def _are_new(ids: tuple[str, ...], last_id: str, seen: set[str], older: set[str]) -> bool:
+def _are_new(ids: tuple[str, ...], last_id: str, recent: Iterable[tuple[str, ...]]) -> bool:
     """Whether no id stands twice, here or shortly before. Ids that only rise cannot."""
     if ids[0] > last_id and all(map(str.__lt__, ids, ids[1:])):
         return True
     here = set(ids)
-    return len(here) == len(ids) and here.isdisjoint(seen) and here.isdisjoint(older)
+    return len(here) == len(ids) and all(map(here.isdisjoint, recent))
 
 
 def _countable_rows(first: int, lines: list[bytes], ledger: Ledger, seen: set[str]) -> list[Any]:
