@@ -199,6 +199,7 @@ def refuse(args: argparse.Namespace, preparation: Preparation) -> int | None:
 
 
 def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, Any], price: Price) -> int:
+    from tools.cost.meter import beat
     from tools.training.console import ConsoleWatcher
     from tools.training.runner import run_training, stop_signals
     from tools.training.staging import check_room
@@ -211,7 +212,7 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
     check_room(preparation.plan, policy["training"]["min_free_disk_gb"])
     first = preparation.resume.step if preparation.resume else 0
     with stop_signals(), ConsoleWatcher(settings.max_train_steps, first, price.rate_per_hr) as watcher:
-        record = run_training(preparation, trainer, price, watcher, overwrite=args.overwrite)
+        record = run_training(preparation, trainer, price, watcher, overwrite=args.overwrite, beat=lambda: beat(args.project_root))
     curve = draw_curve(settings.output_dir, settings.output_name)
     if args.json:
         cli.print_json(files.read_json(settings.output_dir / "training_record.json"))

@@ -26,11 +26,10 @@ from evals.load_thresholds import load_thresholds
 from evals.policy_schema import DEFAULTS
 from lifeos import cli, files, locks
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError
-from tools.cost.meter import Meter
+from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
 from tools.cycle import record as kept
 from tools.cycle.cycle import Cycle, Limits, choose_steps, plan
 from tools.cycle.steps import STEP_NAMES, STEPS, Settings
-from tools.runpod_cost_tracker import LOG_FILE, STATE_FILE
 
 AGENT_PROMPT = Path("agents/daily_cycle.md")
 REPORT_FILE = Path("cycle_report.json")

@@ -32,11 +32,9 @@ from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError, did_you_mean
 from tools.cost import summary, watch
 from tools.cost.ledger import read_ledger
-from tools.cost.meter import TIME_FORMAT, Meter, Session, parse_rate
+from tools.cost.meter import LOG_FILE, STATE_FILE, TIME_FORMAT, Meter, Session, parse_rate
 from tools.cost.pictures import read_batches, read_trainings
 
-LOG_FILE = Path("tools/cost_log.jsonl")
-STATE_FILE = Path("tools/.cost_session_state.json")
 DEFAULT_ACTIVITY = "untagged"
 COMFY_URL = "http://127.0.0.1:8188"
 WATCH_SECONDS = 15.0

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,10 @@ import pytest
 
 from evals.lora_header import read_lora_header
 from lifeos import cli
+from lifeos.process_group import is_group_alive
 from tests.tools.dataset.sets import make_picture, make_set
 from tools import dataset_manifest, lora_info, retrain_lora_v3
-from lifeos.process_group import is_group_alive
+from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
 from tools.training.record import is_running, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -411,3 +414,12 @@ def test_without_a_manifest_nothing_is_claimed(place: Place) -> None:
     assert not (place.output / "dataset_manifest.json").exists()
     assert place.record["dataset_id"] is None
     assert "dataset_id" not in read_lora_header(place.output / "v3.safetensors").training_params
+
+
+def test_training_is_a_sign_of_life_for_an_open_cost_session(place: Place, tmp_path: Path) -> None:
+    meter = Meter(tmp_path / LOG_FILE, tmp_path / STATE_FILE)
+    meter.start("training", "RTX 4090", Decimal("0.60"))
+    long_ago = re.sub(r'"last_heartbeat": "[^"]+"', '"last_heartbeat": "2026-01-01T00:00:00Z"', meter.state_file.read_text())
+    meter.state_file.write_text(long_ago)
+    assert place.run("--project-root", tmp_path) == 0
+    assert meter.open_sessions()[0].last_heartbeat > "2026-01-01T00:00:00Z"

@@ -63,6 +63,7 @@ def test_the_block_of_the_specification(example: Folder, capsys: pytest.CaptureF
         "  Generation: 6 sessions, 1.5 hrs, $0.90\n"
         "  ComfyUI idle: 3 sessions, 14.75 hrs, $8.85\n"
     )
+    assert "By day (UTC):\n  2026-02-11: 12 sessions, 18.5 hrs, $11.10\n" in printed
     assert "Idle: 80% of the hours" in printed  # 14.75 / 18.5
 
 

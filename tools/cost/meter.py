@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from lifeos import files, locks
-from lifeos.errors import InputError, did_you_mean
+from lifeos.errors import InputError, LifeosError, did_you_mean
 
+LOG_FILE = Path("tools/cost_log.jsonl")
+STATE_FILE = Path("tools/.cost_session_state.json")
 SCHEMA = 1
 SECONDS_PER_HOUR = 3600
 COST_STEP = Decimal("0.0001")
@@ -142,6 +144,13 @@ class Meter:
             self._write(sessions)
             return beaten
 
+    def heartbeat_all(self) -> None:
+        """Record that every open session is alive: what runs now is paid for by all of them."""
+        with self._changing() as sessions:
+            now = self.clock()
+            stamp = now.wall.strftime(TIME_FORMAT)
+            self._write([replace(one, last_heartbeat=stamp, heartbeat_uptime=now.uptime) for one in sessions])
+
     def open_sessions(self) -> list[Session]:
         """The sessions that are open, oldest first."""
         with self._changing() as sessions:
@@ -196,6 +205,17 @@ class Meter:
         taken = [int(number) for number in _numbers_of(self.log_file, day)]
         taken += [int(one.session_id[11:]) for one in sessions if one.session_id.startswith(f"{day}_")]
         return f"{day}_{max(taken, default=0) + 1:03d}"
+
+
+def beat(project_root: Path) -> None:
+    """A sign of life from a long piece of work, for whatever session is open. Nothing happens where there is none.
+
+    If the pod dies, the session is closed here and not at its start. The work itself never fails for it.
+    """
+    state = project_root / STATE_FILE
+    if state.exists():
+        with contextlib.suppress(LifeosError, OSError):
+            Meter(project_root / LOG_FILE, state, warn=lambda text: None).heartbeat_all()
 
 
 def make_row(session: Session, moment: Instant, how: str = "") -> dict[str, Any]:

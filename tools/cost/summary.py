@@ -17,6 +17,7 @@ from tools.cost.ledger import Kind, Ledger, Sum
 from tools.cost.pictures import Batch, Training
 
 IDLE = "idle"
+SHOWN_DAYS = 14
 CENT = Decimal("0.01")
 
 
@@ -105,6 +106,9 @@ def render_text(summary: Summary) -> str:
     ]
     if total.sessions:
         lines += ["By GPU:", *_group_lines(summary.ledger.by("gpu"))]
+        days = sorted(summary.ledger.by("day").items())
+        lines.append("By day (UTC):" if len(days) <= SHOWN_DAYS else f"By day (UTC), the last {SHOWN_DAYS}; all of them: --csv or --json")
+        lines += _group_lines(dict(days[-SHOWN_DAYS:]))
         versions = {name: part for name, part in summary.ledger.by("lora_version").items() if name}
         if versions:
             lines += ["By LoRA version:", *_group_lines(versions)]

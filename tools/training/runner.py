@@ -49,8 +49,18 @@ class Watcher(Protocol):
     def note(self, message: str) -> None: ...
 
 
-def run_training(preparation: Preparation, trainer: Trainer, price: Price, watcher: Watcher, *, overwrite: bool = False) -> TrainingRecord:
+def run_training(
+    preparation: Preparation,
+    trainer: Trainer,
+    price: Price,
+    watcher: Watcher,
+    *,
+    overwrite: bool = False,
+    beat: Callable[[], None] = lambda: None,
+) -> TrainingRecord:
     """Train. Returns the record, `finished` or `failed`; on KeyboardInterrupt stops the trainer, records that and raises it again.
+
+    `beat` is called as often as the record is written: the cost meter's sign of life.
 
     Raises LockedError if a training is at work in the output folder, InputError if it would overwrite what it must not.
     """
@@ -66,7 +76,7 @@ def run_training(preparation: Preparation, trainer: Trainer, price: Price, watch
         if before and not preparation.resume:
             _archive(settings.output_dir, before["run_id"])
         record = _write_evidence(preparation, trainer, price)
-        run = _Run(preparation, trainer, record, watcher, held)
+        run = _Run(preparation, trainer, record, watcher, held, beat)
         try:
             run.train()
         finally:
@@ -134,7 +144,10 @@ def _write_evidence(preparation: Preparation, trainer: Trainer, price: Price) ->
 class _Run:
     """One run of the trainer, from its start to its end."""
 
-    def __init__(self, preparation: Preparation, trainer: Trainer, record: TrainingRecord, watcher: Watcher, held: Held) -> None:
+    def __init__(
+        self, preparation: Preparation, trainer: Trainer, record: TrainingRecord, watcher: Watcher, held: Held, beat: Callable[[], None]
+    ) -> None:
+        self._beat = beat
         self._preparation, self._trainer, self._record, self._watcher, self._held = preparation, trainer, record, watcher, held
         self._output_dir = preparation.settings.output_dir
         self._chunks: queue.Queue[tuple[int, bytes]] = queue.Queue(QUEUE_CHUNKS)
@@ -231,6 +244,7 @@ class _Run:
             self._record.account(now - self._began)
             self._record.write()
             self._held.refresh()
+            self._beat()
 
     def _find_fault(self) -> str:
         """Why the run is no success; empty if it is."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lifeos.errors import InputError
-from tools.cost.meter import Instant, Meter, Session, make_row, parse_rate
+from tools.cost.meter import LOG_FILE, STATE_FILE, Instant, Meter, Session, beat, make_row, parse_rate
 
 RATE = Decimal("0.60")
 
@@ -105,6 +105,23 @@ def test_a_pod_that_died_is_closed_when_it_really_ended(meter: Meter, clock: Clo
     clock.pass_time(days=1)
     row = meter.stop(at=datetime(2026, 2, 11, 17, tzinfo=UTC))
     assert (row["duration_min"], row["cost_usd"], row["end_is"]) == (120, 1.2, "stated")
+
+
+def test_work_on_the_pod_is_a_sign_of_life_for_every_open_session(tmp_path: Path) -> None:
+    meter = Meter(tmp_path / LOG_FILE, tmp_path / STATE_FILE, warn=lambda text: None)
+    beat(tmp_path)  # no session, no state: nothing is made
+    assert not meter.state_file.exists()
+    for activity in ("training", "generation"):
+        meter.start(activity, "RTX 4090", RATE, keep_open=True)
+    state = json.loads(meter.state_file.read_text())
+    for session in state["open"]:
+        session["last_heartbeat"] = "2026-01-01T00:00:00Z"
+    meter.state_file.write_text(json.dumps(state))
+    beat(tmp_path)
+    assert all(session.last_heartbeat > "2026-01-01T00:00:00Z" for session in meter.open_sessions())
+    meter.state_file.write_text("broken")
+    beat(tmp_path)  # work goes on, the file stays for its owner to look at
+    assert meter.state_file.read_text() == "broken"
 
 
 def test_an_end_before_the_start_is_refused_and_the_session_stays_open(meter: Meter, clock: Clock) -> None:
