@@ -25,7 +25,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
-from tools.dataset.manifest import now_utc, read_manifest, write_manifest
+from tools.dataset.manifest import now_utc, plain_document, read_manifest, write_manifest
 from tools.dataset.notices import is_unfit
 
 
@@ -52,7 +52,7 @@ def build(args: argparse.Namespace) -> int:
         add_face_checks(args, built, request, policy)
     digest = write_manifest(args.output, built.document) if args.output else None
     if args.json:
-        report = {"output": str(args.output) if args.output else None, "dataset_manifest_hash": digest, **built.document}
+        report = {"output": str(args.output) if args.output else None, "dataset_manifest_hash": digest, **plain_document(built.document)}
         cli.print_json(report)
     cli.say(render(built, args.output), as_json=args.json)
     return EXIT_GATE if args.strict and is_unfit(built.notices, strict=True) else EXIT_OK

@@ -104,9 +104,8 @@ _ONLY_TRAINING = frozenset({"identical_captions", "repeated_caption", "mixed_res
 def _read_set(request: BuildRequest, folder: Path, check: CheckSettings, started_ns: int) -> tuple[list[PictureRecord], list[Notice]]:
     leave_out = frozenset([request.output]) if request.output else frozenset[Path]()
     scan = scan_dataset(folder, request.caption_extension, leave_out=leave_out)
-    cache = Cache(_cache_file(request, folder), folder, started_ns=started_ns)
-    records = read_dataset(scan, cache, jobs=request.jobs, decode=request.decode)
-    cache.save()
+    with Cache(_cache_file(request, folder), folder, started_ns=started_ns) as cache:
+        records = read_dataset(scan, cache, jobs=request.jobs, decode=request.decode)
     return records, check_dataset(scan, records, check)
 
 
@@ -120,8 +119,8 @@ def _cache_file(request: BuildRequest, folder: Path) -> Path | None:
 
 
 def _overlap(records: Sequence[PictureRecord], regularisation: Sequence[PictureRecord]) -> list[Notice]:
-    trained = {record.sha256 for record in records}
-    names = tuple(record.name for record in regularisation if record.sha256 in trained)
+    trained = {record.digest for record in records}
+    names = tuple(record.name for record in regularisation if record.digest in trained)
     text = "a training picture is also a regularisation picture: the character is taught and untaught"
     return [Notice("regularisation_overlap", "error", text, names)] if names else []
 

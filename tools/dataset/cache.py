@@ -1,74 +1,182 @@
-"""What earlier runs learnt of files that have not changed since: keyed by name, trusted only for equal (size, mtime_ns, inode).
+"""What earlier runs learnt of files that have not changed since: trusted only for equal (name, size, mtime_ns, inode).
 
 A file written in the same tick of the file system's clock as it was read could change again without its time changing (git's
 "racy" entries): a file younger than RACY_NS when the run began is read again next time. A cache that cannot be read counts
 as empty, one that cannot be written is done without: it only saves time.
+
+The file is a line of JSON for each picture, in the order of the pictures' names. It is read and written side by side with the
+listing, which has the same order, so neither the old nor the new one is ever in memory.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import IO, Any
 
 from lifeos import files
+from tools.dataset.scan import FoundFile, FoundPicture
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 RACY_NS = 2_000_000_000
 """FAT keeps times in steps of two seconds, the coarsest in use."""
 
+PICTURE_FACTS, CAPTION_FACTS = 7, 3
+"""How many facts are kept of each; the first is its SHA-256."""
+
+COPY_BYTES = 1 << 20
+
+# one encoder for all lines: json.dumps with options builds a new one for each
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(slots=True)
+class Known:
+    """A line of the old cache: what it knows of a picture and its caption, as [size, mtime_ns, inode, *facts]."""
+
+    name: str
+    picture: list[Any] | None
+    caption: list[Any] | None
+    line: bytes
+    offset: int
+
 
 class Cache:
-    """`get(name, size, mtime_ns, inode)` gives what `put` was told, or None."""
+    """`find(picture)` for pictures in order of their names, and `put` in the same order; the file changes when the body has succeeded.
+
+    `with Cache(path, root, started_ns=now) as cache:`; a path of None keeps nothing.
+    """
 
     def __init__(self, path: Path | None, root: Path, *, started_ns: int) -> None:
-        self._path, self._root = path, str(root.resolve())
+        self._path = path
+        self._head = _ENCODE({"version": CACHE_VERSION, "root": str(root.resolve())}).encode("ascii") + b"\n"
         self._racy_from = started_ns - RACY_NS
-        self._old: dict[str, list[Any]] = self._read() if path else {}
-        self._new: dict[str, list[Any]] = {}
+        self._old = self._open_old()
+        self._offset = self._same = len(self._head)  # so much of the old file was read; so much of it the new one begins with
+        self._next: Known | None = None
+        self._new: IO[bytes] | None = None
+        self._stack = contextlib.ExitStack()
+        self._read_line()
 
-    def get(self, name: str, key: tuple[int, int, int]) -> list[Any] | None:
-        """The facts of a file whose key is unchanged. `key` is (size, mtime_ns, inode)."""
-        entry = self._old.get(name)
-        return entry[3:] if entry is not None and tuple(entry[:3]) == key else None
+    def __enter__(self) -> Cache:
+        return self
 
-    def put(self, name: str, key: tuple[int, int, int], facts: list[Any]) -> None:
-        if self._path and key[1] < self._racy_from:
-            old = self._old.get(name)
-            same = old is not None and tuple(old[:3]) == key and old[3:] == facts
-            self._new[name] = old if same and old is not None else [*key, *facts]
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None and self._path is not None:
+            self._finish()
+        if self._old is not None:
+            self._old.close()
+        self._stack.__exit__(kind, error, trace)  # the unfinished file goes when the body fails
 
-    def save(self) -> None:
-        """Keep what this run put, if anything differs from what was there."""
-        if self._path is None or self._new == self._old:
+    def find(self, found: FoundPicture) -> Known | None:
+        """What is known of a picture, whether or not it still holds: see `facts_of`. Names must come in order."""
+        while self._next is not None and self._next.name < found.file.name:
+            self._read_line()
+        return self._next if self._next is not None and self._next.name == found.file.name else None
+
+    def put(self, found: FoundPicture, facts: list[Any], caption_facts: list[Any] | None, known: Known | None) -> None:
+        """Keep what this run knows of a picture. `known`: what `find` gave for it."""
+        if self._path is None:
             return
-        head = json.dumps({"version": CACHE_VERSION, "root": self._root})
-        try:
-            with files.replacing(self._path) as temporary, open(temporary, "w", encoding="ascii") as file:
-                file.write(f'{head[:-1]}, "files": {{')
-                for number, (name, entry) in enumerate(self._new.items()):
-                    file.write(f"{',' if number else ''}\n{json.dumps(name)}: {json.dumps(entry)}")
-                file.write("\n}}\n")
-        except OSError as error:
-            files.warn(f"{self._path}: the cache was not kept: {error.strerror} (the next run hashes every file again)")
+        picture, caption = self._part(found.file, facts), self._part(found.caption, caption_facts)
+        if picture is None and caption is None:
+            return
+        is_same = known is not None and known.picture == picture and known.caption == caption
+        if is_same and known is not None and self._new is None and known.offset == self._same:
+            self._same += len(known.line)
+            return
+        self._write(_ENCODE([found.file.name, picture, caption]).encode("ascii") + b"\n")
 
-    def _read(self) -> dict[str, list[Any]]:
-        assert self._path is not None
+    def _part(self, file: FoundFile | None, facts: list[Any] | None) -> list[Any] | None:
+        if file is None or facts is None or file.mtime_ns >= self._racy_from:
+            return None
+        return [file.size, file.mtime_ns, file.inode, *facts]
+
+    def _open_old(self) -> IO[bytes] | None:
+        if self._path is None:
+            return None
         try:
-            document = json.loads(self._path.read_bytes())
+            old = open(self._path, "rb")  # noqa: SIM115 - closed by __exit__
+        except OSError:
+            return None
+        if old.readline(len(self._head)) == self._head:
+            return old
+        old.close()
+        return None
+
+    def _read_line(self) -> None:
+        self._next = None
+        if self._old is None:
+            return
+        try:
+            line = self._old.readline()
+            entry = json.loads(line) if line.endswith(b"\n") else None
         except (OSError, ValueError, RecursionError):
-            return {}
-        if not isinstance(document, dict) or document.get("version") != CACHE_VERSION or document.get("root") != self._root:
-            return {}
-        entries = document.get("files")
-        return entries if isinstance(entries, dict) and all(_is_entry(entry) for entry in entries.values()) else {}
+            return
+        if not isinstance(entry, list) or len(entry) != 3 or not isinstance(entry[0], str):
+            return
+        self._next = Known(entry[0], _sound(entry[1], PICTURE_FACTS), _sound(entry[2], CAPTION_FACTS), line, self._offset)
+        self._offset += len(line)
+
+    def _write(self, line: bytes) -> None:
+        try:
+            self._begin().write(line)
+        except OSError as error:
+            self._give_up(error)
+
+    def _begin(self) -> IO[bytes]:
+        """The new file, with what it has in common with the old one."""
+        if self._new is None:
+            assert self._path is not None
+            temporary = self._stack.enter_context(files.replacing(self._path))
+            self._new = self._stack.enter_context(temporary.open("wb"))
+            self._new.write(self._head)
+            left = self._same - len(self._head)
+            if left and self._path is not None:
+                with open(self._path, "rb") as old:
+                    old.seek(len(self._head))
+                    while left and (block := old.read(min(left, COPY_BYTES))):
+                        self._new.write(block)
+                        left -= len(block)
+        return self._new
+
+    def _finish(self) -> None:
+        try:
+            if self._new is None and self._old is not None and self._same != os.fstat(self._old.fileno()).st_size:
+                self._begin()  # the pictures at its end are gone
+            if self._old is not None:
+                self._old.close()  # Windows replaces no open file
+            self._stack.close()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        files.warn(f"{self._path}: the cache was not kept: {error.strerror} (the next run hashes every file again)")
+        self._path = None
+        with contextlib.suppress(OSError):
+            self._stack.__exit__(type(error), error, error.__traceback__)
 
 
-def _is_entry(entry: object) -> bool:
-    return isinstance(entry, list) and len(entry) > 3 and all(type(value) is int for value in entry[:3])
+def facts_of(file: FoundFile | None, part: list[Any] | None) -> list[Any] | None:
+    """The facts of a file that is still the one they were learnt of."""
+    if file is None or part is None or part[0] != file.size or part[1] != file.mtime_ns or part[2] != file.inode:
+        return None
+    return part[3:]
+
+
+def _sound(part: object, length: int) -> list[Any] | None:
+    if not isinstance(part, list) or len(part) != 3 + length or not isinstance(part[3], str):
+        return None
+    try:
+        return part if len(bytes.fromhex(part[3])) == 32 else None
+    except ValueError:
+        return None
 
 
 def default_cache_file(root: Path) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lifeos.images import MAX_PIXELS
-from tools.dataset.bucketing import BucketSettings, bucket_sizes, place_picture
+from tools.dataset.bucketing import BucketSettings, Placement, bucket_sizes, place_picture
 from tools.dataset.hashing import Caption, PictureRecord
 from tools.dataset.notices import Level, Notice
 from tools.dataset.scan import Scan
@@ -38,13 +38,18 @@ class CheckSettings:
 
 def check_dataset(scan: Scan, records: Sequence[PictureRecord], settings: CheckSettings) -> list[Notice]:
     """Every finding about a set, errors first, each with the files it holds for."""
-    notices = [*_check_listing(scan), *_check_names(records), *_check_pictures(records), *_check_sizes(records, settings)]
+    notices = [
+        *_check_listing(scan, is_empty=not records),
+        *_check_names(records),
+        *_check_pictures(records),
+        *_check_sizes(records, settings),
+    ]
     notices += [*_check_captions(records), *_check_caption_texts(records, settings)]
     order = {"error": 0, "warning": 1, "notice": 2}
     return sorted(notices, key=lambda notice: order[notice.level])
 
 
-def _check_listing(scan: Scan) -> Iterator[Notice]:
+def _check_listing(scan: Scan, *, is_empty: bool) -> Iterator[Notice]:
     texts: dict[str, tuple[str, Level, str]] = {
         "link_outside": ("link_outside", "warning", "a link that leaves the dataset is no part of it: copy the file here"),
         "link_broken": ("link_broken", "warning", "a link that leads nowhere"),
@@ -58,36 +63,45 @@ def _check_listing(scan: Scan) -> Iterator[Notice]:
             yield Notice(check, level, message, tuple(sorted(names)))
     if scan.orphans:
         yield Notice("caption_without_picture", "warning", "a caption without a picture of its name", tuple(scan.orphans))
-    if not scan.pictures:
+    if is_empty:
         yield Notice("no_pictures", "error", "there is no picture in the dataset")
 
 
 def _check_names(records: Sequence[PictureRecord]) -> Iterator[Notice]:
-    def clashing(key: Callable[[str], str]) -> tuple[str, ...]:
-        groups = defaultdict(list)
-        for record in records:
-            groups[key(record.name)].append(record.name)
-        return tuple(name for names in groups.values() if len(names) > 1 for name in names)
-
-    if names := clashing(lambda name: unicodedata.normalize("NFC", name).casefold()):
+    if names := _clashing(records, lambda record: unicodedata.normalize("NFC", record.name).casefold()):
         yield Notice("name_collision", "warning", "names that are one on Windows and macOS (case, or accents stored in two ways)", names)
-    if names := clashing(lambda name: name.rpartition(".")[0]):
+    if names := _clashing(records, lambda record: record.name.rpartition(".")[0]):
         yield Notice("shared_caption", "warning", "pictures that differ only in their extension share a caption and a latent cache", names)
     if names := tuple(record.name for record in records if not _is_unicode(record.name)):
         yield Notice("name_not_utf8", "warning", "the name is not UTF-8: other systems cannot store it", names)
     suffixes = ((record.name, record.name.rpartition(".")[2]) for record in records)
     if names := tuple(name for name, suffix in suffixes if suffix not in (suffix.lower(), suffix.upper())):
         yield Notice("mixed_case_suffix", "error", "the trainer skips an extension in mixed case: write it in small letters", names)
-    groups = defaultdict(list)
-    for record in records:
-        groups[record.sha256].append(record.name)
-    if names := tuple(name for same in groups.values() if len(same) > 1 for name in same):
+    if names := _clashing(records, lambda record: record.digest):
         yield Notice("duplicate_picture", "warning", "the same picture under several names: it is trained on more often", names)
 
 
+def _clashing(records: Sequence[PictureRecord], key: Callable[[PictureRecord], str | bytes]) -> tuple[str, ...]:
+    """The names of all pictures that share their key with another, group by group."""
+    seen: set[int] = set()  # hashes of keys: a large set has few clashes, and its keys would take more memory than its records
+    twice: set[int] = set()
+    for record in records:
+        mark = hash(key(record))
+        (twice if mark in seen else seen).add(mark)
+    if not twice:
+        return ()
+    groups: dict[str | bytes, list[str]] = defaultdict(list)
+    for record in records:
+        if hash(found := key(record)) in twice:
+            groups[found].append(record.name)
+    return tuple(name for names in groups.values() if len(names) > 1 for name in names)
+
+
 def _check_pictures(records: Sequence[PictureRecord]) -> Iterator[Notice]:
+    faulty = [record for record in records if record.header.faults]
+
     def with_fault(fault: str) -> tuple[str, ...]:
-        return tuple(record.name for record in records if fault in record.header.faults)
+        return tuple(record.name for record in faulty if fault in record.header.faults)
 
     texts: tuple[tuple[str, Level, str], ...] = (
         ("unreadable", "error", "not a PNG, JPEG, WebP or BMP picture"),
@@ -118,23 +132,16 @@ def _has_other_format(record: PictureRecord) -> bool:
 
 
 def _check_sizes(records: Sequence[PictureRecord], settings: CheckSettings) -> Iterator[Notice]:
-    sized = [(record.name, record.header.width, record.header.height) for record in records if record.header.width and record.header.height]
-    if len({(width, height) for _, width, height in sized}) > 1:
-        yield Notice("mixed_resolutions", "warning", f"{len({size[1:] for size in sized})} different resolutions: {_resolutions(sized)}")
+    sizes = Counter((record.header.width, record.header.height) for record in records if record.header.width and record.header.height)
+    if len(sizes) > 1:
+        yield Notice("mixed_resolutions", "warning", f"{len(sizes)} different resolutions: {_resolutions(sizes)}")
     buckets = bucket_sizes(settings.bucket)
-    places = {size: place_picture(*size, settings.bucket, buckets) for size in {(width, height) for _, width, height in sized}}
-    narrow, unplaced, enlarged, cropped = [], [], [], []
-    for name, width, height in sized:
-        placement = places[width, height]
-        if placement is None:
-            unplaced.append(name)
-            continue
-        if max(width, height) > TOO_WIDE * min(width, height):
-            narrow.append(name)
-        if placement.scale > settings.upscale_warning:
-            enlarged.append(name)
-        if placement.cropped_away > settings.crop_warning:
-            cropped.append(name)
+    faults = {size: _size_faults(size, place_picture(*size, settings.bucket, buckets), settings) for size in sizes}
+    found: dict[str, list[str]] = {"unplaced": [], "narrow": [], "enlarged": [], "cropped": []}
+    for record in records:
+        for fault in faults.get((record.header.width, record.header.height), ()):
+            found[fault].append(record.name)
+    unplaced, narrow, enlarged, cropped = found.values()
     resolution = settings.bucket.resolution
     if unplaced:
         yield Notice("no_bucket", "error", "too narrow for any bucket: the trainer would stop", tuple(unplaced))
@@ -147,10 +154,18 @@ def _check_sizes(records: Sequence[PictureRecord], settings: CheckSettings) -> I
         yield Notice("cropped", "warning", f"the trainer cuts off more than {settings.crop_warning:.0%} of it", tuple(cropped))
 
 
-def _resolutions(sized: list[tuple[str, int, int]]) -> str:
-    counts: dict[tuple[int, int], int] = defaultdict(int)
-    for _, width, height in sized:
-        counts[width, height] += 1
+def _size_faults(size: tuple[int, int], placement: Placement | None, settings: CheckSettings) -> list[str]:
+    if placement is None:
+        return ["unplaced"]
+    tests = (
+        ("narrow", max(size) > TOO_WIDE * min(size)),
+        ("enlarged", placement.scale > settings.upscale_warning),
+        ("cropped", placement.cropped_away > settings.crop_warning),
+    )
+    return [fault for fault, holds in tests if holds]
+
+
+def _resolutions(counts: Counter[tuple[int, int]]) -> str:
     common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown = ", ".join(f"{width}x{height} ({count})" for (width, height), count in common[:4])
     return shown + (", …" if len(common) > 4 else "")
@@ -158,7 +173,8 @@ def _resolutions(sized: list[tuple[str, int, int]]) -> str:
 
 def _check_captions(records: Sequence[PictureRecord]) -> Iterator[Notice]:
     missing = [record.name for record in records if record.caption is None]
-    stems = {record.caption.name.rpartition(".")[0] for record in records if record.caption}
+    # most sets have a caption for each picture: no use for the stems then
+    stems = {record.caption.name.rpartition(".")[0] for record in records if record.caption} if missing else set()
     borrowed = [name for name in missing if (match := DETECTION_NAME.fullmatch(name.rpartition(".")[0])) and match[1] in stems]
     if missing:
         yield Notice("picture_without_caption", "warning", "a picture without a caption: the trainer uses the class tokens", tuple(missing))
@@ -173,8 +189,9 @@ def _check_captions(records: Sequence[PictureRecord]) -> Iterator[Notice]:
         ("multi_line", "notice", "only the first line of the caption is read"),
         ("very_long", "warning", "the caption is far too long"),
     )
+    faulty = [record.caption for record in records if record.caption and record.caption.faults]
     for fault, level, message in texts:
-        if names := tuple(record.caption.name for record in records if record.caption and fault in record.caption.faults):
+        if names := tuple(caption.name for caption in faulty if fault in caption.faults):
             yield Notice(f"caption_{fault}", level, message, names)
 
 
@@ -195,7 +212,7 @@ def _check_caption_texts(records: Sequence[PictureRecord], settings: CheckSettin
 
 def first_line(caption: Caption) -> str:
     """What the trainer reads of a caption."""
-    return caption.text.split("\n", 1)[0].strip()
+    return (caption.text.split("\n", 1)[0] if "\n" in caption.text else caption.text).strip()  # mostly the text itself: no copy
 
 
 def has_trigger_word(text: str, word: str) -> bool:

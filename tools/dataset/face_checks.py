@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifeos.images import ImageError, find_pictures, read_picture
+from lifeos.progress import Progress
 from tools.dataset.bucketing import BucketSettings, Placement, bucket_sizes, place_picture
 from tools.dataset.hashing import PictureRecord, default_jobs, run_threads
 from tools.dataset.notices import Notice
@@ -101,7 +102,8 @@ def measure_faces(engine: FaceEngine, folder: Path, files: Sequence[tuple[str, s
     def measure(file: tuple[str, str], _: bytearray) -> FaceMeasurement | None:
         return _measure(engine, folder, file[0])
 
-    found = run_threads(measure, files, min(jobs or default_jobs(), MAX_WORKERS), "looking at faces")
+    with Progress(len(files), "looking at faces", unit="file") as bar:
+        found = run_threads(measure, files, min(jobs or default_jobs(), MAX_WORKERS), bar)
     return [measurement for measurement in found if measurement is not None]
 
 

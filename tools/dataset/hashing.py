@@ -14,11 +14,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from lifeos.errors import InputError
 from lifeos.progress import Progress
-from tools.dataset.cache import Cache
+from tools.dataset.cache import Cache, Known, facts_of
 from tools.dataset.picture_header import PictureHeader, read_header
 from tools.dataset.scan import FoundFile, FoundPicture, Scan
 
@@ -28,46 +28,69 @@ WHOLE_FILE_BYTES = 32 << 20
 CAPTION_CHARACTERS = 20_000
 """Of a caption, this much is kept as text; its hash covers all of it."""
 
-PICTURE_FACTS, CAPTION_FACTS = 7, 3
-"""How many facts the cache keeps of each."""
+PICTURES_AT_ONCE = 4096
+"""So many are read before their cache lines are written: what is in between is in memory in full."""
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Caption:
     """`text` without the final line end. `faults`: `empty`, `blank`, `bom`, `not_utf8`, `multi_line`, `very_long`."""
 
     name: str
-    sha256: str
+    digest: bytes
     text: str
     faults: tuple[str, ...] = ()
 
+    @property
+    def sha256(self) -> str:
+        return self.digest.hex()
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class PictureRecord:
-    """One picture of the set. `damage`: None if it was not decoded, else what is wrong with its data, empty if nothing is."""
+    """One picture of the set. `damage`: None if it was not decoded, else what is wrong with its data, empty if nothing is.
+
+    All of a set are in memory at once: hashes are bytes, half of their text, and equal headers are one object.
+    """
 
     name: str
-    sha256: str
+    digest: bytes
     size: int
     header: PictureHeader
     caption: Caption | None
     damage: str | None = None
 
+    @property
+    def sha256(self) -> str:
+        return self.digest.hex()
+
 
 def read_dataset(scan: Scan, cache: Cache, *, jobs: int | None = None, decode: bool = False) -> list[PictureRecord]:
     """Read every picture and caption of a scan, in its order. `decode`: also decode each picture whole, to find damaged ones.
 
+    The pictures are taken out of the scan on the way: listing and records of a large set are not in memory together.
+
     Raises InputError for a file that cannot be read, is gone, or changes while it is read.
     """
-
-    reader = _Reader(scan.root, cache, decode)
-    records = [reader.recall(found) for found in scan.pictures]  # without threads: there is nothing to wait for
-    left = [found for found, record in zip(scan.pictures, records, strict=True) if record is None]
-    fresh = iter(run_threads(reader.read, left, jobs, "reading the dataset"))
-    return [next(fresh) if record is None else record for record in records]
+    reader = _Reader(scan.root, decode)
+    records: list[PictureRecord] = []
+    with Progress(len(scan.pictures), "reading the dataset", unit="file") as bar:
+        while scan.pictures:
+            part = scan.pictures[:PICTURES_AT_ONCE]
+            del scan.pictures[:PICTURES_AT_ONCE]
+            tasks = [reader.recall(found, cache.find(found)) for found in part]
+            left = [task for task in tasks if not task.is_done]  # what is known needs no threads: there is nothing to wait for
+            bar.advance(len(tasks) - len(left))
+            fresh = iter(run_threads(reader.read, left, jobs, bar))
+            for task in tasks:
+                done = task if task.is_done else next(fresh)
+                assert done.facts is not None
+                cache.put(done.found, done.facts, done.caption_facts, done.known)
+                records.append(reader.record_of(done.found, done.facts, done.caption_facts))
+    return records
 
 
 def hash_files(root: Path, names: Sequence[str], *, jobs: int | None = None) -> list[str | None]:
@@ -79,7 +102,8 @@ def hash_files(root: Path, names: Sequence[str], *, jobs: int | None = None) -> 
         except OSError:
             return None
 
-    return run_threads(digest, names, jobs, "hashing")
+    with Progress(len(names), "hashing", unit="file") as bar:
+        return run_threads(digest, names, jobs, bar)
 
 
 def default_jobs() -> int:
@@ -88,7 +112,7 @@ def default_jobs() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def run_threads(work: Callable[[T, bytearray], R], items: Sequence[T], jobs: int | None, title: str) -> list[R]:
+def run_threads(work: Callable[[T, bytearray], R], items: Sequence[T], jobs: int | None, bar: Progress) -> list[R]:
     """`work(item, buffer)` for every item in threads, results in order. The first error stops all and is raised."""
     count = min(jobs or default_jobs(), len(items))
     results: list[Any] = [None] * len(items)
@@ -106,14 +130,13 @@ def run_threads(work: Callable[[T, bytearray], R], items: Sequence[T], jobs: int
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(count)]
-    with Progress(len(items), title, unit="file") as bar:
-        try:
-            for thread in threads:
-                thread.start()
-            _show_until_done(threads, done, bar)
-        except BaseException as error:
-            errors.append(error)
-            raise
+    try:
+        for thread in threads:
+            thread.start()
+        _show_until_done(threads, done, bar)
+    except BaseException as error:
+        errors.append(error)
+        raise
     if errors:
         raise errors[0]
     return results
@@ -129,38 +152,50 @@ def _show_until_done(threads: list[threading.Thread], done: list[int], bar: Prog
             shown = now
 
 
+class _Task(NamedTuple):
+    """A picture and what is known of it; facts of None are still to be read."""
+
+    found: FoundPicture
+    facts: list[Any] | None
+    caption_facts: list[Any] | None
+    known: Known | None
+    is_done: bool
+
+
 class _Reader:
-    """Reads pictures and captions of one set, and remembers them in a cache."""
+    """Reads pictures and captions of one set."""
 
-    def __init__(self, root: Path, cache: Cache, decode: bool) -> None:
-        self._root, self._cache, self._decode = root, cache, decode
+    def __init__(self, root: Path, decode: bool) -> None:
+        self._root, self._decode = root, decode
+        self._headers: dict[PictureHeader, PictureHeader] = {}
 
-    def recall(self, found: FoundPicture) -> PictureRecord | None:
-        """The record from the cache, None if picture or caption must be read."""
-        facts = self._known(found.file, PICTURE_FACTS)
-        caption_facts = self._known(found.caption, CAPTION_FACTS) if found.caption else None
-        if facts is None or (found.caption and caption_facts is None) or (self._decode and facts[6] is None):
-            return None
-        self._cache.put(found.file.name, _key(found.file), facts)
+    def recall(self, found: FoundPicture, known: Known | None) -> _Task:
+        """What the cache knows of a picture and its caption."""
+        if known is None:
+            return _Task(found, None, None, None, is_done=False)
+        facts, caption_facts = facts_of(found.file, known.picture), facts_of(found.caption, known.caption)
+        if facts is not None and self._decode and facts[6] is None:
+            facts = None
+        is_done = facts is not None and (found.caption is None or caption_facts is not None)
+        return _Task(found, facts, caption_facts, known, is_done)
+
+    def read(self, task: _Task, buffer: bytearray) -> _Task:
+        """The same with everything known; only what is missing is read."""
+        found, caption_facts = task.found, task.caption_facts
+        if found.caption and caption_facts is None:
+            caption_facts = self._read_caption(found.caption, buffer)
+        facts = task.facts if task.facts is not None else self._read_picture(found.file, buffer)
+        return _Task(found, facts, caption_facts, task.known, is_done=True)
+
+    def record_of(self, found: FoundPicture, facts: list[Any], caption_facts: list[Any] | None) -> PictureRecord:
+        caption = None
         if found.caption and caption_facts:
-            self._cache.put(found.caption.name, _key(found.caption), caption_facts)
-        return _picture_of(found, facts, caption_facts)
-
-    def read(self, found: FoundPicture, buffer: bytearray) -> PictureRecord:
-        """The record from the files; of what is known, only what is missing is read."""
-        caption_facts = None
-        if found.caption:
-            caption_facts = self._known(found.caption, CAPTION_FACTS) or self._read_caption(found.caption, buffer)
-            self._cache.put(found.caption.name, _key(found.caption), caption_facts)
-        facts = self._known(found.file, PICTURE_FACTS)
-        if facts is None or (self._decode and facts[6] is None):
-            facts = self._read_picture(found.file, buffer)
-        self._cache.put(found.file.name, _key(found.file), facts)
-        return _picture_of(found, facts, caption_facts)
-
-    def _known(self, file: FoundFile, length: int) -> list[Any] | None:
-        facts = self._cache.get(file.name, _key(file))
-        return facts if facts is not None and len(facts) == length else None
+            sha256, text, caption_faults = caption_facts
+            caption = Caption(found.caption.name, bytes.fromhex(sha256), text, tuple(caption_faults))
+        sha256, kind, width, height, orientation, faults, damage = facts
+        header = PictureHeader(kind, width, height, orientation, tuple(faults))
+        header = self._headers.setdefault(header, header)
+        return PictureRecord(found.file.name, bytes.fromhex(sha256), found.file.size, header, caption, damage)
 
     def _read_picture(self, file: FoundFile, buffer: bytearray) -> list[Any]:
         path = self._root / file.name
@@ -175,19 +210,6 @@ class _Reader:
         sha256 = _hash_stable(self._root / file.name, file, buffer)
         text, faults = read_caption_text(bytes(memoryview(buffer)[: min(file.size, len(buffer))]))
         return [sha256, text, list(faults)]
-
-
-def _key(file: FoundFile) -> tuple[int, int, int]:
-    return file.size, file.mtime_ns, file.inode
-
-
-def _picture_of(found: FoundPicture, facts: list[Any], caption_facts: list[Any] | None) -> PictureRecord:
-    caption = None
-    if found.caption and caption_facts:
-        caption = Caption(found.caption.name, caption_facts[0], caption_facts[1], tuple(caption_facts[2]))
-    sha256, kind, width, height, orientation, faults, damage = facts
-    header = PictureHeader(kind, width, height, orientation, tuple(faults))
-    return PictureRecord(found.file.name, sha256, found.file.size, header, caption, damage)
 
 
 def _find_damage(data: bytes, path: Path) -> str:

@@ -14,11 +14,11 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, overload
 
 from lifeos import files
 from lifeos.errors import InputError
@@ -43,19 +43,47 @@ def build_manifest(
 ) -> dict[str, Any]:
     """The manifest document. `created` is the moment as ISO 8601 with `Z`."""
     document: dict[str, Any] = {"manifest_version": MANIFEST_VERSION, "created": created, "dataset_dir": dataset_dir.as_posix()}
-    images = [_image(record) for record in records]
-    document |= {"total_images": len(images), "total_captions": sum(image["caption_file"] is not None for image in images)}
-    document |= {"images": images, "summary": _summary(records), "caption_extension": caption_extension}
+    captions = sum(record.caption is not None for record in records)
+    document |= {"total_images": len(records), "total_captions": captions}
+    document |= {"images": Images(records), "summary": _summary(records), "caption_extension": caption_extension}
     document["folders"] = [asdict(folder) for folder in list_folders(record.name for record in records)]
     if regularisation_dir is not None:
         document["regularisation"] = {
             "dataset_dir": regularisation_dir.as_posix(),
             "total_images": len(regularisation),
-            "images": [_image(record) for record in regularisation],
+            "images": Images(regularisation),
         }
     document["dataset_id"] = dataset_id(document)
     document["warnings"] = [notice.to_json() for notice in notices]
     return document
+
+
+class Images(Sequence[dict[str, Any]]):
+    """The `images` of a manifest, each made when it is asked for: in memory they would be several times the records."""
+
+    def __init__(self, records: Sequence[PictureRecord]) -> None:
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Images: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | Images:
+        return Images(self._records[index]) if isinstance(index, slice) else _image(self._records[index])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return map(_image, self._records)
+
+
+def plain_document(document: dict[str, Any]) -> dict[str, Any]:
+    """A document with lists only, for writers of JSON that know no other sequence."""
+    plain = {**document, "images": list(document["images"])}
+    if regularisation := document.get("regularisation"):
+        plain["regularisation"] = {**regularisation, "images": list(regularisation["images"])}
+    return plain
 
 
 def _image(record: PictureRecord) -> dict[str, Any]:
@@ -73,10 +101,12 @@ def _image(record: PictureRecord) -> dict[str, Any]:
 
 def _summary(records: Sequence[PictureRecord]) -> dict[str, Any]:
     captions = Counter(record.caption.text for record in records if record.caption)
+    by_count = sorted(captions)
+    by_count.sort(key=captions.__getitem__, reverse=True)  # stable: by text where counts are equal, without a key for each
     sizes = {(record.header.width, record.header.height) for record in records if record.header.width and record.header.height}
     return {
         "unique_captions": len(captions),
-        "caption_distribution": dict(sorted(captions.items(), key=lambda item: (-item[1], item[0]))),
+        "caption_distribution": {text: captions[text] for text in by_count},
         "mean_image_size_bytes": round(sum(record.size for record in records) / len(records)) if records else 0,
         "resolution_set": [f"{width}x{height}" for width, height in sorted(sizes)],
     }
@@ -84,22 +114,33 @@ def _summary(records: Sequence[PictureRecord]) -> dict[str, Any]:
 
 def dataset_id(document: dict[str, Any]) -> str:
     """The id of what a manifest lists; see the module's docstring."""
-    lines = list(_content_records("train", document["images"]))
-    lines += _content_records("regularisation", document.get("regularisation", {}).get("images", ()))
     digest = hashlib.sha256()
-    for line in sorted(lines):
+    last = ""
+    for line in _content_records(document):
+        if line < last:
+            break
+        digest.update(line.encode("ascii"))
+        last = line
+    else:  # mostly they come sorted, and need not be in memory
+        return digest.hexdigest()
+    digest = hashlib.sha256()
+    for line in sorted(_content_records(document)):
         digest.update(line.encode("ascii"))
     return digest.hexdigest()
 
 
-def _content_records(role: str, images: Iterable[dict[str, Any]]) -> Iterable[str]:
-    for image in images:
-        yield json.dumps([role, canonical_name(image["filename"]), image["sha256"], image["caption_sha256"]]) + "\n"
+def _content_records(document: dict[str, Any]) -> Iterator[str]:
+    for role, part in (("regularisation", document.get("regularisation") or {}), ("train", document)):
+        for image in part.get("images", ()):
+            yield _ENCODE_ASCII([role, canonical_name(image["filename"]), image["sha256"], image["caption_sha256"]]) + "\n"
 
 
 def canonical_name(name: str) -> str:
     """A picture's name as it enters the id."""
-    *folders, last = unicodedata.normalize("NFC", name).split("/")
+    name = unicodedata.normalize("NFC", name)
+    if "/" not in name:
+        return name
+    *folders, last = name.split("/")
     return "/".join([split_repeats(folder)[1] or folder for folder in folders] + [last])
 
 
@@ -146,7 +187,7 @@ def _table_lines(table: dict[str, Any]) -> Iterator[bytes]:
     yield b"\n  }"
 
 
-def _list_lines(items: list[Any], indent: str) -> Iterator[bytes]:
+def _list_lines(items: Sequence[Any], indent: str) -> Iterator[bytes]:
     if not items:
         yield b"[]"
         return
@@ -158,6 +199,7 @@ def _list_lines(items: list[Any], indent: str) -> Iterator[bytes]:
 
 # one encoder for all lines: json.dumps with options builds a new one for each, and with `indent` leaves the C code
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_ENCODE_ASCII = json.JSONEncoder().encode
 
 
 def _encode(text: str) -> bytes:
@@ -170,27 +212,39 @@ def _encode(text: str) -> bytes:
 
 def write_manifest(path: Path, document: dict[str, Any]) -> str:
     """Write a manifest and give its SHA-256. One that says the same but for `created` is left as it is, with its time."""
-    if not keep_created(document, path):
-        with files.replacing(path) as temporary, open(temporary, "wb") as file:
-            file.writelines(manifest_lines(document))
-    return hash_document(document)
+    if (kept := keep_created(document, path)) is not None:
+        return kept
+    digest = hashlib.sha256()
+    with files.replacing(path) as temporary, open(temporary, "wb") as file:
+        for line in manifest_lines(document):
+            digest.update(line)
+            file.write(line)
+    return digest.hexdigest()
 
 
-def keep_created(document: dict[str, Any], path: Path) -> bool:
-    """Give the document the `created` of the manifest at `path` if that is all they differ in; whether it is.
+def keep_created(document: dict[str, Any], path: Path) -> str | None:
+    """Give the document the `created` of the manifest at `path` if that is all they differ in, and the hash of both; else None.
 
     So a manifest made again of the same set has the same bytes and the same hash.
     """
     try:
         with open(path, "rb") as file:
             created = _created_of(file.read(4096))
-        old_hash = files.sha256_file(path)
+            if created is None:
+                return None
+            same = {**document, "created": created}
+            file.seek(0)
+            digest = hashlib.sha256()
+            for line in manifest_lines(same):
+                if file.read(len(line)) != line:
+                    return None
+                digest.update(line)
+            if file.read(1):
+                return None
     except OSError:
-        return False
-    if created is None or hash_document({**document, "created": created}) != old_hash:
-        return False
+        return None
     document["created"] = created
-    return True
+    return digest.hexdigest()
 
 
 def hash_document(document: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from lifeos.errors import InputError
 from lifeos.images import SUFFIXES, SYSTEM_FOLDERS
@@ -24,8 +25,7 @@ OTHER_PICTURES = frozenset({".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", 
 REPEATS_FOLDER = re.compile(r"(\d+)_(.+)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
+class FoundFile(NamedTuple):  # a tuple: quicker to make and smaller than a class
     """A file as listed. `name` is relative to the set's folder, with `/` between folders, exactly as on the disk."""
 
     name: str
@@ -34,8 +34,7 @@ class FoundFile:
     inode: int
 
 
-@dataclass(frozen=True, slots=True)
-class FoundPicture:
+class FoundPicture(NamedTuple):
     file: FoundFile
     caption: FoundFile | None
 
