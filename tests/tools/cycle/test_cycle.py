@@ -184,7 +184,7 @@ def _start_and_signal(bench: Bench, slow: str, number: int) -> None:
             if line.strip() == b"here":
                 break
         cycle.send_signal(number)
-        cycle.communicate()
+        cycle.communicate(timeout=120)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
