@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lifeos.errors import UnavailableError
@@ -80,6 +80,8 @@ class ComfyServer(ServerApi):
         self.client_id = uuid.uuid4().hex
         self.progress: dict[str, tuple[int, int]] = {}
         """Steps done and wanted of our running prompts, by prompt id."""
+        self.on_outage: Callable[[UnavailableError | None], None] = lambda error: None
+        """Told what is wrong when an outage begins that is waited out, and None when it is over."""
         self._stream: EventStream | None = None
         self.outage_seconds = outage_seconds
         self._poll_seconds_without_socket = poll_seconds
@@ -136,7 +138,7 @@ class ComfyServer(ServerApi):
                 continue
             answer = reply.json()
             if reply.status in (200, 400) and isinstance(answer, dict):
-                self._gone_since = None
+                self._recovered()
                 if reply.status == 400:
                     raise read_rejection(self.url, answer)
                 self._refuse_dropped_outputs(prompt_id, body["prompt"], answer)
@@ -301,10 +303,13 @@ class ComfyServer(ServerApi):
     def _bear_outage(self, error: UnavailableError) -> None:
         """Wait out a short absence, such as a restart. Raises when it has been too long."""
         now = time.monotonic()
-        self._gone_since = self._gone_since if self._gone_since is not None else now
+        begins = self._gone_since is None
+        self._gone_since = now if self._gone_since is None else self._gone_since
         gone = now - self._gone_since
         if gone >= self.outage_seconds or self._closing.is_set():
             raise UnavailableError(self.url, f"gone for {gone:.0f} s: {error.why}", error.fix) from None
+        if begins:
+            self.on_outage(error)
         self._closing.wait(min(OUTAGE_PAUSE_SECONDS, self.outage_seconds / 4, 0.1 + gone))
 
     def _recovered(self) -> None:
@@ -312,6 +317,7 @@ class ComfyServer(ServerApi):
             self._gone_since = None
             self._alive_at = time.monotonic()
             self._reconcile_due = 0.0
+            self.on_outage(None)
 
     def download(self, ref: ImageRef) -> bytes:
         """A picture, complete: its length, its chunks and its end are checked, and it is fetched again where they are wrong.

@@ -81,6 +81,7 @@ class Dispatcher:
 
     A dead server's jobs move to the others, and it is tried again now and then; a job that a restarted server lost is
     submitted once more; failures that can heal are tried `retries` times more, after `POST /free` where memory ran out.
+    An outage that is waited out is told when it begins and when it ends.
     Every attempt has a prompt id of its own, told to `on_submit(job, prompt_id, server_url)` just before it is posted
     (from a server's thread). `on_note(text)` gets one line for a person whenever something of this happens.
 
@@ -232,6 +233,8 @@ class _Lane:
         self.server = server
         self.alive = True
         self._d = dispatcher
+        self._is_out = False
+        server.on_outage = self._tell_outage
         self._tasks: dict[str, _Task] = {}  # on the server, by prompt id
         self._done: queue.SimpleQueue[tuple[_Task, Outcome] | None] = queue.SimpleQueue()
         self._threads = [
@@ -246,6 +249,18 @@ class _Lane:
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
+
+    def _tell_outage(self, error: UnavailableError | None) -> None:
+        """Once when the server stops answering, once when it is back. Both threads meet an outage."""
+        with self._d.changed:
+            if (error is not None) == self._is_out:
+                return
+            self._is_out = error is not None
+        if error is None:
+            self._d.note(f"{self.server.url} is back")
+        elif not self._d.closing:
+            wait = f"waiting up to {self.server.outage_seconds:g} s for it to come back"
+            self._d.note(f"{self.server.url}: {error.why}; {wait}")
 
     def join(self, seconds: float) -> None:
         self._done.put(None)
@@ -339,13 +354,17 @@ class _Lane:
         until = time.monotonic() + self.server.outage_seconds
         while True:
             try:
-                return self.server.download(ref)
+                data = self.server.download(ref)
             except LostPicture:
                 raise
-            except UnavailableError:
+            except UnavailableError as error:
                 if not self.alive or self._d.closing or time.monotonic() > until:
                     raise
-                time.sleep(FETCH_PAUSE_SECONDS)
+                self._tell_outage(error)
+                self._d.rest(FETCH_PAUSE_SECONDS)
+            else:
+                self._tell_outage(None)
+                return data
 
     def _give_up(self, error: UnavailableError) -> list[str]:
         """The server is gone: its jobs go to the others. Returns the prompt ids that may still be on it."""
@@ -353,8 +372,9 @@ class _Lane:
             self.alive = False
             tasks, self._tasks = self._tasks, {}
             others = self._d.give_back(list(tasks.values()))
-        self._d.note(f"{error}; its {len(tasks)} prompts move to the other servers" if others else str(error))
-        if not others:
+        if others:
+            self._d.note(f"{error}; its {len(tasks)} prompts move to the other servers")
+        else:
             self._d.fail(error)
         with contextlib.suppress(UnavailableError):
             self.server.cancel(list(tasks))
@@ -369,6 +389,7 @@ class _Lane:
             except UnavailableError:
                 continue
             self.alive = True
-            self._d.note(f"{self.server.url} is back")
+            self._is_out = True  # also one that was given up at once, without waiting, is told to be back
+            self._tell_outage(None)
             return True
         return False

@@ -157,6 +157,52 @@ def test_server_that_comes_back_is_used_again(embedded_server: Any, follow: Any,
     assert {each.outcome.kind for each in found} == {"done"}
 
 
+def test_an_outage_is_told_at_once_and_once_and_so_is_its_end(embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long before `outage_seconds` are over: a person who watches must know what is waited for."""
+    embedded = embedded_server(seconds_per_picture=0.3)
+    server = follow(embedded.url, outage_seconds=60)
+    notes: list[str] = []
+    attempts: list[UnavailableError] = []
+    bear = server._bear_outage
+    monkeypatch.setattr(server, "_bear_outage", lambda error: (attempts.append(error), bear(error)))
+    with Dispatcher([server], on_note=notes.append) as dispatcher:
+        for job in jobs(2, sampled_graph):
+            dispatcher.put(job)
+        until = time.monotonic() + PATIENCE
+        while sum(map(len, server.queue())) < 2:
+            assert time.monotonic() < until
+        embedded.kill()
+        while not notes or len(attempts) < 3:  # told at the first failure, and not again at the next ones
+            assert time.monotonic() < until, notes
+            dispatcher.wait(0.05)
+        embedded.revive()
+        ended: list[Finished] = []
+        while len(ended) < 2:
+            assert time.monotonic() < until, notes
+            ended += dispatcher.wait(0.1)
+    assert [note for note in notes if "was lost" not in note] == [
+        f"{server.url}: cannot be reached (Connection refused); waiting up to 60 s for it to come back",
+        f"{server.url} is back",
+    ]
+
+
+def test_an_outage_while_a_picture_is_fetched_is_told(embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch_module, "FETCH_PAUSE_SECONDS", 0.0)
+    server = follow(embedded_server().url)
+    real, failures = server.download, [1, 2, 3]
+
+    def download(ref: Any) -> bytes:
+        if failures:
+            failures.pop()
+            raise UnavailableError(server.url, "cannot be reached", "start it")
+        return bytes(real(ref))
+
+    server.download = download
+    notes: list[str] = []
+    assert kinds(run_all([server], jobs(1), on_note=notes.append)) == {"done": 1}
+    assert notes == [f"{server.url}: cannot be reached; waiting up to 120 s for it to come back", f"{server.url} is back"]
+
+
 def test_no_server_left(embedded_server: Any, follow: Any) -> None:
     embedded = embedded_server(seconds_per_picture=1.0)
     server = follow(embedded.url, outage_seconds=0.2)
