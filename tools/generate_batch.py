@@ -123,6 +123,7 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     from tools.comfyui.servers import open_servers
     from tools.comfyui.workflow import Workflow, check_models
     from tools.production.choices import choose_checkpoint, choose_prompts, choose_settings
+    from tools.production.filing import check_writable
 
     request = read_request(args)
     prompts = choose_prompts(request)
@@ -130,8 +131,7 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     workflow = Workflow.load(request.workflow, overrides) if request.workflow is not None else Workflow.built_in()
     workflow.place(choose_settings(request, policy, None))  # what has no place is told before anything is reached
     folder: Path = args.output_dir
-    if folder.exists() and not folder.is_dir():
-        raise InputError(folder, "is a file, not a directory", "choose another --output-dir")
+    check_writable(folder)
     rules = policy["production"]
     silence = args.timeout_sec if args.timeout_sec is not None else rules["prompt_timeout_seconds"]
     with contextlib.ExitStack() as stack:
@@ -285,9 +285,11 @@ def seed(text: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     from evals.load_thresholds import load_thresholds
+    from tools.production.stopping import StopSignal
 
     policy = load_thresholds(args.project_root)
-    result = run_batch(args, policy, lambda text: print(text, file=sys.stderr, flush=True))
+    with StopSignal():  # SIGTERM, which a pod sends before it stops, unwinds as Ctrl-C does: what is queued is cancelled
+        result = run_batch(args, policy, lambda text: print(text, file=sys.stderr, flush=True))
     if args.json:
         document = {"base_seed": result.base_seed, "existing": result.existing, "made": result.made, "failed": result.failed}
         cli.print_json({"schema": 1, "output_dir": str(args.output_dir), **document})

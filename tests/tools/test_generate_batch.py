@@ -218,7 +218,8 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_exit_130_cancels_only_ours(embedded_server: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_exit_130_cancels_only_ours(embedded_server: Any, tmp_path: Path, number: signal.Signals) -> None:
     embedded = embedded_server(seconds_per_picture=0.5)
     command = [sys.executable, str(SCRIPT), "--comfy-url", embedded.url, "--output-dir", str(tmp_path), *SMALL]
     with subprocess.Popen([*command, "--prompt", "a", "--images-per-prompt", "50"], stderr=subprocess.PIPE, text=True) as process:
@@ -226,7 +227,7 @@ def test_exit_130_cancels_only_ours(embedded_server: Any, tmp_path: Path) -> Non
         theirs = Workflow.built_in().graph
         theirs["1"]["inputs"]["ckpt_name"] = "embedded_demo_sdxl.safetensors"
         requests.post(f"{embedded.url}/prompt", json={"prompt": theirs, "prompt_id": "someone-elses"}, timeout=10).raise_for_status()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in error
@@ -235,6 +236,18 @@ def test_exit_130_cancels_only_ours(embedded_server: Any, tmp_path: Path) -> Non
     wait_until(lambda: "someone-elses" in requests.get(f"{embedded.url}/history/someone-elses", timeout=10).json())
     for path in tmp_path.glob("*.png"):
         opened(path)
+
+
+def test_exit_2_where_nothing_may_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):
+        tmp_path.chmod(0o700)
+        pytest.skip("nothing is read-only to this user, such as root")
+    try:
+        assert cli.run(lambda: main(["--comfy-url", "http://127.0.0.1:9", "--output-dir", str(tmp_path / "out")])) == 2
+    finally:
+        tmp_path.chmod(0o700)
+    assert f"{tmp_path} may not be written (mend its permissions" in capsys.readouterr().err
 
 
 def test_help_from_anywhere(tmp_path: Path) -> None:

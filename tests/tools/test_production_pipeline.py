@@ -173,6 +173,19 @@ def test_an_output_directory_that_is_a_file(tmp_path: Path) -> None:
     assert result.code == 2 and "is a file, not a directory" in result.error
 
 
+@pytest.mark.parametrize("flags", [[], ["--dry-run"]], ids=["run", "dry run"])
+def test_a_read_only_output_directory(tmp_path: Path, flags: list[object]) -> None:
+    tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):
+        tmp_path.chmod(0o700)
+        pytest.skip("nothing is read-only to this user, such as root")
+    try:
+        result = run("--output-dir", tmp_path / "new" / "batch", "--comfy-url", NOWHERE, *flags)
+    finally:
+        tmp_path.chmod(0o700)
+    assert result.code == 2 and f"{tmp_path} may not be written" in result.error
+
+
 def test_a_folder_with_pictures_of_no_batch_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "batch" / "approved").mkdir(parents=True)
     (tmp_path / "batch" / "approved" / "mine.png").write_bytes(b"x")

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -80,19 +81,24 @@ class BatchFolder:
             self.incoming.rmdir()
 
     def free_bytes(self) -> int:
-        folder = self.root
-        while not folder.exists():
-            folder = folder.parent
-        return shutil.disk_usage(folder).free
+        return shutil.disk_usage(nearest_existing(self.root)).free
 
 
 def check_writable(root: Path) -> None:
-    """Raises InputError where the output directory cannot be one; PermissionError is left to the error boundary."""
-    parent = root
-    while not parent.exists() and parent != parent.parent:
-        parent = parent.parent
-    if not parent.is_dir():
-        raise InputError(root, f"{parent} is a file, not a directory", "choose another --output-dir")
+    """Raises InputError where the output directory cannot be one: a file is in the way, or nothing may be written there."""
+    place = nearest_existing(root)
+    if not place.is_dir():
+        raise InputError(root, f"{place} is a file, not a directory", "choose another --output-dir")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(root, f"{place} may not be written", "mend its permissions, or choose another --output-dir")
+
+
+def nearest_existing(path: Path) -> Path:
+    """`path`, or the nearest folder above it that is there, as far as we may look."""
+    place = path.absolute()
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    return place
 
 
 def check_room(folder: BatchFolder, wanted_gb: float) -> None:
