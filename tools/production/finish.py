@@ -36,7 +36,7 @@ class Ending:
 
 
 def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending, note: Note) -> dict[str, Any]:
-    """Write the reports, record the scorecard once, and return the report document."""
+    """Write the reports, record the scorecard, and return the report document."""
     state = read_state(folder.root / JOURNAL_FILE)
     results = read_results(plan, folder, state)
     card = make_scorecard(plan, folder, results, ending) if results.pictures else None
@@ -84,20 +84,31 @@ def config_of(plan: Plan, picture: PictureResult) -> str | None:
 
 
 def record_once(plan: Plan, folder: BatchFolder, state: BatchState, row: dict[str, Any], history: Path, note: Note) -> None:
-    """Append the row to the history, unless a run before this one has: it may have been killed right after."""
-    if state.recorded:
+    """Append the row to the history, unless it is there: a run before this one may have been killed right after.
+
+    A batch that has grown since (failed pictures made by a later run, --max-images raised) gets a row that tells the final
+    truth: the same run id, with the time of the row whose place it takes. The history is append-only, its readers take the newest.
+    """
+    pictures = len(row["images"])
+    if state.recorded == pictures:
         return
-    known: dict[str, str | None] = {}
-    if history.exists():
-        for record in files.read_records(history, note):
-            known[str(record.data.get("batch_id"))] = record.data.get("run_id")
-    if plan.batch_id not in known:
-        if plan.run_id in known.values():
-            note(f"the run id {plan.run_id} is in {history} already: give --run-id a name of its own to compare the two")
+    former: dict[str, Any] | None = None
+    others = set()
+    for record in files.read_records(history, note) if history.exists() else ():
+        if record.data.get("batch_id") == plan.batch_id:
+            former = {key: record.data.get(key) for key in ("timestamp", "images")}
+        else:
+            others.add(record.data.get("run_id"))
+    if former is None and plan.run_id in others:
+        note(f"the run id {plan.run_id} is in {history} already: give --run-id a name of its own to compare the two")
+    if former is None:
         files.append_record(history, row)
+    elif len(former["images"] or ()) != pictures:
+        files.append_record(history, {**row, "supersedes": former["timestamp"]})
+        note(f"{history}: a new row of {plan.run_id} with {pictures} pictures takes the place of that of {former['timestamp']}")
     journal = Journal(folder.root / JOURNAL_FILE)
     try:
-        journal.append("recorded", history=str(history), run_id=plan.run_id)
+        journal.append("recorded", history=str(history), run_id=plan.run_id, pictures=pictures)
     finally:
         journal.close()
 

@@ -105,7 +105,8 @@ class BatchState:
     verdicts: dict[str, bool] = field(default_factory=dict)
     filed: set[str] = field(default_factory=set)
     sessions: list[Session] = field(default_factory=list)
-    recorded: bool = False
+    recorded: int | None = None
+    """Pictures in the newest row of this batch in the evaluation history; None: there is no row yet."""
 
     def item(self, index: int) -> ItemState:
         return self.items.setdefault(index, ItemState())
@@ -147,7 +148,7 @@ def _failed(state: BatchState, record: dict[str, Any]) -> None:
 
 
 def _recorded(state: BatchState, record: dict[str, Any]) -> None:
-    state.recorded = True
+    state.recorded = int(record.get("pictures") or 0)
 
 
 _HANDLERS: dict[str, Callable[[BatchState, dict[str, Any]], None]] = {

@@ -172,6 +172,26 @@ def test_the_history_gets_one_row_however_often_the_batch_is_continued(tmp_path:
     assert rows[0]["eval_scores"]["best_config"] == "amiranoor_v3"
 
 
+def test_a_batch_that_grew_gets_a_row_that_supersedes_the_first(tmp_path: Path) -> None:
+    """Two pictures failed, the batch was recorded, a later run made them: the newest row of the run tells of all four."""
+    plan, history = make_plan(), tmp_path / "history.jsonl"
+    folder = make_batch(tmp_path, plan, ROWS)
+    journal = folder.root / "journal.jsonl"
+    whole = journal.read_text(encoding="utf-8").splitlines()
+    later = [line for line in whole if json.loads(line).get("item") in (3, 4)]
+    journal.write_text("\n".join(line for line in whole if line not in later) + "\n", encoding="utf-8")
+    finish(plan, folder, history=history)
+    with open(journal, "a", encoding="utf-8") as file:
+        file.write("\n".join(later) + "\n")
+    for _ in range(2):
+        finish(plan, folder, history=history)
+    rows = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
+    assert [(row["run_id"], len(row["images"]), row.get("supersedes")) for row in rows] == [
+        ("batch_001", 2, None),
+        ("batch_001", 4, rows[0]["timestamp"]),
+    ]
+
+
 def test_pictures_that_were_moved_are_shown_where_they_are(tmp_path: Path) -> None:
     plan = make_plan()
     folder = make_batch(tmp_path, plan, ROWS)

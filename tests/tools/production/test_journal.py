@@ -28,7 +28,7 @@ def test_the_steps_of_a_picture_add_up(tmp_path: Path) -> None:
     assert state.verdicts == {FILE: True} and state.filed == {FILE}
     assert state.items[2].failure == "out of memory"
     assert (state.items[3].prompt_id, state.items[3].server, state.items[3].files) == ("p3", "http://b", ())
-    assert not state.recorded
+    assert state.recorded is None
 
 
 def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
