@@ -8,21 +8,25 @@ Reads evals/eval_history.jsonl and evals/thresholds.yaml; writes evals/compariso
     python evals/compare_versions.py --list
 
 Exit codes: 0 compared, whatever the verdict · 1 --fail-on-regression and something REGRESSED, or --promote and the gate said no ·
-2 no history, an unknown run, runs that cannot be compared · 3 the pictures or models for --rescore are not here.
+2 no history, an unknown run, runs that cannot be compared · 3 the pictures or models for --rescore are not here · 130 interrupted.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+
+if TYPE_CHECKING:
+    from evals.comparison.runs import Run
 
 HISTORY = Path("evals/eval_history.jsonl")
 REPORT = Path("evals/comparison_report.md")
@@ -75,6 +79,7 @@ def _confidence(text: str) -> float:
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    cli.end_as_interrupted()
     from evals.comparison.history import NO_HISTORY
 
     history = args.history or args.project_root / HISTORY
@@ -90,13 +95,25 @@ def main(argv: list[str] | None = None) -> int:
     return _compare(args, history)
 
 
+def _find_sides(args: Any, history: Path, folders: Sequence[Path | None]) -> tuple[list[Run], list[Run]]:
+    """The runs of both versions, with what their folders tell of them; says how each was chosen."""
+    from evals.comparison.history import find_runs
+    from evals.comparison.pictures import with_batch_facts, with_folders
+
+    found = find_runs(history, [*args.v1, *args.v2])
+    for line in [line for item in found for line in item.explain()]:
+        print(f"note: {line}", file=sys.stderr)
+    runs = [with_folders(item.run, history) for item in found]
+    split = len(args.v1)
+    return [with_batch_facts(run, folders[0]) for run in runs[:split]], [with_batch_facts(run, folders[1]) for run in runs[split:]]
+
+
 def _compare(args: Any, history: Path) -> int:
-    from evals.comparison import history as histories
     from evals.comparison import promotion
     from evals.comparison.comparing import compare
     from evals.comparison.document import to_document
+    from evals.comparison.illustration import Illustration, draw_comparison
     from evals.comparison.memorisation import check_memorised
-    from evals.comparison.pictures import with_batch_facts
     from evals.comparison.rendering import render, render_head
     from evals.comparison.wording import verdict_sentence
     from evals.load_thresholds import load_thresholds
@@ -104,12 +121,8 @@ def _compare(args: Any, history: Path) -> int:
 
     overrides = {"comparison.minimum_effect": args.min_effect, "comparison.confidence": args.confidence}
     policy = load_thresholds(args.project_root, args.thresholds, overrides)
-    found = histories.find_runs(history, [*args.v1, *args.v2])
-    for line in [line for item in found for line in item.explain()]:
-        print(f"note: {line}", file=sys.stderr)
-    first, second = [item.run for item in found[: len(args.v1)]], [item.run for item in found[len(args.v1) :]]
     folders = [args.pictures_v1, args.pictures_v2]
-    first, second = ([with_batch_facts(run, folder) for run in runs] for runs, folder in zip((first, second), folders, strict=True))
+    first, second = _find_sides(args, history, folders)
     if args.rescore:
         from evals.comparison.rescoring import rescore
 
@@ -120,16 +133,14 @@ def _compare(args: Any, history: Path) -> int:
     memorised = check_memorised(second, folders[1], args.dataset_manifest, policy, model_root=args.model_root)
     gate = promotion.check_promotion(comparison, champion, memorised)
     output = args.output or args.project_root / REPORT
-    pictures: list[tuple[str, str]] = []
-    if not args.no_pictures:
-        from evals.comparison.illustration import draw_comparison
-
-        pictures = draw_comparison(comparison, output, folders)
-    write_text(output, render(comparison, gate, pictures))
+    drawn = Illustration() if args.no_pictures else draw_comparison(comparison, output, folders)
+    for line in drawn.missing:
+        print(f"note: {line}", file=sys.stderr)
+    write_text(output, render(comparison, gate, drawn.figures, drawn.missing))
     if args.promote and gate.passed:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         champion = promotion.promote(champion_file, comparison, gate, now)
-    document = to_document(comparison, gate, champion, output, [path for _, path in pictures])
+    document = to_document(comparison, gate, champion, output, [path for _, path in drawn.figures])
     cli.say(f"{render_head(comparison, gate)}\n\n{verdict_sentence(comparison)}\n\nreport: {output}", as_json=args.json)
     if args.json:
         cli.print_json(document)

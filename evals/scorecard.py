@@ -6,7 +6,7 @@ evaluation history, which evals/compare_versions.py compares. Each picture is de
     python evals/scorecard.py --generated out/ --reference references/ --run-id v3_sweep --lora-version v3
 
 Exit codes: 0 scored · 1 a mean is below its threshold (only with --fail-on-threshold) · 2 bad usage or input, or no reference with a
-face · 3 a model or package is missing.
+face · 3 a model or package is missing · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals import results
-from evals.assessment import Assessment, Verdict, judge, open_assessor, passes
+from evals.assessment import Assessment, Verdict, judge, passes
 from evals.load_thresholds import load_thresholds
 from evals.lora_header import read_lora_header
 from evals.picture_names import find_config, parse_picture_name
@@ -82,6 +82,7 @@ class ScoredPicture:
             "skin": self.assessment.skin.score,
             "shot_type": geometry.shot_type if geometry else None,
             "approved": self.verdict.approved,
+            "sha256": self.assessment.sha256,
         }
 
 
@@ -328,24 +329,19 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--history-file", type=Path, metavar="FILE", help=f"history to append to (default: {HISTORY_FILE})")
     parser.add_argument("--output-json", type=Path, metavar="FILE", help=f"the scorecard (default: {SCORECARD_FILE})")
     parser.add_argument("--latest-report", type=Path, metavar="FILE", help=f"the report (default: {REPORT_FILE})")
-    parser.add_argument("--fail-on-threshold", action="store_true", help="exit with 1 when a mean is below its threshold")
-    parser.add_project_root()
-    parser.add_json()
-    parser.add_skip_install()
+    results.add_gate_arguments(parser, fails_when="a mean is below its threshold")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    cli.end_as_interrupted()
     policy = load_thresholds(args.project_root, overrides={key: value for key, value in vars(args).items() if "." in key})
     params = read_lora_header(args.lora).training_params if args.lora else {}
     params |= read_training_params(args.training_params) if args.training_params else {}
     manifest = read_manifest(args.dataset_manifest) if args.dataset_manifest else None
     paths = results.find_generated(args.generated, args.reference)
-    assessor = open_assessor(
-        args.reference, policy, engine=args.engine, prefer_cpu=args.prefer_cpu, model_root=args.model_root, model_pack=args.model_pack
-    )
-    results.say_opening(assessor, as_json=args.json)
+    assessor = results.open_assessor_for(args, policy)
     assessments = results.assess_pictures(assessor, paths)
     batch_config = read_batch_config(args.generated)
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -365,8 +361,6 @@ def main(argv: list[str] | None = None) -> int:
         provider=assessor.provider,
     )
     warnings = results.warn_of_overlap(assessments, assessor)
-    for warning in warnings:
-        cli.say(f"warning: {warning}", as_json=True)
     _write(card, args, [*assessor.warnings, *warnings])
     return EXIT_GATE if args.fail_on_threshold and not all(card.gates.values()) else EXIT_OK
 

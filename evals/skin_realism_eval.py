@@ -6,7 +6,7 @@ noisy both lose. A picture without a face, without colour, or with too little sk
     python evals/skin_realism_eval.py --generated out/ --reference references/ --output-json skin.json
 
 Exit codes: 0 scored · 1 a mean is below its threshold (only with --fail-on-threshold) · 2 bad usage or input, or no reference with a
-face · 3 a model or package is missing.
+face · 3 a model or package is missing · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals import results
-from evals.assessment import Assessment, Assessor, explain_reason, open_assessor, passes
+from evals.assessment import Assessment, Assessor, explain_reason, passes
 from evals.load_thresholds import load_thresholds
 from lifeos import cli
-from lifeos.errors import EXIT_GATE, EXIT_OK
-from lifeos.files import write_json
 
 SHOWN = 10
 
@@ -168,15 +166,13 @@ def build_parser() -> cli.Parser:
         help_text = cli.policy_help(f"pass from this mean {what} score, 0 to 1", f"skin_realism.{key}")
         parser.add_argument(flag, type=cli.fraction, metavar="X", help=help_text)
     parser.add_argument("--output-json", type=Path, metavar="FILE", help="write the results here")
-    parser.add_argument("--fail-on-threshold", action="store_true", help="exit with 1 when any of the three means is below its threshold")
-    parser.add_project_root()
-    parser.add_json()
-    parser.add_skip_install()
+    results.add_gate_arguments(parser, fails_when="any of the three means is below its threshold")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    cli.end_as_interrupted()
     overrides = {
         "skin_realism.overall_pass_threshold": args.threshold,
         "skin_realism.texture_pass_threshold": args.texture_threshold,
@@ -184,21 +180,10 @@ def main(argv: list[str] | None = None) -> int:
     }
     policy = load_thresholds(args.project_root, overrides=overrides)
     results.find_generated(args.generated, args.reference)  # an empty folder shows before the models load
-    assessor = open_assessor(
-        args.reference, policy, engine=args.engine, prefer_cpu=args.prefer_cpu, model_root=args.model_root, model_pack=args.model_pack
-    )
-    results.say_opening(assessor, as_json=args.json)
+    assessor = results.open_assessor_for(args, policy)
     evaluation = evaluate_skin(assessor, args.generated, args.reference, policy)
-    for warning in results.warn_of_overlap(evaluation.assessments, assessor):
-        cli.say(f"warning: {warning}", as_json=True)
-    document = evaluation.to_json()
-    if args.output_json:
-        write_json(args.output_json, document)
-    if args.json:
-        cli.print_json(document)
-    else:
-        print(render(evaluation))
-    return EXIT_GATE if args.fail_on_threshold and not evaluation.passed else EXIT_OK
+    results.warn_of_overlap(evaluation.assessments, assessor)
+    return results.hand_over(evaluation.to_json(), render(evaluation), args, passed=evaluation.passed)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ METRICS = (
 RESAMPLING_SEED = 20260211
 """Fixed, so that the same rows give the same report."""
 SHOWN_DIFFERENCES = 8
+NOT_OF_THE_ENGINE = frozenset(
+    {"engine", "model_pack", "aggregation", "subject", "face_metric", "skin_metric", "reference_set_id", "references"}
+)
 
 
 class ProtocolMismatch(InputError):
@@ -154,19 +157,27 @@ def check_protocols(runs: Sequence[Run], *, allow: bool) -> list[str]:
 
 def describe_protocol_difference(one: Run, other: Run) -> str:
     """What differs, key by key where the rows hold their protocols, else the two ids."""
-    keys = sorted((set(one.protocol) | set(other.protocol)) - {"id"})
-    parts = [
-        f"{key} {_short(one.protocol.get(key))} against {_short(other.protocol.get(key))}"
-        for key in keys
-        if one.protocol.get(key) != other.protocol.get(key)
-    ]
+    mine, theirs = _flatten(one.protocol), _flatten(other.protocol)
+    differing = [key for key in dict.fromkeys([*mine, *theirs]) if mine.get(key) != theirs.get(key)]
+    if "engine" in differing:  # its models, detector and scale differ with it
+        differing = [key for key in differing if key in NOT_OF_THE_ENGINE]
+    parts = [f"{key} {_short(mine.get(key))} against {_short(theirs.get(key))}" for key in differing]
     if one.protocol and other.protocol and parts:
         return "; ".join(parts[:SHOWN_DIFFERENCES])
     return f"protocol {_short(one.protocol_id)} against {_short(other.protocol_id)}"
 
 
+def _flatten(protocol: Mapping[str, Any]) -> dict[str, object]:
+    """A protocol without its id, `scale: {pass: 0.3}` as `scale.pass`: so that a difference is said by what differs."""
+    flat: dict[str, object] = {}
+    for key, value in protocol.items():
+        flat |= {f"{key}.{inner}": part for inner, part in value.items()} if isinstance(value, Mapping) else {key: value}
+    flat.pop("id", None)
+    return flat
+
+
 def _short(value: object) -> str:
-    text = str(value)
+    text = "none" if value is None else str(value)
     return text if len(text) <= 24 else f"{text[:16]}…"
 
 

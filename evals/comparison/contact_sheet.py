@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.comparison.comparing import Comparison
+from evals.comparison.pictures import is_unchanged
+from evals.comparison.runs import ImageScore
 from lifeos.files import replacing
 
 if TYPE_CHECKING:
@@ -38,11 +42,11 @@ class Couple:
 
 
 def choose_couples(comparison: Comparison, old: Mapping[str, Path], new: Mapping[str, Path], shown: int = SHOWN) -> list[Couple]:
-    """The pairs whose pictures are there, sorted by the size of the change in overall score; a lost face counts as the largest."""
+    """The pairs whose pictures are there as they were scored, largest change in overall score first; a lost or found face leads."""
     pairs = comparison.pairs
     if pairs is None or not pairs.keys:
         return []
-    couples = []
+    ranked: list[tuple[Couple, ImageScore, ImageScore]] = []
     for index, (one, two) in enumerate(zip(pairs.images_first, pairs.images_second, strict=True)):
         if one.file not in old and two.file not in new:
             continue
@@ -50,9 +54,21 @@ def choose_couples(comparison: Comparison, old: Mapping[str, Path], new: Mapping
         known = [score if score == score else None for score in scores]
         prompt = f"prompt {one.prompt_id}" if one.prompt_id is not None else one.file
         title = prompt + (f", seed {one.seed}" if one.seed is not None and one.seed == two.seed else "")
-        couples.append(Couple(title, old.get(one.file), new.get(two.file), known[0], known[1]))
-    couples.sort(key=lambda couple: -1e9 if (couple.old_score is None) != (couple.new_score is None) else -abs(couple.change or 0.0))
-    return couples[:shown]
+        ranked.append((Couple(title, old.get(one.file), new.get(two.file), known[0], known[1]), one, two))
+    ranked.sort(key=lambda place: _size_of_change(place[0]), reverse=True)
+    couples = (_unchanged(*place) for place in ranked)
+    return list(islice((couple for couple in couples if couple.old or couple.new), shown))
+
+
+def _size_of_change(couple: Couple) -> float:
+    return math.inf if (couple.old_score is None) != (couple.new_score is None) else abs(couple.change or 0.0)
+
+
+def _unchanged(couple: Couple, one: ImageScore, two: ImageScore) -> Couple:
+    """The couple without a picture that is another than was scored: its folder has been used again."""
+    old = couple.old if couple.old and is_unchanged(one, couple.old) else None
+    new = couple.new if couple.new and is_unchanged(two, couple.new) else None
+    return replace(couple, old=old, new=new)
 
 
 def draw_contact_sheet(couples: Sequence[Couple], path: Path, *, first: str, second: str, total: int) -> None:
@@ -66,7 +82,7 @@ def draw_contact_sheet(couples: Sequence[Couple], path: Path, *, first: str, sec
     draw = ImageDraw.Draw(sheet)
     large, small = _font(19), _font(15)
     draw.text((GAP * 2, 12), f"left: {_short(first)}     right: {_short(second)}", fill=INK, font=large)
-    note = f"same prompt and seed side by side; largest change first; {len(couples)} of {total} pairs"
+    note = f"same prompt and seed side by side, with their overall scores; largest change first; {len(couples)} of {total} pairs"
     draw.text((GAP * 2, 38), note, fill=GREY, font=small)
     for place, couple in enumerate(couples):
         left, top = GAP + (place % columns) * cell_width, HEADER + (place // columns) * cell_height

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ DOTS_PER_INCH = 130
 MOST_DOTS = 5000
 """A scatter of more dots is a blot, and slow: every n-th is drawn."""
 LONGEST_LABEL = 34
+SHORT_TREND = timedelta(hours=6)
 
 
 def _figure(width: float, height: float) -> Any:
@@ -72,7 +74,9 @@ def draw_intervals(comparison: Comparison, path: Path) -> None:
     axes.set_ylim(-0.6, len(results) - 0.25)
     axes.margins(x=0.16)
     first, second = label(comparison.first.name), label(comparison.second.name)
-    axes.set_xlabel(f"← {first} is better          {second} is better →", color=INK, fontsize=10)
+    axes.set_xlabel(f"← {first} is better", color=INK, fontsize=10, loc="left")
+    beside = ("axes fraction", axes.xaxis.label)
+    axes.annotate(f"{second} is better →", (1, 0), xycoords=beside, color=INK, fontsize=10, ha="right", va="bottom")
     confidence = comparison.policy["comparison"]["confidence"]
     axes.set_title(f"Difference in mean score, {confidence:.0%} interval (grey: too small to matter)", fontsize=11, loc="left", color=INK)
     _bare(axes)
@@ -80,25 +84,28 @@ def draw_intervals(comparison: Comparison, path: Path) -> None:
 
 
 def draw_scatter(comparison: Comparison, path: Path) -> None:
-    """Every pair as a dot: old score across, new score up; above the diagonal the new one is better."""
+    """Every pair as a dot: old score across, new score up; above the grey band of differences too small to matter the new one is better."""
     assert comparison.pairs is not None
     figure = _figure(9.6, 4.9)
     step = max(1, len(comparison.pairs.keys) // MOST_DOTS)
+    limit = comparison.policy["comparison"]["minimum_effect"]
     for axes, column, title in zip(figure.subplots(1, 2), (0, 1), ("Face similarity", "Skin realism"), strict=True):
         old, new = comparison.pairs.first[::step, column], comparison.pairs.second[::step, column]
         both = (old == old) & (new == new)
         old, new = old[both], new[both]
-        better, worse = int((new > old).sum()), int((new < old).sum())
+        better, worse = int((new - old >= limit).sum()), int((old - new >= limit).sum())
+        counts = f"{better} better, {worse} worse, {len(old) - better - worse} alike"
         axes.fill_between([-1, 2], [-1, 2], 2, color="#eef7f0", zorder=0)
         axes.plot([-1, 2], [-1, 2], color=INK, linewidth=1)
+        axes.fill_between([-1, 2], [-1 - limit, 2 - limit], [-1 + limit, 2 + limit], color="#e4e7ea", zorder=0)
         axes.scatter(old, new, s=22, alpha=0.65 if len(old) < 500 else 0.25, color="#0b5fa5", edgecolors="none")
         low, high = (min(old.min(), new.min()), max(old.max(), new.max())) if len(old) else (0.0, 1.0)
         room = max(0.03, 0.06 * (high - low))
         axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room), aspect="equal")
         axes.set_xlabel(label(comparison.first.name))
         axes.set_ylabel(label(comparison.second.name))
-        share = f" ({'every' if step == 1 else f'each {step}th'} pair)"
-        axes.set_title(f"{title}: {better} better, {worse} worse{share}", fontsize=10.5, loc="left", color=INK)
+        share = "" if step == 1 else f" (each {step}th pair)"
+        axes.set_title(f"{title}: {counts}{share}", fontsize=10.5, loc="left", color=INK)
         axes.grid(color=FAINT, linewidth=0.5)
         _bare(axes)
     _save(figure, path)
@@ -118,7 +125,7 @@ def draw_heat_map(
     import numpy as np
     from matplotlib.patches import Rectangle
 
-    figure = _figure(2.6 + 1.05 * len(columns), 1.7 + 0.62 * len(rows))
+    figure = _figure(max(5.6, 2.6 + 1.05 * len(columns)), 1.7 + 0.62 * len(rows))
     axes = figure.subplots()
     image = axes.imshow(np.ma.masked_invalid(values), cmap="cividis", aspect="auto")
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
@@ -194,7 +201,12 @@ def _trend(axes: Any, series: Mapping[str, Sequence[tuple[Any, Estimate]]], *, t
         if known:
             axes.vlines([w for w, _, _ in known], [x for _, x, _ in known], [x for _, _, x in known], color=colour, alpha=0.35, linewidth=3)
     dates: Any = matplotlib.dates
-    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    days = [when for points in series.values() for when, _ in points]
+    if max(days) - min(days) < SHORT_TREND:  # ticks of seconds tell nothing: when it began and when it ended
+        ends = dict.fromkeys([min(days), max(days)])
+        axes.set_xticks(list(ends), [f"{when:%Y-%m-%d %H:%M}" for when in ends])
+    else:
+        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(axes.xaxis.get_major_locator()))
     axes.grid(color=FAINT, linewidth=0.6)
     axes.set_ylabel("mean score")
     axes.set_title(title, fontsize=11, loc="left", color=INK)

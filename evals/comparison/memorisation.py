@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.comparison.pictures import find_run_pictures
-from evals.comparison.promotion import NO, UNKNOWN, YES, Check
+from evals.comparison.promotion import NO, SKIPPED, UNKNOWN, YES, Check
 from evals.comparison.runs import Run
 from lifeos.errors import LifeosError
 from lifeos.files import read_json
@@ -29,19 +29,19 @@ def check_memorised(
     Without a manifest, its dataset, or the run's pictures nothing is known, and the check says so; it does not bar promotion then,
     unless the manifest was asked for by name.
     """
-    lenient = manifest is None
+    unchecked = SKIPPED if manifest is None else UNKNOWN
     if manifest is None:
         told = next((run.manifest_path for run in runs if run.manifest_path), None)
         manifest = Path(told) if told else None
     if manifest is None or not manifest.is_file():
-        return Check(TITLE, YES if lenient else UNKNOWN, "not checked: no dataset manifest at hand (--dataset-manifest names it)")
+        return Check(TITLE, unchecked, "no dataset manifest at hand (--dataset-manifest names it)")
     pictures = {name: path for run in runs for name, path in find_run_pictures(run, folder).items()}
     if not pictures:
-        return Check(TITLE, YES if lenient else UNKNOWN, "not checked: the pictures are not at hand (--pictures-v2 names their folder)")
+        return Check(TITLE, unchecked, "the pictures are not at hand (--pictures-v2 names their folder)")
     try:
         return _check(pictures, manifest, policy, model_root)
     except (LifeosError, ModuleNotFoundError) as error:
-        return Check(TITLE, YES if lenient else UNKNOWN, f"not checked: {error}")
+        return Check(TITLE, unchecked, str(error))
 
 
 def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, Any], model_root: Path | None) -> Check:

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from evals.comparison.runs import Run
+from evals.comparison.runs import ImageScore, Run
 from lifeos.errors import InputError
-from lifeos.files import read_json
+from lifeos.files import read_json, sha256_file
 
 SUBFOLDERS = ("", "approved", "rejected")
 """A batch directory files its pictures after scoring: the row may name them from before or after."""
-
-
 BATCH_REPORT = "batch_report.json"
+
+
+def with_folders(run: Run, history: Path) -> Run:
+    """The run with the folders that its row names as they lie seen from here.
+
+    A row holds the paths as they were typed. A relative one that leads nowhere from the current directory is tried from where the
+    history lies and from one above, which is the project of `evals/eval_history.jsonl`.
+    """
+    found: dict[str, str] = {}
+    for name in ("generated_dir", "reference_dir"):
+        told = run.extra.get(name)
+        if not isinstance(told, str) or Path(told).is_absolute() or Path(told).is_dir():
+            continue
+        places = (base / told for base in history.resolve().parents[:2])
+        place = next((place for place in places if place.is_dir()), None)
+        if place is not None:
+            found[name] = place.as_posix()
+    return replace(run, extra={**run.extra, **found}) if found else run
 
 
 def with_batch_facts(run: Run, folder: Path | None = None) -> Run:
@@ -47,3 +64,19 @@ def find_run_pictures(run: Run, folder: Path | None = None) -> dict[str, Path]:
         if path is not None:
             found[image.file] = path
     return found
+
+
+def is_unchanged(image: ImageScore, path: Path) -> bool:
+    """Whether a file is the one that was scored, as far as the row tells."""
+    return image.sha256 is None or sha256_file(path) == image.sha256
+
+
+def why_missing(run: Run, found: Mapping[str, Path], flag: str) -> str:
+    """The sentence for a report where pictures of a run are not at hand; empty where all are."""
+    missing = sum(image.file not in found for image in run.images)
+    if not missing:
+        return ""
+    told = run.extra.get("generated_dir")
+    count = "none of its pictures is" if missing == len(run.images) else f"{missing} of its {len(run.images)} pictures are not"
+    where = f"in {told}" if isinstance(told, str) else "at hand, for its row names no folder"
+    return f"{run.run_id}: {count} {where} ({flag} DIR says where they are)."

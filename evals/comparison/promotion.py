@@ -14,13 +14,13 @@ from lifeos.files import read_json, write_json
 from lifeos.locks import hold
 
 CHAMPION_SCHEMA = 1
-YES, NO, UNKNOWN = "yes", "NO", "not known"
+YES, NO, UNKNOWN, SKIPPED = "yes", "NO", "not known", "not checked"
 FORMER_KEPT = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One condition of the gate: `outcome` is yes, NO or not known. Only a NO speaks against deploying; both bar `--promote`."""
+    """One condition of the gate. NO and not known bar `--promote`, only a NO speaks against deploying, and not checked does neither."""
 
     title: str
     outcome: str
@@ -36,7 +36,7 @@ class Gate:
 
     @property
     def passed(self) -> bool:
-        return all(check.outcome == YES for check in self.checks)
+        return all(check.outcome in (YES, SKIPPED) for check in self.checks)
 
     @property
     def objections(self) -> tuple[str, ...]:
@@ -46,14 +46,14 @@ class Gate:
     def sentence(self) -> str:
         if self.passed:
             return f"{self.run_id} may be promoted: the gate says yes (--promote makes it champion)."
-        failed = [check.title.lower() for check in self.checks if check.outcome != YES]
+        failed = [check.title.lower() for check in self.checks if check.outcome not in (YES, SKIPPED)]
         return f"{self.run_id} may not be promoted: the gate says no ({', '.join(failed)})."
 
 
 def check_promotion(comparison: Comparison, champion: Mapping[str, Any] | None, memorised: Check | None = None) -> Gate:
     """The gate of the policy on the second version. `memorised` comes from outside: it needs the training pictures."""
     checks = [_grade(comparison), _verdict(comparison), *_against_champion(comparison, champion), _enough(comparison)]
-    checks.append(memorised or Check("Memorised", YES, "not checked: no training pictures at hand"))
+    checks.append(memorised or Check("Memorised", SKIPPED, "no training pictures at hand"))
     return Gate(comparison.second.name, tuple(checks))
 
 

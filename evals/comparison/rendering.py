@@ -18,12 +18,12 @@ SURELY = 0.995
 """From here on a probability is written as `> 99 %`: more digits would be false precision."""
 
 
-def render(comparison: Comparison, gate: Gate | None = None, pictures: Sequence[tuple[str, str]] = ()) -> str:
-    """The whole report. `pictures` are (title, path relative to the report)."""
+def render(comparison: Comparison, gate: Gate | None = None, pictures: Sequence[tuple[str, str]] = (), missing: Sequence[str] = ()) -> str:
+    """The whole report. `pictures` are (title, path relative to the report), `missing` sentences on those that could not be shown."""
     parts = [render_head(comparison, gate), f"**In short:** {escape(wording.verdict_sentence(comparison))}", _evidence(comparison)]
     parts += [_rates(comparison), _slices("By shot type", "Shot type", comparison.by_shot)]
     parts += [_slices("By configuration", "Configuration", comparison.by_config), _extras(comparison), _gate(gate)]
-    parts += [_pictures(pictures), _notes(comparison)]
+    parts += [_pictures(pictures, missing), _notes(comparison)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -239,10 +239,11 @@ def _gate(gate: Gate | None) -> str:
     return "\n".join(lines)
 
 
-def _pictures(pictures: Sequence[tuple[str, str]]) -> str:
-    if not pictures:
+def _pictures(pictures: Sequence[tuple[str, str]], missing: Sequence[str]) -> str:
+    if not pictures and not missing:
         return ""
-    return "\n\n".join(["## Pictures", *[f"{escape(title)}:\n\n![{escape(title)}]({quote(path)})" for title, path in pictures]])
+    shown = [f"{escape(title)}:\n\n![{escape(title)}]({quote(path)})" for title, path in pictures]
+    return "\n\n".join(["## Pictures", *shown, *(f"Not shown: {escape(line)}" for line in missing)])
 
 
 def _notes(comparison: Comparison) -> str:

@@ -67,10 +67,15 @@ def rescore_run(run: Run, paths: Mapping[str, Path], assessor: Assessor, policy:
     """One run with its pictures assessed now."""
     order = [image.file for image in run.images]
     assessed = track(assessor.assess_many([paths[file] for file in order]), f"scoring {run.run_id}", total=len(order), unit="picture")
-    images = []
+    images, changed = [], []
     for image, assessment in zip(run.images, assessed, strict=True):
         shot = assessment.geometry.shot_type if assessment.geometry else None
+        if image.sha256 not in (None, assessment.sha256):
+            changed.append(image.file)
         images.append(replace(image, face=assessment.face.score, skin=assessment.skin.score, shot=shot, approved=None))
+    if changed:
+        why = f"{len(changed)} of its {len(order)} pictures are not the files that were scored, such as {changed[0]}"
+        raise UnavailableError(run.run_id, why, "score what is there now as a run of its own: evals/scorecard.py")
     protocol = assessor.protocol
     return rescored(run, tuple(images), {**protocol}, policy)
 

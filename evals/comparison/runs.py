@@ -27,6 +27,8 @@ class ImageScore:
     skin: float | None
     shot: str | None
     approved: bool | None
+    sha256: str | None = None
+    """Of the file that was scored: a folder may have been used again since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,7 @@ def _read_image(item: Mapping[str, Any], reader: _Reader) -> ImageScore:
         skin=reader.number(item.get("skin"), "skin of an image"),
         shot=_text(item.get("shot_type")) or _text(item.get("shot")),
         approved=approved if isinstance(approved, bool) else None,
+        sha256=_text(item.get("sha256")),
     )
 
 

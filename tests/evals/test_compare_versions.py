@@ -149,6 +149,24 @@ def test_which_run_was_taken_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
             "(score both again in one way: python evals/compare_versions.py --v1 a --v2 b --rescore)",
         ),
         (
+            [
+                make_row("a", steady(0.5), protocol_id="x", protocol={"id": "x", "engine": "dlib", "scale": {"pass": 0.3, "same": 1.0}}),
+                make_row("b", steady(0.5), protocol_id="y", protocol={"id": "y", "engine": "dlib", "scale": {"pass": 0.4, "same": 1.0}}),
+            ],
+            ["--v1", "a", "--v2", "b"],
+            "error: a and b: scored in different ways: scale.pass 0.3 against 0.4 "
+            "(score both again in one way: python evals/compare_versions.py --v1 a --v2 b --rescore)",
+        ),
+        (
+            [
+                make_row("a", steady(0.5), protocol_id="x", protocol={"engine": "dlib", "models": {"a": "1"}, "references": 6}),
+                make_row("b", steady(0.5), protocol_id="y", protocol={"engine": "insightface", "models": {"b": "2"}, "references": 5}),
+            ],
+            ["--v1", "a", "--v2", "b"],  # other models are said by the other engine
+            "error: a and b: scored in different ways: engine dlib against insightface; references 6 against 5 "
+            "(score both again in one way: python evals/compare_versions.py --v1 a --v2 b --rescore)",
+        ),
+        (
             [make_row("a", steady(0.5))],
             ["--v1", "a"],
             "error: --v1 and --v2: two runs are wanted (name a run id for each; --list shows them)",
@@ -159,7 +177,7 @@ def test_which_run_was_taken_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
             "error: a: no run in {h} has this id or contains it (the history holds no run that can be read)",
         ),
     ],
-    ids=["unknown run", "same run", "protocols", "protocols in full", "one run", "nothing readable"],
+    ids=["unknown run", "same run", "protocols", "protocols in full", "one setting", "another engine", "one run", "nothing readable"],
 )
 def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[Any], flags: list[str], error: str) -> None:
     history = write_history(tmp_path / "h.jsonl", rows)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from evals import scorecard
 from evals.assessment import Assessment, FaceScore, Geometry, SkinScore
@@ -170,6 +175,7 @@ def test_the_history_row_is_the_design_s() -> None:
                 "skin": 0.67,
                 "shot_type": "medium close-up",
                 "approved": True,
+                "sha256": "00",
             },
             {
                 "file": "rejected/0008_p004_v01_seed43_x.png",
@@ -180,6 +186,7 @@ def test_the_history_row_is_the_design_s() -> None:
                 "skin": None,
                 "shot_type": None,
                 "approved": False,
+                "sha256": "00",
             },
         ],
         "protocol": {"id": "p1", "engine": "dlib"},
@@ -396,3 +403,22 @@ def test_a_manifest_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text('{"a": 1}', encoding="utf-8")
     with pytest.raises(InputError, match="not a dataset manifest: it has no images"):
         scorecard.read_manifest(tmp_path / "m.json")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that a program can take")
+def test_sigterm_ends_it_as_ctrl_c_does_and_nothing_is_half_written(folders: Path, tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+    (tmp_path / "out").mkdir()
+    for number in range(120):  # far more than are scored before the signal comes
+        Image.fromarray(generator.integers(0, 256, (600, 600, 3), dtype=np.uint8)).save(tmp_path / "out" / f"{number}.png")
+    project = tmp_path / "project"
+    places = ["--generated", str(tmp_path / "out"), "--reference", str(folders / "refs"), "--project-root", str(project)]
+    command = [sys.executable, scorecard.__file__, *places, "--engine", "dlib", "--model-root", str(folders), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        opening = process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert opening.startswith("face engine dlib")
+    assert (process.returncode, out, err.splitlines()[-1]) == (130, "", "interrupted")
+    assert not project.exists()

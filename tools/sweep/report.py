@@ -199,4 +199,5 @@ def make_row(run_id: str, sweep: Sweep, shots: Sequence[Shot], end: SweepEnd, po
     row = card.history_row()
     for entry, shot in zip(row["images"], shots, strict=True):
         entry.update(file=shot.file, prompt_id=shot.prompt_id, seed=shot.seed, config=shot.config)
-    return {**row, "generated_dir": sweep.request.output_dir.as_posix()}
+    folders = {"generated_dir": sweep.request.output_dir, "reference_dir": sweep.request.reference_dir}
+    return {**row, **{name: folder.as_posix() for name, folder in folders.items() if folder is not None}}
