@@ -19,6 +19,8 @@ SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 SCORE_THRESHOLD = 0.6
 NMS_THRESHOLD = 0.3
 TOP_K = 500
+_LOG_LEVEL = threading.Lock()
+"""OpenCV's log level belongs to the whole process: one thread at a time lowers it and puts it back."""
 
 
 class YuNet:
@@ -69,9 +71,10 @@ def _quiet_opencv() -> Iterator[None]:
     """OpenCV 5 warns on stderr of a target that its new graph engine ignores: nothing a user could act on."""
     import cv2
 
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    with _LOG_LEVEL:
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        try:
+            yield
+        finally:
+            cv2.utils.logging.setLogLevel(level)

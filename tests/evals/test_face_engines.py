@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -347,3 +350,21 @@ def test_a_package_that_is_not_installed(package: str, monkeypatch: pytest.Monke
     with pytest.raises(UnavailableError) as caught:
         DlibEngine()
     assert str(caught.value) == f"face engine dlib: the package {package} is not installed (run: python -m lifeos setup)"
+
+
+def test_threads_that_open_detectors_at_once_leave_opencv_s_log_level_as_it_was() -> None:
+    before, inside = cv2.utils.logging.getLogLevel(), []
+    meeting = threading.Barrier(2, timeout=0.2)
+
+    def lower() -> None:
+        with yunet._quiet_opencv():
+            with contextlib.suppress(threading.BrokenBarrierError):
+                meeting.wait()  # met only where both are inside
+            inside.append(cv2.utils.logging.getLogLevel())
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(lower) for _ in range(2)]:
+            done.result()
+    assert inside == [cv2.utils.logging.LOG_LEVEL_ERROR] * 2
+    assert not meeting.n_waiting and meeting.broken
+    assert cv2.utils.logging.getLogLevel() == before
