@@ -35,6 +35,7 @@ from tools.dataset.hashing import default_jobs
 
 SCRIPT = cli.PROJECT_ROOT / "tools" / "dataset_manifest.py"
 HEADER = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (1024).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00\x00\x00\x00\x00"
+DATA = b"IDAT"
 END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 """Files look like pictures to whoever reads headers; their inside is noise, which is what hashing and copying see anyway."""
 
@@ -55,11 +56,12 @@ def make_files(folder: Path, total_bytes: int, count: int) -> None:
     if shutil.disk_usage(folder).free < 3 * total_bytes + (1 << 30):
         raise UnavailableError(folder, f"has less than three times {total_bytes / 1e6:.0f} MB free", "give a smaller --size-mb")
     rng = random.Random(0)
-    size = max(total_bytes // count, 64)
-    block = rng.randbytes(size)
+    size = max(total_bytes // count, 96)
+    block = rng.randbytes(size - len(HEADER) - 4 - len(DATA) - 8 - 4 - len(END))
+    length = (len(block) + 8).to_bytes(4, "big")
     old = time.time() - HOUR
     for number in range(count):
-        inside = number.to_bytes(8, "big") + block[: size - len(HEADER) - len(END) - 8]
+        inside = length + DATA + number.to_bytes(8, "big") + block + bytes(4)
         for name, data in (
             (f"img_{number:06d}.png", HEADER + inside + END),
             (f"img_{number:06d}.txt", f"amiranoor, view {number}".encode()),

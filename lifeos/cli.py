@@ -9,7 +9,6 @@ import math
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -52,16 +51,22 @@ def run(main: Callable[[], int]) -> int:
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if not package or package in OUR_PACKAGES:
-            traceback.print_exc()
+            _print_traceback()
             return EXIT_INTERNAL
         why = f"the package {package} is not installed for {sys.executable}"
         return _fail(f"{package}: {why} (run: python -m lifeos setup)", EXIT_UNAVAILABLE)
     except OSError as error:
         return _fail_os(error)
     except Exception:
-        traceback.print_exc()
+        _print_traceback()
         print("error: this is a fault of LifeOS, not yours: please report the lines above", file=sys.stderr)
         return EXIT_INTERNAL
+
+
+def _print_traceback() -> None:
+    import traceback  # not for every start of every script
+
+    traceback.print_exc()
 
 
 def end_as_interrupted() -> None:

@@ -5,7 +5,6 @@ Everything else that is raised is a fault of ours and shows a traceback.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 EXIT_OK = 0
@@ -52,6 +51,8 @@ class LockedError(LifeosError):
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known names most like `name`, best first, case ignored: for "did you mean"."""
+    import difflib
+
     by_lower = {item.lower(): item for item in known}
     return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.6)]
 

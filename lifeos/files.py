@@ -7,14 +7,12 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lifeos.errors import InputError
-from lifeos.locks import exclusive
 
 CHUNK_BYTES = 1 << 20
 
@@ -25,6 +23,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The bytes are on the disk (fsync) before the name changes, so a power loss leaves the old file or the new one.
     """
+    import tempfile  # five milliseconds of a script's start, and many write nothing
+
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
@@ -91,6 +91,8 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
 
     A torn last line (power loss) is left as it is: the new record starts on a line of its own.
     """
+    from lifeos.locks import exclusive
+
     line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab+") as file, exclusive(file):

@@ -34,6 +34,7 @@ COPY_BYTES = 1 << 20
 
 # one encoder for all lines: json.dumps with options builds a new one for each
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+_DECODE = json.JSONDecoder().decode
 
 
 @dataclass(slots=True)
@@ -80,6 +81,17 @@ class Cache:
             self._read_line()
         return self._next if self._next is not None and self._next.name == found.file.name else None
 
+    def keep(self, found: FoundPicture, known: Known | None) -> bool:
+        """Keep the old line of a picture all of whose facts hold, if it stays where it is; else False: `put` it."""
+        if known is None or known.offset != self._same or self._new is not None:
+            return False
+        if (found.caption is None) != (known.caption is None) or found.file.mtime_ns >= self._racy_from:
+            return False
+        if found.caption is not None and found.caption.mtime_ns >= self._racy_from:
+            return False
+        self._same += len(known.line)
+        return True
+
     def put(self, found: FoundPicture, facts: list[Any], caption_facts: list[Any] | None, known: Known | None) -> None:
         """Keep what this run knows of a picture. `known`: what `find` gave for it."""
         if self._path is None:
@@ -87,9 +99,8 @@ class Cache:
         picture, caption = self._part(found.file, facts), self._part(found.caption, caption_facts)
         if picture is None and caption is None:
             return
-        is_same = known is not None and known.picture == picture and known.caption == caption
-        if is_same and known is not None and self._new is None and known.offset == self._same:
-            self._same += len(known.line)
+        if known is not None and known.picture == picture and known.caption == caption and known.offset == self._same and self._new is None:
+            self._same += len(known.line)  # young files among them, which were not kept the last time either
             return
         self._write(_ENCODE([found.file.name, picture, caption]).encode("ascii") + b"\n")
 
@@ -116,7 +127,7 @@ class Cache:
             return
         try:
             line = self._old.readline()
-            entry = json.loads(line) if line.endswith(b"\n") else None
+            entry = _DECODE(line.decode("ascii")) if line.endswith(b"\n") else None
         except (OSError, ValueError, RecursionError):
             return
         if not isinstance(entry, list) or len(entry) != 3 or not isinstance(entry[0], str):

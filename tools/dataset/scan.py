@@ -88,6 +88,7 @@ def _list_folder(scan: Scan, prefix: str, leave_out: frozenset[Path]) -> tuple[l
     captions: dict[str, FoundFile] = {}
     folders: list[str] = []
     kept_out = {path.name for path in leave_out}
+    kinds: dict[str, str] = {}  # by suffix, of names that are like others
     with os.scandir(scan.root / prefix) as entries:
         for entry in entries:
             name = f"{prefix}{entry.name}"
@@ -97,8 +98,7 @@ def _list_folder(scan: Scan, prefix: str, leave_out: frozenset[Path]) -> tuple[l
                 if not entry.name.startswith(".") and entry.name not in SYSTEM_FOLDERS and not entry.is_symlink():
                     folders.append(entry.name)
                 continue
-            suffix = os.path.splitext(entry.name)[1]  # noqa: PTH122 - a Path for each of 100,000 files takes longer than its hash
-            kind = _kind_of(entry.name, suffix, scan.caption_extension)
+            kind = _kind_of(entry.name, scan.caption_extension, kinds)
             if kind == "other" or (entry.name in kept_out and Path(entry.path).resolve() in leave_out):
                 continue
             info = entry.stat()
@@ -115,10 +115,21 @@ def _list_folder(scan: Scan, prefix: str, leave_out: frozenset[Path]) -> tuple[l
     return pictures, captions, folders
 
 
-def _kind_of(name: str, suffix: str, caption_extension: str) -> str:
+def _kind_of(name: str, caption_extension: str, kinds: dict[str, str]) -> str:
+    """What a file is by its name. `kinds` remembers what its suffix says."""
+    if name.startswith((".", "~")) or name.endswith("~") or name.lower() in JUNK_NAMES:
+        return "junk"
+    _, dot, end = name.rpartition(".")
+    suffix = dot + end if dot else ""
+    kind = kinds.get(suffix)
+    if kind is None:
+        kind = kinds[suffix] = _kind_of_suffix(suffix, caption_extension)
+    return kind
+
+
+def _kind_of_suffix(suffix: str, caption_extension: str) -> str:
     lower = suffix.lower()
-    is_left_over = name.startswith((".", "~")) or name.endswith("~") or lower in JUNK_SUFFIXES or name.lower() in JUNK_NAMES
-    if is_left_over:
+    if lower in JUNK_SUFFIXES:
         return "junk"
     if lower in SUFFIXES:
         return "picture"
