@@ -160,8 +160,8 @@ def main(argv: list[str] | None = None) -> int:
     from lifeos.files import write_text
 
     history = args.history or args.project_root / HISTORY
-    if not history.is_file():
-        print(NO_HISTORY.format(path=history, why="does not exist"), file=sys.stderr)
+    if not history.is_file() or history.stat().st_size == 0:
+        print(NO_HISTORY.format(path=history, why="is empty" if history.is_file() else "does not exist"), file=sys.stderr)
         raise InputError(history, "no history to rank", "score some runs first: the commands stand above")
     policy = load_thresholds(args.project_root, args.thresholds)
     confidence = policy["comparison"]["confidence"]

@@ -39,12 +39,13 @@ Use the same prompts and seeds for both, so that pictures can be paired. Then:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The run that a name stands for. `rows` is how many rows carry its id; the last of them is taken."""
+    """The run that a name stands for. `rows` is how many rows carry its id; the last of them is taken. `torn` lines name it, unreadable."""
 
     name: str
     run: Run
     is_exact: bool
     rows: int
+    torn: int = 0
 
     def explain(self) -> list[str]:
         """What the person should know about how the run was chosen."""
@@ -54,6 +55,9 @@ class Found:
         if self.rows > 1:
             count = f"{REMEMBERED} or more" if self.rows >= REMEMBERED else str(self.rows)
             said.append(f"{count} rows carry the run id {self.run.run_id}: the newest (the last in the file) is used")
+        if self.torn:
+            lines = "a damaged line names" if self.torn == 1 else f"{self.torn} damaged lines name"
+            said.append(f"{lines} {self.name} and cannot be read: if that was a newer scorecard, score it again")
         return said
 
 
@@ -104,7 +108,7 @@ def find_runs(path: Path, names: Sequence[str]) -> list[Found]:
         match = exact[name] or partly.get(name)
         if match is None:
             raise InputError(name, f"no run in {path} has this id or contains it", _suggest(name, _recent_names(path)))
-        found.append(Found(name, match[0], exact[name] is not None, match[1]))
+        found.append(Found(name, match[0], exact[name] is not None, *match[1:]))
     return found
 
 
@@ -132,7 +136,7 @@ class _Pattern:
         return run_id == self.name if self.whole else self.name in run_id
 
 
-def _search(path: Path, patterns: list[_Pattern]) -> list[tuple[Run, int] | None]:
+def _search(path: Path, patterns: list[_Pattern]) -> list[tuple[Run, int, int] | None]:
     for offset, block in read_blocks(path):
         for pattern in patterns:
             pattern.look_in(block, offset)
@@ -140,17 +144,21 @@ def _search(path: Path, patterns: list[_Pattern]) -> list[tuple[Run, int] | None
         return [_newest(file, pattern) for pattern in patterns]
 
 
-def _newest(file: Any, pattern: _Pattern) -> tuple[Run, int] | None:
-    run, rows = None, 0
+def _newest(file: Any, pattern: _Pattern) -> tuple[Run, int, int] | None:
+    """The newest run that fits, how many rows carry its id, and how many lines name it but are torn."""
+    run, rows, torn = None, 0, 0
     for place in dict.fromkeys(reversed(pattern.places)):
         file.seek(place)
         row = _parse(file.readline(LONGEST_LINE + 1))
-        if row is None or not pattern.fits(str(row.get("run_id", ""))):
-            continue  # torn, or the name stood in another field
+        if row is None:
+            torn += 1
+            continue
+        if not pattern.fits(str(row.get("run_id", ""))):
+            continue  # the name stood in another field
         if run is None:
             run = read_run(row)
         rows += str(row["run_id"]) == run.run_id
-    return None if run is None else (run, rows)
+    return None if run is None else (run, rows, torn)
 
 
 def _recent_names(path: Path) -> deque[str]:
@@ -168,6 +176,8 @@ def _recent_names(path: Path) -> deque[str]:
 def _suggest(name: str, recent: Sequence[str]) -> str:
     if not recent:
         return "the history holds no run that can be read"
+    if any(name in run_id for run_id in recent):
+        return "a damaged line names it: score that run again"
     close = nearest(name, recent)
     if close:
         return f"did you mean {', '.join(close)}?"

@@ -244,13 +244,6 @@ def estimate_versions(first: Floats, second: Floats, counts: Floats, *, confiden
     return t_estimate(effect, math.sqrt(variance), min(degrees, free_runs + prompts - 1), prompts, pairs, confidence)
 
 
-def largest_deviation(deviations: Floats, confidence: float) -> float:
-    """The critical value that holds for all columns at once: the quantile of the largest |t| of each resample (max-T)."""
-    import numpy as np
-
-    return float(np.quantile(np.abs(deviations).max(axis=1), confidence))
-
-
 def prompts_that_settle(estimate: Estimate, minimum_effect: float, confidence: float) -> int | None:
     """How many prompts, with as many seeds each as now, would end the doubt if the difference stays what it seems.
 

@@ -68,8 +68,12 @@ def test_top_keeps_the_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize(
     ("rows", "error"),
-    [(None, "no history to rank"), ([{"run_id": "a"}, '{"x\n'], "no run with a score (1 without, 1 damaged lines)")],
-    ids=["no file", "no scores"],
+    [
+        (None, "no history to rank"),
+        ([], "no history to rank"),
+        ([{"run_id": "a"}, '{"x\n'], "no run with a score (1 without, 1 damaged lines)"),
+    ],
+    ids=["no file", "empty file", "no scores"],
 )
 def test_nothing_to_rank(tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[dict[str, str] | str] | None, error: str) -> None:
     if rows is not None:

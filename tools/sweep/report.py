@@ -71,7 +71,7 @@ def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence
     """sweep_report.md."""
     counts = tally(end.shots)
     sure = f"{selection.confidence:.0%}".replace("%", " %")
-    parts = [f"# Parameter sweep: {escape(sweep.run_id)}", f"**{escape(judgement(selection, end))}**", _fairness(selection, counts)]
+    parts = [f"# Parameter sweep: {escape(sweep.run_id)}", f"**{escape(judgement(selection, end))}**", expectation(selection, counts)]
     parts.append(_table(selection, counts))
     parts.append(
         f"Behind: how far a configuration lies behind the chosen one on the pictures that both have; Score follows from it, because what "
@@ -86,15 +86,17 @@ def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _fairness(selection: Selection, counts: Mapping[str, Tally]) -> str:
+def expectation(selection: Selection, counts: Mapping[str, Tally]) -> str:
+    """What the chosen configuration scored, and what a choice made in this way scores on prompts that it was not made on."""
     if selection.fair_score is None:
         return ""
     chosen = selection.chosen
     approved = counts[chosen.name].approved / counts[chosen.name].pictures
-    return (
-        f"It scored {chosen.mean.effect:.2f} here ({100 * approved:.0f} % of its pictures approved). Expect {selection.fair_score:.2f} for "
-        "new prompts: the best of many always looks a little better than it is."
-    )
+    scored, expected = f"{chosen.mean.effect:.2f}", f"{selection.fair_score:.2f}"
+    text = f"It scored {scored} here ({100 * approved:.0f} % of its pictures approved)."
+    if scored == expected:
+        return f"{text} Expect about as much for new prompts."
+    return f"{text} Expect {expected} for new prompts: the best of many always looks a little better than it is."
 
 
 def _table(selection: Selection, counts: Mapping[str, Tally]) -> str:

@@ -12,6 +12,7 @@ from evals.comparison.history import find_runs
 from evals.comparison.rendering import render
 from evals.comparison.runs import read_run
 from evals.load_thresholds import load_thresholds
+from lifeos.errors import InputError
 from tests.evals.comparison.rows import make_row, steady, write_history
 
 
@@ -131,6 +132,12 @@ def test_run_ids_are_found_however_they_are_spelt(tmp_path: Path, spelling: str)
     assert [found.run.run_id for found in find_runs(history, ["vé_1"])] == ["vé_1"]
 
 
+def test_a_run_whose_only_line_is_torn_is_to_be_scored_again(tmp_path: Path) -> None:
+    history = write_history(tmp_path / "h.jsonl", [make_row("other", steady(0.5)), '{"run_id": "v3_sweep", "eval_sc\n'])
+    with pytest.raises(InputError, match="a damaged line names it: score that run again"):
+        find_runs(history, ["v3_sweep"])
+
+
 def test_torn_and_foreign_lines_are_passed_over(tmp_path: Path) -> None:
     rows = [
         "\ufeff",
@@ -142,6 +149,8 @@ def test_torn_and_foreign_lines_are_passed_over(tmp_path: Path) -> None:
     history = write_history(tmp_path / "h.jsonl", rows)
     found = find_runs(history, ["wanted"])[0]
     assert (found.rows, found.is_exact, len(found.run.images)) == (1, True, 20)
+    # the torn line may have been the newest scorecard of that run: taking the older one is said
+    assert found.explain() == ["a damaged line names wanted and cannot be read: if that was a newer scorecard, score it again"]
 
 
 def test_lines_across_blocks_and_endless_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from evals.assessment import Assessment, FaceScore, SkinScore
 from evals.load_thresholds import load_thresholds
 from tools.sweep.analysis import Shot, choose, factor_means, heat_map_of, survivors, tally, worth
 from tools.sweep.design import make_grid
+from tools.sweep.report import expectation
 
 CONFIGS = make_grid(["v-step1000.safetensors", "v-step2000.safetensors"], [0.6, 0.8], [None], [None])
 POLICY = load_thresholds()
@@ -49,6 +52,25 @@ def test_the_best_is_chosen_and_the_baseline_beaten() -> None:
     cells = heat_map_of(selection, CONFIGS)
     assert cells is not None
     assert (cells[2], cells[3], cells[5]) == (["step1000", "step2000"], ["0.60", "0.80"], (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("fair", "said"),
+    [
+        (0.70, "It scored 0.70 here (100 % of its pictures approved). Expect about as much for new prompts."),
+        (
+            0.68,
+            "It scored 0.70 here (100 % of its pictures approved). Expect 0.68 for new prompts: the best of many always looks a little "
+            "better than it is.",
+        ),
+        (None, ""),
+    ],
+    ids=["as much", "less", "too few prompts"],
+)
+def test_what_to_expect(fair: float | None, said: str) -> None:
+    shots = shoot({"step1000_str0.60": 0.5, "step2000_str0.80": 0.7}, range(1, 11))
+    selection = replace(choose(shots, CONFIGS, POLICY, None), fair_score=fair)
+    assert expectation(selection, tally(shots)) == said
 
 
 def test_a_configuration_that_loses_faces_is_not_chosen() -> None:
