@@ -122,6 +122,7 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     from lifeos.progress import Progress
     from tools.comfyui.servers import open_servers
     from tools.comfyui.workflow import Workflow, check_models
+    from tools.production.budget import counted
     from tools.production.choices import choose_checkpoint, choose_prompts, choose_settings
     from tools.production.filing import check_writable
 
@@ -146,7 +147,7 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
         stored = find_existing(folder)
         missing = [each for each in planned if each.stem not in stored]
         existing = tuple(stored[each.stem] for each in planned if each.stem in stored)
-        note(f"{len(planned)} pictures from seed {base_seed}, {len(existing)} there already, on {len(reached)} server(s)")
+        note(f"{len(planned)} pictures from seed {base_seed}, {len(existing)} there already, on {counted(len(reached), 'server')}")
         made: list[str] = []
         failed: list[str] = []
         with Progress(len(planned), "generating", unit="picture", initial=len(existing)) as bar:

@@ -236,7 +236,7 @@ def _judgement(
     shot, shot_count = shots.most_common(1)[0]
     direction, direction_count = directions.most_common(1)[0]
     numbers = (
-        f"{share:.0%} of the pairs are within {POSE_DEGREES:.0f} degrees of pose and yaw spreads by {spread:.0f} degrees; "
+        f"{share:.0%} of the pairs are within {POSE_DEGREES:.0f} degrees of pose and yaw spreads by {spread:.1f} degrees; "
         f"most frequent are {direction} ({direction_count} of {faces}) and {shot} ({shot_count} of {faces})."
     )
     words = {

@@ -57,7 +57,7 @@ def test_one_pose_over_and_over() -> None:
     assert (found.shots, found.directions) == ({"close-up": 5}, {"front": 5})
     assert found.verdict == "same"
     assert found.judgement == (
-        "The same pose over and over: 100% of the pairs are within 10 degrees of pose and yaw spreads by 1 degrees; "
+        "The same pose over and over: 100% of the pairs are within 10 degrees of pose and yaw spreads by 1.3 degrees; "
         "most frequent are front (5 of 5) and close-up (5 of 5). Ask for other angles and distances in the prompts."
     )
 

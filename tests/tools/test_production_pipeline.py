@@ -146,7 +146,12 @@ def refused(tmp_path: Path, references: Path) -> list[tuple[str, list[object], i
         ("odd width", [*generate, "--width", 833], 2, "a multiple of 8 is wanted"),
         ("UI workflow", [*generate, "--workflow", ui], 2, "ui.json"),
         ("no reference folder", ["--comfy-url", "embedded", "--reference-dir", tmp_path / "none"], 2, "none: no such directory"),
-        ("no face in any", ["--comfy-url", "embedded", "--reference-dir", tmp_path / "faceless", "--engine", "dlib"], 2, "face"),
+        (
+            "no face in any",
+            ["--comfy-url", "embedded", "--reference-dir", tmp_path / "faceless", "--engine", "dlib"],
+            2,
+            "(give --reference-dir",
+        ),
         ("no picture", ["--images", tmp_path / "empty", "--reference-dir", references], 2, "empty: no pictures in it"),
         ("no folder", ["--images", tmp_path / "none", "--reference-dir", references], 2, "none: no such directory"),
         ("its own output", ["--images", tmp_path, "--reference-dir", references], 2, "choose an --output-dir beside it"),

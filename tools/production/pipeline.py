@@ -17,7 +17,7 @@ from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError, Unav
 from tools.comfyui.client import ComfyServer
 from tools.comfyui.servers import DEFAULT_URL, Reached, open_servers
 from tools.production import choices
-from tools.production.budget import estimate, format_seconds
+from tools.production.budget import counted, estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
 from tools.production.plan import Plan, check_same, read_plan, write_plan
@@ -195,7 +195,7 @@ def rate_of(plan: Plan, policy: Mapping[str, Any], around: Circumstances) -> flo
 def say_plan(plan: Plan, generation: Generation | None, continues: bool, note: Note) -> None:
     """What was chosen, in a few lines."""
     verb = "continuing" if continues else "new"
-    what = f"{len(plan.prompts)} prompts × {plan.count}" if plan.generates else f"{plan.planned} existing pictures"
+    what = f"{counted(len(plan.prompts), 'prompt')} × {plan.count}" if plan.generates else counted(plan.planned, "existing picture")
     goal = f", until {plan.target_approved} are approved" if plan.target_approved is not None else ""
     note(f"{verb} batch {plan.run_id}: {what}{goal}")
     if generation is not None:

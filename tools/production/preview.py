@@ -12,7 +12,7 @@ from evals.assessment import Assessor
 from lifeos.errors import UnavailableError
 from tools.comfyui.servers import DEFAULT_URL, Reached, open_servers
 from tools.production import choices
-from tools.production.budget import estimate, format_seconds
+from tools.production.budget import counted, estimate, format_seconds
 from tools.production.filing import GIGABYTE, BatchFolder
 from tools.production.pipeline import Circumstances, budget_warning, continued, rate_of
 from tools.production.plan import check_same
@@ -101,12 +101,12 @@ def render_preview(document: Mapping[str, Any]) -> str:
     elif document["target_approved"] is not None:
         lines.append(f"  until {document['target_approved']} are approved, {document['pictures']} pictures at most")
     else:
-        lines.append(f"  {len(document['prompts'])} prompts, {document['pictures']} pictures")
+        lines.append(f"  {counted(len(document['prompts']), 'prompt')}, {counted(document['pictures'], 'picture')}")
     lines += [f"    {item['index']:04d} " + (item["source"] or f"seed {item['seed']}: {item['prompt'][:90]}") for item in document["first"]]
     if document["workflow"] is not None:
         lines += ["  settings in the workflow:", *(f"    {line}" for line in document["placed"])]
         need = document["estimate"]
-        takes = f"{format_seconds(need['seconds'])} on {need['servers']} server(s)"
+        takes = f"{format_seconds(need['seconds'])} on {counted(need['servers'], 'server')}"
         lines.append(f"  about {takes}, ${need['usd']:.2f} at ${need['rate_per_hr']:.2f}/h")
     lines.append(f"  references {document['reference_dir']}" + (f"; {document['engine']}" if document["engine"] else ""))
     if document["free_gb"] < document["min_free_gb"]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from evals.metrics.sameness import SHOT_TYPES, Sameness, measure_sameness
-from tools.production.budget import format_seconds
+from tools.production.budget import counted, format_seconds
 from tools.production.journal import BatchState, Session
 from tools.production.plan import Plan, sha256_of
 from tools.production.results import BatchResults, PictureResult, means, tabulate
@@ -196,15 +196,13 @@ def judgement_of(document: Mapping[str, Any]) -> str:
     counts, card = document["counts"], document["scorecard"]
     if not counts["generated"]:
         return f"There is no picture yet: {document['ending_text']}."
-    if not counts["approved"]:
-        return f"None of {_pictures(counts['generated'])} may be published{_main_reason(document)}."
-    first = f"{counts['approved']} of {_pictures(counts['generated'])} may be published"
-    graded = card["eval_scores"]["overall_grade"] if card else None
+    graded = card["eval_scores"]["overall_grade"] if card and counts["approved"] else None
+    first = f"{counts['approved'] or 'None'} of {_pictures(counts['generated'])} may be published"
     parts = [first + (f", grade {graded} over all of them" if graded else "") + _main_reason(document) + "."]
     target = document["target_approved"]
     if target is not None and counts["approved"] < target:
         parts.append(f"{target - counts['approved']} fewer than the {target} that were wanted: {document['ending_text']}.")
-    elif document["ending"] in ("interrupted", "error", "max_cost"):
+    elif target is None and document["ending"] != "complete":
         parts.append(f"The batch is not complete: {document['ending_text']}.")
     if document["sameness"]["verdict"] in ("same", "alike"):
         parts.append(document["sameness"]["judgement"].rstrip(".") + ".")
@@ -222,7 +220,7 @@ def _main_reason(document: Mapping[str, Any]) -> str:
 
 
 def _pictures(count: int) -> str:
-    return f"{count} picture{'' if count == 1 else 's'}"
+    return counted(count, "picture")
 
 
 def time_and_money(document: Mapping[str, Any]) -> str:

@@ -81,6 +81,11 @@ def test_the_numbers_add_up(tmp_path: Path) -> None:
         pytest.param(
             ROWS, "max_images", {"target_approved": 5}, "3 fewer than the 5 that were wanted: --max-images was reached.", id="target"
         ),
+        pytest.param(ROWS[2:], "max_cost", {}, "(1×). The batch is not complete: --max-cost was reached.", id="none, stopped by its cost"),
+        pytest.param(ROWS, "max_images", {}, "The batch is not complete: --max-images was reached.", id="stopped by its number"),
+        pytest.param(
+            ROWS[2:], "max_images", {"target_approved": 5}, "5 fewer than the 5 that were wanted: --max-images", id="none of a target"
+        ),
         pytest.param(ROWS, "interrupted", {}, "The batch is not complete: it was interrupted; the same command continues.", id="stopped"),
     ],
 )
