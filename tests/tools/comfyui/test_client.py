@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -21,21 +20,6 @@ from tools.comfyui.workflow import Settings, Workflow
 
 STATS = {"system": {"comfyui_version": "0.8.0"}, "devices": []}
 PATIENCE = 15.0
-
-
-@pytest.fixture
-def follow() -> Iterator[Callable[..., ComfyServer]]:
-    """A factory of connected clients, closed when the test ends."""
-    opened: list[ComfyServer] = []
-
-    def connect(url: str, **options: Any) -> ComfyServer:
-        opened.append(ComfyServer(url, **options))
-        opened[-1].connect()
-        return opened[-1]
-
-    yield connect
-    for server in opened:
-        server.close()
 
 
 def sampled_graph(seed: int) -> dict[str, Any]:

@@ -22,20 +22,6 @@ from tools.comfyui.embedded import Faults
 PATIENCE = 20.0
 
 
-@pytest.fixture
-def follow() -> Iterator[Callable[..., ComfyServer]]:
-    opened: list[ComfyServer] = []
-
-    def connect(url: str, **options: Any) -> ComfyServer:
-        opened.append(ComfyServer(url, **options))
-        opened[-1].connect()
-        return opened[-1]
-
-    yield connect
-    for server in opened:
-        server.close()
-
-
 def jobs(count: int, make: Callable[[int], dict[str, Any]] = lambda number: plain_graph()) -> list[Job]:
     return [Job(f"job {number}", make(number)) for number in range(1, count + 1)]
 
