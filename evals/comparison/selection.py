@@ -155,12 +155,13 @@ def how_sure(selection: Selection) -> str:
         return f"Use {chosen}, for want of better: the others were tried on too few prompts to say how sure that is."
     loss = f"at most {selection.regret:.2f}" if selection.regret >= 0.005 else "less than 0.01"
     text = f"Use {chosen}: {loss} below the best of the {measured} {'tried' if not selection.unmeasured else 'tried enough'} ({sure} sure)"
-    known = [rival.name for rival in selection.rivals if rival not in selection.unmeasured]
+    early = [rival for rival in selection.rivals if rival in selection.unmeasured or rival.pictures < selection.chosen.pictures]
+    known = [rival.name for rival in selection.rivals if rival not in early]
     if known:
         more = f" and {len(known) - 4} more" if len(known) > 4 else ""
         text += f"; {', '.join(known[:4])}{more} may be as good or better"
-    if selection.unmeasured:
-        count = len(selection.unmeasured)
+    if early:
+        count = len(early)
         text += f"; {count} {'was' if count == 1 else 'were'} dropped after too few pictures to be ruled out"
     return f"{text}."
 

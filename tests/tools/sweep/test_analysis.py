@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from evals.assessment import Assessment, FaceScore, SkinScore
+from evals.comparison.selection import how_sure
 from evals.load_thresholds import load_thresholds
 from tools.sweep.analysis import Shot, choose, factor_means, heat_map_of, survivors, tally, worth
 from tools.sweep.design import make_grid
@@ -71,6 +72,18 @@ def test_what_to_expect(fair: float | None, said: str) -> None:
     shots = shoot({"step1000_str0.60": 0.5, "step2000_str0.80": 0.7}, range(1, 11))
     selection = replace(choose(shots, CONFIGS, POLICY, None), fair_score=fair)
     assert expectation(selection, tally(shots)) == said
+
+
+def test_what_was_dropped_early_is_not_said_to_be_as_good() -> None:
+    shots = shoot({"step2000_str0.80": 0.7}, range(1, 11)) + shoot({"step1000_str0.60": 0.5}, range(1, 5))
+    uneven = [
+        replace(shot, assessment=assessed(0.9, 0.9)) if shot.config.endswith("0.60") and shot.prompt_id == 4 else shot for shot in shots
+    ]
+    selection = choose(uneven, CONFIGS, POLICY, None)
+    assert [rival.name for rival in selection.rivals] == ["step1000_str0.60"]  # behind by about 0.2 three times, ahead by 0.2 once
+    said = how_sure(selection)
+    assert said.endswith("(95 % sure); 1 was dropped after too few pictures to be ruled out.")
+    assert "as good or better" not in said
 
 
 def test_a_configuration_that_loses_faces_is_not_chosen() -> None:
