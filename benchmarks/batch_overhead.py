@@ -24,6 +24,7 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from benchmarks.engine_flags import add_engine_flags
 from lifeos import cli
 from lifeos.errors import EXIT_OK
 
@@ -122,9 +123,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--rounds", type=cli.positive_int, default=1, metavar="N", help="measure so often, and take the fastest of each")
     parser.add_argument("--width", type=cli.positive_int, default=832, metavar="PX", help="width of the pictures")
     parser.add_argument("--height", type=cli.positive_int, default=1216, metavar="PX", help="height of the pictures")
-    parser.add_argument("--engine", choices=("auto", "insightface", "dlib"), default="dlib", help="face engine")
-    parser.add_argument("--model-root", type=Path, metavar="DIR", help="folder of model packs")
-    parser.add_argument("--model-pack", metavar="NAME", help="InsightFace pack")
+    add_engine_flags(parser)
     parser.add_json()
     return parser
 

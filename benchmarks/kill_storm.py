@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from benchmarks.engine_flags import add_engine_flags
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK
 
@@ -155,9 +156,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--seconds-per-picture", type=cli.positive, default=0.6, metavar="S", help="pretended GPU time of a picture")
     parser.add_argument("--startup-seconds", type=cli.positive, default=4.0, metavar="S", help="early kills strike within this time")
     parser.add_argument("--seed", type=cli.whole_number, default=1, metavar="N", help="of the random moments")
-    parser.add_argument("--engine", choices=("auto", "insightface", "dlib"), default="dlib", help="face engine")
-    parser.add_argument("--model-root", type=Path, metavar="DIR", help="folder of model packs")
-    parser.add_argument("--model-pack", metavar="NAME", help="InsightFace pack")
+    add_engine_flags(parser)
     parser.add_argument("--keep", type=Path, metavar="DIR", help="work here, and leave it (default: a temporary folder)")
     parser.add_json()
     return parser
