@@ -1,8 +1,9 @@
 """From prompts to approved pictures: generate a batch on ComfyUI, score each picture, sort it into approved/ or rejected/, and say why.
 
 Reads prompts, reference pictures and the policy (evals/thresholds.yaml); writes a batch directory: approved/, rejected/, batch.json,
-journal.jsonl, scores.csv, batch_report.md, .json and .html, and one line in the evaluation history. The same command again continues
-where it stopped, after any interruption; what exists is never made again.
+journal.jsonl, scores.csv, batch_report.md, .json and .html, and one line in the evaluation history; a batch that grows afterwards gets
+another, of the same run id, that supersedes it. The same command again continues where it stopped, after any interruption; what exists
+is never made again.
 
     python tools/production_pipeline.py --prompts prompts.txt --lora amiranoor_v3.safetensors --count 5 --output-dir batch_001
     python tools/production_pipeline.py --images DIR --reference-dir REFS --output-dir OUT      # judge pictures that exist
