@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from PIL import Image
 from lifeos import cli, locks
 from tools import production_pipeline
 from tools.comfyui.embedded import render_references
+from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
 
 if TYPE_CHECKING:
     from tools.comfyui.embedded.server import EmbeddedServer
@@ -263,3 +265,14 @@ def test_a_signal_stops_cleanly_and_the_same_command_continues(
 def test_help_from_another_folder(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, str(SCRIPT), "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0 and "--target-approved" in result.stdout
+
+
+def test_a_batch_is_a_sign_of_life_for_an_open_cost_session(tmp_path: Path, common: list[object], embedded_server: StartServer) -> None:
+    meter = Meter(tmp_path / LOG_FILE, tmp_path / STATE_FILE)
+    meter.start("generation", "RTX 4090", Decimal("0.60"))
+    state = json.loads(meter.state_file.read_text(encoding="utf-8"))
+    state["open"][0]["last_heartbeat"] = "2026-01-01T00:00:00Z"
+    meter.state_file.write_text(json.dumps(state), encoding="utf-8")
+    done = run(*common, "--project-root", tmp_path, "--comfy-url", embedded_server().url, "--prompt", "amiranoor, portrait")
+    assert done.code in (0, 1), done.err
+    assert meter.open_sessions()[0].last_heartbeat > "2026-01-01T00:00:00Z"

@@ -16,6 +16,7 @@ from lifeos import locks
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError, UnavailableError
 from tools.comfyui.client import ComfyServer
 from tools.comfyui.servers import DEFAULT_URL, Reached, open_servers
+from tools.cost.meter import beat
 from tools.production import choices
 from tools.production.budget import counted, estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable
@@ -98,7 +99,15 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         limits = limits_of(request, plan)
         say_plan(plan, generation, saved is not None, around.note)
         say_estimate(plan, limits, policy, len(servers), rate, around)
-        equipment = Equipment(assessor, policy, servers, (lambda item: generation.graph_of(plan, item)) if generation else None, None, rate)
+        equipment = Equipment(
+            assessor,
+            policy,
+            servers,
+            (lambda item: generation.graph_of(plan, item)) if generation else None,
+            None,
+            rate,
+            beat=lambda: beat(around.root),
+        )
         end = run_batch(plan, folder, equipment, limits, held=held, stop=stop, note=around.note)
         ending = Ending(policy, settings_of(plan, generation), around.history_file, around.manifest, assessor.provider)
         document = report(plan, folder, end, ending, around.note)

@@ -63,6 +63,8 @@ class Equipment:
     workflow_ui: dict[str, Any] | None = None
     rate_per_hr: float = 0.0
     workers: int = field(default_factory=default_workers)
+    beat: Callable[[], None] = lambda: None
+    """Called now and then while the batch runs: the cost meter's sign of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,8 @@ class _Run:
         self.gate = Gate(plan, folder, journal, state, equipment.scorer, equipment.policy)
         self.pending: dict[Future[None], Item] = {}
         self.failures = 0
-        self.refreshed = self.logged = time.monotonic()
+        self.logged = time.monotonic()
+        self.refreshed = self.logged - LOCK_REFRESH_SECONDS
         production = equipment.policy["production"]
         self.budget = Budget(
             rate_per_hr=equipment.rate_per_hr,
@@ -350,9 +353,11 @@ class _Run:
 
     def _keep_alive(self) -> None:
         now = time.monotonic()
-        if self.held is not None and now - self.refreshed >= LOCK_REFRESH_SECONDS:
+        if now - self.refreshed >= LOCK_REFRESH_SECONDS:
             self.refreshed = now
-            self.held.refresh()
+            if self.held is not None:
+                self.held.refresh()
+            self.equipment.beat()
 
 
 def was_stopped_before(finished: Finished) -> bool:
