@@ -9,13 +9,17 @@ from __future__ import annotations
 import gc
 import json
 import math
+import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from itertools import chain, repeat
-from operator import itemgetter
+from operator import itemgetter, mul, sub
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +29,14 @@ BLOCK_BYTES = 1 << 16
 RECENT_BLOCKS = 64
 """Blocks (of about 300 rows) in which a second row of one id is noticed; to remember every id would not be constant memory."""
 
+COST_TOLERANCE = 0.02
+"""Dollars by which a cost may differ from its minutes at its rate: both were rounded."""
+
 MAX_NAMED_FAULTS = 20
+PART_BYTES = 16 << 20
+"""A log of this size takes about a fifth of a second: less than that is not worth a process."""
+
+MAX_PROCESSES = 4
 FIELDS = ("session_id", "start", "end", "activity", "gpu", "rate_per_hr", "duration_min", "cost_usd")
 COST_UNITS = 10_000
 MINUTE_UNITS = 100
@@ -68,14 +79,29 @@ class Ledger:
     """The log added up: sums by kind, what was odd (named), and how many rows could not be counted."""
 
     sums: dict[Kind, Sum] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+    noted: list[tuple[int, str]] = field(default_factory=list)
     skipped: int = 0
     overlaps: int = 0
+    lines: int = 0
 
     def note(self, line: int, why: str, *, counted: bool) -> None:
         self.skipped += not counted
-        if len(self.faults) < MAX_NAMED_FAULTS:
-            self.faults.append(f"line {line}: {why}" + ("" if counted else "; not counted"))
+        if len(self.noted) < MAX_NAMED_FAULTS:
+            self.noted.append((line, why if counted else f"{why}; not counted"))
+
+    @property
+    def faults(self) -> list[str]:
+        """What was odd, at its line; the first of many."""
+        return [f"line {line}: {why}" for line, why in self.noted]
+
+    def add(self, later: Ledger) -> None:
+        """Go on with the ledger of the lines that follow."""
+        for kind, part in later.sums.items():
+            self.sums.setdefault(kind, Sum()).add(part)
+        self.noted += [(self.lines + line, why) for line, why in later.noted][: MAX_NAMED_FAULTS - len(self.noted)]
+        self.skipped += later.skipped
+        self.overlaps += later.overlaps
+        self.lines += later.lines
 
     def total(self, wanted: Callable[[Kind], bool] = lambda kind: True) -> Sum:
         result = Sum()
@@ -93,23 +119,70 @@ class Ledger:
 
 
 def read_ledger(log_file: Path, since: date | None = None, until: date | None = None) -> Ledger:
-    """Add up the sessions that started from `since` to `until`, both included. A log that is not there is an empty one."""
-    ledger = Ledger()
-    recent: deque[tuple[str, ...]] = deque(maxlen=RECENT_BLOCKS)
-    first, last = (since or date.min).isoformat(), (until or date.max).isoformat()
-    last_id = last_end = ""
-    for line, block in _without_collector(_blocks(log_file)):
-        columns = _columns(_parse_block(block))
-        if columns is None or not _is_plain(columns, last_id, recent):
-            columns = _columns(_countable_rows(line, block.splitlines(), ledger, set(chain.from_iterable(recent))))
-        if columns is None:
-            continue
-        recent.append(columns.session_id)
-        last_id = max(last_id, columns.session_id[-1])
-        ledger.overlaps += sum(map(str.__lt__, columns.start, (last_end, *columns.end)))
-        last_end = max(last_end, max(columns.end))
-        _add(ledger, columns, first, last)
-    return ledger
+    """Add up the sessions that started from `since` to `until`, both included. A log that is not there is an empty one.
+
+    A large log is read in parts by several processes.
+    """
+    days = ((since or date.min).isoformat(), (until or date.max).isoformat())
+    size = log_file.stat().st_size if log_file.exists() else 0
+    count = min(MAX_PROCESSES, os.cpu_count() or 1, size // PART_BYTES)
+    if count > 1:
+        parts = [Part(log_file, size * number // count, size * (number + 1) // count, days) for number in range(count)]
+        try:
+            with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+                ledgers = list(pool.map(read_part, parts))
+        except (OSError, BrokenProcessPool):  # no room for more processes: one does it too
+            ledgers = [read_part(Part(log_file, 0, size, days))]
+    else:
+        ledgers = [read_part(Part(log_file, 0, size, days))] if size else []
+    total = Ledger()
+    for ledger in ledgers:
+        total.add(ledger)
+    return total
+
+
+class Part(NamedTuple):
+    """A range of bytes of a log. It owns the lines that begin in it; `days` are the first and the last to count."""
+
+    log_file: Path
+    begin: int
+    end: int
+    days: tuple[str, str]
+
+
+def read_part(part: Part) -> Ledger:
+    """Add up one part. What stands shortly before it is read too, so that a repeated id or an overlap is noticed across the border."""
+    reader = _Reader(part.days)
+    before = max(0, part.begin - RECENT_BLOCKS * BLOCK_BYTES)
+    if part.begin:
+        reader.read(_blocks(part.log_file, before, part.begin))
+    reader.ledger = Ledger()
+    reader.read(_blocks(part.log_file, part.begin, part.end))
+    return reader.ledger
+
+
+class _Reader:
+    """Blocks of lines, one after another, into a ledger."""
+
+    def __init__(self, days: tuple[str, str]) -> None:
+        self.days, self.ledger = days, Ledger()
+        self._recent: deque[tuple[str, ...]] = deque(maxlen=RECENT_BLOCKS)
+        self._last_id = self._last_end = ""
+
+    def read(self, blocks: Iterator[bytes]) -> None:
+        for block in _without_collector(blocks):
+            columns = _columns(_parse_block(block))
+            if columns is None or not _is_plain(columns, self._last_id, self._recent):
+                seen = set(chain.from_iterable(self._recent))
+                columns = _columns(_countable_rows(self.ledger.lines + 1, block.split(b"\n"), self.ledger, seen))
+            self.ledger.lines += block.count(b"\n")
+            if columns is None:
+                continue
+            self._recent.append(columns.session_id)
+            self._last_id = max(self._last_id, columns.session_id[-1])
+            self.ledger.overlaps += sum(map(str.__lt__, columns.start, (self._last_end, *columns.end)))
+            self._last_end = max(self._last_end, max(columns.end))
+            _add(self.ledger, columns, *self.days)
 
 
 class _Columns(NamedTuple):
@@ -129,7 +202,7 @@ class _Columns(NamedTuple):
 _FIELDS_OF = itemgetter(*FIELDS)
 
 
-def _without_collector(blocks: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+def _without_collector(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """Rows hold no cycles: the cyclic collector would look at each of them in vain, for a fifth of the time."""
     was_on = gc.isenabled()
     gc.disable()
@@ -140,22 +213,26 @@ def _without_collector(blocks: Iterator[tuple[int, bytes]]) -> Iterator[tuple[in
             gc.enable()
 
 
-def _blocks(log_file: Path) -> Iterator[tuple[int, bytes]]:
-    """The log in blocks of whole lines, each with the number of its first line."""
-    if not log_file.exists():
-        return
-    line, rest = 1, b""
+def _blocks(log_file: Path, begin: int, end: int) -> Iterator[bytes]:
+    """The lines that begin in a range of bytes, in blocks of whole lines."""
     with open(log_file, "rb") as file:
-        while data := file.read(BLOCK_BYTES):
-            end = data.rfind(b"\n") + 1
-            if not end:  # a line longer than a block
+        if begin:
+            file.seek(begin - 1)
+            file.readline()  # the line that began before belongs to the range before
+        left = end - file.tell()
+        rest = b""
+        while left > 0 and (data := file.read(min(BLOCK_BYTES, left))):
+            left -= len(data)
+            if left <= 0 and not data.endswith(b"\n"):
+                data += file.readline()
+            cut = data.rfind(b"\n") + 1
+            if cut:
+                yield rest + data[:cut]
+                rest = data[cut:]
+            else:
                 rest += data
-                continue
-            block, rest = rest + data[:end], data[end:]
-            yield line, block
-            line += block.count(b"\n")
-    if rest:
-        yield line, rest
+        if rest:
+            yield rest
 
 
 def _parse_block(block: bytes) -> list[Any] | None:
@@ -203,6 +280,8 @@ def _is_plain(block: _Columns, last_id: str, recent: Iterable[tuple[str, ...]]) 
             and _are_new(block.session_id, last_id, recent)
             and set(map(len, block.start)) == set(map(len, block.end)) == {20}
             and all(map(str.__le__, block.start, block.end))
+            and max(map(abs, map(sub, map(mul, block.duration_min, block.rate_per_hr), map(mul, block.cost_usd, repeat(60)))))
+            <= 60 * COST_TOLERANCE
         )
     except (TypeError, OverflowError):
         return False
@@ -232,7 +311,7 @@ def _countable_rows(first: int, lines: list[bytes], ledger: Ledger, seen: set[st
             ledger.note(number, why, counted=False)
             continue
         expected = Decimal(str(row["duration_min"])) * Decimal(str(row["rate_per_hr"])) / 60
-        if abs(expected - Decimal(str(row["cost_usd"]))) > Decimal("0.02"):
+        if abs(expected - Decimal(str(row["cost_usd"]))) > COST_TOLERANCE:
             why = f"${row['cost_usd']} is not {row['duration_min']} min at ${row['rate_per_hr']}/h; taken as written"
             ledger.note(number, why, counted=True)
         seen.add(row["session_id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,8 @@ def test_a_duplicate_in_a_later_block_is_named_too(tmp_path: Path, monkeypatch: 
 
 
 def test_a_cost_that_does_not_follow_is_taken_as_written_and_named(tmp_path: Path) -> None:
-    ledger = read_ledger(write(tmp_path / "log", row(1, cost_usd=7.5), "{torn"))
-    assert ledger.total().usd == Decimal("7.5")
+    ledger = read_ledger(write(tmp_path / "log", row(1, cost_usd=7.5), row(2)))
+    assert ledger.total().usd == Decimal("8.25")
     assert ledger.faults[0] == "line 1: $7.5 is not 75 min at $0.6/h; taken as written"
 
 
@@ -118,3 +119,24 @@ def test_crlf_and_a_byte_order_mark(tmp_path: Path) -> None:
 
 def test_no_log_is_an_empty_one(tmp_path: Path) -> None:
     assert read_ledger(tmp_path / "none").total().sessions == 0
+
+
+def test_parts_read_by_several_processes_are_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[dict[str, Any] | str] = [row(n, activity=f"a{n % 3}") for n in range(1, 60)]
+    log = write(tmp_path / "log", *rows, "{torn", row(3), *(row(n) for n in range(60, 90)))
+    whole = read_ledger(log)
+    monkeypatch.setattr(module, "PART_BYTES", 1000)
+    assert read_ledger(log) == whole
+    assert whole.faults == ["line 60: torn or not JSON; not counted", "line 61: the id 2026-02-11_003 stands twice; not counted"]
+
+
+@pytest.mark.parametrize("borders", [(0, 1), (150, 300), (299, 300, 301), (511, 512)], ids=str)
+def test_every_line_is_in_one_part_wherever_the_borders_lie(tmp_path: Path, borders: tuple[int, ...]) -> None:
+    log = write(tmp_path / "log", *(row(n) for n in range(1, 6)))
+    days = ("0001-01-01", "9999-12-31")
+    edges = [0, *borders, log.stat().st_size]
+    total = module.Ledger()
+    for begin, end in pairwise(edges):
+        total.add(module.read_part(module.Part(log, begin, end, days)))
+    assert total == module.read_part(module.Part(log, 0, log.stat().st_size, days))
+    assert (total.total().sessions, total.lines) == (5, 5)
