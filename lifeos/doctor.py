@@ -6,7 +6,6 @@ Exit codes: 0 what the main job needs is here · 1 something it needs is missing
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -20,7 +19,8 @@ from typing import Any
 
 from lifeos import cli, environment
 from lifeos.errors import EXIT_GATE, EXIT_OK
-from lifeos.setup import MODELS_FOLDER, YUNET
+from lifeos.model_folders import model_folders
+from lifeos.setup import YUNET
 
 OK, WARNING, MISSING = "ok", "warning", "missing"
 MARKS = {OK: "ok     ", WARNING: "warning", MISSING: "MISSING"}
@@ -90,13 +90,6 @@ def examine_models(gpus: list[str]) -> Iterator[Finding]:
         status = WARNING if gpus else OK
         fix = "python -m lifeos setup --insightface (non-commercial research only)" if gpus else ""
         yield Finding("InsightFace packs", status, "none: faces are scored by dlib, which anyone may use", fix)
-
-
-def model_folders() -> list[Path]:
-    """Where engines look for models, first match first."""
-    named = os.environ.get("LIFEOS_MODELS")
-    places = [Path(named)] if named else []
-    return [*places, MODELS_FOLDER, Path.home() / ".lifeos" / "models", Path.home() / ".insightface" / "models"]
 
 
 def examine_comfyui(url: str) -> Finding:

@@ -38,12 +38,6 @@ class Progress:
             self._bar.set_postfix({key: str(value) for key, value in fields.items()}, refresh=False)
         self._bar.update(count)
 
-    def grow(self, total: int) -> None:
-        """A new total: for work that turns out longer."""
-        if self._bar is not None:
-            self._bar.total = total
-            self._bar.refresh()
-
     def note(self, message: str) -> None:
         """A line above the bar, or plainly on stderr where there is none."""
         if self._bar is None:

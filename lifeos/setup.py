@@ -20,10 +20,10 @@ from pathlib import Path
 
 from lifeos import cli, environment, files
 from lifeos.errors import EXIT_OK, InputError, UnavailableError
+from lifeos.model_folders import MODELS_FOLDER
 from lifeos.progress import Progress
 
 TIMEOUT_SECONDS = 30
-MODELS_FOLDER = cli.PROJECT_ROOT / "models"
 LICENCE = "InsightFace's pretrained packs are licensed for non-commercial research only"
 
 

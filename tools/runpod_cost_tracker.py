@@ -126,7 +126,7 @@ def check_billing(meter: Meter, args: argparse.Namespace) -> int:
 
     until = args.until or meter.clock().wall.date()
     since = args.since or until.replace(day=1)
-    billed = billing.fetch_bill(since, until, args.billing_url)
+    billed = billing.fetch_bill(since, until, args.billing_url or billing.API_URL)
     differences = billing.compare_bill(meter.log_file, billed, since, until)
     if args.json:
         rows = [
@@ -216,7 +216,7 @@ def build_parser() -> cli.Parser:
     )
     shown.add_argument("--csv", type=Path, metavar="FILE", help="write the sums for a spreadsheet")
     shown.add_argument("--plot", type=Path, metavar="FILE", help="draw cost by day and activity (PNG)")
-    shown.add_argument("--billing-url", default="https://rest.runpod.io/v1", metavar="URL", help="RunPod's REST API")
+    shown.add_argument("--billing-url", metavar="URL", help="RunPod's REST API (default: its public address)")
     watching = parser.add_argument_group("watch")
     watching.add_argument("--comfy-url", default=COMFY_URL, metavar="URL", help="whose queue to look at")
     watching.add_argument("--watch-interval", type=cli.positive, default=WATCH_SECONDS, metavar="SECONDS", help="between two looks")

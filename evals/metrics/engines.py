@@ -13,19 +13,20 @@ from evals.metrics.faces import FaceEngine
 from evals.metrics.insightface_engine import InsightFaceEngine, is_pack_folder, read_pack
 from lifeos import cli
 from lifeos.errors import InputError, UnavailableError, did_you_mean
+from lifeos.model_folders import model_folders
 
 ENGINES = ("auto", "insightface", "dlib")
 DEFAULT_PACK = "buffalo_l"
 
 
-def model_folders(model_root: Path | None) -> list[Path]:
-    """Where models are looked for: the folder given, and only there; else LIFEOS_MODELS, the project's, the user's, InsightFace's."""
+def search_folders(model_root: Path | None) -> list[Path]:
+    """Where models are looked for: the folder given, and only there; else the usual ones. A folder that was named must exist."""
     if model_root is not None:
         return [cli.require_directory(model_root.expanduser(), "--model-root")]
-    named = os.environ.get("LIFEOS_MODELS")
-    home = Path.home()
-    places = [cli.require_directory(Path(named).expanduser(), "LIFEOS_MODELS")] if named else []
-    return [*places, cli.PROJECT_ROOT / "models", home / ".lifeos" / "models", home / ".insightface"]
+    folders = model_folders()
+    if os.environ.get("LIFEOS_MODELS"):
+        cli.require_directory(folders[0], "LIFEOS_MODELS")
+    return folders
 
 
 def find_packs(folders: list[Path]) -> dict[str, Path]:
@@ -49,7 +50,7 @@ def choose_engine(
     """The engine asked for. Raises UnavailableError where its models are missing, InputError for a pack without a row in the policy."""
     if engine not in ENGINES:
         raise InputError("--engine", f"{engine!r} is no engine", f"use {', '.join(ENGINES)}")
-    folders = model_folders(model_root)
+    folders = search_folders(model_root)
     if engine == "dlib":
         if model_pack:
             raise InputError("--model-pack", "dlib has no model packs", "leave it out, or use --engine insightface")

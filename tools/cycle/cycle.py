@@ -105,6 +105,8 @@ class Cycle:
     def _run_step(self, step: Step, entry: StepRecord, folder: Path, record: CycleRecord) -> bool:
         root = self.settings.root
         commands = step.commands(self.settings)
+        if step.name == "cost_stop" and record.cost_session:  # ours, not the newest: another may have been opened meanwhile
+            commands[0] += ["--session", record.cost_session]
         entry.command = " && ".join(shlex.join(command) for command in commands)
         entry.log = str(folder.relative_to(root) / f"{step.name}.log")
         entry.status = kept.RUNNING

@@ -1,0 +1,17 @@
+"""Where face models lie: what `setup` fills, `doctor` shows and the engines search, in one order."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lifeos import cli
+
+MODELS_FOLDER = cli.PROJECT_ROOT / "models"
+
+
+def model_folders() -> list[Path]:
+    """LIFEOS_MODELS if it is set, the project's folder, the user's, InsightFace's own: first match first. They need not exist."""
+    named = os.environ.get("LIFEOS_MODELS")
+    places = [Path(named).expanduser()] if named else []
+    return [*places, cli.PROJECT_ROOT / "models", Path.home() / ".lifeos" / "models", Path.home() / ".insightface"]
