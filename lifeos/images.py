@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifeos.errors import InputError
+from lifeos.system_folders import SYSTEM_FOLDERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,6 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS = 100_000_000
 """Larger than any generated picture; a decompression bomb is far beyond."""
 
-SYSTEM_FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN"})
 GREY_SPREAD = 2
 """A picture whose channels differ by no more than this many levels anywhere has no colour to judge."""
 

@@ -1,7 +1,8 @@
 """Say exactly which pictures and captions a training set holds, whether it is fit to train on, and whether it is still the same.
 
 Reads a folder of pictures and captions (kohya's `10_name` folders and nested ones too); writes the manifest and nothing else.
-Hashing is parallel, and files that have not changed since the last run are not read again (a cache in the user's own folder).
+Hashing is parallel, and files that have not changed since the last run are not read again (a cache in the user's own folder). The same
+command over a set in which nothing has changed answers from there at once.
 
     python tools/dataset_manifest.py --dataset-dir /workspace/lora_dataset_v2 --output manifest.json
     python tools/dataset_manifest.py --compare manifest_v2.json manifest_v3.json
@@ -13,25 +14,31 @@ available · 130 interrupted.
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    from tools.dataset import unchanged
+
+    unchanged.answer(sys.argv[1:])  # ends here if nothing has changed since this command last succeeded, before anything is imported
+
+import argparse
 import time
 from pathlib import Path
 from typing import Any
 
-if not __package__:  # run as a file: import from the repository root, not from this folder
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
 from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from tools.dataset import unchanged
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
-from tools.dataset.manifest import now_utc, plain_document, read_manifest, write_manifest
+from tools.dataset.manifest import manifest_lines, now_utc, read_manifest, write_manifest
 from tools.dataset.notices import is_unfit
 
 
-def build(args: argparse.Namespace) -> int:
+def build(args: argparse.Namespace, argv: list[str]) -> int:
     """`--dataset-dir DIR [--output FILE]`: read, check, write."""
-    from evals.load_thresholds import load_thresholds
+    from evals.load_thresholds import POLICY_FILE, load_thresholds
 
     policy = load_thresholds(args.project_root)
     request = BuildRequest.from_policy(
@@ -52,10 +59,16 @@ def build(args: argparse.Namespace) -> int:
         add_face_checks(args, built, request, policy)
     digest = write_manifest(args.output, built.document) if args.output else None
     if args.json:
-        report = {"output": str(args.output) if args.output else None, "dataset_manifest_hash": digest, **plain_document(built.document)}
-        cli.print_json(report)
-    cli.say(render(built, args.output), as_json=args.json)
-    return EXIT_GATE if args.strict and is_unfit(built.notices, strict=True) else EXIT_OK
+        report = {"output": str(args.output) if args.output else None, "dataset_manifest_hash": digest, **built.document}
+        sys.stdout.writelines(line.decode("utf-8") for line in manifest_lines(report))
+    text = render(built, args.output)
+    cli.say(text, as_json=args.json)
+    code = EXIT_GATE if args.strict and is_unfit(built.notices, strict=True) else EXIT_OK
+    if built.fingerprint and not (args.json or args.faces):
+        rests_on = [args.project_root / POLICY_FILE, *([args.output] if args.output else [])]
+        sets = [args.dataset_dir, *([args.reg_data_dir] if args.reg_data_dir else [])]
+        unchanged.remember(argv, sets, built.fingerprint, leave_out=args.output, rests_on=rests_on, code=code, text=f"{text}\n")
+    return code
 
 
 def add_face_checks(args: argparse.Namespace, built: BuiltManifest, request: BuildRequest, policy: dict[str, Any]) -> None:
@@ -205,11 +218,12 @@ def check_usage(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
     check_usage(args)
     if args.compare:
         return compare(args)
-    return verify(args) if args.verify else build(args)
+    return verify(args) if args.verify else build(args, argv)
 
 
 if __name__ == "__main__":

@@ -328,9 +328,8 @@ def test_a_file_that_vanishes_or_changes_meanwhile(
     ):
 
         def scan(*args: Any, act: Callable[[], object] = act, **named: Any) -> Any:
-            found = real(*args, **named)
+            yield from real(*args, **named)
             act()
-            return found
 
         monkeypatch.setattr(building, "scan_dataset", scan)
         assert run("--dataset-dir", folder, "--output", tmp_path / "m.json") == 2

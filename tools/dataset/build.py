@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tools.dataset.bucketing import BucketSettings
-from tools.dataset.cache import Cache, default_cache_file
+from tools.dataset.cache import RACY_NS, Cache, default_cache_file
+from tools.dataset.catalogue import Catalogue, Records
 from tools.dataset.checks import CheckSettings, check_dataset
-from tools.dataset.hashing import PictureRecord, read_dataset
+from tools.dataset.hashing import read_dataset
 from tools.dataset.manifest import build_manifest
 from tools.dataset.notices import Notice
 from tools.dataset.scan import scan_dataset
+from tools.dataset.tree import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +62,15 @@ def bucket_settings(resolution: int) -> BucketSettings:
 
 @dataclass(slots=True)
 class BuiltManifest:
-    """A manifest in memory, with what it was made from."""
+    """A manifest, with what it was made from. `fingerprint`: of all that was listed; None where it, or a cache, is not to be relied on.
+
+    `document` and `records` read the catalogues when they are asked.
+    """
 
     document: dict[str, Any]
-    records: list[PictureRecord]
-    regularisation: list[PictureRecord]
+    records: Records
     notices: list[Notice]
-    dataset_dir: Path
+    fingerprint: Fingerprint | None
 
     def add_notices(self, notices: Sequence[Notice]) -> None:
         self.notices += notices
@@ -73,40 +78,48 @@ class BuiltManifest:
 
 
 def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: int) -> BuiltManifest:
-    """Read a training set and make its manifest. Raises InputError for a folder or file that cannot be read, or an empty set.
+    """Read a training set and make its manifest.
 
-    `started_ns`: the clock now; younger files are not taken from a cache later on.
+    `started_ns`: the clock now; younger files are not taken from a cache later on. Raises InputError for a folder or file that cannot
+    be read, UnavailableError where a temporary file finds no room.
     """
-    records, notices = _read_set(request, request.dataset_dir, request.check, started_ns)
-    regularisation: list[PictureRecord] = []
+    fingerprint = Fingerprint()
+    catalogue, notices = _read_set(request, request.dataset_dir, request.check, started_ns, fingerprint)
+    regularisation: Catalogue | None = None
     if request.regularisation_dir is not None:
         # a regularisation picture has no trigger word, and may be one of a thousand with the same caption
         check = CheckSettings(bucket=request.check.bucket, upscale_warning=request.check.upscale_warning)
-        regularisation, found = _read_set(request, request.regularisation_dir, check, started_ns)
+        regularisation, found = _read_set(request, request.regularisation_dir, check, started_ns, fingerprint)
         kept = (notice for notice in found if notice.check not in _ONLY_TRAINING)
         notices += [Notice(notice.check, notice.level, f"regularisation: {notice.message}", notice.files) for notice in kept]
-        notices += _overlap(records, regularisation)
+        notices += _overlap(catalogue, regularisation)
     document = build_manifest(
         _absolute(request.dataset_dir),
-        records,
+        catalogue,
         created=created,
         notices=notices,
         caption_extension=request.caption_extension,
         regularisation_dir=_absolute(request.regularisation_dir) if request.regularisation_dir else None,
         regularisation=regularisation,
     )
-    return BuiltManifest(document, records, regularisation, notices, request.dataset_dir)
+    is_cached = catalogue.is_cached and (regularisation is None or regularisation.is_cached)
+    is_kept = is_cached and fingerprint.newest_ns < started_ns - RACY_NS
+    return BuiltManifest(document, catalogue.records, notices, fingerprint if is_kept else None)
 
 
 _ONLY_TRAINING = frozenset({"identical_captions", "repeated_caption", "mixed_resolutions", "picture_without_caption"})
 
 
-def _read_set(request: BuildRequest, folder: Path, check: CheckSettings, started_ns: int) -> tuple[list[PictureRecord], list[Notice]]:
+def _read_set(
+    request: BuildRequest, folder: Path, check: CheckSettings, started_ns: int, fingerprint: Fingerprint
+) -> tuple[Catalogue, list[Notice]]:
     leave_out = frozenset([request.output]) if request.output else frozenset[Path]()
-    scan = scan_dataset(folder, request.caption_extension, leave_out=leave_out)
-    with Cache(_cache_file(request, folder), folder, started_ns=started_ns) as cache:
-        records = read_dataset(scan, cache, jobs=request.jobs, decode=request.decode)
-    return records, check_dataset(scan, records, check)
+    listing = scan_dataset(folder, request.caption_extension, leave_out=leave_out, fingerprint=fingerprint)
+    catalogue, cache = Catalogue(), Cache(_cache_file(request, folder), folder, started_ns=started_ns)
+    catalogue.take(listing, request.caption_extension, cache, decoded=request.decode)
+    read_dataset(folder, catalogue, jobs=request.jobs, decode=request.decode)
+    catalogue.finish()
+    return catalogue, check_dataset(catalogue, check)
 
 
 def _cache_file(request: BuildRequest, folder: Path) -> Path | None:
@@ -118,9 +131,10 @@ def _cache_file(request: BuildRequest, folder: Path) -> Path | None:
     return request.cache_file if is_main else request.cache_file.with_name(f"{request.cache_file.name}.regularisation")
 
 
-def _overlap(records: Sequence[PictureRecord], regularisation: Sequence[PictureRecord]) -> list[Notice]:
-    trained = {record.digest for record in records}
-    names = tuple(record.name for record in regularisation if record.digest in trained)
+def _overlap(catalogue: Catalogue, regularisation: Catalogue) -> list[Notice]:
+    trained = "SELECT 1 FROM picture WHERE sha256 = ?"
+    found = regularisation.rows("SELECT name, sha256 FROM picture ORDER BY name")
+    names = tuple(os.fsdecode(name) for name, sha256 in found if any(catalogue.rows(trained, [sha256])))
     text = "a training picture is also a regularisation picture: the character is taught and untaught"
     return [Notice("regularisation_overlap", "error", text, names)] if names else []
 

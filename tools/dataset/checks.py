@@ -1,25 +1,26 @@
 """Check a training set for what would stop the trainer or teach the wrong thing, from its listing, headers and captions.
 
-Nothing here opens a file: `check_dataset` judges what `scan` and `hashing` found. Checks that look at faces are in `face_checks`.
+Nothing here opens a file: `check_dataset` asks the catalogue of what was listed and read. Checks that look at faces are in `face_checks`.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from lifeos.images import MAX_PIXELS
 from tools.dataset.bucketing import BucketSettings, Placement, bucket_sizes, place_picture
-from tools.dataset.hashing import Caption, PictureRecord
+from tools.dataset.catalogue import PAIRS, Catalogue
 from tools.dataset.notices import Level, Notice
-from tools.dataset.scan import Scan
 
 DETECTION_NAME = re.compile(r"(.+)_[^_/]*_[^_/]*_[^_/]*_[^_/]*")
 """The trainer takes the last four parts of `a_1_2_3_4.png` for a face box and looks for the caption `a.txt` too."""
 
+FORMAT_OF_SUFFIX = {"jpg": "JPEG"}
 WORD_CHARS_PER_TOKEN = 6
 TOO_WIDE = 3.0
 """Longer sides beyond this multiple of the shorter one leave little after cropping to a bucket."""
@@ -36,20 +37,21 @@ class CheckSettings:
     bucket: BucketSettings = field(default_factory=BucketSettings)
 
 
-def check_dataset(scan: Scan, records: Sequence[PictureRecord], settings: CheckSettings) -> list[Notice]:
+def check_dataset(catalogue: Catalogue, settings: CheckSettings) -> list[Notice]:
     """Every finding about a set, errors first, each with the files it holds for."""
     notices = [
-        *_check_listing(scan, is_empty=not records),
-        *_check_names(records),
-        *_check_pictures(records),
-        *_check_sizes(records, settings),
+        *_check_listing(catalogue),
+        *_check_names(catalogue),
+        *_check_pictures(catalogue),
+        *_check_sizes(catalogue, settings),
+        *_check_captions(catalogue),
+        *_check_caption_texts(catalogue, settings),
     ]
-    notices += [*_check_captions(records), *_check_caption_texts(records, settings)]
     order = {"error": 0, "warning": 1, "notice": 2}
     return sorted(notices, key=lambda notice: order[notice.level])
 
 
-def _check_listing(scan: Scan, *, is_empty: bool) -> Iterator[Notice]:
+def _check_listing(catalogue: Catalogue) -> Iterator[Notice]:
     texts: dict[str, tuple[str, Level, str]] = {
         "link_outside": ("link_outside", "warning", "a link that leaves the dataset is no part of it: copy the file here"),
         "link_broken": ("link_broken", "warning", "a link that leads nowhere"),
@@ -59,50 +61,53 @@ def _check_listing(scan: Scan, *, is_empty: bool) -> Iterator[Notice]:
         "junk": ("left_over", "notice", "a left-over of a system or an editor, no part of the dataset"),
     }
     for reason, (check, level, message) in texts.items():
-        if names := scan.skipped.get(reason):
+        if names := catalogue.skipped.get(reason):
             yield Notice(check, level, message, tuple(sorted(names)))
-    if scan.orphans:
-        yield Notice("caption_without_picture", "warning", "a caption without a picture of its name", tuple(scan.orphans))
-    if is_empty:
+    if orphans := catalogue.names("SELECT name FROM caption WHERE name NOT IN (SELECT caption FROM picture) ORDER BY name"):
+        yield Notice("caption_without_picture", "warning", "a caption without a picture of its name", orphans)
+    if not len(catalogue.records):
         yield Notice("no_pictures", "error", "there is no picture in the dataset")
 
 
-def _check_names(records: Sequence[PictureRecord]) -> Iterator[Notice]:
-    if names := _clashing(records, lambda record: unicodedata.normalize("NFC", record.name).casefold()):
+def _check_names(catalogue: Catalogue) -> Iterator[Notice]:
+    catalogue.add_function("folded", lambda name: os.fsencode(unicodedata.normalize("NFC", os.fsdecode(name)).casefold()))
+    if names := _clashing(catalogue, "folded(name)"):
         yield Notice("name_collision", "warning", "names that are one on Windows and macOS (case, or accents stored in two ways)", names)
-    if names := _clashing(records, lambda record: record.name.rpartition(".")[0]):
+    if names := _clashing(catalogue, "caption"):
         yield Notice("shared_caption", "warning", "pictures that differ only in their extension share a caption and a latent cache", names)
-    if names := tuple(record.name for record in records if not _is_unicode(record.name)):
-        yield Notice("name_not_utf8", "warning", "the name is not UTF-8: other systems cannot store it", names)
-    suffixes = ((record.name, record.name.rpartition(".")[2]) for record in records)
-    if names := tuple(name for name, suffix in suffixes if suffix not in (suffix.lower(), suffix.upper())):
-        yield Notice("mixed_case_suffix", "error", "the trainer skips an extension in mixed case: write it in small letters", names)
-    if names := _clashing(records, lambda record: record.digest):
+    not_utf8, mixed_case, wrong_suffix = [], [], []
+    for encoded, found in catalogue.rows("SELECT name, format FROM picture ORDER BY name"):
+        name = os.fsdecode(encoded)
+        suffix = name.rpartition(".")[2]
+        if not _is_unicode(name):
+            not_utf8.append(name)
+        if suffix not in (suffix.lower(), suffix.upper()):
+            mixed_case.append(name)
+        if found not in ("", FORMAT_OF_SUFFIX.get(suffix.lower(), suffix.upper())):
+            wrong_suffix.append(name)
+    if not_utf8:
+        yield Notice("name_not_utf8", "warning", "the name is not UTF-8: other systems cannot store it", tuple(not_utf8))
+    if mixed_case:
+        text = "the trainer skips an extension in mixed case: write it in small letters"
+        yield Notice("mixed_case_suffix", "error", text, tuple(mixed_case))
+    if wrong_suffix:
+        yield Notice("wrong_suffix", "notice", "the content is of another format than the extension says", tuple(wrong_suffix))
+    if names := _clashing(catalogue, "sha256"):
         yield Notice("duplicate_picture", "warning", "the same picture under several names: it is trained on more often", names)
 
 
-def _clashing(records: Sequence[PictureRecord], key: Callable[[PictureRecord], str | bytes]) -> tuple[str, ...]:
-    """The names of all pictures that share their key with another, group by group."""
-    seen: set[int] = set()  # hashes of keys: a large set has few clashes, and its keys would take more memory than its records
-    twice: set[int] = set()
-    for record in records:
-        mark = hash(key(record))
-        (twice if mark in seen else seen).add(mark)
-    if not twice:
+def _clashing(catalogue: Catalogue, key: str) -> tuple[str, ...]:
+    """The names of all pictures that share their key, an SQL expression, with another, group by group."""
+    twice = f"SELECT {key} FROM picture GROUP BY {key} HAVING COUNT(*) > 1"
+    if next(catalogue.rows(twice), None) is None:
         return ()
-    groups: dict[str | bytes, list[str]] = defaultdict(list)
-    for record in records:
-        if hash(found := key(record)) in twice:
-            groups[found].append(record.name)
-    return tuple(name for names in groups.values() if len(names) > 1 for name in names)
+    return catalogue.names(f"SELECT name FROM picture WHERE {key} IN ({twice}) ORDER BY {key}, name")
 
 
-def _check_pictures(records: Sequence[PictureRecord]) -> Iterator[Notice]:
-    faulty = [record for record in records if record.header.faults]
-
-    def with_fault(fault: str) -> tuple[str, ...]:
-        return tuple(record.name for record in faulty if fault in record.header.faults)
-
+def _check_pictures(catalogue: Catalogue) -> Iterator[Notice]:
+    faulty = [
+        (name, faults.split()) for name, faults in catalogue.rows("SELECT name, faults FROM picture WHERE faults <> '' ORDER BY name")
+    ]
     texts: tuple[tuple[str, Level, str], ...] = (
         ("unreadable", "error", "not a PNG, JPEG, WebP or BMP picture"),
         ("truncated", "error", "the file ends before the picture does"),
@@ -114,33 +119,32 @@ def _check_pictures(records: Sequence[PictureRecord]) -> Iterator[Notice]:
         ("grey", "notice", "no colour: the LoRA learns grey pictures"),
     )
     for fault, level, message in texts:
-        if names := with_fault(fault):
+        if names := tuple(os.fsdecode(name) for name, faults in faulty if fault in faults):
             yield Notice(fault, level, message, names)
-    if names := tuple(record.name for record in records if record.damage and "truncated" not in record.header.faults):
+    if names := _pictures_where(catalogue, "damage <> '' AND faults NOT LIKE '%truncated%'"):
         yield Notice("damaged", "error", "the picture cannot be decoded whole", names)
-    if names := tuple(record.name for record in records if record.header.orientation != 1):
+    if names := _pictures_where(catalogue, "orientation <> 1"):
         yield Notice("exif_rotation", "error", "turned by EXIF data only: the trainer sees it unturned, save it upright", names)
-    if names := tuple(record.name for record in records if _has_other_format(record)):
-        yield Notice("wrong_suffix", "notice", "the content is of another format than the extension says", names)
-    if names := tuple(record.name for record in records if record.header.width * record.header.height > MAX_PIXELS):
+    if names := _pictures_where(catalogue, f"width * height > {MAX_PIXELS}"):
         yield Notice("too_large", "error", f"over {MAX_PIXELS:,} pixels", names)
 
 
-def _has_other_format(record: PictureRecord) -> bool:
-    suffix = record.name.rpartition(".")[2].lower()
-    return record.header.format not in ("", {"jpg": "JPEG"}.get(suffix, suffix.upper()))
+def _pictures_where(catalogue: Catalogue, condition: str) -> tuple[str, ...]:
+    return catalogue.names(f"SELECT name FROM picture WHERE {condition} ORDER BY name")
 
 
-def _check_sizes(records: Sequence[PictureRecord], settings: CheckSettings) -> Iterator[Notice]:
-    sizes = Counter((record.header.width, record.header.height) for record in records if record.header.width and record.header.height)
+def _check_sizes(catalogue: Catalogue, settings: CheckSettings) -> Iterator[Notice]:
+    counted = catalogue.rows("SELECT width, height, COUNT(*) FROM picture WHERE width > 0 AND height > 0 GROUP BY width, height")
+    sizes = Counter({(width, height): count for width, height, count in counted})
     if len(sizes) > 1:
         yield Notice("mixed_resolutions", "warning", f"{len(sizes)} different resolutions: {_resolutions(sizes)}")
     buckets = bucket_sizes(settings.bucket)
     faults = {size: _size_faults(size, place_picture(*size, settings.bucket, buckets), settings) for size in sizes}
     found: dict[str, list[str]] = {"unplaced": [], "narrow": [], "enlarged": [], "cropped": []}
-    for record in records:
-        for fault in faults.get((record.header.width, record.header.height), ()):
-            found[fault].append(record.name)
+    if any(faults.values()):
+        for name, width, height in catalogue.rows("SELECT name, width, height FROM picture ORDER BY name"):
+            for fault in faults.get((width, height), ()):
+                found[fault].append(os.fsdecode(name))
     unplaced, narrow, enlarged, cropped = found.values()
     resolution = settings.bucket.resolution
     if unplaced:
@@ -171,16 +175,12 @@ def _resolutions(counts: Counter[tuple[int, int]]) -> str:
     return shown + (", …" if len(common) > 4 else "")
 
 
-def _check_captions(records: Sequence[PictureRecord]) -> Iterator[Notice]:
-    missing = [record.name for record in records if record.caption is None]
-    # most sets have a caption for each picture: no use for the stems then
-    stems = {record.caption.name.rpartition(".")[0] for record in records if record.caption} if missing else set()
-    borrowed = [name for name in missing if (match := DETECTION_NAME.fullmatch(name.rpartition(".")[0])) and match[1] in stems]
-    if missing:
-        yield Notice("picture_without_caption", "warning", "a picture without a caption: the trainer uses the class tokens", tuple(missing))
-    if borrowed:
+def _check_captions(catalogue: Catalogue) -> Iterator[Notice]:
+    if missing := catalogue.names(f"SELECT p.name FROM {PAIRS} WHERE c.name IS NULL ORDER BY p.name"):
+        yield Notice("picture_without_caption", "warning", "a picture without a caption: the trainer uses the class tokens", missing)
+    if borrowed := tuple(name for name in missing if _borrows(catalogue, name)):
         text = "without a caption of its own the trainer takes that of the picture named before the last four underscores"
-        yield Notice("borrowed_caption", "warning", text, tuple(borrowed))
+        yield Notice("borrowed_caption", "warning", text, borrowed)
     texts: tuple[tuple[str, Level, str], ...] = (
         ("empty", "error", "an empty caption file: the trainer stops there"),
         ("not_utf8", "error", "the caption is not UTF-8: the trainer stops there"),
@@ -189,30 +189,48 @@ def _check_captions(records: Sequence[PictureRecord]) -> Iterator[Notice]:
         ("multi_line", "notice", "only the first line of the caption is read"),
         ("very_long", "warning", "the caption is far too long"),
     )
-    faulty = [record.caption for record in records if record.caption and record.caption.faults]
+    query = f"SELECT c.name, c.faults FROM {PAIRS} WHERE c.faults <> '' ORDER BY p.name"
+    faulty = [(name, faults.split()) for name, faults in catalogue.rows(query)]
     for fault, level, message in texts:
-        if names := tuple(caption.name for caption in faulty if fault in caption.faults):
+        if names := tuple(os.fsdecode(name) for name, faults in faulty if fault in faults):
             yield Notice(f"caption_{fault}", level, message, names)
 
 
-def _check_caption_texts(records: Sequence[PictureRecord], settings: CheckSettings) -> Iterator[Notice]:
-    captions = [record.caption for record in records if record.caption]
-    lines = [first_line(caption) for caption in captions]
-    if len(lines) > 1 and len(set(lines)) == 1 and lines[0]:
-        yield Notice("identical_captions", "warning", f"all {len(lines)} captions are the same: nothing but the character is told apart")
-    elif len(lines) >= 4 and (most := max(Counter(lines).values())) * 2 > len(lines):
-        yield Notice("repeated_caption", "warning", f"one caption is used {most} times in {len(lines)}")
-    word = settings.trigger_word
-    if word and (names := tuple(caption.name for caption in captions if not has_trigger_word(first_line(caption), word))):
-        yield Notice("trigger_word_missing", "warning", f'the caption does not name the trigger word "{word}"', names)
-    if long := [caption.name for caption in captions if is_too_long(caption, settings.clip_tokens)]:
+def _borrows(catalogue: Catalogue, name: str) -> bool:
+    """Whether the trainer gives a picture without a caption that of another."""
+    match = DETECTION_NAME.fullmatch(name.rpartition(".")[0])
+    if match is None:
+        return False
+    return any(catalogue.rows(f"SELECT 1 FROM {PAIRS} WHERE c.name = ?", [os.fsencode(match[1] + catalogue.caption_extension)]))
+
+
+def _check_caption_texts(catalogue: Catalogue, settings: CheckSettings) -> Iterator[Notice]:
+    catalogue.add_function("first_line", first_line)
+    pairs = f"{PAIRS} WHERE c.name IS NOT NULL"
+    total = catalogue.value(f"SELECT COUNT(*) FROM {pairs}")
+    counts = f"SELECT COUNT(*) AS used, first_line(c.text) AS line FROM {pairs} GROUP BY line ORDER BY used DESC LIMIT 1"
+    most, line = next(catalogue.rows(counts), (0, ""))
+    if total > 1 and most == total and line:
+        yield Notice("identical_captions", "warning", f"all {total} captions are the same: nothing but the character is told apart")
+    elif total >= 4 and most * 2 > total:
+        yield Notice("repeated_caption", "warning", f"one caption is used {most} times in {total}")
+    word, without_word, long = settings.trigger_word, [], []
+    for encoded, text, faults in catalogue.rows(f"SELECT c.name, c.text, c.faults FROM {pairs} ORDER BY p.name"):
+        line = first_line(text)
+        if word and not has_trigger_word(line, word):
+            without_word.append(os.fsdecode(encoded))
+        if "very_long" in faults or is_too_long(line, settings.clip_tokens):
+            long.append(os.fsdecode(encoded))
+    if without_word:
+        yield Notice("trigger_word_missing", "warning", f'the caption does not name the trigger word "{word}"', tuple(without_word))
+    if long:
         text = f"over about {settings.clip_tokens} tokens: the trainer cuts the rest off, shorten it or give --max-token-length"
         yield Notice("caption_too_long", "warning", text, tuple(long))
 
 
-def first_line(caption: Caption) -> str:
+def first_line(text: str) -> str:
     """What the trainer reads of a caption."""
-    return (caption.text.split("\n", 1)[0] if "\n" in caption.text else caption.text).strip()  # mostly the text itself: no copy
+    return text.split("\n", 1)[0].strip()
 
 
 def has_trigger_word(text: str, word: str) -> bool:
@@ -220,11 +238,8 @@ def has_trigger_word(text: str, word: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None
 
 
-def is_too_long(caption: Caption, limit: int) -> bool:
-    line = first_line(caption)
-    if len(line) <= limit and "very_long" not in caption.faults:
-        return False  # a token has a character at least
-    return "very_long" in caption.faults or count_tokens(line) > limit
+def is_too_long(line: str, limit: int) -> bool:
+    return len(line) > limit and count_tokens(line) > limit  # a token has a character at least
 
 
 def count_tokens(text: str) -> int:

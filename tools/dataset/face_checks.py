@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from lifeos.images import ImageError, find_pictures, read_picture
 from lifeos.progress import Progress
 from tools.dataset.bucketing import BucketSettings, Placement, bucket_sizes, place_picture
-from tools.dataset.hashing import PictureRecord, default_jobs, run_threads
+from tools.dataset.catalogue import PictureRecord
+from tools.dataset.hashing import default_jobs, run_threads
 from tools.dataset.notices import Notice
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class FaceReport:
 
 def check_faces(
     dataset_dir: Path,
-    records: Sequence[PictureRecord],
+    records: Iterable[PictureRecord],
     engine: FaceEngine,
     policy: Mapping[str, Any],
     bucket: BucketSettings,
@@ -103,7 +104,7 @@ def measure_faces(engine: FaceEngine, folder: Path, files: Sequence[tuple[str, s
         return _measure(engine, folder, file[0])
 
     with Progress(len(files), "looking at faces", unit="file") as bar:
-        found = run_threads(measure, files, min(jobs or default_jobs(), MAX_WORKERS), bar)
+        found = list(run_threads(measure, files, min(jobs or default_jobs(), MAX_WORKERS), bar))
     return [measurement for measurement in found if measurement is not None]
 
 

@@ -13,16 +13,16 @@ import json
 import os
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, overload
+from typing import Any
 
 from lifeos import files
 from lifeos.errors import InputError
-from tools.dataset.hashing import PictureRecord, printable
+from tools.dataset.catalogue import PAIRS, Catalogue, PictureRecord, Records, sort_lines
+from tools.dataset.hashing import printable
 from tools.dataset.notices import Notice
 from tools.dataset.scan import list_folders, split_repeats
 
@@ -33,57 +33,56 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def build_manifest(
     dataset_dir: Path,
-    records: Sequence[PictureRecord],
+    catalogue: Catalogue,
     *,
     created: str,
     notices: Sequence[Notice] = (),
     caption_extension: str = ".txt",
     regularisation_dir: Path | None = None,
-    regularisation: Sequence[PictureRecord] = (),
+    regularisation: Catalogue | None = None,
 ) -> dict[str, Any]:
-    """The manifest document. `created` is the moment as ISO 8601 with `Z`."""
+    """The manifest document. `created` is the moment as ISO 8601 with `Z`.
+
+    Its `images` and its `caption_distribution` read the catalogue when they are asked: see Images and CaptionDistribution.
+    """
     document: dict[str, Any] = {"manifest_version": MANIFEST_VERSION, "created": created, "dataset_dir": dataset_dir.as_posix()}
-    captions = sum(record.caption is not None for record in records)
-    document |= {"total_images": len(records), "total_captions": captions}
-    document |= {"images": Images(records), "summary": _summary(records), "caption_extension": caption_extension}
-    document["folders"] = [asdict(folder) for folder in list_folders(record.name for record in records)]
-    if regularisation_dir is not None:
-        document["regularisation"] = {
-            "dataset_dir": regularisation_dir.as_posix(),
-            "total_images": len(regularisation),
-            "images": Images(regularisation),
-        }
+    images = Images(catalogue.records)
+    document |= {"total_images": len(images), "total_captions": catalogue.value(f"SELECT COUNT(c.name) FROM {PAIRS}")}
+    document |= {"images": images, "summary": _summary(catalogue), "caption_extension": caption_extension}
+    document["folders"] = [asdict(folder) for folder in list_folders(catalogue.each_name())]
+    if regularisation_dir is not None and regularisation is not None:
+        more = Images(regularisation.records)
+        document["regularisation"] = {"dataset_dir": regularisation_dir.as_posix(), "total_images": len(more), "images": more}
     document["dataset_id"] = dataset_id(document)
     document["warnings"] = [notice.to_json() for notice in notices]
     return document
 
 
-class Images(Sequence[dict[str, Any]]):
-    """The `images` of a manifest, each made when it is asked for: in memory they would be several times the records."""
+class Images:
+    """The `images` of a manifest, each made when it is asked for: a large set's would fill the memory."""
 
-    def __init__(self, records: Sequence[PictureRecord]) -> None:
+    def __init__(self, records: Records) -> None:
         self._records = records
 
     def __len__(self) -> int:
         return len(self._records)
 
-    @overload
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> Images: ...
-    def __getitem__(self, index: int | slice) -> dict[str, Any] | Images:
-        return Images(self._records[index]) if isinstance(index, slice) else _image(self._records[index])
-
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return map(_image, self._records)
 
 
-def plain_document(document: dict[str, Any]) -> dict[str, Any]:
-    """A document with lists only, for writers of JSON that know no other sequence."""
-    plain = {**document, "images": list(document["images"])}
-    if regularisation := document.get("regularisation"):
-        plain["regularisation"] = {**regularisation, "images": list(regularisation["images"])}
-    return plain
+class CaptionDistribution:
+    """The `caption_distribution` of a manifest: how often each caption is used, the most frequent first, then by text."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def __len__(self) -> int:
+        return int(self._catalogue.value(f"SELECT COUNT(DISTINCT c.text) FROM {PAIRS}"))
+
+    def items(self) -> Iterator[tuple[str, int]]:
+        counts = f"SELECT c.text, COUNT(*) AS used FROM {PAIRS} WHERE c.name IS NOT NULL GROUP BY c.text"
+        return ((text, used) for text, used in self._catalogue.rows(f"{counts} ORDER BY used DESC, c.text"))
 
 
 def _image(record: PictureRecord) -> dict[str, Any]:
@@ -99,32 +98,21 @@ def _image(record: PictureRecord) -> dict[str, Any]:
     }
 
 
-def _summary(records: Sequence[PictureRecord]) -> dict[str, Any]:
-    captions = Counter(record.caption.text for record in records if record.caption)
-    by_count = sorted(captions)
-    by_count.sort(key=captions.__getitem__, reverse=True)  # stable: by text where counts are equal, without a key for each
-    sizes = {(record.header.width, record.header.height) for record in records if record.header.width and record.header.height}
+def _summary(catalogue: Catalogue) -> dict[str, Any]:
+    captions = CaptionDistribution(catalogue)
+    sizes = catalogue.rows("SELECT DISTINCT width, height FROM picture WHERE width > 0 AND height > 0 ORDER BY width, height")
     return {
         "unique_captions": len(captions),
-        "caption_distribution": {text: captions[text] for text in by_count},
-        "mean_image_size_bytes": round(sum(record.size for record in records) / len(records)) if records else 0,
-        "resolution_set": [f"{width}x{height}" for width, height in sorted(sizes)],
+        "caption_distribution": captions,
+        "mean_image_size_bytes": round(catalogue.value("SELECT AVG(size) FROM picture") or 0),
+        "resolution_set": [f"{width}x{height}" for width, height in sizes],
     }
 
 
 def dataset_id(document: dict[str, Any]) -> str:
     """The id of what a manifest lists; see the module's docstring."""
     digest = hashlib.sha256()
-    last = ""
-    for line in _content_records(document):
-        if line < last:
-            break
-        digest.update(line.encode("ascii"))
-        last = line
-    else:  # mostly they come sorted, and need not be in memory
-        return digest.hexdigest()
-    digest = hashlib.sha256()
-    for line in sorted(_content_records(document)):
+    for line in sort_lines(_content_records(document)):
         digest.update(line.encode("ascii"))
     return digest.hexdigest()
 
@@ -177,18 +165,18 @@ def _table_lines(table: dict[str, Any]) -> Iterator[bytes]:
         yield _encode(f"{NEXT if number else ''}    {_ENCODE(name)}: ")
         if name == "images":
             yield from _list_lines(value, "    ")
-        elif name == "caption_distribution" and value:
-            yield b"{\n"
+        elif name == "caption_distribution":
+            yield b"{"
             for place, (caption, count) in enumerate(value.items()):
-                yield _encode(f"{NEXT if place else ''}      {_ENCODE(caption)}: {count}")
-            yield b"\n    }"
+                yield _encode(f"{',' if place else ''}\n      {_ENCODE(caption)}: {count}")
+            yield b"\n    }" if len(value) else b"}"
         else:
             yield _encode(_ENCODE(value))
     yield b"\n  }"
 
 
-def _list_lines(items: Sequence[Any], indent: str) -> Iterator[bytes]:
-    if not items:
+def _list_lines(items: Sequence[Any] | Images, indent: str) -> Iterator[bytes]:
+    if not len(items):
         yield b"[]"
         return
     yield b"["

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.dataset.hashing import hash_files, printable
-from tools.dataset.scan import Scan, scan_dataset
+from tools.dataset.scan import caption_name, scan_dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +40,27 @@ def verify_manifest(
     """Hash every file that a manifest lists and list the rest. Raises InputError for a folder that is not there."""
     extension = document.get("caption_extension") or _extension_of(document)
     leave_out = frozenset([manifest_file]) if manifest_file else frozenset()
-    found = _verify_one(document["images"], scan_dataset(dataset_dir, extension, leave_out=leave_out), "", jobs)
+    found = _verify_one(document["images"], dataset_dir, extension, leave_out, "", jobs)
     regularisation = document.get("regularisation")
     if regularisation is not None:
         folder = regularisation_dir or Path(regularisation["dataset_dir"])
-        scan = scan_dataset(folder, extension)
-        second = _verify_one(regularisation["images"], scan, "regularisation: ", jobs)
+        second = _verify_one(regularisation["images"], folder, extension, frozenset(), "regularisation: ", jobs)
         return Verification(
             found.missing + second.missing, found.extra + second.extra, found.changed + second.changed, found.checked + second.checked
         )
     return found
 
 
-def _verify_one(images: list[dict[str, Any]], scan: Scan, prefix: str, jobs: int | None) -> Verification:
-    listed = {picture.file.name for picture in scan.pictures}
-    listed |= {picture.caption.name for picture in scan.pictures if picture.caption}
-    there = listed | set(scan.orphans)  # a caption whose picture is gone is still the caption it was
+def _verify_one(
+    images: list[dict[str, Any]], folder: Path, extension: str, leave_out: frozenset[Path], prefix: str, jobs: int | None
+) -> Verification:
+    there, pictures = set(), set()  # a caption whose picture is gone is still the caption it was
+    for file in scan_dataset(folder, extension, leave_out=leave_out):
+        if file.kind in ("picture", "caption"):
+            there.add(file.name)
+        if file.kind == "picture":
+            pictures.add(file.name)
+    listed = pictures | {name for picture in pictures if (name := caption_name(picture, extension)) in there}
     by_canonical = {unicodedata.normalize("NFC", name): name for name in there}
     expected: dict[str, str] = {}
     for image in images:
@@ -65,7 +70,7 @@ def _verify_one(images: list[dict[str, Any]], scan: Scan, prefix: str, jobs: int
     # macOS lists accents in normal form D: the same file under the other form is no other file
     places = {name: name if name in there else by_canonical.get(unicodedata.normalize("NFC", name)) for name in expected}
     present = {name: place for name, place in places.items() if place is not None}
-    hashes = dict(zip(present, hash_files(scan.root, list(present.values()), jobs=jobs), strict=True))
+    hashes = dict(zip(present, hash_files(folder, list(present.values()), jobs=jobs), strict=True))
     missing = [name for name in expected if hashes.get(name) is None]
     changed = [name for name, sha256 in hashes.items() if sha256 is not None and sha256 != expected[name]]
     extra = listed - set(present.values())

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
+import sqlite3
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from lifeos.errors import InputError
 from tests.tools.dataset.sets import make_set, picture_bytes
-from tools.dataset import hashing
+from tools.dataset import catalogue, hashing
 from tools.dataset.build import BuildRequest, build_dataset_manifest
-from tools.dataset.cache import Cache, default_cache_file
-from tools.dataset.scan import FoundFile, scan_dataset
+from tools.dataset.cache import default_cache_file
+from tools.dataset.catalogue import Unread
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = hashing._hash_file
 
-    def spy(path: Path, buffer: bytearray) -> tuple[str, int, int]:
+    def spy(path: Path, buffer: bytearray) -> tuple[bytes, int, int]:
         names.append(path.name)
         return real(path, buffer)
 
@@ -47,37 +49,47 @@ def ids(folder: Path, cache: Path | None, started_ns: int | None = None) -> dict
     return {image["filename"]: image["sha256"] + (image["caption_sha256"] or "") for image in built.document["images"]}
 
 
+def ask(cache: Path, query: str) -> list[tuple[object, ...]]:
+    database = sqlite3.connect(cache)
+    try:
+        found = database.execute(query).fetchall()
+        database.commit()
+    finally:
+        database.close()
+    return found
+
+
 def kept_names(cache: Path) -> list[str]:
-    return [json.loads(line)[0] for line in cache.read_bytes().splitlines()[1:]]
+    return [os.fsdecode(row[0]) for row in ask(cache, "SELECT name FROM picture ORDER BY name")]
 
 
 def test_an_unchanged_set_is_not_read_again(folder: Path, tmp_path: Path, reads: list[str]) -> None:
-    first = ids(folder, tmp_path / "cache.json")
+    first = ids(folder, tmp_path / "cache")
     assert len(reads) == 6
     reads.clear()
-    assert ids(folder, tmp_path / "cache.json") == first
+    assert ids(folder, tmp_path / "cache") == first
     assert reads == []
 
 
 def test_switched_off_everything_is_read_and_nothing_kept(folder: Path, tmp_path: Path, reads: list[str]) -> None:
-    ids(folder, tmp_path / "cache.json")
+    ids(folder, tmp_path / "cache")
     reads.clear()
-    before = (tmp_path / "cache.json").read_bytes()
+    before = (tmp_path / "cache").read_bytes()
     ids(folder, None)
     assert len(reads) == 6
-    assert (tmp_path / "cache.json").read_bytes() == before
+    assert (tmp_path / "cache").read_bytes() == before
 
 
 def test_a_new_time_is_a_new_file(folder: Path, tmp_path: Path, reads: list[str]) -> None:
-    ids(folder, tmp_path / "cache.json")
+    ids(folder, tmp_path / "cache")
     reads.clear()
     os.utime(folder / "img_001.png")
-    ids(folder, tmp_path / "cache.json")
+    ids(folder, tmp_path / "cache")
     assert reads == ["img_001.png"]
 
 
 def test_a_replaced_file_of_equal_size_and_time_has_another_inode(folder: Path, tmp_path: Path) -> None:
-    first = ids(folder, tmp_path / "cache.json")
+    first = ids(folder, tmp_path / "cache")
     path = folder / "img_001.txt"
     info = path.stat()
     other = tmp_path / "other"
@@ -85,7 +97,7 @@ def test_a_replaced_file_of_equal_size_and_time_has_another_inode(folder: Path, 
     os.utime(other, ns=(info.st_atime_ns, info.st_mtime_ns))
     other.replace(path)
     assert path.stat().st_mtime_ns == info.st_mtime_ns
-    assert ids(folder, tmp_path / "cache.json")["img_001.png"] != first["img_001.png"]
+    assert ids(folder, tmp_path / "cache")["img_001.png"] != first["img_001.png"]
 
 
 def test_a_file_as_young_as_the_run_is_not_trusted_next_time(folder: Path, tmp_path: Path) -> None:
@@ -93,47 +105,75 @@ def test_a_file_as_young_as_the_run_is_not_trusted_next_time(folder: Path, tmp_p
     path = folder / "img_001.txt"
     now = time.time_ns()
     os.utime(path, ns=(now, now))
-    first = ids(folder, tmp_path / "cache.json", started_ns=now)
+    first = ids(folder, tmp_path / "cache", started_ns=now)
     with open(path, "r+b") as file:
         file.write(b"AMIRANOOR")
     os.utime(path, ns=(now, now))
-    assert ids(folder, tmp_path / "cache.json")["img_001.png"] != first["img_001.png"]
+    assert ids(folder, tmp_path / "cache")["img_001.png"] != first["img_001.png"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version":1,"root":"x","files":{"a":3}}', b'{"version":99}', b"[" * 100_000])
-def test_a_damaged_cache_counts_as_empty(folder: Path, tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "cache.json").write_bytes(content)
-    assert ids(folder, tmp_path / "cache.json") == ids(folder, None)
-    assert kept_names(tmp_path / "cache.json") == ["img_000.png", "img_001.png", "img_002.png"]
+def scribble(cache: Path) -> None:
+    """Overwrite all pages but the first: the header still says what the file is."""
+    data = cache.read_bytes()
+    cache.write_bytes(data[:4096] + b"\xa5" * (len(data) - 4096))
 
 
-@pytest.mark.parametrize(
-    "line",
-    [b"", b"{", b'["img_001.png"]', b'["img_001.png",3,null]', b'["img_001.png",[1,2,3,"zz","PNG",1,1,1,[],null],null]', b"[" * 100_000],
-)
-def test_a_damaged_line_costs_no_more_than_reading_again(folder: Path, tmp_path: Path, line: bytes) -> None:
-    cache = tmp_path / "cache.json"
+def cut(cache: Path) -> None:
+    cache.write_bytes(cache.read_bytes()[:-5000])
+
+
+def make_of_another_version(cache: Path) -> None:
+    ask(cache, "PRAGMA user_version = 99")
+
+
+@pytest.mark.parametrize("damage", [lambda cache: cache.write_bytes(b""), scribble, cut, make_of_another_version])
+def test_a_damaged_cache_counts_as_empty(folder: Path, tmp_path: Path, reads: list[str], damage: Callable[[Path], object]) -> None:
+    cache = tmp_path / "cache"
     first = ids(folder, cache)
-    sound = cache.read_bytes()
-    lines = sound.splitlines(keepends=True)
-    cache.write_bytes(b"".join([*lines[:2], line + b"\n", *lines[3:]]))
-    assert ids(folder, cache) == first
-    assert cache.read_bytes() == sound
-
-
-def test_a_torn_cache_is_made_whole(folder: Path, tmp_path: Path, reads: list[str]) -> None:
-    cache = tmp_path / "cache.json"
-    ids(folder, cache)
-    sound = cache.read_bytes()
-    cache.write_bytes(sound[:-5])
+    damage(cache)
     reads.clear()
-    ids(folder, cache)
-    assert sorted(reads) == ["img_002.png", "img_002.txt"]
-    assert cache.read_bytes() == sound
+    assert ids(folder, cache) == first
+    assert len(reads) == 6
+    assert kept_names(cache) == ["img_000.png", "img_001.png", "img_002.png"]
+
+
+def test_a_hash_that_is_none_is_not_believed(folder: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first = ids(folder, cache)
+    ask(cache, "UPDATE picture SET sha256 = X'00'")
+    assert ids(folder, cache) == first
+
+
+def other_database(path: Path) -> None:
+    ask(path, "CREATE TABLE mine(x)")
+
+
+@pytest.mark.parametrize("make", [lambda path: path.write_text("my notes, which are not to be lost"), other_database])
+def test_a_file_that_is_no_cache_is_left_alone(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], object]
+) -> None:
+    make(tmp_path / "mine")
+    before = (tmp_path / "mine").read_bytes()
+    assert ids(folder, tmp_path / "mine") == ids(folder, None)
+    assert "the file is no cache of this program: name another" in capsys.readouterr().err
+    assert (tmp_path / "mine").read_bytes() == before
+
+
+def test_two_runs_share_it(folder: Path, tmp_path: Path, reads: list[str]) -> None:
+    """While another run is writing, this one does without, or waits; what the other knew it still knows."""
+    cache = tmp_path / "cache"
+    first = ids(folder, cache)
+    other = sqlite3.connect(cache, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    reads.clear()
+    assert ids(folder, cache) == first
+    assert reads == []
+    other.execute("ROLLBACK")
+    other.close()
 
 
 def test_nothing_is_written_where_nothing_changed(folder: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache.json"
+    cache = tmp_path / "cache"
     ids(folder, cache)
     before = cache.stat()
     ids(folder, cache)
@@ -156,7 +196,7 @@ def test_nothing_is_written_where_nothing_changed(folder: Path, tmp_path: Path) 
 def test_the_others_are_still_known(
     folder: Path, tmp_path: Path, reads: list[str], gone: list[str], come: list[str], read: list[str]
 ) -> None:
-    cache = tmp_path / "cache.json"
+    cache = tmp_path / "cache"
     ids(folder, cache)
     for stem in gone:
         (folder / f"{stem}.png").unlink()
@@ -177,50 +217,65 @@ def test_the_others_are_still_known(
 
 def test_a_large_set_is_read_in_parts(folder: Path, tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = ids(folder, None)
-    monkeypatch.setattr(hashing, "PICTURES_AT_ONCE", 2)
-    assert ids(folder, tmp_path / "cache.json") == whole
     reads.clear()
-    assert ids(folder, tmp_path / "cache.json") == whole
+    monkeypatch.setattr(catalogue, "FILES_AT_ONCE", 2)
+    assert ids(folder, tmp_path / "cache") == whole
+    assert len(reads) == 6
+    reads.clear()
+    assert ids(folder, tmp_path / "cache") == whole
     assert reads == []
 
 
-def test_a_run_that_fails_leaves_the_old_cache_alone(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = tmp_path / "cache.json"
-    ids(folder, cache)
-    before = cache.read_bytes()
-    monkeypatch.setattr(hashing, "PICTURES_AT_ONCE", 1)
-    os.utime(folder / "img_000.png", (1, 1))  # the first part is written anew, then the second fails
-    (folder / "img_001.png").write_bytes(picture_bytes(seed=9))
-
+def test_a_run_that_fails_has_not_read_for_nothing(folder: Path, tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(catalogue, "FILES_AT_ONCE", 2)
     real = hashing._hash_stable
 
-    def fail(path: Path, file: FoundFile, buffer: bytearray) -> str:
-        if path.name == "img_001.png":
-            raise InputError(path, "cannot be read")
-        return real(path, file, buffer)
+    def fail(root: Path, file: Unread, buffer: bytearray) -> bytes:
+        if file.name == "img_001.png":
+            raise InputError(file.name, "cannot be read")
+        return real(root, file, buffer)
 
-    monkeypatch.setattr(hashing, "_hash_stable", fail)
-    with pytest.raises(InputError, match="img_001"):
-        ids(folder, cache)
-    assert cache.read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.json", "set"]
+    with monkeypatch.context() as patch:
+        patch.setattr(hashing, "_hash_stable", fail)
+        with pytest.raises(InputError, match="img_001"):
+            ids(folder, cache)
+    reads.clear()
+    assert ids(folder, cache) == ids(folder, None)
+    assert sorted(reads[:4]) == ["img_001.png", "img_001.txt", "img_002.png", "img_002.txt"]
 
 
-def test_the_cache_of_another_folder_is_not_used(folder: Path, tmp_path: Path) -> None:
-    ids(folder, tmp_path / "cache.json")
-    found = scan_dataset(folder).pictures[0]
-    for root, is_known in ((folder, True), (tmp_path / "other", False)):
-        with Cache(tmp_path / "cache.json", root, started_ns=time.time_ns()) as cache:
-            assert (cache.find(found) is not None) is is_known
-            cache.put(found, ["0" * 64, "PNG", 1, 1, 1, [], None], None, None)
-        assert kept_names(tmp_path / "cache.json") == ["img_000.png"]
-        (tmp_path / "cache.json").unlink()
-        ids(folder, tmp_path / "cache.json")
+def test_the_cache_of_another_folder_is_not_used(folder: Path, tmp_path: Path, reads: list[str]) -> None:
+    """A file copied with its time may have the inode of another by chance; under another root nothing is the same file."""
+    ids(folder, tmp_path / "cache")
+    moved = Path(shutil.move(folder, tmp_path / "moved"))
+    reads.clear()
+    ids(moved, tmp_path / "cache")
+    assert len(reads) == 6
+    reads.clear()
+    ids(moved, tmp_path / "cache")
+    assert reads == []
+
+
+def test_inodes_and_times_of_all_64_bits(folder: Path, tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from tools.dataset import build as building
+
+    real = building.scan_dataset
+
+    def far(*args: object, **named: object) -> Iterable[object]:
+        return (found._replace(inode=found.inode + (1 << 64) - (1 << 40)) for found in real(*args, **named))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(building, "scan_dataset", far)
+    os.utime(folder / "img_000.png", ns=(0, 9_300_000_000_000_000_000))  # the year 2264
+    first = ids(folder, tmp_path / "cache")
+    reads.clear()
+    assert ids(folder, tmp_path / "cache") == first
+    assert reads == []
 
 
 def test_a_cache_that_cannot_be_kept_is_done_without(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert ids(folder, tmp_path / "file" / "cache.json") == ids(folder, None)
+    assert ids(folder, tmp_path / "file" / "cache") == ids(folder, None)
     assert "the cache was not kept" in capsys.readouterr().err
 
 
@@ -234,8 +289,8 @@ def test_decoding_later_reads_again(folder: Path, tmp_path: Path, reads: list[st
     """What was cached without decoding does not say that the picture is sound."""
     (folder / "img_000.png").write_bytes(picture_bytes(seed=3, size=(1024, 1024)))
     os.utime(folder / "img_000.png", (1, 1))
-    ids(folder, tmp_path / "cache.json")
+    ids(folder, tmp_path / "cache")
     reads.clear()
-    request = BuildRequest(folder, cache_file=tmp_path / "cache.json", decode=True)
+    request = BuildRequest(folder, cache_file=tmp_path / "cache", decode=True)
     build_dataset_manifest(request, created="2026-01-01T00:00:00Z", started_ns=time.time_ns())
     assert sorted(reads) == ["img_000.png", "img_001.png", "img_002.png"]
