@@ -35,13 +35,15 @@ CREATE TABLE picture(
 CREATE TABLE caption(
     name BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, sha256 BLOB, text TEXT, faults TEXT
 ) WITHOUT ROWID;
+CREATE TABLE orphan(name BLOB PRIMARY KEY) WITHOUT ROWID;
 """
 # sorted here and not on insertion: a b-tree beyond the cache that grows at random places rereads its pages
 _TAKE = """
 INSERT INTO picture(name, size, mtime_ns, inode, caption)
     SELECT name, size, mtime_ns, inode, caption FROM listed WHERE kind = 'picture' ORDER BY name;
 INSERT INTO caption(name, size, mtime_ns, inode)
-    SELECT name, size, mtime_ns, inode FROM listed WHERE kind = 'caption' ORDER BY name;
+    SELECT name, size, mtime_ns, inode FROM listed WHERE kind = 'caption' AND name IN (SELECT caption FROM picture) ORDER BY name;
+INSERT INTO orphan SELECT name FROM listed WHERE kind = 'caption' AND name NOT IN (SELECT name FROM caption) ORDER BY name;
 DROP TABLE listed;
 """
 PAIRS = "picture AS p LEFT JOIN caption AS c ON c.name = p.caption"
@@ -49,7 +51,7 @@ PAIRS = "picture AS p LEFT JOIN caption AS c ON c.name = p.caption"
 _UNREAD = """
 SELECT 'picture' AS kind, name, size, mtime_ns FROM picture WHERE sha256 IS NULL AND name > :last
 UNION ALL
-SELECT 'caption', name, size, mtime_ns FROM caption WHERE sha256 IS NULL AND name > :last AND name IN (SELECT caption FROM picture)
+SELECT 'caption', name, size, mtime_ns FROM caption WHERE sha256 IS NULL AND name > :last
 """
 _LEARN_PICTURE = """
 UPDATE picture SET sha256 = ?, format = ?, width = ?, height = ?, orientation = ?, faults = ?, damage = ? WHERE name = ?
@@ -144,7 +146,7 @@ class Catalogue:
             yield found.kind, os.fsencode(found.name), found.size, signed(found.mtime_ns), signed(found.inode), caption
 
     def count_unread(self) -> int:
-        """How many files are left to be read: pictures, and captions that belong to one."""
+        """How many files are left to be read."""
         return int(self.value(f"SELECT COUNT(*) FROM ({_UNREAD})", {"last": b""}))
 
     def unread(self) -> Iterator[list[Unread]]:
@@ -187,7 +189,7 @@ class Catalogue:
         return Records(self)
 
     def rows(self, query: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query. `picture` and `caption` are the tables, PAIRS each picture with its caption, if it has one."""
+        """The rows of a query. The tables: `picture`, `caption` (of a picture), `orphan` (a caption of none), PAIRS of the first two."""
         with naming_a_full_disk():
             yield from self._database.execute(query, parameters)
 

@@ -63,7 +63,7 @@ def _check_listing(catalogue: Catalogue) -> Iterator[Notice]:
     for reason, (check, level, message) in texts.items():
         if names := catalogue.skipped.get(reason):
             yield Notice(check, level, message, tuple(sorted(names)))
-    if orphans := catalogue.names("SELECT name FROM caption WHERE name NOT IN (SELECT caption FROM picture) ORDER BY name"):
+    if orphans := catalogue.names("SELECT name FROM orphan ORDER BY name"):
         yield Notice("caption_without_picture", "warning", "a caption without a picture of its name", orphans)
     if not len(catalogue.records):
         yield Notice("no_pictures", "error", "there is no picture in the dataset")

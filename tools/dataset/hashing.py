@@ -26,8 +26,9 @@ WHOLE_FILE_BYTES = 32 << 20
 CAPTION_CHARACTERS = 20_000
 """Of a caption, this much is kept as text; its hash covers all of it."""
 
-LOOK_SECONDS = 0.05
-"""How often the thread that waits looks for results, and shows progress."""
+LOOK_SECONDS = 0.25
+"""How often the thread that waits looks for results, and shows progress. Not more often: whoever takes thousands of small results takes
+the interpreter from the threads that make them."""
 
 _PENDING = object()
 
