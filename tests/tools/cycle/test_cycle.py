@@ -35,7 +35,7 @@ class Bench:
         imports = "from decimal import Decimal; from pathlib import Path; from tools.cost.meter import Meter"
         self.tracker = f"{imports}; m = Meter({places})\n"
         self.programs["cost_start"] = self.tracker + "m.start('agent', 'RTX 4090', Decimal('0.60'))"
-        self.programs["cost_stop"] = self.tracker + "m.stop()"
+        self.programs["cost_stop"] = self.tracker + "m.stop(dict(zip(sys.argv[1::2], sys.argv[2::2])).get('--session'))"
 
     def step(self, name: str) -> Step:
         real = next(step for step in choose_steps(None, None) if step.name == name)
@@ -92,6 +92,14 @@ def test_every_step_in_order_with_its_log_and_record(bench: Bench) -> None:
     assert json.loads((folder / "cycle_report.json").read_text())["steps"][2]["status"] == "done"
     assert {path.stem for path in folder.glob("*.log")} == set(ALL)
     assert (len(bench.rows), record.cost_session) == (1, bench.rows[0]["session_id"])
+
+
+def test_a_session_that_somebody_else_opened_meanwhile_is_not_the_cycle_s_to_stop(bench: Bench) -> None:
+    bench.programs["agent"] = bench.tracker + "m.start('lora_v3_training', 'RTX 4090', Decimal('0.60'), keep_open=True)"
+    record = bench.run(*ALL)
+    assert record.status == kept.DONE
+    assert [session.activity for session in bench.meter.open_sessions()] == ["lora_v3_training"]
+    assert [row["session_id"] for row in bench.rows] == [record.cost_session]
 
 
 @pytest.mark.parametrize("broken", ALL)
