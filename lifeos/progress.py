@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sized
 from types import TracebackType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+PLAIN_WIDTH = 80
+"""Of a terminal that does not say how wide it is, as in many containers: tqdm would take it for one without room."""
 
 
 class Progress:
@@ -21,7 +24,8 @@ class Progress:
         if sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, desc=title, unit=unit, initial=initial, dynamic_ncols=True, file=sys.stderr, smoothing=0.1)
+            width = {"dynamic_ncols": True} if _has_width() else {"ncols": PLAIN_WIDTH}
+            self._bar = tqdm(total=total, desc=title, unit=unit, initial=initial, file=sys.stderr, smoothing=0.1, **width)
 
     def __enter__(self) -> Progress:
         return self
@@ -44,6 +48,13 @@ class Progress:
             print(message, file=sys.stderr, flush=True)
         else:
             self._bar.write(message, file=sys.stderr)
+
+
+def _has_width() -> bool:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False
 
 
 def track(items: Iterable[T], title: str, *, total: int | None = None, unit: str = "it") -> Iterator[T]:
