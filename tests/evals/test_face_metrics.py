@@ -184,6 +184,15 @@ def test_landmarks_are_completed_from_eye_corners_and_nose(swapped: bool) -> Non
     assert np.allclose(complete_landmarks(points), expected)
 
 
+def test_a_turned_head_moves_the_tip_of_the_nose_further_than_its_base() -> None:
+    """Eyes 20 apart, the base of the nose 2 to the right: the tip is 3.2 to the right, the mouth 1.6, so the tip stands out of the midline
+    by 3.2 - .57 * 1.6 = 2.288, and tan(yaw) = 2.288 / (.45 * 20)."""
+    points = np.array([[38, 40], [42, 40], [58, 40], [62, 40], [52, 56.6]], dtype=np.float64)
+    yaw, roll = measure_pose(complete_landmarks(points))
+    assert yaw == pytest.approx(math.degrees(math.atan(2.288 / 9)))
+    assert roll == pytest.approx(0)
+
+
 def test_a_set_is_its_contents() -> None:
     assert content_id(["b", "a"]) == content_id(["a", "b", "b"])
     assert content_id(["a"]) != content_id(["b"])
