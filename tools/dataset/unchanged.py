@@ -43,17 +43,20 @@ def answer(argv: list[str]) -> None:
         raise SystemExit(130) from None
     if found is not None:
         code, text = found
-        sys.stdout.buffer.write(text)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(text)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # `… | head`: the reader left, nothing is wrong
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(code)
 
 
 def recall(argv: list[str]) -> tuple[int, bytes] | None:
     """(exit code, text) of the same command's last success, if all that it rests on is unchanged."""
-    path = _answer_file(argv)
-    if path is None:
-        return None
     try:
+        path = _answer_file(argv)
+        if path is None:
+            return None
         with open(path, "rb") as file:
             digest, _, body = file.read().partition(b"\n")
         if digest != hashlib.sha256(body).hexdigest().encode():
@@ -86,15 +89,17 @@ def remember(
 
     Not to be called where a file was too young to be trusted. An answer that cannot be written is done without.
     """
-    path = _answer_file(argv)
-    if path is None or fingerprint.has_links:
+    if fingerprint.has_links:
         return
-    pairs = [part for name in rests_on for part in (os.path.abspath(name), _hash_file(name))]
-    folders = [os.path.abspath(folder) for folder in sets]
-    left_out = [os.path.realpath(leave_out)] if leave_out else []
-    lines = [VERSION, _key(argv).encode(), _join(folders), _join(left_out), _join(pairs), fingerprint.value.encode(), str(code).encode()]
-    body = b"\n".join(lines) + b"\n\n" + text.encode("utf-8", "backslashreplace")
     try:
+        path = _answer_file(argv)
+        if path is None:
+            return
+        pairs = [part for name in rests_on for part in (os.path.abspath(name), _hash_file(name))]
+        folders = [os.path.abspath(folder) for folder in sets]
+        left_out = [os.path.realpath(leave_out)] if leave_out else []
+        head = [VERSION, _key(argv).encode(), _join(folders), _join(left_out), _join(pairs), fingerprint.value.encode(), b"%d" % code]
+        body = b"\n".join(head) + b"\n\n" + text.encode("utf-8", "backslashreplace")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
             file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)

@@ -70,6 +70,23 @@ def test_a_repeated_command_imports_nothing_of_ours_but_the_question(folder: Pat
     assert not loaded & {"argparse", "yaml", "sqlite3", "dataclasses", "lifeos.cli", "tools.dataset.build"}
 
 
+def test_the_reader_may_leave(folder: Path) -> None:
+    run(command())
+    with subprocess.Popen([sys.executable, str(SCRIPT), *command()], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_a_working_folder_that_is_gone_has_no_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = folder.parent / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert unchanged.recall(command()) is None
+
+
 def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
