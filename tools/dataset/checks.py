@@ -20,7 +20,6 @@ from tools.dataset.notices import Level, Notice
 DETECTION_NAME = re.compile(r"(.+)_[^_/]*_[^_/]*_[^_/]*_[^_/]*")
 """The trainer takes the last four parts of `a_1_2_3_4.png` for a face box and looks for the caption `a.txt` too."""
 
-FORMAT_OF_SUFFIX = {"jpg": "JPEG"}
 WORD_CHARS_PER_TOKEN = 6
 TOO_WIDE = 3.0
 """Longer sides beyond this multiple of the shorter one leave little after cropping to a bucket."""
@@ -75,23 +74,11 @@ def _check_names(catalogue: Catalogue) -> Iterator[Notice]:
         yield Notice("name_collision", "warning", "names that are one on Windows and macOS (case, or accents stored in two ways)", names)
     if names := _clashing(catalogue, "caption"):
         yield Notice("shared_caption", "warning", "pictures that differ only in their extension share a caption and a latent cache", names)
-    not_utf8, mixed_case, wrong_suffix = [], [], []
-    for encoded, found in catalogue.rows("SELECT name, format FROM picture ORDER BY name"):
-        name = os.fsdecode(encoded)
-        suffix = name.rpartition(".")[2]
-        if not _is_unicode(name):
-            not_utf8.append(name)
-        if suffix not in (suffix.lower(), suffix.upper()):
-            mixed_case.append(name)
-        if found not in ("", FORMAT_OF_SUFFIX.get(suffix.lower(), suffix.upper())):
-            wrong_suffix.append(name)
-    if not_utf8:
-        yield Notice("name_not_utf8", "warning", "the name is not UTF-8: other systems cannot store it", tuple(not_utf8))
-    if mixed_case:
-        text = "the trainer skips an extension in mixed case: write it in small letters"
-        yield Notice("mixed_case_suffix", "error", text, tuple(mixed_case))
-    if wrong_suffix:
-        yield Notice("wrong_suffix", "notice", "the content is of another format than the extension says", tuple(wrong_suffix))
+    if names := tuple(name for name in catalogue.each_name() if not _is_unicode(name)):
+        yield Notice("name_not_utf8", "warning", "the name is not UTF-8: other systems cannot store it", names)
+    suffixes = ((name, name.rpartition(".")[2]) for name in catalogue.each_name())
+    if names := tuple(name for name, suffix in suffixes if suffix not in (suffix.lower(), suffix.upper())):
+        yield Notice("mixed_case_suffix", "error", "the trainer skips an extension in mixed case: write it in small letters", names)
     if names := _clashing(catalogue, "sha256"):
         yield Notice("duplicate_picture", "warning", "the same picture under several names: it is trained on more often", names)
 
@@ -101,7 +88,8 @@ def _clashing(catalogue: Catalogue, key: str) -> tuple[str, ...]:
     twice = f"SELECT {key} FROM picture GROUP BY {key} HAVING COUNT(*) > 1"
     if next(catalogue.rows(twice), None) is None:
         return ()
-    return catalogue.names(f"SELECT name FROM picture WHERE {key} IN ({twice}) ORDER BY {key}, name")
+    grouped = f"SELECT name, MIN(name) OVER (PARTITION BY {key}) AS first FROM picture WHERE {key} IN ({twice})"
+    return catalogue.names(f"SELECT name FROM ({grouped}) ORDER BY first, name")
 
 
 def _check_pictures(catalogue: Catalogue) -> Iterator[Notice]:
@@ -125,12 +113,21 @@ def _check_pictures(catalogue: Catalogue) -> Iterator[Notice]:
         yield Notice("damaged", "error", "the picture cannot be decoded whole", names)
     if names := _pictures_where(catalogue, "orientation <> 1"):
         yield Notice("exif_rotation", "error", "turned by EXIF data only: the trainer sees it unturned, save it upright", names)
+    formats = catalogue.rows("SELECT name, format FROM picture WHERE format <> '' ORDER BY name")
+    if names := tuple(os.fsdecode(name) for name, found in formats if found != _format_of(name)):
+        yield Notice("wrong_suffix", "notice", "the content is of another format than the extension says", names)
     if names := _pictures_where(catalogue, f"width * height > {MAX_PIXELS}"):
         yield Notice("too_large", "error", f"over {MAX_PIXELS:,} pixels", names)
 
 
 def _pictures_where(catalogue: Catalogue, condition: str) -> tuple[str, ...]:
     return catalogue.names(f"SELECT name FROM picture WHERE {condition} ORDER BY name")
+
+
+def _format_of(name: bytes) -> str:
+    """The format that a picture's extension names."""
+    suffix = os.fsdecode(name).rpartition(".")[2].upper()
+    return {"JPG": "JPEG"}.get(suffix, suffix)
 
 
 def _check_sizes(catalogue: Catalogue, settings: CheckSettings) -> Iterator[Notice]:
