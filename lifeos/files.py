@@ -35,8 +35,10 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.chmod(path.stat().st_mode & 0o777)
         temporary.replace(path)
         _sync_directory(path.parent)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk: writing itself does not say what was written
         raise
 
 

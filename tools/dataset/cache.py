@@ -34,14 +34,28 @@ FACTS = {
     "picture": "sha256, format, width, height, orientation, faults, damage",
     "caption": "sha256, text, faults",
 }
+"""What is learnt of a file. Beside it stands its `seal`, so that a damaged row is not believed."""
 STAMP = "name, size, mtime_ns, inode"
 _TABLES = f"""
 PRAGMA cache.application_id = {APPLICATION_ID};
 PRAGMA cache.user_version = {CACHE_VERSION};
 CREATE TABLE cache.about(root BLOB);
-CREATE TABLE cache.picture(name BLOB PRIMARY KEY, size, mtime_ns, inode, {FACTS["picture"]}) WITHOUT ROWID;
-CREATE TABLE cache.caption(name BLOB PRIMARY KEY, size, mtime_ns, inode, {FACTS["caption"]}) WITHOUT ROWID;
+CREATE TABLE cache.picture(name BLOB PRIMARY KEY, size, mtime_ns, inode, {FACTS["picture"]}, seal) WITHOUT ROWID;
+CREATE TABLE cache.caption(name BLOB PRIMARY KEY, size, mtime_ns, inode, {FACTS["caption"]}, seal) WITHOUT ROWID;
 """
+
+
+_OUTSIDE = frozenset({"BUSY", "LOCKED", "READONLY", "IOERR", "FULL", "CANTOPEN", "PERM"})
+
+
+def _is_outside(error: sqlite3.Error) -> bool:
+    """Whether an error says nothing against what is in a file: it is in use, or cannot be reached or written."""
+    return error.sqlite_errorname.split("_")[1] in _OUTSIDE
+
+
+def seal(*row: object) -> bytes:
+    """A checksum of name, size, time and facts. A row whose text is damaged does not even reach it."""
+    return hashlib.blake2b(repr(row).encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 @contextlib.contextmanager
@@ -80,28 +94,30 @@ class Cache:
             try:
                 self._attach(self._path, database)
                 self._fill_in(database, decoded=decoded)
-            except sqlite3.OperationalError:  # locked, full
-                raise
-            except sqlite3.DatabaseError:  # damaged
+            except sqlite3.Error as error:
+                if _is_outside(error):
+                    raise
                 self._remove(self._path, database)
                 self._attach(self._path, database)
         except (sqlite3.Error, OSError) as error:
             self._give_up(database, error)
 
     def _fill_in(self, database: sqlite3.Connection, *, decoded: bool) -> None:
+        database.create_function("seal", -1, seal, deterministic=True)
         with transaction(database):
             for table, facts in FACTS.items():
                 if database.execute(f"SELECT 1 FROM cache.{table}").fetchone() is None:
                     continue  # a first run: no row to change
                 same = " AND ".join(f"k.{column} = {table}.{column}" for column in STAMP.split(", "))
                 only = " AND k.damage IS NOT NULL" if decoded and table == "picture" else ""
-                known = f"SELECT {facts} FROM cache.{table} AS k WHERE {same}{only} AND length(k.sha256) = 32"
-                database.execute(f"UPDATE {table} SET ({facts}) = ({known})")
+                sealed = ", ".join(f"k.{column}" for column in f"name, size, mtime_ns, {facts}".split(", "))
+                known = f"SELECT {facts}, seal FROM cache.{table} AS k WHERE {same}{only} AND k.seal = seal({sealed})"
+                database.execute(f"UPDATE {table} SET ({facts}, seal) = ({known})")
 
     def keep(self, database: sqlite3.Connection, *, first: bytes, last: bytes) -> None:
         """Keep what was learnt of the files from one name to another, but for those too young to be told from a later change."""
         for table, facts in FACTS.items():
-            columns = f"{STAMP}, {facts}"
+            columns = f"{STAMP}, {facts}, seal"
             learnt = "sha256 IS NOT NULL AND mtime_ns < :racy AND name BETWEEN :first AND :last"
             keep = f"INSERT OR REPLACE INTO cache.{table} SELECT {columns} FROM main.{table} WHERE {learnt}"
             self._run(database, keep, {"racy": self._racy_from, "first": first, "last": last})
@@ -148,8 +164,11 @@ class Cache:
             database.execute("DETACH cache")
 
     def _give_up(self, database: sqlite3.Connection, error: sqlite3.Error | OSError) -> None:
+        assert self._path is not None
         why = error.strerror if isinstance(error, OSError) else error
         files.warn(f"{self._path}: the cache was not kept: {why} (the next run hashes every file again)")
+        if isinstance(error, sqlite3.Error) and not _is_outside(error):
+            self._remove(self._path, database)
         self._path = None
         self._detach(database)
 

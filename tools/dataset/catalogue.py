@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from lifeos.errors import UnavailableError
-from tools.dataset.cache import Cache, transaction
+from tools.dataset.cache import Cache, seal, transaction
 from tools.dataset.picture_header import PictureHeader
 from tools.dataset.scan import Found, caption_name
 
@@ -30,10 +30,10 @@ _TABLES = """
 CREATE TABLE listed(kind TEXT, name BLOB, size INTEGER, mtime_ns INTEGER, inode INTEGER, caption BLOB);
 CREATE TABLE picture(
     name BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, caption BLOB,
-    sha256 BLOB, format TEXT, width INTEGER, height INTEGER, orientation INTEGER, faults TEXT, damage TEXT
+    sha256 BLOB, format TEXT, width INTEGER, height INTEGER, orientation INTEGER, faults TEXT, damage TEXT, seal BLOB
 ) WITHOUT ROWID;
 CREATE TABLE caption(
-    name BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, sha256 BLOB, text TEXT, faults TEXT
+    name BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, sha256 BLOB, text TEXT, faults TEXT, seal BLOB
 ) WITHOUT ROWID;
 CREATE TABLE orphan(name BLOB PRIMARY KEY) WITHOUT ROWID;
 """
@@ -54,7 +54,7 @@ UNION ALL
 SELECT 'caption', name, size, mtime_ns FROM caption WHERE sha256 IS NULL AND name > :last
 """
 _LEARN_PICTURE = """
-UPDATE picture SET sha256 = ?, format = ?, width = ?, height = ?, orientation = ?, faults = ?, damage = ? WHERE name = ?
+UPDATE picture SET sha256 = ?, format = ?, width = ?, height = ?, orientation = ?, faults = ?, damage = ?, seal = ? WHERE name = ?
 """
 _RECORD = f"""
 SELECT p.name, p.sha256, p.size, p.format, p.width, p.height, p.orientation, p.faults, p.damage, c.name, c.sha256, c.text, c.faults
@@ -162,13 +162,14 @@ class Catalogue:
             for file, fact in zip(lot, facts, strict=True):
                 if isinstance(fact, CaptionFacts):
                     values: tuple[object, ...] = (fact.sha256, fact.text, " ".join(fact.faults))
-                    update = "UPDATE caption SET sha256 = ?, text = ?, faults = ? WHERE name = ?"
+                    update = "UPDATE caption SET sha256 = ?, text = ?, faults = ?, seal = ? WHERE name = ?"
                 else:
                     header = fact.header
                     size = (header.width, header.height, header.orientation)
                     values = (fact.sha256, header.format, *size, " ".join(header.faults), fact.damage)
                     update = _LEARN_PICTURE
-                self._database.execute(update, (*values, os.fsencode(file.name)))
+                name = os.fsencode(file.name)
+                self._database.execute(update, (*values, seal(name, file.size, file.mtime_ns, *values), name))
         if self._cache:
             self._cache.keep(self._database, first=os.fsencode(lot[0].name), last=os.fsencode(lot[-1].name))
 

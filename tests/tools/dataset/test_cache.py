@@ -17,6 +17,7 @@ from tools.dataset import catalogue, hashing
 from tools.dataset.build import BuildRequest, build_dataset_manifest
 from tools.dataset.cache import default_cache_file
 from tools.dataset.catalogue import Unread
+from tools.dataset.manifest import manifest_lines
 
 
 @pytest.fixture
@@ -47,6 +48,12 @@ def ids(folder: Path, cache: Path | None, started_ns: int | None = None) -> dict
     request = BuildRequest(folder, use_cache=cache is not None, cache_file=cache)
     built = build_dataset_manifest(request, created="2026-01-01T00:00:00Z", started_ns=started_ns or time.time_ns())
     return {image["filename"]: image["sha256"] + (image["caption_sha256"] or "") for image in built.document["images"]}
+
+
+def document_of(folder: Path, cache: Path) -> bytes:
+    request = BuildRequest(folder, cache_file=cache)
+    built = build_dataset_manifest(request, created="2026-01-01T00:00:00Z", started_ns=time.time_ns())
+    return b"".join(manifest_lines(built.document))
 
 
 def ask(cache: Path, query: str) -> list[tuple[object, ...]]:
@@ -137,11 +144,47 @@ def test_a_damaged_cache_counts_as_empty(folder: Path, tmp_path: Path, reads: li
     assert kept_names(cache) == ["img_000.png", "img_001.png", "img_002.png"]
 
 
-def test_a_hash_that_is_none_is_not_believed(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE picture SET sha256 = X'00'",
+        "UPDATE picture SET sha256 = (SELECT sha256 FROM picture LIMIT 1)",
+        "UPDATE picture SET width = 7 WHERE name = CAST('img_001.png' AS BLOB)",
+        "UPDATE caption SET text = 'another'",
+        "UPDATE caption SET text = CAST(X'ff' AS TEXT) WHERE name = CAST('img_002.txt' AS BLOB)",
+    ],
+)
+def test_a_row_that_is_damaged_is_not_believed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str) -> None:
+    """One bit of a file of hashes is one wrong answer about what a LoRA was made from."""
+    cache = tmp_path / "cache"
+    first = document_of(folder, cache)
+    ask(cache, change)
+    assert document_of(folder, cache) == first
+    assert document_of(folder, cache) == first
+    assert capsys.readouterr().err == ""
+
+
+def test_damage_that_is_found_late_costs_one_run(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = tmp_path / "cache"
     first = ids(folder, cache)
-    ask(cache, "UPDATE picture SET sha256 = X'00'")
+
+    def spoil_then_count() -> int:
+        """Called when the cache was asked already."""
+        data = cache.read_bytes()
+        cache.write_bytes(data[:24] + b"\0\0\0\x77" + data[28:])  # SQLite's change counter: it reads the pages anew
+        scribble(cache)
+        return 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hashing, "default_jobs", spoil_then_count)
+        os.utime(folder / "img_001.png", (7, 7))
+        assert ids(folder, cache) == first
+    assert "the cache was not kept" in capsys.readouterr().err
     assert ids(folder, cache) == first
+    assert capsys.readouterr().err == ""
+    assert kept_names(cache) == ["img_000.png", "img_001.png", "img_002.png"]
 
 
 def other_database(path: Path) -> None:
