@@ -31,11 +31,11 @@ from lifeos.errors import EXIT_OK
 
 def make_batch(args: argparse.Namespace, references: Path, first_seed: int) -> tuple[Any, Any, Any, Any]:
     """Plan, assessor, policy and graph maker of the batch."""
-    from evals.assessment import open_assessor
+    from evals.judging.assessor import open_assessor
     from evals.load_thresholds import load_thresholds
-    from tools.comfyui.workflow import Settings, Workflow
     from tools.production.plan import Plan, Variant, judging_policy
     from tools.production.prompts import BUILT_IN
+    from tools.workflows.workflow import Settings, Workflow
 
     policy = load_thresholds()
     settings = Settings(checkpoint="embedded_demo_sdxl.safetensors", lora="amiranoor_v3.safetensors", width=args.width, height=args.height)
@@ -91,8 +91,8 @@ def time_batch(server: Any, plan: Any, assessor: Any, policy: Any, make_graph: A
 
 
 def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
-    from tools.comfyui.client import ComfyServer
-    from tools.comfyui.embedded import render_references, start_embedded_server
+    from tools.backends.comfyui import ComfyServer
+    from tools.stand_in import render_references, start_embedded_server
 
     render_references(work / "references", 4)
     alone, whole = [], []

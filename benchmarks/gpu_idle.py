@@ -29,7 +29,7 @@ from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK
 
 if TYPE_CHECKING:
-    from tools.comfyui.embedded.server import EmbeddedServer
+    from tools.stand_in.server import EmbeddedServer
 
 REAL_PICTURE_SECONDS = 8.0
 """An SDXL picture on the RTX 4090 that batches are made on, as its owner measured: what the goal is a share of."""
@@ -54,8 +54,8 @@ class Idle:
 
 
 def with_dispatcher(url: str, graphs: Sequence[dict[str, Any]]) -> None:
-    from tools.comfyui.client import ComfyServer
-    from tools.comfyui.dispatch import Dispatcher, Job
+    from tools.backends.comfyui import ComfyServer
+    from tools.backends.dispatch import Dispatcher, Job
 
     with ComfyServer(url) as server:
         server.connect()
@@ -102,8 +102,8 @@ def measure_idle(name: str, client: Client, server: EmbeddedServer, graphs: Sequ
 
 
 def run_all(pictures: int, polled: int, seconds_per_picture: float) -> list[Idle]:
-    from tools.comfyui.embedded import start_embedded_server
-    from tools.comfyui.workflow import Settings, Workflow
+    from tools.stand_in import start_embedded_server
+    from tools.workflows.workflow import Settings, Workflow
 
     workflow = Workflow.built_in()
     with start_embedded_server(seconds_per_picture=seconds_per_picture) as server:

@@ -31,7 +31,7 @@ from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK
 
 if TYPE_CHECKING:
-    from tools.comfyui.embedded.server import EmbeddedServer
+    from tools.stand_in.server import EmbeddedServer
 
 EARLY_SHARE = 0.3
 """Of the kills, those that strike at any moment from the start on; the others wait until this run has begun to work."""
@@ -113,7 +113,7 @@ def strike(args: argparse.Namespace, work: Path, server: EmbeddedServer, output:
 
 
 def storm(args: argparse.Namespace, work: Path) -> dict[str, object]:
-    from tools.comfyui.embedded import render_references, start_embedded_server
+    from tools.stand_in import render_references, start_embedded_server
 
     render_references(work / "references", 3)
     places = ("cafe", "park", "beach", "street", "garden", "rooftop", "studio")

@@ -40,7 +40,7 @@ def write_pictures(folder: Path, count: int, width: int, height: int) -> None:
     """`count` different files: portraits of the embedded server's person, each with another mark in a corner."""
     from PIL import Image
 
-    from tools.comfyui.embedded import render_references
+    from tools.stand_in import render_references
 
     folder.mkdir(parents=True)
     portraits = [Image.open(path).convert("RGB").resize((width, height)) for path in render_references(folder.parent / "references", 6)]
@@ -63,7 +63,7 @@ class Watched:
 
 
 def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
-    from evals.assessment import open_assessor
+    from evals.judging.assessor import open_assessor
     from evals.load_thresholds import load_thresholds
     from tools.production.choices import find_sources
     from tools.production.filing import BatchFolder

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from evals.metrics.faces import FaceEngine
+    from evals.faces.subject import FaceEngine
 
 Pair = tuple[float | None, float | None]
 """A value of the plain and of the new metric."""
@@ -160,7 +160,7 @@ class Judged:
 def measure_changes(engine: FaceEngine, sample: Sample) -> Judged:
     """The picture as it is (`original`), under every filter and strength (`bilateral 0.5`), and under every benign change."""
     from benchmarks.plain_metrics import measure_plain_skin
-    from evals.metrics.skin import measure_skin
+    from evals.skin.realism import measure_skin
 
     changed = {"original": sample.rgb, "noise": add_noise(sample.rgb, NOISE_DEVIATION)}
     changed |= {
@@ -180,7 +180,7 @@ def measure_changes(engine: FaceEngine, sample: Sample) -> Judged:
 def score_changes(judged: Sequence[Judged], references: Sequence[Judged]) -> list[Scores]:
     """way -> change -> score, for each picture. A picture that is itself a reference is scored against the others."""
     from benchmarks.plain_metrics import score_plain_skin
-    from evals.metrics.skin import SkinReference, score_skin
+    from evals.skin.realism import SkinReference, score_skin
 
     found = []
     for item in judged:
@@ -323,7 +323,7 @@ def build_parser() -> cli.Parser:
 
 def open_engine(args: Any) -> FaceEngine:
     """The engine, also one that the policy has no row for yet: measuring that row is what this is for."""
-    from evals.metrics.engines import choose_engine
+    from evals.faces.engines import choose_engine
 
     policy = load_thresholds(args.project_root)
     if args.model_pack:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from evals.metrics.faces import Face
+    from evals.faces.subject import Face
 
     Rgb = NDArray[np.uint8]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from evals.metrics.faces import Face, FaceEngine
+    from evals.faces.subject import Face, FaceEngine
 
     Rgb = NDArray[np.uint8]
 
@@ -62,7 +62,7 @@ class SampleSets:
 
 
 def sight(engine: FaceEngine, name: str, rgb: Rgb) -> Sample | None:
-    from evals.metrics.faces import sight_subject
+    from evals.faces.subject import sight_subject
 
     sighting = sight_subject(engine, rgb)
     return None if sighting is None else Sample(name, rgb, sighting.subject, sighting.embedding)

@@ -68,8 +68,8 @@ def make_pictures(folder: Path, count: int) -> list[Path]:
 
 def score_plain(paths: Sequence[Path], assessor: Any, engine: Any) -> Scores:
     """Two passes over the pictures, each reading and detecting for itself, as two scripts do."""
-    from evals.metrics.faces import choose_subject, sight_subject
-    from evals.metrics.skin import measure_skin, score_skin
+    from evals.faces.subject import choose_subject, sight_subject
+    from evals.skin.realism import measure_skin, score_skin
     from lifeos.images import read_picture
 
     references = assessor.references
@@ -143,9 +143,9 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     import cv2
 
-    from evals.assessment import default_workers, open_assessor
+    from evals.faces.insightface_engine import InsightFaceEngine
+    from evals.judging.assessor import default_workers, open_assessor
     from evals.load_thresholds import load_thresholds
-    from evals.metrics.insightface_engine import InsightFaceEngine
 
     with tempfile.TemporaryDirectory() as folder:
         paths = make_pictures(Path(folder), args.pictures + 5)

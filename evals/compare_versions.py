@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
 def _find_sides(args: Any, history: Path, folders: Sequence[Path | None]) -> tuple[list[Run], list[Run]]:
     """The runs of both versions, with what their folders tell of them; says how each was chosen."""
     from evals.comparison.history import find_runs
-    from evals.comparison.pictures import with_batch_facts, with_folders
+    from evals.comparison.run_pictures import with_batch_facts, with_folders
 
     found = find_runs(history, [*args.v1, *args.v2])
     for line in [line for item in found for line in item.explain()]:

@@ -20,8 +20,10 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from evals import results
-from evals.assessment import Assessment, Assessor, passes
+from evals.judging import eval_command
+from evals.judging.assessor import Assessor
+from evals.judging.gates import passes
+from evals.judging.records import Assessment
 from evals.load_thresholds import load_thresholds
 from lifeos import cli
 
@@ -48,7 +50,7 @@ class FaceEvaluation:
     def to_json(self) -> dict[str, Any]:
         """The results document: fields as in DESIGN, then what else is known."""
         return {
-            "schema": results.SCHEMA,
+            "schema": eval_command.SCHEMA,
             "generated_dir": self.generated.as_posix(),
             "reference_dir": self.reference.as_posix(),
             "threshold": self.threshold,
@@ -64,7 +66,7 @@ class FaceEvaluation:
     def _image(self, item: Assessment) -> dict[str, Any]:
         face, geometry = item.face, item.geometry
         return {
-            "image": results.relative_name(item.file, self.generated),
+            "image": eval_command.relative_name(item.file, self.generated),
             "sha256": item.sha256,
             "score": face.score,
             "reason": face.reason,
@@ -83,15 +85,15 @@ class FaceEvaluation:
 
 def evaluate_faces(assessor: Assessor, generated: Path, reference: Path, policy: Mapping[str, Any]) -> FaceEvaluation:
     """Score every picture in a folder against an open assessor's references."""
-    assessments = results.assess_pictures(assessor, results.find_generated(generated, reference))
-    zeros = results.zeros_for_faceless(assessments, policy)
+    assessments = eval_command.assess_pictures(assessor, eval_command.find_generated(generated, reference))
+    zeros = eval_command.zeros_for_faceless(assessments, policy)
     return FaceEvaluation(
         generated=generated,
         reference=reference,
         threshold=policy["face_similarity"]["pass_threshold"],
         assessments=tuple(assessments),
-        mean=results.mean_score((item.face.score for item in assessments), zeros=zeros),
-        faceless=results.count_faceless(assessments),
+        mean=eval_command.mean_score((item.face.score for item in assessments), zeros=zeros),
+        faceless=eval_command.count_faceless(assessments),
         protocol=assessor.protocol,
         provider=assessor.provider,
     )
@@ -103,7 +105,7 @@ def render(evaluation: FaceEvaluation) -> str:
     lines = [_line(item, evaluation) for item in _lowest(scored)]
     if len(scored) > SHOWN:
         lines.insert(0, f"lowest {SHOWN} of {len(scored)}:")
-    lines += results.unscored_lines(evaluation.assessments)
+    lines += eval_command.unscored_lines(evaluation.assessments)
     if evaluation.mean is None:
         return "\n".join([*lines, "no picture has a score: fail"])
     verdict = "pass" if evaluation.passed else "fail"
@@ -118,17 +120,17 @@ def _lowest(scored: Sequence[Assessment]) -> list[Assessment]:
 def _line(item: Assessment, evaluation: FaceEvaluation) -> str:
     face = item.face
     flags = f"  [{', '.join(flag.replace('_', ' ') for flag in face.flags)}]" if face.flags else ""
-    name = results.relative_name(item.file, evaluation.generated)
+    name = eval_command.relative_name(item.file, evaluation.generated)
     return f"  {face.score:.4f}  {name}  (nearest {face.best_reference}){flags}"
 
 
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
-    results.add_judging_arguments(parser)
+    eval_command.add_judging_arguments(parser)
     help_text = cli.policy_help("pass from this mean score, 0 to 1", "face_similarity.pass_threshold")
     parser.add_argument("--threshold", type=cli.fraction, metavar="X", help=help_text)
     parser.add_argument("--output-json", type=Path, metavar="FILE", help="write the results here")
-    results.add_gate_arguments(parser, fails_when="the mean is below the threshold")
+    eval_command.add_gate_arguments(parser, fails_when="the mean is below the threshold")
     return parser
 
 
@@ -136,11 +138,11 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     cli.end_as_interrupted()
     policy = load_thresholds(args.project_root, overrides={"face_similarity.pass_threshold": args.threshold})
-    results.find_generated(args.generated, args.reference)  # an empty folder shows before the models load
-    assessor = results.open_assessor_for(args, policy, want_skin=False)
+    eval_command.find_generated(args.generated, args.reference)  # an empty folder shows before the models load
+    assessor = eval_command.open_assessor_for(args, policy, want_skin=False)
     evaluation = evaluate_faces(assessor, args.generated, args.reference, policy)
-    results.warn_of_overlap(evaluation.assessments, assessor)
-    return results.hand_over(evaluation.to_json(), render(evaluation), args, passed=evaluation.passed)
+    eval_command.warn_of_overlap(evaluation.assessments, assessor)
+    return eval_command.hand_over(evaluation.to_json(), render(evaluation), args, passed=evaluation.passed)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from evals.guardrails.checkout import Checkout
 from evals.regressions import dependencies, source, training
 from evals.regressions.registry import REGRESSIONS, Project
 from lifeos import cli, findings
 from lifeos.errors import EXIT_OK, InputError, did_you_mean
+from lifeos.guardrails.checkout import Checkout
 
 CHECK = "known failures"
 SOURCES = (training, dependencies, source)

@@ -21,8 +21,10 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from evals import results
-from evals.assessment import Assessment, Assessor, explain_reason, passes
+from evals.judging import eval_command
+from evals.judging.assessor import Assessor
+from evals.judging.gates import passes
+from evals.judging.records import Assessment, explain_reason
 from evals.load_thresholds import load_thresholds
 from lifeos import cli
 
@@ -66,7 +68,7 @@ class SkinEvaluation:
     def to_json(self) -> dict[str, Any]:
         """The results document: fields as in DESIGN, then what else is known."""
         return {
-            "schema": results.SCHEMA,
+            "schema": eval_command.SCHEMA,
             "generated_dir": self.generated.as_posix(),
             "reference_dir": self.reference.as_posix(),
             "threshold": self.overall.threshold,
@@ -88,7 +90,7 @@ class SkinEvaluation:
     def _image(self, item: Assessment) -> dict[str, Any]:
         skin = item.skin
         return {
-            "image": results.relative_name(item.file, self.generated),
+            "image": eval_command.relative_name(item.file, self.generated),
             "sha256": item.sha256,
             "score": skin.score,
             "reason": skin.reason,
@@ -112,12 +114,12 @@ class SkinEvaluation:
 
 def evaluate_skin(assessor: Assessor, generated: Path, reference: Path, policy: Mapping[str, Any]) -> SkinEvaluation:
     """Score every picture in a folder against an open assessor's references."""
-    assessments = results.assess_pictures(assessor, results.find_generated(generated, reference))
+    assessments = eval_command.assess_pictures(assessor, eval_command.find_generated(generated, reference))
     limits = policy["skin_realism"]
     means = (
-        results.mean_score(item.skin.score for item in assessments),
-        results.mean_score(item.skin.texture for item in assessments),
-        results.mean_score(item.skin.color for item in assessments),
+        eval_command.mean_score(item.skin.score for item in assessments),
+        eval_command.mean_score(item.skin.texture for item in assessments),
+        eval_command.mean_score(item.skin.color for item in assessments),
     )
     return SkinEvaluation(
         generated=generated,
@@ -147,7 +149,7 @@ def render(evaluation: SkinEvaluation) -> str:
 def _line(item: Assessment, evaluation: SkinEvaluation) -> str:
     skin = item.skin
     flags = f"  [{', '.join(flag.replace('_', ' ') for flag in skin.flags)}]" if skin.flags else ""
-    name = results.relative_name(item.file, evaluation.generated)
+    name = eval_command.relative_name(item.file, evaluation.generated)
     return f"  {skin.score:.4f}  {name}  (texture {skin.texture:.2f}, colour {skin.color:.2f}){flags}"
 
 
@@ -157,7 +159,7 @@ def _word(passed: bool) -> str:
 
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
-    results.add_judging_arguments(parser)
+    eval_command.add_judging_arguments(parser)
     for flag, what, key in (
         ("--threshold", "overall", "overall_pass_threshold"),
         ("--texture-threshold", "texture", "texture_pass_threshold"),
@@ -166,7 +168,7 @@ def build_parser() -> cli.Parser:
         help_text = cli.policy_help(f"pass from this mean {what} score, 0 to 1", f"skin_realism.{key}")
         parser.add_argument(flag, type=cli.fraction, metavar="X", help=help_text)
     parser.add_argument("--output-json", type=Path, metavar="FILE", help="write the results here")
-    results.add_gate_arguments(parser, fails_when="any of the three means is below its threshold")
+    eval_command.add_gate_arguments(parser, fails_when="any of the three means is below its threshold")
     return parser
 
 
@@ -179,11 +181,11 @@ def main(argv: list[str] | None = None) -> int:
         "skin_realism.color_naturalness_pass_threshold": args.color_threshold,
     }
     policy = load_thresholds(args.project_root, overrides=overrides)
-    results.find_generated(args.generated, args.reference)  # an empty folder shows before the models load
-    assessor = results.open_assessor_for(args, policy)
+    eval_command.find_generated(args.generated, args.reference)  # an empty folder shows before the models load
+    assessor = eval_command.open_assessor_for(args, policy)
     evaluation = evaluate_skin(assessor, args.generated, args.reference, policy)
-    results.warn_of_overlap(evaluation.assessments, assessor)
-    return results.hand_over(evaluation.to_json(), render(evaluation), args, passed=evaluation.passed)
+    eval_command.warn_of_overlap(evaluation.assessments, assessor)
+    return eval_command.hand_over(evaluation.to_json(), render(evaluation), args, passed=evaluation.passed)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
     python -m lifeos test                    the whole test suite, as CI runs it (with arguments: pytest alone)
     python -m lifeos doctor                  what is here, what is missing, how to mend it
     python -m lifeos setup                   the environment and the freely licensed face detector
+    python -m lifeos reference               the documents that are generated from the code: check, or --write
     python -m lifeos SCRIPT …                any script of evals/ or tools/ by its name
 
 `python /path/to/checkout/lifeos VERB …` does the same from any directory. The environment lies in the checkout's `.lifeos`
@@ -101,8 +102,12 @@ def main(argv: list[str] | None = None) -> int:
         from lifeos import doctor
 
         return doctor.main(rest)
+    if verb == "reference":
+        from lifeos import reference
+
+        return reference.main(rest)
     if verb not in scripts:
-        known = [*scripts, "demo", "test", "doctor", "setup"]
+        known = [*scripts, "demo", "test", "doctor", "setup", "reference"]
         raise InputError(verb, "no such verb or script", did_you_mean(verb, known) if verb else "see python -m lifeos --help")
     return run_inside(environment.ensure(environment.find_profile()), [str(scripts[verb]), *rest])
 

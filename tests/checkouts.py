@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from evals.guardrails.checkout import Checkout, git_environment
+from lifeos.guardrails.checkout import Checkout, git_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 DAY = 86_400

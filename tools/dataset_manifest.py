@@ -38,7 +38,8 @@ from tools.dataset.notices import is_unfit
 
 def build(args: argparse.Namespace, argv: list[str]) -> int:
     """`--dataset-dir DIR [--output FILE]`: read, check, write."""
-    from evals.load_thresholds import POLICY_FILE, load_thresholds
+    from evals.load_thresholds import load_thresholds
+    from lifeos.policy.loading import POLICY_FILE
 
     policy = load_thresholds(args.project_root)
     request = BuildRequest.from_policy(
@@ -73,7 +74,7 @@ def build(args: argparse.Namespace, argv: list[str]) -> int:
 
 def add_face_checks(args: argparse.Namespace, built: BuiltManifest, request: BuildRequest, policy: dict[str, Any]) -> None:
     """Look at the faces too: their notices join the others, their numbers go into the document."""
-    from evals.metrics.engines import choose_engine
+    from evals.faces.engines import choose_engine
     from tools.dataset.face_checks import check_faces
 
     engine = choose_engine(args.engine, policy, model_root=args.model_root, model_pack=args.model_pack)

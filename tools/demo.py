@@ -48,7 +48,7 @@ def write_references(folder: Path) -> None:
     """The embedded server's person, for the face gate to compare with; once."""
     if folder.is_dir() and len(find_pictures(folder)) >= REFERENCES:
         return
-    from tools.comfyui.embedded import render_references
+    from tools.stand_in import render_references
 
     print(f"rendering {REFERENCES} reference portraits into {folder}", file=sys.stderr, flush=True)
     render_references(folder, REFERENCES)

@@ -26,10 +26,10 @@ from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 
 if TYPE_CHECKING:
-    from tools.comfyui.dispatch import Finished
-    from tools.comfyui.servers import Reached
-    from tools.comfyui.workflow import NodeOverrides, Settings, Workflow
+    from tools.backends.dispatch import Finished
+    from tools.backends.servers import Reached
     from tools.production.request import Request
+    from tools.workflows.workflow import NodeOverrides, Settings, Workflow
 
 SEED_BITS = 32
 MAX_SEED = 2**64 - 1
@@ -57,7 +57,7 @@ class Result:
 
 def plan_pictures(prompts: Sequence[str], per_prompt: int, base_seed: int) -> list[Picture]:
     """Every prompt has its turn before any has its second; no two pictures share a seed."""
-    from evals.picture_names import format_picture_name
+    from lifeos.picture_names import format_picture_name
 
     pictures = []
     for place in range(len(prompts) * per_prompt):
@@ -71,8 +71,8 @@ def plan_pictures(prompts: Sequence[str], per_prompt: int, base_seed: int) -> li
 
 def find_base_seed(folder: Path) -> int | None:
     """The base seed of the pictures that a folder holds already, as their names tell."""
-    from evals.picture_names import parse_picture_name
     from lifeos.images import find_pictures
+    from lifeos.picture_names import parse_picture_name
 
     for path in find_pictures(folder) if folder.is_dir() else ():
         name = parse_picture_name(path.name)
@@ -101,7 +101,7 @@ def generate(
 ) -> Generator[tuple[Finished, tuple[str, ...]], None, None]:
     """Make the pictures, store each as it arrives, and yield its end with the names it was stored under (none: it failed)."""
     from lifeos.files import write_bytes
-    from tools.comfyui.dispatch import Dispatcher, Job
+    from tools.backends.dispatch import Dispatcher, Job
     from tools.production.filing import suffix_of
 
     jobs = (Job(each.stem, workflow.place(replace(settings, positive=each.prompt, seed=each.seed))) for each in pictures)
@@ -120,11 +120,11 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     """The whole command: choose, check, generate what is missing."""
     from lifeos.locks import hold
     from lifeos.progress import Progress
-    from tools.comfyui.servers import open_servers
-    from tools.comfyui.workflow import Workflow, check_models
+    from tools.backends.servers import open_servers
     from tools.production.budget import counted
     from tools.production.choices import choose_checkpoint, choose_prompts, choose_settings
     from tools.production.filing import check_writable
+    from tools.workflows.workflow import Workflow, check_models
 
     request = read_request(args)
     prompts = choose_prompts(request)
@@ -203,7 +203,7 @@ def read_request(args: Any) -> Request:
 
 
 def read_overrides(args: Any) -> NodeOverrides:
-    from tools.comfyui.workflow import NodeOverrides
+    from tools.workflows.workflow import NodeOverrides
 
     overrides = NodeOverrides(
         positive_node=args.positive_node_id,

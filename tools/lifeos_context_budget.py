@@ -16,10 +16,10 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from evals.guardrails.checkout import Checkout
-from evals.guardrails.context_budget import check_context_budget
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, findings
+from lifeos.guardrails.checkout import Checkout
+from lifeos.guardrails.context_budget import check_context_budget
 
 
 def build_parser() -> cli.Parser:

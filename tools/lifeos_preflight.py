@@ -19,10 +19,10 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from evals.guardrails.checkout import Checkout, is_ci
-from evals.guardrails.preflight import check_preflight
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, findings
+from lifeos.guardrails.checkout import Checkout, is_ci
+from lifeos.guardrails.preflight import check_preflight
 
 
 def build_parser() -> cli.Parser:

@@ -21,11 +21,11 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from evals.lora_header import LoraHeader, read_lora_header
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from tools.dataset.hashing import printable
 from tools.dataset.manifest import manifest_hash, read_manifest
+from tools.trainers.lora_header import LoraHeader, read_lora_header
 
 MANIFEST, PREVIOUS_RUNS = "dataset_manifest.json", "previous_runs"
 

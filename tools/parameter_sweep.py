@@ -182,7 +182,7 @@ def read_circumstances(args: argparse.Namespace) -> Circumstances:
 def finish(sweep: Sweep, end: SweepEnd, policy: dict[str, Any], history: Path | None) -> dict[str, Any] | None:
     """Choose, draw, write, record; None where no picture was made."""
     from lifeos import files
-    from tools.sweep import report
+    from tools.sweep import sweep_report as report
     from tools.sweep.analysis import choose
 
     if not end.shots:

@@ -27,8 +27,8 @@ from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, UnavailableError, did_you_mean
 
 if TYPE_CHECKING:
-    from tools.comfyui.api import ServerApi
-    from tools.comfyui.outcomes import ServerInfo
+    from tools.backends.comfyui_routes import ServerApi
+    from tools.backends.outcomes import ServerInfo
 
 Status = Literal["ok", "warning", "failed", "unavailable"]
 
@@ -85,7 +85,7 @@ def check_pod(
 def _check_server(
     url: str, nodes: Sequence[str], models: Sequence[str], min_free_vram_mb: float, gpu_wanted: bool, stall_seconds: float
 ) -> Iterator[Check]:
-    from tools.comfyui.api import ServerApi
+    from tools.backends.comfyui_routes import ServerApi
 
     with ServerApi(url, timeout_seconds=10) as server:
         try:
@@ -271,7 +271,7 @@ def build_parser() -> cli.Parser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     from evals.load_thresholds import load_thresholds
-    from tools.comfyui.servers import embedded_urls
+    from tools.backends.servers import embedded_urls
 
     overrides = {"production.min_free_disk_gb": args.min_free_disk_gb, "production.min_free_vram_mb": args.min_free_vram_mb}
     policy = load_thresholds(args.project_root, overrides=overrides)["production"]

@@ -144,7 +144,7 @@ def read_request(args: argparse.Namespace) -> Request:
 
 
 def read_circumstances(args: argparse.Namespace) -> Circumstances:
-    from evals.scorecard_inputs import read_manifest
+    from evals.scorecards.card_inputs import read_manifest
     from tools.production.pipeline import Circumstances
 
     root: Path = args.project_root
@@ -187,8 +187,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace, stop: Any) -> int:
+    from tools.production.batch_policy import load_batch_policy
     from tools.production.pipeline import produce
-    from tools.production.policy import load_batch_policy
     from tools.production.preview import preview, render_preview
 
     request, around = read_request(args), read_circumstances(args)

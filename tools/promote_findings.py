@@ -26,7 +26,7 @@ from evals.load_thresholds import load_thresholds
 from lifeos import cli, locks
 from lifeos.errors import EXIT_GATE, EXIT_OK
 from tools.briefings.briefing import BriefingFinding, find_latest, read_briefing
-from tools.briefings.promotion import Plan, apply_plan, find_new, plan_promotion
+from tools.briefings.findings_promotion import Plan, apply_plan, find_new, plan_promotion
 
 LOCK = Path(".lifeos/promote_findings.lock")
 

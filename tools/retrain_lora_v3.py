@@ -27,11 +27,11 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, InputError, UnavailableError
-from tools.training.command import TRAINER_SCRIPT
+from tools.trainers.sd_scripts_command import TRAINER_SCRIPT
+from tools.trainers.sd_scripts_install import ParserVerdict, ask_parser, find_trainer
 from tools.training.preparation import Preparation, prepare
-from tools.training.record import Price, checkpoint_steps
 from tools.training.settings import POLICY_FLAGS, settings_from
-from tools.training.trainer import ParserVerdict, ask_parser, find_trainer
+from tools.training.training_record import Price, checkpoint_steps
 
 POLICY_HELP: dict[str, tuple[str, Any]] = {
     "sd_scripts_dir": ("the checkout of kohya-ss/sd-scripts", str),
@@ -201,8 +201,8 @@ def refuse(args: argparse.Namespace, preparation: Preparation) -> int | None:
 def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, Any], price: Price) -> int:
     from tools.cost.meter import beat
     from tools.training.console import ConsoleWatcher
-    from tools.training.runner import run_training, stop_signals
     from tools.training.staging import check_room
+    from tools.training.training_run import run_training, stop_signals
 
     code = refuse(args, preparation)
     if code is not None or preparation.plan is None:

@@ -23,11 +23,11 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.load_thresholds import load_thresholds
-from evals.policy_schema import DEFAULTS
 from lifeos import cli, files, locks
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError
+from lifeos.policy.defaults import DEFAULTS
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
-from tools.cycle import record as kept
+from tools.cycle import cycle_record as kept
 from tools.cycle.cycle import Cycle, Limits, choose_steps, plan
 from tools.cycle.steps import STEP_NAMES, STEPS, Settings
 

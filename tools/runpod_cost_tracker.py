@@ -33,7 +33,7 @@ from lifeos.errors import EXIT_GATE, EXIT_OK, InputError, did_you_mean
 from tools.cost import summary, watch
 from tools.cost.ledger import read_ledger
 from tools.cost.meter import LOG_FILE, STATE_FILE, TIME_FORMAT, Meter, Session, parse_rate
-from tools.cost.pictures import read_batches, read_trainings
+from tools.cost.picture_costs import read_batches, read_trainings
 
 DEFAULT_ACTIVITY = "untagged"
 COMFY_URL = "http://127.0.0.1:8188"

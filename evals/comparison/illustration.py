@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.comparison.comparing import Comparison
-from evals.comparison.pictures import find_run_pictures, why_missing
+from evals.comparison.run_pictures import find_run_pictures, why_missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Illustration:
 
 def draw_comparison(comparison: Comparison, report: Path, folders: Sequence[Path | None]) -> Illustration:
     """Draw what the data allow; figures of an earlier report are removed."""
-    from evals.comparison.contact_sheet import choose_couples, draw_contact_sheet
     from evals.comparison.figures import draw_intervals, draw_scatter
+    from evals.comparison.side_by_side import choose_couples, draw_contact_sheet
 
     names = {kind: report.with_name(f"{report.stem}_{kind}") for kind in ("intervals.png", "pairs.png", "contact_sheet.png")}
     for path in names.values():

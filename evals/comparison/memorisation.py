@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.comparison.pictures import find_run_pictures
 from evals.comparison.promotion import NO, SKIPPED, UNKNOWN, YES, Check
+from evals.comparison.run_pictures import find_run_pictures
 from evals.comparison.runs import Run
 from lifeos.errors import LifeosError
 from lifeos.files import read_json
 from lifeos.progress import track
 
 if TYPE_CHECKING:
-    from evals.metrics.faces import FaceEngine, PolicyScale
-    from evals.metrics.references import ReferenceSet
+    from evals.faces.subject import FaceEngine, PolicyScale
+    from evals.judging.references import ReferenceSet
 
 TITLE = "Memorised"
 
@@ -45,9 +45,9 @@ def check_memorised(
 
 
 def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, Any], model_root: Path | None) -> Check:
-    from evals.metrics.engines import choose_engine
-    from evals.metrics.faces import PolicyScale
-    from evals.metrics.references import load_references
+    from evals.faces.engines import choose_engine
+    from evals.faces.subject import PolicyScale
+    from evals.judging.references import load_references
     from lifeos.files import sha256_file
 
     hashes, folders = read_training_set(manifest)
@@ -76,7 +76,7 @@ def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, An
 
 def nearest_training_picture(path: Path, training: Sequence[ReferenceSet], engine: FaceEngine, scale: PolicyScale) -> tuple[float, str]:
     """Likeness (policy scale) to the nearest training picture, and its name; 0 where there is no face."""
-    from evals.metrics.faces import sight_subject
+    from evals.faces.subject import sight_subject
     from lifeos.images import ImageError, read_picture
 
     try:

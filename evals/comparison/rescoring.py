@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.comparison.pairing import PassMark
-from evals.comparison.pictures import find_run_pictures
+from evals.comparison.run_pictures import find_run_pictures
 from evals.comparison.runs import ImageScore, Run
 from evals.comparison.verdicts import DIGITS, grade_for
 from lifeos.errors import InputError, UnavailableError
 from lifeos.progress import track
 
 if TYPE_CHECKING:
-    from evals.assessment import Assessor
+    from evals.judging.assessor import Assessor
 
 
 def rescore(
@@ -32,7 +32,7 @@ def rescore(
 
     Raises UnavailableError where pictures are gone, InputError where no references are known.
     """
-    from evals.assessment import open_assessor
+    from evals.judging.assessor import open_assessor
 
     sides = [[(run, _all_pictures(run, folder)) for run in runs] for runs, folder in zip((first, second), folders, strict=True)]
     references = reference_dir or _references([*second, *first], policy)

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from evals.guardrails.checkout import Document
 from evals.regressions.registry import Project, regression
 from lifeos.findings import Finding
+from lifeos.guardrails.checkout import Document
 
 RULE = "dependency_chain_test"
 BASE, GPU = "requirements.txt", "requirements-gpu.txt"

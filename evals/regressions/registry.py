@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
-from evals.guardrails.checkout import Checkout
-from evals.load_thresholds import Policy, load_policy, load_thresholds
+from evals.load_thresholds import load_thresholds
 from lifeos.errors import InputError
 from lifeos.findings import Finding
+from lifeos.guardrails.checkout import Checkout
+from lifeos.policy.loading import Policy, load_policy
 
 
 class Project:

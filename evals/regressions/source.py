@@ -10,15 +10,15 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from evals.guardrails.context_budget import check_context_budget
-from evals.guardrails.machine_paths import check_machine_paths
-from evals.guardrails.references import check_references
-from evals.load_thresholds import BUILT_IN, POLICY_FILE, PolicyError
-from evals.policy_schema import DEFAULTS
 from evals.regressions.registry import Project, regression
 from lifeos.errors import InputError
 from lifeos.files import write_json
 from lifeos.findings import Finding
+from lifeos.guardrails.context_budget import check_context_budget
+from lifeos.guardrails.dead_links import check_references
+from lifeos.guardrails.machine_paths import check_machine_paths
+from lifeos.policy.defaults import DEFAULTS
+from lifeos.policy.loading import BUILT_IN, POLICY_FILE, PolicyError
 
 COMPILED = Path(".lifeos/compiled.json")
 """The sources that compiled before, by the hash of their bytes and the Python that did it: a modification time can lie."""

@@ -19,15 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.guardrails.checkout import Checkout
-from evals.policy_schema import DEFAULTS
 from evals.regressions.flag_cases import FLAG_CASES, FlagCase
 from evals.regressions.registry import Project, regression
-from evals.training_flags import find_conflicts
 from lifeos.errors import InputError
 from lifeos.files import write_json
 from lifeos.findings import Finding
+from lifeos.guardrails.checkout import Checkout
+from lifeos.policy.defaults import DEFAULTS
+from tools.trainers.sd_scripts_conflicts import find_conflicts
 
+COMMAND_FOLDERS = ("tools/trainers/", "tools/training/")
 TRAINING_SCRIPT = "tools/retrain_lora_v3.py"
 DRY_RUNS: tuple[tuple[str, ...], ...] = (("--reg-data-dir", "regularisation"), ("--train-text-encoder",))
 """Beside what the policy says: the U-Net alone with regularisation pictures, and the text encoders too."""
@@ -90,7 +91,7 @@ def training_flags_test(project: Project) -> Iterator[Finding]:
 
 def _check_judge() -> Iterator[Finding]:
     """The judge itself: silent on a good command, and naming the flag of each bad one."""
-    place = "evals/training_flags.py"
+    place = "tools/trainers/sd_scripts_conflicts.py"
     good = FlagCase("a good command", "")
     for conflict in find_conflicts(good.command(), good.config()):
         yield Finding("training_flags_test", place, 1, f"a command without conflicts is refused: {conflict.text}")
@@ -125,7 +126,7 @@ def _check_dry_run(checkout: Checkout, extra: tuple[str, ...]) -> Iterator[Findi
 
 def _place_of(checkout: Checkout, flag: str) -> tuple[str, int]:
     """Where the code writes that flag."""
-    for path in sorted(path for path in checkout.files if path.startswith("tools/training/") and path.endswith(".py")):
+    for path in sorted(path for path in checkout.files if path.startswith(COMMAND_FOLDERS) and path.endswith("_command.py")):
         for number, line in enumerate(checkout.document(path).lines, 1):
             if f'"{flag}"' in line:
                 return path, number

@@ -25,7 +25,7 @@ def make_project(root: Path, **scripts: int) -> Path:
 def test_every_script_of_the_project_is_found(project_root: Path) -> None:
     names = {path.relative_to(project_root).as_posix() for path in find_scripts(project_root)}
     assert {"evals/load_thresholds.py", "evals/skin_realism_eval.py", "tools/lifeos_context_budget.py"} <= names
-    assert not {"evals/metrics/skin.py", "evals/assessment.py"} & names
+    assert not {"evals/skin/realism.py", "evals/judging/assessor.py"} & names
     assert "python -m lifeos" in find_commands(project_root)
 
 

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from evals import face_similarity_eval, results
-from evals.assessment import Assessment, FaceScore, SkinScore
+from evals import face_similarity_eval
 from evals.face_similarity_eval import FaceEvaluation, render
+from evals.judging import eval_command
+from evals.judging.records import Assessment, FaceScore
+from evals.skin.realism import SkinScore
 from lifeos import cli
 from lifeos.errors import InputError
 from tests.evals.portraits import noise, portrait, write_few, write_generated, write_references
@@ -147,7 +149,7 @@ def layout(folder: Path, *names: str) -> None:
 
 
 def found(folder: Path, references: str = "refs") -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in results.find_generated(folder, folder / references)]
+    return [path.relative_to(folder).as_posix() for path in eval_command.find_generated(folder, folder / references)]
 
 
 def test_sub_folders_count_and_references_do_not(tmp_path: Path) -> None:
@@ -195,8 +197,8 @@ def faces(*scores: float | None) -> list[Assessment]:
 def test_pictures_without_a_face_and_the_mean(scores: tuple[float | None, ...], as_zero: bool, mean: float | None) -> None:
     assessments = faces(*scores)
     policy = {"face_similarity": {"no_face_counts_as_zero": as_zero}}
-    zeros = results.zeros_for_faceless(assessments, policy)
-    assert results.mean_score((item.face.score for item in assessments), zeros=zeros) == mean
+    zeros = eval_command.zeros_for_faceless(assessments, policy)
+    assert eval_command.mean_score((item.face.score for item in assessments), zeros=zeros) == mean
 
 
 def evaluation(*scores: float | None, threshold: float = 0.6) -> FaceEvaluation:

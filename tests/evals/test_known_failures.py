@@ -19,16 +19,16 @@ import pytest
 import yaml
 
 from evals import known_failures
-from evals.guardrails.checkout import Checkout, Document
 from evals.regressions import training
 from evals.regressions.dependencies import parse_requirements
 from evals.regressions.flag_cases import FLAG_CASES
 from evals.regressions.registry import REGRESSIONS, Project, regression
-from evals.training_flags import Conflict, find_conflicts
 from lifeos import cli
 from lifeos.findings import Finding
+from lifeos.guardrails.checkout import Checkout, Document
 from tests.checkouts import ROOT, commit, copy_checkout, git
 from tools import lifeos_context_budget, lifeos_freshness_check, lifeos_preflight
+from tools.trainers.sd_scripts_conflicts import Conflict, find_conflicts
 
 COMMANDS = [
     ["evals/known_failures.py", "--project-root", "."],
@@ -172,8 +172,8 @@ def plant_changed_image(root: Path) -> set[tuple[str, str, str, int]]:
 
 
 def plant_bad_flag(root: Path) -> set[tuple[str, str, str, int]]:
-    line = edit(root, "tools/training/command.py", '"--sdpa"', '"--xformers"')
-    return {("known failures", "training_flags_test", "tools/training/command.py", line)}
+    line = edit(root, "tools/trainers/sd_scripts_command.py", '"--sdpa"', '"--xformers"')
+    return {("known failures", "training_flags_test", "tools/trainers/sd_scripts_command.py", line)}
 
 
 PLANTS = [

@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evals import load_thresholds as subject
-from evals.load_thresholds import PolicyError, flatten, load_policy, load_thresholds
-from evals.policy_schema import DEFAULTS, read_schema
+from evals.load_thresholds import load_thresholds
 from lifeos import cli
 from lifeos.errors import InputError
+from lifeos.policy.defaults import DEFAULTS
+from lifeos.policy.loading import PolicyError, flatten, load_policy
+from lifeos.policy.schema import read_schema
 from tests.checkouts import ROOT
 
 SPECIFIED = {

@@ -16,15 +16,16 @@ import pytest
 from PIL import Image
 
 from evals import scorecard
-from evals.assessment import Assessment, FaceScore, Geometry, SkinScore
+from evals.judging.records import Assessment, FaceScore, Geometry
 from evals.load_thresholds import load_thresholds
-from evals.scorecard import Manifest, Scorecard, build_scorecard, grade_of, overall_score
-from evals.scorecard_inputs import read_batch_config, read_training_params
-from evals.scorecard_report import escape, render_report, render_summary
+from evals.scorecards.card import Manifest, Scorecard, build_scorecard, grade_of, overall_score
+from evals.scorecards.card_inputs import read_batch_config, read_training_params
+from evals.scorecards.card_report import escape, render_report, render_summary
+from evals.skin.realism import SkinScore
 from lifeos import cli
 from lifeos.errors import InputError
 from tests.evals.portraits import write_few, write_generated, write_references
-from tests.evals.test_lora_header import METADATA, write_lora
+from tests.tools.trainers.test_lora_header import METADATA, write_lora
 
 POLICY = load_thresholds()
 POINTS = ((0.4, 0.4), (0.6, 0.4), (0.5, 0.5), (0.4, 0.6), (0.6, 0.6))

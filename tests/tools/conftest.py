@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tools.comfyui.embedded import start_embedded_server
+from tools.backends.comfyui import ComfyServer
+from tools.stand_in import start_embedded_server
 
 if TYPE_CHECKING:
-    from tools.comfyui.embedded.server import EmbeddedServer
+    from tools.stand_in.server import EmbeddedServer
 
 
 @pytest.fixture
@@ -25,3 +26,18 @@ def embedded_server() -> Iterator[Callable[..., EmbeddedServer]]:
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture
+def follow() -> Iterator[Callable[..., ComfyServer]]:
+    """A factory of connected clients, closed when the test ends."""
+    opened: list[ComfyServer] = []
+
+    def connect(url: str, **options: Any) -> ComfyServer:
+        opened.append(ComfyServer(url, **options))
+        opened[-1].connect()
+        return opened[-1]
+
+    yield connect
+    for server in opened:
+        server.close()

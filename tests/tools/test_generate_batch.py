@@ -18,14 +18,14 @@ import pytest
 import requests
 from PIL import Image
 
-from evals.picture_names import parse_picture_name
 from lifeos import cli
 from lifeos.errors import InputError
 from lifeos.locks import hold
+from lifeos.picture_names import parse_picture_name
 from tools import generate_batch
-from tools.comfyui.embedded import Faults
-from tools.comfyui.workflow import Workflow
 from tools.generate_batch import find_base_seed, main, plan_pictures
+from tools.stand_in import Faults
+from tools.workflows.workflow import Workflow
 
 SMALL = ("--width", "64", "--height", "64", "--steps", "2")
 SCRIPT = Path(generate_batch.__file__)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from evals.guardrails.checkout import Checkout, Document
-from evals.guardrails.context_budget import check_context_budget, estimate_tokens, find_loaded, measure, rank_cuts
 from lifeos import cli
+from lifeos.guardrails.checkout import Checkout, Document
+from lifeos.guardrails.context_budget import check_context_budget, estimate_tokens, find_loaded, measure, rank_cuts
 from tests.checkouts import ROOT, small_project, write
 from tools import lifeos_context_budget
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from evals.guardrails import history
-from evals.guardrails.checkout import Checkout, is_ci
-from evals.guardrails.freshness import check_freshness
 from lifeos import cli
+from lifeos.guardrails import commit_dates as history
+from lifeos.guardrails.checkout import Checkout, is_ci
+from lifeos.guardrails.freshness import check_freshness
 from tests.checkouts import DAY, ROOT, commit, git, make_repository, small_project, write
 from tools import lifeos_freshness_check
 

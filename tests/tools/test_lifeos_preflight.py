@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from evals.guardrails import preflight, secret_shapes
-from evals.guardrails.checkout import Checkout, Document
-from evals.guardrails.dated_claims import check_dated_claims
-from evals.guardrails.machine_paths import check_machine_paths
-from evals.guardrails.references import check_references, find_anchors, slug_of
 from lifeos import cli
 from lifeos.findings import Finding
+from lifeos.guardrails import preflight, secret_shapes
+from lifeos.guardrails.checkout import Checkout, Document
+from lifeos.guardrails.dated_claims import check_dated_claims
+from lifeos.guardrails.dead_links import check_references, find_anchors, slug_of
+from lifeos.guardrails.machine_paths import check_machine_paths
 from tests.checkouts import commit, git, make_repository, small_project, write
 from tools import lifeos_preflight
 

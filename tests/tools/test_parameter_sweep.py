@@ -10,9 +10,9 @@ import pytest
 
 from evals.compare_versions import main as compare_main
 from lifeos import cli
-from tools.comfyui.embedded import render_references, start_embedded_server
-from tools.comfyui.embedded.server import EmbeddedServer
 from tools.parameter_sweep import main
+from tools.stand_in import render_references, start_embedded_server
+from tools.stand_in.server import EmbeddedServer
 
 LORAS = ("--lora", "amiranoor_v3-step0500.safetensors", "--lora", "amiranoor_v3-step2000.safetensors")
 PROMPTS = ("amiranoor, close up portrait", "amiranoor, park bench", "amiranoor, cafe")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lifeos.errors import InputError
-from tests.tools.comfyui.fakes import fake_server
+from tests.tools.backends.fakes import fake_server
 from tools import pod_health_check
 from tools.pod_health_check import Check, check_disk, check_local_vram, check_model_file, check_pod, exit_code_of, main
 

@@ -20,11 +20,11 @@ from PIL import Image
 
 from lifeos import cli, locks
 from tools import production_pipeline
-from tools.comfyui.embedded import render_references
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
+from tools.stand_in import render_references
 
 if TYPE_CHECKING:
-    from tools.comfyui.embedded.server import EmbeddedServer
+    from tools.stand_in.server import EmbeddedServer
 
     StartServer = Callable[..., EmbeddedServer]
 

@@ -13,7 +13,7 @@ from lifeos import cli, locks
 from tests.checkouts import small_project, write
 from tools import promote_findings
 from tools.briefings.briefing import BriefingFinding, find_latest, read_briefing
-from tools.briefings.promotion import LEDGER, MEMORY, TASKS
+from tools.briefings.findings_promotion import LEDGER, MEMORY, TASKS
 
 TODAY = date(2026, 11, 23)
 BRIEFING = """\

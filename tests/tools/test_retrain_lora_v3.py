@@ -20,13 +20,13 @@ from typing import Any
 
 import pytest
 
-from evals.lora_header import read_lora_header
 from lifeos import cli
 from lifeos.process_group import is_group_alive
 from tests.tools.dataset.sets import make_picture, make_set
 from tools import dataset_manifest, lora_info, retrain_lora_v3
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
-from tools.training.record import is_running, read_record
+from tools.trainers.lora_header import read_lora_header
+from tools.training.training_record import is_running, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
 STANDIN = ROOT / "tests" / "trainer_standin"
@@ -266,7 +266,7 @@ def test_an_old_lora_is_no_success_of_a_new_run(place: Place, monkeypatch: pytes
 
 def test_what_the_launcher_leaves_behind_is_ended(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STANDIN_STRAY", "3")
-    monkeypatch.setattr("tools.training.runner.LAST_OUTPUT_SECONDS", 0.3)
+    monkeypatch.setattr("tools.training.training_run.LAST_OUTPUT_SECONDS", 0.3)
     assert place.run() == 0
     assert not is_group_alive(place.record["process_group"])
 

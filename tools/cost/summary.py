@@ -14,7 +14,7 @@ from typing import Any
 
 from lifeos import files
 from tools.cost.ledger import Kind, Ledger, Sum
-from tools.cost.pictures import Batch, Training
+from tools.cost.picture_costs import Batch, Training
 
 IDLE = "idle"
 SHOWN_DAYS = 14

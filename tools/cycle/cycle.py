@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 from lifeos.errors import InputError, LifeosError
 from lifeos.files import read_records
 from tools.cost.meter import Meter, Session
-from tools.cycle import record as kept
+from tools.cycle import cycle_record as kept
+from tools.cycle.cycle_record import CycleRecord, StepRecord
 from tools.cycle.process import Ended, run_command
-from tools.cycle.record import CycleRecord, StepRecord
 from tools.cycle.steps import STEPS, Settings, Step, why_skipped
 
 HEARTBEAT_SECONDS = 30.0

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from evals.assessment import Geometry
-    from evals.metrics.faces import Face, FaceEngine
-    from evals.metrics.sameness import Sameness
+    from evals.faces.subject import Face, FaceEngine
+    from evals.judging.records import Geometry
+    from evals.judging.variety import Sameness
 
 MAX_WORKERS = 4
 """Each holds a decoded picture."""
@@ -109,9 +109,9 @@ def measure_faces(engine: FaceEngine, folder: Path, files: Sequence[tuple[str, s
 
 
 def _measure(engine: FaceEngine, folder: Path, name: str) -> FaceMeasurement | None:
-    from evals.assessment import geometry_of
-    from evals.metrics.faces import sight_subject
-    from evals.metrics.sameness import picture_hash
+    from evals.faces.subject import sight_subject
+    from evals.judging.assessor import geometry_of
+    from evals.judging.variety import picture_hash
 
     try:
         picture = read_picture(folder / name)
@@ -160,8 +160,8 @@ def judge_faces(
     bucket: BucketSettings,
 ) -> FaceReport:
     """The notices of a measured set; opens no file and runs no engine."""
-    from evals.metrics.faces import PolicyScale
-    from evals.metrics.sameness import measure_sameness
+    from evals.faces.subject import PolicyScale
+    from evals.judging.variety import measure_sameness
 
     limits = policy["dataset"]
     geometries, hashes = [item.geometry for item in measured], [item.dhash for item in measured]
@@ -278,7 +278,7 @@ def _judge_variety(sameness: Sameness, limits: Mapping[str, Any]) -> list[Notice
 
 
 def _find_overlap(measured: Sequence[FaceMeasurement], references: Sequence[FaceMeasurement]) -> list[str]:
-    from evals.metrics.sameness import DUPLICATE_BITS, hash_distance
+    from evals.judging.variety import DUPLICATE_BITS, hash_distance
 
     hashes = {item.sha256 for item in references}
     looks = [item.dhash for item in references]

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evals.assessment import Assessor, open_assessor
+from evals.judging.assessor import Assessor, open_assessor
 from lifeos.errors import InputError, did_you_mean
 from lifeos.images import find_pictures
-from tools.comfyui.client import ComfyServer
-from tools.comfyui.workflow import Settings, Workflow
+from tools.backends.comfyui import ComfyServer
 from tools.production.prompts import BUILT_IN, check_prompt, read_prompts
 from tools.production.request import Request
+from tools.workflows.workflow import Settings, Workflow
 
 SEED_BITS = 32
 GENERATED_PER_APPROVED = 10

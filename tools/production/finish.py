@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.assessment import Assessment
-from evals.picture_names import format_config
-from evals.scorecard import Scorecard, build_scorecard
-from evals.scorecard_inputs import Manifest
+from evals.judging.records import Assessment
+from evals.scorecards.card import Scorecard, build_scorecard
+from evals.scorecards.card_inputs import Manifest
 from lifeos import files
+from lifeos.picture_names import format_config
 from tools.production import report_document, report_html, report_text
 from tools.production.filing import BatchFolder
 from tools.production.journal import JOURNAL_FILE, BatchState, Journal, now_text, read_state

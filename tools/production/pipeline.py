@@ -10,12 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evals.lora_header import read_lora_header
-from evals.scorecard_inputs import Manifest
+from evals.scorecards.card_inputs import Manifest
 from lifeos import locks
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError, UnavailableError
-from tools.comfyui.client import ComfyServer
-from tools.comfyui.servers import DEFAULT_URL, Reached, open_servers
+from tools.backends.comfyui import ComfyServer
+from tools.backends.servers import DEFAULT_URL, Reached, open_servers
 from tools.cost.meter import beat
 from tools.production import choices
 from tools.production.budget import counted, estimate, format_seconds
@@ -26,6 +25,7 @@ from tools.production.planning import Generation, limits_of, make_plan, plan_gen
 from tools.production.request import Request
 from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
 from tools.production.stopping import Note, StopSignal
+from tools.trainers.lora_header import read_lora_header
 
 
 @dataclass(frozen=True, slots=True)

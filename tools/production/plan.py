@@ -15,8 +15,8 @@ from typing import Any
 
 from lifeos.errors import InputError
 from lifeos.files import read_json, write_json
-from tools.comfyui.workflow import Settings
 from tools.production.prompts import shorten
+from tools.workflows.workflow import Settings
 
 SCHEMA = 1
 PLAN_FILE = "batch.json"

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evals.assessment import Assessor
-from tools.comfyui.client import ComfyServer
-from tools.comfyui.workflow import Settings, Workflow, check_models, find_models
+from evals.judging.assessor import Assessor
+from tools.backends.comfyui import ComfyServer
 from tools.production import choices
 from tools.production.journal import now_text
 from tools.production.plan import Item, Plan, Variant, judging_policy
 from tools.production.request import Request
 from tools.production.runner import Limits
+from tools.workflows.workflow import Settings, Workflow, check_models, find_models
 
 
 @dataclass(frozen=True, slots=True)

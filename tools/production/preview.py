@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evals.assessment import Assessor
+from evals.judging.assessor import Assessor
 from lifeos.errors import UnavailableError
-from tools.comfyui.servers import DEFAULT_URL, Reached, open_servers
+from tools.backends.servers import DEFAULT_URL, Reached, open_servers
 from tools.production import choices
 from tools.production.budget import counted, estimate, format_seconds
 from tools.production.filing import GIGABYTE, BatchFolder

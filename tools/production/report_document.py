@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from evals.metrics.sameness import SHOT_TYPES, Sameness, measure_sameness
+from evals.judging.variety import SHOT_TYPES, Sameness, measure_sameness
 from tools.production.budget import counted, format_seconds
 from tools.production.journal import BatchState, Session
 from tools.production.plan import Plan, sha256_of

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from evals.assessment import Assessment
-from evals.picture_names import parse_picture_name
+from evals.judging.records import Assessment
 from lifeos.files import read_records, warn
+from lifeos.picture_names import parse_picture_name
 from tools.production.filing import APPROVED, REJECTED, BatchFolder
 from tools.production.journal import JOURNAL_FILE, BatchState
 from tools.production.plan import Plan

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evals.assessment import default_workers
+from evals.judging.assessor import default_workers
 from lifeos.errors import LifeosError, UnavailableError
 from lifeos.locks import Held
 from lifeos.progress import Progress
-from tools.comfyui.client import ComfyServer
-from tools.comfyui.dispatch import Dispatcher, Finished, Job
+from tools.backends.comfyui import ComfyServer
+from tools.backends.dispatch import Dispatcher, Finished, Job
 from tools.production.budget import Budget, format_seconds
 from tools.production.filing import RESERVE_BYTES, BatchFolder
-from tools.production.gate import Gate, Scorer, find_stored
+from tools.production.intake import Gate, Scorer, find_stored
 from tools.production.journal import JOURNAL_FILE, BatchState, ItemState, Journal, read_state
 from tools.production.plan import Item, Plan
 from tools.production.stopping import Note, StopSignal

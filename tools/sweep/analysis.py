@@ -6,8 +6,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evals.assessment import Assessment
 from evals.comparison.selection import Selection, complete_table, select
+from evals.judging.records import Assessment
 from tools.sweep.design import Config
 
 FACTORS = ("lora", "strength", "cfg", "sampler")

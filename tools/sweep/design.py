@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.picture_names import format_config, safe_config
 from lifeos.errors import InputError
+from lifeos.picture_names import format_config, safe_config
 
 KEPT = 3
 """Successive halving keeps one in three: with two more noise decides who goes, with four good ones go early."""

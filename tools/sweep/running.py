@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evals.assessment import Assessor
+from evals.judging.assessor import Assessor
 from lifeos import files, locks
 from lifeos.errors import InputError
-from tools.comfyui.client import ComfyServer
-from tools.comfyui.servers import DEFAULT_URL, open_servers
-from tools.comfyui.workflow import Settings, check_models
+from tools.backends.comfyui import ComfyServer
+from tools.backends.servers import DEFAULT_URL, open_servers
 from tools.production import choices
 from tools.production.budget import estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable
@@ -27,6 +26,7 @@ from tools.production.runner import Equipment, Limits, run_batch
 from tools.production.stopping import StopSignal
 from tools.sweep.analysis import Shot, survivors
 from tools.sweep.design import SEED_STRIDE, Config, Rung
+from tools.workflows.workflow import Settings, check_models
 
 SWEEP_FILE = "sweep.json"
 SCHEMA = 1

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from lifeos.progress import Progress
-from tools.training.record import TrainingRecord
-from tools.training.trainer_output import StepReport
+from tools.trainers.sd_scripts_output import StepReport
+from tools.training.training_record import TrainingRecord
 
 LINE_SECONDS = 60.0
 """Off a terminal: one line a minute is enough for a log."""

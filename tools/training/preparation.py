@@ -9,17 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.training_flags import Conflict, find_conflicts
 from lifeos.errors import InputError, UnavailableError
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
 from tools.dataset.manifest import hash_document, keep_created, now_utc
 from tools.dataset.notices import Notice
-from tools.training.command import Resume, Subset, build_command, build_dataset_config, build_trainer_args, render_toml, training_comment
-from tools.training.record import is_of_run, read_record
+from tools.trainers.sd_scripts_command import (
+    Resume,
+    Subset,
+    build_command,
+    build_dataset_config,
+    build_trainer_args,
+    render_toml,
+    training_comment,
+)
+from tools.trainers.sd_scripts_conflicts import Conflict, find_conflicts
+from tools.trainers.sd_scripts_install import find_python
 from tools.training.resume import check_same_run, find_resume
 from tools.training.settings import TrainingSettings, looks_like_path
 from tools.training.staging import STAGE_FOLDER, StagePlan, plan_stage
-from tools.training.trainer import find_python
+from tools.training.training_record import is_of_run, read_record
 
 REFUSED = frozenset({"trigger_word_missing"})
 """Only a warning about a set as such, but fatal to a run: the character would be learnt under no name."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeos.errors import InputError
-from tools.training.command import Resume
+from tools.trainers.sd_scripts_command import Resume
 
 STATE_FOLDER = re.compile(r"(.+)-step(\d{8})-state")
 STEP_FILE = "train_state.json"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.training_flags import ONE_RATE_OPTIMIZERS
 from lifeos.errors import InputError
+from tools.trainers.sd_scripts_conflicts import ONE_RATE_OPTIMIZERS
 
 DEFAULT_UNET_RATE, DEFAULT_TEXT_RATE = 1e-4, 5e-5
 """For optimizers that take a rate; those that find their own take 1.0."""

@@ -18,7 +18,7 @@ from lifeos.errors import InputError, UnavailableError
 from tools.dataset.checks import has_trigger_word
 from tools.dataset.hashing import printable
 from tools.dataset.scan import split_repeats
-from tools.training.command import Subset
+from tools.trainers.sd_scripts_command import Subset
 from tools.training.settings import TrainingSettings
 
 STAGE_FOLDER = "staged_dataset"

@@ -12,18 +12,18 @@ import pytest
 from PIL import Image
 
 from evals.comparison.comparing import compare
-from evals.comparison.contact_sheet import choose_couples
 from evals.comparison.illustration import draw_comparison
 from evals.comparison.memorisation import check_memorised
-from evals.comparison.pictures import find_run_pictures, with_batch_facts, with_folders
 from evals.comparison.rendering import render
 from evals.comparison.rescoring import rescore
+from evals.comparison.run_pictures import find_run_pictures, with_batch_facts, with_folders
 from evals.comparison.runs import Run, read_run
+from evals.comparison.side_by_side import choose_couples
 from evals.load_thresholds import load_thresholds
 from lifeos.errors import UnavailableError
 from lifeos.files import sha256_file
 from tests.evals.comparison.rows import make_row, steady
-from tools.comfyui.embedded import render_references
+from tools.stand_in import render_references
 
 POLICY = load_thresholds()
 

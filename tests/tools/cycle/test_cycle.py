@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tools.cost.meter import Meter
-from tools.cycle import record as kept
+from tools.cycle import cycle_record as kept
 from tools.cycle.cycle import Cycle, Limits, choose_steps
 from tools.cycle.steps import STEP_NAMES, Settings, Step
 

@@ -40,7 +40,7 @@ def _python(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout with a dataset, references, and the scorecard of a v2 in its history."""
-    from tools.comfyui.embedded import render_references
+    from tools.stand_in import render_references
 
     folder = tmp_path_factory.mktemp("whole cycle")  # with a space
     root = copy_checkout(folder / "project")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from evals.assessment import Geometry
+from evals.judging.records import Geometry
 from evals.load_thresholds import load_thresholds
 from lifeos import cli
 from tests.evals.portraits import noise, portrait

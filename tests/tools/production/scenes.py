@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evals.assessment import Assessment, FaceScore, Geometry, SkinScore
+from evals.judging.records import Assessment, FaceScore, Geometry
 from evals.load_thresholds import load_thresholds
-from tools.comfyui.workflow import Settings, Workflow
+from evals.skin.realism import SkinScore
 from tools.production.filing import BatchFolder
 from tools.production.plan import Item, Plan, Variant, judging_policy
+from tools.workflows.workflow import Settings, Workflow
 
 SETTINGS = Settings(width=64, height=96, steps=2, checkpoint="embedded_demo_sdxl.safetensors", lora="amiranoor_v3.safetensors")
 WORKFLOW = Workflow.built_in()

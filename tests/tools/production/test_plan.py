@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lifeos.errors import InputError
-from tools.comfyui.workflow import Settings
 from tools.production.plan import Plan, Variant, check_same, find_differences, read_plan, sha256_of, write_plan
+from tools.workflows.workflow import Settings
 
 
 def make_plan(**fields: Any) -> Plan:

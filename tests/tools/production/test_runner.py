@@ -14,16 +14,16 @@ from PIL import Image
 from lifeos.errors import UnavailableError
 from lifeos.files import read_records
 from tests.tools.production.scenes import HashScorer, filed, graph_maker, make_plan, make_policy
-from tools.comfyui.client import ComfyServer
-from tools.comfyui.embedded import Faults
+from tools.backends.comfyui import ComfyServer
 from tools.production.filing import BatchFolder
 from tools.production.journal import Journal, read_state
 from tools.production.plan import Plan
 from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
 from tools.production.stopping import StopSignal
+from tools.stand_in import Faults
 
 if TYPE_CHECKING:
-    from tools.comfyui.embedded.server import EmbeddedServer
+    from tools.stand_in.server import EmbeddedServer
 
     StartServer = Callable[..., EmbeddedServer]
 
@@ -367,7 +367,7 @@ def test_a_write_that_finds_no_room_stops_cleanly(folder: BatchFolder, pictures:
 
 
 def test_every_picture_of_a_prompt_is_kept(folder: BatchFolder) -> None:
-    from tools.production.gate import picture_names
+    from tools.production.intake import picture_names
 
     out = io.BytesIO()
     Image.new("RGB", (8, 8)).save(out, "JPEG")

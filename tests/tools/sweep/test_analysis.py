@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from evals.assessment import Assessment, FaceScore, SkinScore
 from evals.comparison.selection import how_sure
+from evals.judging.records import Assessment, FaceScore
 from evals.load_thresholds import load_thresholds
+from evals.skin.realism import SkinScore
 from tools.sweep.analysis import Shot, choose, factor_means, heat_map_of, survivors, tally, worth
 from tools.sweep.design import make_grid
-from tools.sweep.report import expectation
+from tools.sweep.sweep_report import expectation
 
 CONFIGS = make_grid(["v-step1000.safetensors", "v-step2000.safetensors"], [0.6, 0.8], [None], [None])
 POLICY = load_thresholds()

@@ -1,0 +1,140 @@
+"""The sheet that people really look at: both versions' pictures of one prompt and seed side by side, largest change first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evals.comparison.comparing import Comparison
+from evals.comparison.run_pictures import is_unchanged
+from evals.comparison.runs import ImageScore
+from lifeos.files import replacing
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TILE_WIDTH, TILE_HEIGHT = 230, 290
+GAP, CAPTION, HEADER, FOOT = 10, 46, 66, 8
+COLUMNS = 3
+SHOWN = 24
+"""More than a person looks at in one go is no help."""
+WHITE, INK, GREY = "#ffffff", "#1f2328", "#656d76"
+GREEN, RED = "#1a7f37", "#b42318"
+
+
+@dataclass(frozen=True, slots=True)
+class Couple:
+    """One place of the sheet. A path of None is a picture that is no longer there."""
+
+    title: str
+    old: Path | None
+    new: Path | None
+    old_score: float | None
+    new_score: float | None
+
+    @property
+    def change(self) -> float | None:
+        return None if self.old_score is None or self.new_score is None else self.new_score - self.old_score
+
+
+def choose_couples(comparison: Comparison, old: Mapping[str, Path], new: Mapping[str, Path], shown: int = SHOWN) -> list[Couple]:
+    """The pairs whose pictures are there as they were scored, largest change in overall score first; a lost or found face leads."""
+    pairs = comparison.pairs
+    if pairs is None or not pairs.keys:
+        return []
+    ranked: list[tuple[Couple, ImageScore, ImageScore]] = []
+    for index, (one, two) in enumerate(zip(pairs.images_first, pairs.images_second, strict=True)):
+        if one.file not in old and two.file not in new:
+            continue
+        scores = [float(table[index, 2]) for table in (pairs.first, pairs.second)]
+        known = [score if score == score else None for score in scores]
+        prompt = f"prompt {one.prompt_id}" if one.prompt_id is not None else one.file
+        title = prompt + (f", seed {one.seed}" if one.seed is not None and one.seed == two.seed else "")
+        ranked.append((Couple(title, old.get(one.file), new.get(two.file), known[0], known[1]), one, two))
+    ranked.sort(key=lambda place: _size_of_change(place[0]), reverse=True)
+    couples = (_unchanged(*place) for place in ranked)
+    return list(islice((couple for couple in couples if couple.old or couple.new), shown))
+
+
+def _size_of_change(couple: Couple) -> float:
+    return math.inf if (couple.old_score is None) != (couple.new_score is None) else abs(couple.change or 0.0)
+
+
+def _unchanged(couple: Couple, one: ImageScore, two: ImageScore) -> Couple:
+    """The couple without a picture that is another than was scored: its folder has been used again."""
+    old = couple.old if couple.old and is_unchanged(one, couple.old) else None
+    new = couple.new if couple.new and is_unchanged(two, couple.new) else None
+    return replace(couple, old=old, new=new)
+
+
+def draw_contact_sheet(couples: Sequence[Couple], path: Path, *, first: str, second: str, total: int) -> None:
+    """Write the sheet as PNG."""
+    from PIL import Image, ImageDraw
+
+    columns = min(COLUMNS, len(couples))
+    rows = -(-len(couples) // columns)
+    cell_width, cell_height = 2 * TILE_WIDTH + 3 * GAP, CAPTION + TILE_HEIGHT + 2 * GAP + FOOT
+    sheet = Image.new("RGB", (columns * cell_width + GAP, HEADER + rows * cell_height), WHITE)
+    draw = ImageDraw.Draw(sheet)
+    large, small = _font(19), _font(15)
+    draw.text((GAP * 2, 12), f"left: {_short(first)}     right: {_short(second)}", fill=INK, font=large)
+    note = f"same prompt and seed side by side, with their overall scores; largest change first; {len(couples)} of {total} pairs"
+    draw.text((GAP * 2, 38), note, fill=GREY, font=small)
+    for place, couple in enumerate(couples):
+        left, top = GAP + (place % columns) * cell_width, HEADER + (place // columns) * cell_height
+        _draw_couple(sheet, draw, couple, left, top, small, large)
+    with replacing(path) as temporary:
+        sheet.save(temporary, format="PNG")
+
+
+def _draw_couple(sheet: Image, draw: Any, couple: Couple, left: int, top: int, small: Any, large: Any) -> None:
+    change = couple.change
+    colour = GREY if change is None or abs(change) < 0.005 else (GREEN if change > 0 else RED)
+    width = 2 * TILE_WIDTH + GAP
+    draw.rectangle((left, top, left + width + GAP, top + CAPTION + TILE_HEIGHT + GAP + FOOT - 2), outline="#d0d7de")
+    draw.text((left + 8, top + 5), _short(couple.title, 44), fill=GREY, font=small)
+    old, new = ("no face" if score is None else f"{score:.2f}" for score in (couple.old_score, couple.new_score))
+    told = "" if change is None else f"   {change:+.2f}"
+    draw.text((left + 8, top + 23), f"{old}  →  {new}{told}", fill=colour, font=large)
+    for index, picture in enumerate((couple.old, couple.new)):
+        x = left + 5 + index * (TILE_WIDTH + GAP)
+        sheet.paste(_tile(picture), (x, top + CAPTION + 5))
+    edge = left + 5 + TILE_WIDTH + GAP
+    draw.rectangle((edge - 1, top + CAPTION + 4, edge + TILE_WIDTH, top + CAPTION + 5 + TILE_HEIGHT), outline=colour, width=2)
+
+
+def _tile(path: Path | None) -> Image:
+    from PIL import Image, ImageDraw, ImageOps
+
+    from lifeos.images import ImageError, read_picture
+
+    reason = "picture not here"
+    if path is not None:
+        try:
+            picture = Image.fromarray(read_picture(path).rgb)
+            return ImageOps.pad(picture, (TILE_WIDTH, TILE_HEIGHT), color="#f6f8fa")
+        except ImageError as error:
+            reason = error.reason
+    tile = Image.new("RGB", (TILE_WIDTH, TILE_HEIGHT), "#f6f8fa")
+    ImageDraw.Draw(tile).text((TILE_WIDTH // 2, TILE_HEIGHT // 2), reason, fill=GREY, font=_font(16), anchor="mm")
+    return tile
+
+
+def _font(size: int) -> Any:
+    """DejaVu comes with matplotlib: the same letters on every machine, with arrows and accents."""
+    from PIL import ImageFont
+
+    try:
+        import matplotlib
+
+        return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
+    except (OSError, ModuleNotFoundError):
+        return ImageFont.load_default(size)
+
+
+def _short(text: str, length: int = 34) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,0 +1,1 @@
+"""Faces: the engines that find and embed them, and what is the same for every engine."""

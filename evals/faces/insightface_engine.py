@@ -1,0 +1,191 @@
+"""Faces with InsightFace model packs on onnxruntime: any folder with a detection and a recognition model. Never downloads."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evals.faces.subject import BORDERS, DETECTOR_SIDE, Face, Rgb, Vector, find_with_borders, unit
+from lifeos.errors import UnavailableError
+from lifeos.files import sha256_file
+
+LICENCE_NOTE = "InsightFace's pretrained packs are licensed for non-commercial research only; --engine dlib is free for any use"
+DETECTION_THRESHOLD = 0.5
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+KNOWN_FILES = {
+    "buffalo_l": {
+        "det_10g.onnx": "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
+        "w600k_r50.onnx": "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+    },
+}
+"""SHA-256 of the published files of the packs whose thresholds are in the policy: another file under the name is refused."""
+
+DETECTION_HINTS = ("det", "scrfd", "retina")
+"""Files so named are looked at first: opening the 143 MB landmark model of buffalo_l only to learn that it is none takes a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A model pack folder: the two files used, with their SHA-256."""
+
+    name: str
+    folder: Path
+    detection: Path
+    recognition: Path
+    hashes: dict[str, str]
+
+
+def is_pack_folder(folder: Path) -> bool:
+    """Whether a folder can be a pack: it holds at least two ONNX files. `read_pack` finds out which they are."""
+    try:
+        return sum(path.suffix == ".onnx" for path in folder.iterdir()) >= 2
+    except OSError:
+        return False
+
+
+def read_pack(folder: Path) -> Pack:
+    """The detection and the recognition model of a pack. Raises UnavailableError where one is missing, broken or not what it should be."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.onnx"), key=_look_first):
+        task = _task_of(path)
+        if task and task not in found:
+            found[task] = path
+        if len(found) == 2:
+            break
+    for task in ("detection", "recognition"):
+        if task not in found:
+            raise UnavailableError(folder, f"the model pack has no {task} model", "fetch it again: python -m lifeos setup --insightface")
+    hashes = {path.name: sha256_file(path) for path in found.values()}
+    for name, expected in KNOWN_FILES.get(folder.name, {}).items():
+        if hashes.get(name) != expected:
+            found_hash = hashes.get(name)
+            why = f"its SHA-256 is {found_hash[:12]}…, {expected[:12]}… is expected" if found_hash else "another model is in its place"
+            raise UnavailableError(folder / name, why, "remove it, then run: python -m lifeos setup --insightface")
+    return Pack(folder.name, folder, found["detection"], found["recognition"], hashes)
+
+
+def _look_first(path: Path) -> tuple[int, int, str]:
+    name = path.name.lower()
+    if name.startswith(DETECTION_HINTS):
+        return 0, 0, name
+    unlikely = any(word in name for word in ("1k3d68", "2d106", "genderage", "landmark"))
+    return (2 if unlikely else 1), 0, name
+
+
+def _task_of(path: Path) -> str | None:
+    """`detection`, `recognition` or None, by the model's inputs and outputs (the rule of InsightFace's own loader)."""
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        graph = onnx.load_model(str(path), load_external_data=False).graph
+    except (DecodeError, OSError, ValueError) as error:
+        raise UnavailableError(path, f"not a usable ONNX model: {error}", "truncated? fetch the pack again") from None
+    weights = {item.name for item in graph.initializer}
+    inputs = [item for item in graph.input if item.name not in weights]
+    if len(graph.output) in (9, 15):  # scores, boxes and landmarks on 3 or 5 levels
+        return "detection"
+    side = [dimension.dim_value for dimension in inputs[0].type.tensor_type.shape.dim][2:] if inputs else []
+    if len(inputs) == 1 and len(graph.output) == 1 and len(side) == 2 and side[0] == side[1] and side[0] in (112, 224):
+        return "recognition"
+    return None
+
+
+class InsightFaceEngine:
+    """One pack, loaded once. onnxruntime's sessions may be run by several threads at once.
+
+    `threads` within one picture (0: onnxruntime's default). With 1, and pictures in parallel, two cores score 23 a second instead of 14.
+    """
+
+    def __init__(self, pack: Pack, *, prefer_cpu: bool = False, threads: int = 1) -> None:
+        _require_packages()
+        self.pack = pack
+        self.scale_key = f"insightface_{pack.name}"
+        wanted = [CPU] if prefer_cpu or not _has_cuda() else [CUDA, CPU]
+        self._detector, self._embedder = _load(pack, wanted, threads)
+        sessions = [self._detector.session_for_detection, self._embedder.session]
+        running = [session.get_providers()[0] for session in sessions]
+        self.provider: str = CPU if CPU in running else running[0]
+        notes = [LICENCE_NOTE]
+        if CUDA in wanted and self.provider != CUDA:
+            notes.append("CUDA was wanted, but the CPU runs, many times slower: python -m lifeos doctor tells why (--prefer-cpu if meant)")
+        self.notes: tuple[str, ...] = tuple(notes)
+
+    def identity(self) -> dict[str, Any]:
+        detector = {"name": "scrfd", "side": DETECTOR_SIDE, "threshold": DETECTION_THRESHOLD, "borders": list(BORDERS)}
+        return {"engine": "insightface", "model_pack": self.pack.name, "models": self.pack.hashes, "detector": detector}
+
+    def find(self, rgb: Rgb) -> tuple[list[Face], str]:
+        return find_with_borders(self._detector.detect, rgb)
+
+    def embed(self, rgb: Rgb, face: Face) -> Vector:
+        return self._embedder.embed(rgb, face)
+
+
+class _Detector:
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._model.prepare(0, input_size=(DETECTOR_SIDE, DETECTOR_SIDE), det_thresh=DETECTION_THRESHOLD)
+        self.detect(np.zeros((DETECTOR_SIDE, DETECTOR_SIDE, 3), dtype=np.uint8))  # makes the session of this size, before threads need it
+
+    @property
+    def session_for_detection(self) -> Any:
+        return next(iter(self._model.resolution_sessions.values()), self._model.session)
+
+    def detect(self, rgb: Rgb) -> list[Face]:
+        boxes, landmarks = self._model.detect(rgb[..., ::-1])
+        return [
+            Face((float(row[0]), float(row[1]), float(row[2]), float(row[3])), np.asarray(points, dtype=np.float64), float(row[4]))
+            for row, points in zip(boxes, landmarks, strict=True)
+        ]
+
+
+class _Embedder:
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.session = model.session
+
+    def embed(self, rgb: Rgb, face: Face) -> Vector:
+        import cv2
+        from insightface.utils.face_align import arcface_dst
+        from skimage.transform import SimilarityTransform
+
+        side = self._model.input_size[0]  # 112; face_align.norm_crop does the same through a call that scikit-image will drop
+        transform = SimilarityTransform.from_estimate(face.landmarks.astype(np.float32), arcface_dst * (side / 112))
+        crop = cv2.warpAffine(rgb, transform.params[:2], (side, side), borderValue=0.0)
+        return unit(self._model.get_feat(np.ascontiguousarray(crop[..., ::-1])))
+
+
+def _load(pack: Pack, providers: list[str], threads: int) -> tuple[_Detector, _Embedder]:
+    import onnxruntime
+    from insightface.model_zoo import model_zoo
+
+    onnxruntime.set_default_logger_severity(4)  # a CUDA library that is missing is told by `notes`, in words
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    try:
+        models = [model_zoo.get_model(str(path), providers=providers, sess_options=options) for path in (pack.detection, pack.recognition)]
+        return _Detector(models[0]), _Embedder(models[1])
+    except (RuntimeError, ValueError, OSError, AssertionError) as error:
+        raise UnavailableError(pack.folder, f"the model pack does not load: {error}", "fetch it again, or use --engine dlib") from error
+
+
+def _has_cuda() -> bool:
+    import onnxruntime
+
+    return CUDA in onnxruntime.get_available_providers()
+
+
+def _require_packages() -> None:
+    for package in ("insightface", "onnxruntime"):
+        with contextlib.suppress(ValueError):
+            if importlib.util.find_spec(package) is not None:
+                continue
+        raise UnavailableError("face engine insightface", f"the package {package} is not installed", "run: python -m lifeos setup")

@@ -1,0 +1,205 @@
+"""Assess pictures: one decode, one hash and one face detection for each, serving the face score and the skin score.
+
+`open_assessor(references, policy)` measures the references once; `Assessor.assess` then scores pictures against them, from
+any number of threads. Nothing here prints or writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evals.judging.records import NOT_MEASURED, Assessment, FaceScore, Geometry
+from evals.skin.realism import SkinScore
+from lifeos.cli import require_directory
+
+if TYPE_CHECKING:
+    from evals.faces.subject import Face, FaceEngine, Sighting
+    from evals.judging.references import ReferenceSet
+    from lifeos.images import Picture
+
+
+def open_assessor(
+    reference_dir: Path,
+    policy: Mapping[str, Any],
+    *,
+    engine: str = "auto",
+    prefer_cpu: bool = False,
+    model_root: Path | None = None,
+    model_pack: str | None = None,
+    want_skin: bool = True,
+) -> Assessor:
+    """An assessor for the references in a folder.
+
+    Raises InputError (no usable reference, a model pack that the policy does not know) or UnavailableError (no engine, no model).
+    """
+    require_directory(reference_dir, "--reference")
+    import cv2
+
+    from evals.faces.engines import choose_engine
+    from evals.judging.references import load_references
+
+    cv2.setNumThreads(1)  # pictures run in parallel, not the filters within one
+    chosen = choose_engine(engine, policy, prefer_cpu=prefer_cpu, model_root=model_root, model_pack=model_pack)
+    references = load_references(reference_dir, chosen, want_skin=want_skin, workers=default_workers())
+    return Assessor(chosen, references, policy, want_skin=want_skin)
+
+
+def default_workers() -> int:
+    """Worker threads: one for each core, at most four, since each holds a decoded picture."""
+    return max(1, min(4, os.cpu_count() or 1))
+
+
+class Assessor:
+    """Scores pictures against one reference set. Thread safe.
+
+    `protocol` holds everything that makes scores comparable, and its `id`. `provider` is what really runs. `description` is one line for
+    people, `warnings` the lines that they should read before trusting a score. `reference_hashes`: SHA-256 of the references.
+    """
+
+    def __init__(self, engine: FaceEngine, references: ReferenceSet, policy: Mapping[str, Any], *, want_skin: bool = True) -> None:
+        from evals.faces import subject as faces
+        from evals.judging.protocol import with_id
+        from evals.skin import realism as skin
+
+        limits = policy["face_similarity"]
+        row = limits["engines"][engine.scale_key]
+        self.engine, self.references, self._want_skin = engine, references, want_skin
+        self.scale = faces.PolicyScale.from_policy(row)
+        self._least_height, self._widest_yaw = limits["low_confidence_face_px"], limits["low_confidence_yaw_deg"]
+        self._second_face = limits["second_face_area_ratio"]
+        self._known: dict[str, Assessment] = {}
+        self.provider = engine.provider
+        self.reference_hashes = frozenset(references.hashes)
+        self.protocol: dict[str, Any] = with_id(
+            {
+                **engine.identity(),
+                "aggregation": "mean",
+                "subject": "area - 2 d2",
+                "scale": dict(row),
+                "face_metric": faces.METRIC,
+                "skin_metric": skin.METRIC if want_skin else None,
+                "reference_set_id": references.set_id,
+                "references": len(references.names),
+            }
+        )
+        name = f"{self.protocol['engine']} ({self.protocol['model_pack']}, {engine.provider})"
+        count = len(references.names)
+        self.description = f"face engine {name}, {count} reference{'s' if count != 1 else ''}, protocol {self.protocol['id']}"
+        self.warnings = (*engine.notes, *references.warnings())
+        if want_skin and not references.skin.levels:
+            self.warnings += ("no reference shows enough skin in colour: skin cannot be judged, and no picture can be approved",)
+
+    def assess(self, path: Path) -> Assessment:
+        """Assess one file. Never raises for a bad picture: its `reason` says what is wrong with it."""
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return _unassessed(path, "unreadable", None)
+        return self.assess_bytes(data, path)
+
+    def assess_bytes(self, data: bytes, path: Path) -> Assessment:
+        """Assess the bytes of a picture that lies, or will lie, at `path`. The same bytes are decoded once, under whatever name."""
+        digest = hashlib.sha256(data).hexdigest()
+        known = self._known.get(digest)
+        if known is None:
+            known = self._known[digest] = self._measure(data, path, digest)
+        return replace(known, file=path.as_posix())
+
+    def forget(self) -> None:
+        """Forget the pictures seen so far: for measuring speed, and for runs without an end."""
+        self._known.clear()
+
+    def assess_many(self, paths: Iterable[Path], *, workers: int | None = None) -> Iterator[Assessment]:
+        """Assess many files in worker threads, in the order given. Only a few are in memory at a time."""
+        count = workers or default_workers()
+        waiting: deque[Future[Assessment]] = deque()
+        pool = ThreadPoolExecutor(count, thread_name_prefix="assess")
+        try:
+            for path in paths:
+                waiting.append(pool.submit(self.assess, path))
+                if len(waiting) > 2 * count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _measure(self, data: bytes, path: Path, digest: str) -> Assessment:
+        from evals.faces.subject import sight_subject
+        from evals.judging.variety import picture_hash
+        from lifeos.images import ImageError, decode_picture
+
+        try:
+            picture = decode_picture(data, path)
+        except ImageError as error:
+            return _unassessed(path, error.reason, digest)
+        sighting = sight_subject(self.engine, picture.rgb)
+        missing = "no_face" if self._want_skin else NOT_MEASURED
+        face, skin, geometry = FaceScore(None, "no_face"), SkinScore(None, missing), None
+        if sighting is not None:
+            geometry = geometry_of(sighting.subject, picture.width, picture.height)
+            face = self._score_face(sighting, geometry, picture.sha256)
+            skin = self._score_skin(picture, sighting.subject)
+        size = (picture.width, picture.height)
+        return Assessment(path.as_posix(), digest, *size, None, face, skin, geometry, picture_hash(picture.rgb))
+
+    def _score_face(self, sighting: Sighting, geometry: Geometry, digest: str) -> FaceScore:
+        from evals.faces.subject import has_second_face
+
+        cosines = self.references.cosines(sighting.embedding)
+        cosine = float(cosines.mean())
+        box = sighting.subject.box
+        flags = {
+            "small_face": box[3] - box[1] < self._least_height,
+            "turned_away": abs(geometry.yaw) > self._widest_yaw,
+            "second_face": has_second_face(sighting.faces, sighting.subject, self._second_face),
+            "reference_picture": digest in self.reference_hashes,
+        }
+        return FaceScore(
+            score=round(self.scale.score(cosine), 6),
+            reason=None,
+            cosine=round(cosine, 6),
+            faces=len(sighting.faces),
+            best_reference=self.references.names[int(cosines.argmax())],
+            attempt=sighting.attempt,
+            flags=tuple(name for name, is_set in flags.items() if is_set),
+        )
+
+    def _score_skin(self, picture: Picture, subject: Face) -> SkinScore:
+        from evals.skin.realism import measure_skin, score_skin
+
+        if not self._want_skin:
+            return SkinScore(None, NOT_MEASURED)
+        reference = self.references.skin
+        return score_skin(measure_skin(picture.rgb, subject.landmarks, subject.box, reference=reference), reference)
+
+
+def _unassessed(path: Path, reason: str, digest: str | None) -> Assessment:
+    return Assessment(path.as_posix(), digest, 0, 0, reason, FaceScore(None, reason), SkinScore(None, reason))
+
+
+def geometry_of(subject: Face, width: int, height: int) -> Geometry:
+    """Where a face is in a picture of that size, in pixels."""
+    from evals.faces.subject import measure_pose
+    from evals.judging.variety import shot_type
+
+    x0, y0, x1, y1 = subject.box
+    yaw, roll = measure_pose(subject.landmarks)
+    face_height = (y1 - y0) / height
+    return Geometry(
+        yaw=round(yaw, 2),
+        roll=round(roll, 2),
+        face_area=round(subject.area / (width * height), 6),
+        face_height=round(face_height, 6),
+        center_x=round((x0 + x1) / 2 / width, 6),
+        center_y=round((y0 + y1) / 2 / height, 6),
+        shot_type=shot_type(face_height),
+        landmarks=tuple((round(float(x) / width, 6), round(float(y) / height, 6)) for x, y in subject.landmarks),
+    )

@@ -1,0 +1,132 @@
+"""From a folder of generated pictures to assessments, and what the evaluations' results and messages share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evals.judging.assessor import Assessor, open_assessor
+from evals.judging.records import Assessment, explain_reason
+from lifeos import cli
+from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from lifeos.files import write_json
+from lifeos.images import find_pictures
+from lifeos.progress import track
+
+SCHEMA = 1
+FILED = ("approved", "rejected")
+"""The folders of a finished batch; what lies beside them is on its way, or no result."""
+DIGITS = 4
+
+
+def add_judging_arguments(parser: cli.Parser) -> None:
+    """The flags that every evaluation has: what is judged, against what, with which engine."""
+    parser.add_argument("--generated", type=Path, required=True, metavar="DIR", help="pictures to score; sub-folders are included")
+    parser.add_argument("--reference", type=Path, required=True, metavar="DIR", help="pictures of the character, one face each")
+    engine_help = "face engine; auto takes InsightFace if a pack is there, else dlib"
+    parser.add_argument("--engine", choices=("auto", "insightface", "dlib"), default="auto", help=engine_help)
+    parser.add_argument("--prefer-cpu", action="store_true", help="do not use a GPU")
+    where = "LIFEOS_MODELS, models/ in the checkout, ~/.lifeos/models, ~/.insightface"
+    parser.add_argument("--model-root", type=Path, metavar="DIR", help=f"folder of model packs and YuNet (default: {where})")
+    parser.add_argument("--model-pack", metavar="NAME", help="InsightFace pack (default: buffalo_l, else one that the policy knows)")
+
+
+def add_gate_arguments(parser: cli.Parser, *, fails_when: str) -> None:
+    """The flags that every evaluation ends with: what happens with a result."""
+    parser.add_argument("--fail-on-threshold", action="store_true", help=f"exit with 1 when {fails_when}")
+    parser.add_project_root()
+    parser.add_json()
+    parser.add_skip_install()
+
+
+def open_assessor_for(args: Any, policy: Mapping[str, Any], *, want_skin: bool = True) -> Assessor:
+    """The assessor that the judging flags ask for; says which engine runs, and what to know before trusting its scores."""
+    assessor = open_assessor(
+        args.reference,
+        policy,
+        engine=args.engine,
+        prefer_cpu=args.prefer_cpu,
+        model_root=args.model_root,
+        model_pack=args.model_pack,
+        want_skin=want_skin,
+    )
+    cli.say(assessor.description, as_json=args.json)
+    for line in assessor.warnings:
+        cli.say(f"note: {line}", as_json=True)
+    return assessor
+
+
+def hand_over(document: dict[str, Any], text: str, args: Any, *, passed: bool) -> int:
+    """Write and print an evaluation's results as its flags ask; the exit code."""
+    if args.output_json:
+        write_json(args.output_json, document)
+    if args.json:
+        cli.print_json(document)
+    else:
+        print(text)
+    return EXIT_GATE if args.fail_on_threshold and not passed else EXIT_OK
+
+
+def find_generated(folder: Path, reference_dir: Path) -> list[Path]:
+    """The pictures to judge in a folder and its sub-folders, the references left out. Raises InputError where there is none.
+
+    Of a batch directory only `approved/` and `rejected/` count.
+    """
+    cli.require_directory(folder, "--generated")
+    filed = [folder / name for name in FILED if (folder / name).is_dir()]
+    paths = [path for place in filed or [folder] for path in find_pictures(place, recursive=True)]
+    references = reference_dir.resolve()
+    if references != folder.resolve():
+        paths = [path for path in paths if not path.resolve().is_relative_to(references)]
+    if not paths:
+        raise InputError(folder, "no pictures in it", "give --generated a folder with PNG, JPEG, WebP or BMP pictures")
+    return paths
+
+
+def assess_pictures(assessor: Assessor, paths: Sequence[Path]) -> list[Assessment]:
+    """Assess every picture, in order, with a progress bar on a terminal."""
+    return list(track(assessor.assess_many(paths), "scoring", total=len(paths), unit="picture"))
+
+
+def relative_name(file: str, folder: Path) -> str:
+    """A picture's name in results: relative to the folder that was judged, `/`-separated."""
+    path = Path(file)
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+
+
+def mean_score(scores: Iterable[float | None], *, zeros: int = 0) -> float | None:
+    """The mean of the scores that exist, at 4 decimals; `zeros` more count as 0. None where there is nothing to average.
+
+    A picture without a face has no score: it is counted and rejected, and not averaged unless the policy says so.
+    """
+    found = [score for score in scores if score is not None]
+    count = len(found) + zeros
+    return round(sum(found) / count, DIGITS) if count else None
+
+
+def zeros_for_faceless(assessments: Iterable[Assessment], policy: Mapping[str, Any]) -> int:
+    """How many pictures without a face count as 0 in the mean: all of them, or none, as `no_face_counts_as_zero` says."""
+    return count_faceless(assessments) if policy["face_similarity"]["no_face_counts_as_zero"] else 0
+
+
+def count_faceless(assessments: Iterable[Assessment]) -> int:
+    return sum(item.face.reason == "no_face" for item in assessments)
+
+
+def warn_of_overlap(assessments: Iterable[Assessment], assessor: Assessor) -> list[str]:
+    """Warn on stderr, and return the warnings, where generated pictures are references themselves: their scores say nothing."""
+    same = [Path(item.file).name for item in assessments if item.sha256 in assessor.reference_hashes]
+    if not same:
+        return []
+    some = ", ".join(same[:3]) + (f" and {len(same) - 3} more" if len(same) > 3 else "")
+    warning = f"{len(same)} of the generated pictures are references themselves and score too high: {some}"
+    cli.say(f"warning: {warning}", as_json=True)
+    return [warning]
+
+
+def unscored_lines(assessments: Iterable[Assessment]) -> list[str]:
+    """`2 without a score: no face found`, one line for each reason."""
+    reasons = Counter(item.face.reason for item in assessments if item.face.reason is not None)
+    return [f"{count} without a score: {explain_reason(reason)}" for reason, count in reasons.most_common()]

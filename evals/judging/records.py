@@ -1,0 +1,98 @@
+"""What is known of one picture after it was assessed: its scores, the reasons why one is missing, and where the face is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from evals.skin.realism import SkinScore
+
+NOT_MEASURED = "not_measured"
+REASONS = {
+    "no_face": "no face found",
+    "unreadable": "the file cannot be read as a picture",
+    "truncated": "the file is cut off",
+    "empty": "the file is empty",
+    "too_large": "the picture is over the pixel limit",
+    "animated": "an animated picture",
+    "grey": "the picture has no colour",
+    "face_too_small": "the face is too small",
+    "too_little_skin": "too little skin is visible",
+    "bad_landmarks": "the face's landmarks make no face",
+    "no_reference_skin": "no reference shows enough skin",
+}
+"""What each reason means, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceScore:
+    """Likeness to the references. `score` is on the policy scale (one pass threshold for all engines), `cosine` the engine's own.
+
+    `reason` says why there is no score: `no_face`, or the picture's own reason. `attempt` is the step of the detection ladder that
+    found the face. `flags`: `small_face`, `turned_away`, `second_face`, `reference_picture`.
+    """
+
+    score: float | None
+    reason: str | None
+    cosine: float | None = None
+    faces: int = 0
+    best_reference: str | None = None
+    attempt: str = ""
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Where the subject's face is. Angles in degrees; everything else in fractions of the picture.
+
+    `yaw` is positive when the face turns to the right of the picture, `roll` when it leans clockwise. `face_area` is a fraction of the
+    picture's area, `face_height` of its height. `landmarks`: (x, y) of left eye, right eye, nose, left and right mouth corner as seen in
+    the picture, x over width and y over height. `shot_type`: one of `evals.judging.variety.SHOT_TYPES`.
+    """
+
+    yaw: float
+    roll: float
+    face_area: float
+    face_height: float
+    center_x: float
+    center_y: float
+    shot_type: str
+    landmarks: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """All that is known of one picture. `reason` is set when it could not be read at all: `unreadable`, `truncated`, `empty`, …
+
+    `dhash` is the 64-bit difference hash as 16 hexadecimal digits, for near-duplicates.
+    """
+
+    file: str
+    sha256: str | None
+    width: int
+    height: int
+    reason: str | None
+    face: FaceScore
+    skin: SkinScore
+    geometry: Geometry | None = None
+    dhash: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back to an equal assessment."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Assessment:
+        fields = dict(data)
+        fields["face"] = FaceScore(**{**data["face"], "flags": tuple(data["face"]["flags"])})
+        fields["skin"] = SkinScore(**{**data["skin"], "flags": tuple(data["skin"]["flags"])})
+        if data["geometry"] is not None:
+            landmarks = tuple((point[0], point[1]) for point in data["geometry"]["landmarks"])
+            fields["geometry"] = Geometry(**{**data["geometry"], "landmarks": landmarks})
+        return cls(**fields)
+
+
+def explain_reason(reason: str) -> str:
+    """A reason's word, for people."""
+    return REASONS.get(reason, reason.replace("_", " "))

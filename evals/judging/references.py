@@ -1,0 +1,103 @@
+"""The reference set: the faces, and the skin, that every picture is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evals.faces.subject import FaceEngine, Vector, sight_subject
+from evals.judging.protocol import content_id
+from evals.skin.realism import SkinMeasurement, SkinReference, measure_skin
+from lifeos.errors import InputError
+from lifeos.images import ImageError, find_pictures, read_picture
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferenceSet:
+    """The usable references. `embeddings`: one unit row for each; `left_out`: a sentence for each file that could not be used."""
+
+    folder: Path
+    names: tuple[str, ...]
+    hashes: tuple[str, ...]
+    embeddings: NDArray[np.float64]
+    skin: SkinReference
+    left_out: tuple[str, ...]
+
+    @property
+    def set_id(self) -> str:
+        """A hash over the contents: the same pictures make the same set under any name, in any order, at any place."""
+        return content_id(self.hashes)
+
+    def cosines(self, embedding: Vector) -> Vector:
+        return np.asarray(self.embeddings @ embedding, dtype=np.float64)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know before trusting scores against this set."""
+        found = list(self.left_out)
+        if len(self.names) == 1:
+            found.append("only one reference with a face: scores depend on that one picture; five or more are steadier")
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reference:
+    name: str
+    sha256: str
+    embedding: Vector
+    skin: SkinMeasurement
+
+
+def load_references(folder: Path, engine: FaceEngine, *, want_skin: bool, workers: int) -> ReferenceSet:
+    """Measure every picture in a folder. Raises InputError where there is none with a face; leaves out, and names, what is unusable."""
+    paths = find_pictures(folder)
+    if not paths:
+        raise InputError(folder, "no pictures in it", "give --reference a folder with PNG, JPEG, WebP or BMP pictures of the character")
+    with ThreadPoolExecutor(workers) as pool:
+        outcomes = list(pool.map(lambda path: _measure_reference(path, engine, want_skin), paths))
+    return _collect(folder, outcomes)
+
+
+def _measure_reference(path: Path, engine: FaceEngine, want_skin: bool) -> _Reference | str:
+    """A reference, or the sentence that says why it cannot be one."""
+    try:
+        picture = read_picture(path)
+    except ImageError as error:
+        return f"reference {path.name} left out: {error.why}"
+    sighting = sight_subject(engine, picture.rgb)
+    if sighting is None:
+        return f"reference {path.name} left out: no face found"
+    skin = SkinMeasurement(0.0, "not_measured")
+    if want_skin:
+        skin = measure_skin(picture.rgb, sighting.subject.landmarks, sighting.subject.box)
+    return _Reference(path.name, picture.sha256, sighting.embedding, skin)
+
+
+def _collect(folder: Path, outcomes: Iterable[_Reference | str]) -> ReferenceSet:
+    found: dict[str, Any] = {}
+    left_out: list[str] = []
+    for outcome in outcomes:
+        if isinstance(outcome, str):
+            left_out.append(outcome)
+        elif outcome.sha256 in found:
+            left_out.append(f"reference {outcome.name} left out: the same picture as {found[outcome.sha256].name}")
+        else:
+            found[outcome.sha256] = outcome
+    if not found:
+        more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+        why = f"no usable reference: {'; '.join(left_out[:3])}{more}"
+        raise InputError(folder, why, "give --reference pictures that show the character's face")
+    references = list(found.values())
+    return ReferenceSet(
+        folder,
+        tuple(item.name for item in references),
+        tuple(item.sha256 for item in references),
+        np.stack([item.embedding for item in references]),
+        SkinReference.from_measurements([item.skin for item in references]),
+        tuple(left_out),
+    )

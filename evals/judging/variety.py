@@ -1,0 +1,248 @@
+"""Sameness of a batch: the same pose over and over passes every gate of a single picture and is still a failed batch.
+
+Geometry of the faces shows it: yaw, roll, size and place (pitch from five points is unreliable). Perceptual hashes do not, since
+clothes and background differ; they find near-duplicates only. Nothing here opens a picture or a face engine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from evals.judging.records import Geometry
+
+SHOT_TYPES = (
+    ("extreme close-up", 0.70),
+    ("close-up", 0.40),
+    ("medium close-up", 0.25),
+    ("medium shot", 0.16),
+    ("medium full shot", 0.105),
+    ("full shot", 0.06),
+    ("wide shot", 0.0),
+)
+"""Shot types by the least face height, as a fraction of the picture's, widest last.
+
+A detector's face (brows to chin, with some forehead) is about 0.8 of a head, and a person 7.5 heads. Framed from head to chest (2.3
+heads and some air) the face is about 0.31 of the height, to the waist 0.20, to the knees 0.13, to the feet 0.09; the bounds lie between.
+"""
+
+YAW_EDGES = (-45.0, -15.0, 15.0, 45.0)
+YAW_NAMES = ("left profile", "half left", "front", "half right", "right profile")
+"""Directions of the picture, not of the person."""
+
+POSE_DEGREES = 10.0
+DUPLICATE_BITS = 4
+"""Of 64. Measured: JPEG 0 to 2, half size 0 to 1, other light 0 to 4; different portraits 12 and more, a border cropped off about 4."""
+LISTED_DUPLICATES = 100
+CHUNK_ROWS = 256
+"""Rows of the pair matrix at a time: memory grows with the number of pictures, not with its square."""
+DISTANCE_BINS = 20_000
+DISTANCE_LIMIT = 2.0
+FEWEST = 4
+"""With fewer faces than this nothing is said about variety."""
+SAME_PAIRS, ALIKE_PAIRS = 0.80, 0.50
+SAME_ENTROPY, VARIED_ENTROPY = 0.5, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Two pictures, by their places in the lists given, whose hashes differ in `bits` of 64."""
+
+    first: int
+    second: int
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sameness:
+    """How alike the pictures of a batch are. None where fewer than two faces leave nothing to compare.
+
+    `yaw_spread_deg`: standard deviation. `same_pose_share`: share of the pairs within 10 degrees of yaw and roll. `entropy_bits`: of the
+    cells yaw direction x shot type; 0 when all are in one cell, `log2(n)` at the most. `landmark_distance`: median over the pairs of the
+    mean distance of the five points, in fractions of the picture. `face_area_spread`: the 90th over the 10th percentile.
+    `position_spread`: root mean square distance of the face centres from their mean, in fractions of the picture.
+    `verdict`: `same`, `alike`, `varied` or `too_few`; `judgement` says it in a sentence.
+    """
+
+    pictures: int
+    faces: int
+    yaw_spread_deg: float | None
+    same_pose_share: float | None
+    entropy_bits: float | None
+    landmark_distance: float | None
+    face_area_median: float | None
+    face_area_spread: float | None
+    position_spread: float | None
+    shots: dict[str, int]
+    directions: dict[str, int]
+    near_duplicate_pairs: int
+    duplicates: tuple[Duplicate, ...]
+    verdict: str
+    judgement: str
+
+
+def shot_type(face_height: float) -> str:
+    """The name of the shot for a face height in fractions of the picture's height."""
+    return next(name for name, least in SHOT_TYPES if face_height >= least or least == 0.0)
+
+
+def picture_hash(rgb: NDArray[np.uint8]) -> str:
+    """The 64-bit difference hash of a picture, as 16 hexadecimal digits."""
+    import imagehash
+    from PIL import Image
+
+    return str(imagehash.dhash(Image.fromarray(rgb)))
+
+
+def hash_distance(first: str, second: str) -> int:
+    """How many of the 64 bits of two hashes differ."""
+    return (int(first, 16) ^ int(second, 16)).bit_count()
+
+
+def measure_sameness(
+    geometries: Sequence[Geometry | None], hashes: Sequence[str | None], *, same_pose_yaw_spread_deg: float = 5.0
+) -> Sameness:
+    """How alike pictures are. The two sequences hold one entry for each picture, None where there is no face or no hash.
+
+    `same_pose_yaw_spread_deg` (policy: production): a batch whose yaw spreads by less is called the same pose.
+    """
+    import numpy as np
+
+    if len(geometries) != len(hashes):
+        raise ValueError(f"{len(geometries)} geometries and {len(hashes)} hashes: one of each is wanted for every picture")
+    faces = [geometry for geometry in geometries if geometry is not None]
+    found = [(place, digits) for place, digits in enumerate(hashes) if digits is not None]
+    pairs, duplicates = _find_duplicates(found)
+    shots = Counter(face.shot_type for face in faces)
+    directions = Counter(_direction(face.yaw) for face in faces)
+    yaw = np.array([face.yaw for face in faces])
+    area = np.array([face.face_area for face in faces])
+    centers = np.array([(face.center_x, face.center_y) for face in faces]).reshape(-1, 2)
+    spread = float(yaw.std()) if len(faces) > 1 else None
+    share, distance = _compare_poses(faces) if len(faces) > 1 else (None, None)
+    entropy = _entropy(Counter((_direction(face.yaw), face.shot_type) for face in faces)) if len(faces) > 1 else None
+    low, high = np.percentile(area, (10, 90)) if len(faces) > 1 else (0.0, 0.0)
+    verdict = _verdict(len(faces), spread, share, entropy, same_pose_yaw_spread_deg)
+    return Sameness(
+        pictures=len(geometries),
+        faces=len(faces),
+        yaw_spread_deg=_rounded(spread, 2),
+        same_pose_share=_rounded(share, 4),
+        entropy_bits=_rounded(entropy, 3),
+        landmark_distance=_rounded(distance, 4),
+        face_area_median=_rounded(float(np.median(area)), 4) if faces else None,
+        face_area_spread=_rounded(float(high / low), 3) if low > 0 else None,
+        position_spread=_rounded(float(np.sqrt(centers.var(axis=0).sum())), 4) if len(faces) > 1 else None,
+        shots=_in_order(shots, [name for name, _ in SHOT_TYPES]),
+        directions=_in_order(directions, YAW_NAMES),
+        near_duplicate_pairs=pairs,
+        duplicates=duplicates,
+        verdict=verdict,
+        judgement=_judgement(verdict, len(faces), spread, share, shots, directions, pairs),
+    )
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _in_order(counts: Counter[str], names: Sequence[str]) -> dict[str, int]:
+    """The counts in the order of `names`, names that are not among them last."""
+    known = {name: place for place, name in enumerate(names)}
+    return {name: counts[name] for name in sorted(counts, key=lambda name: (known.get(name, len(known)), name))}
+
+
+def _direction(yaw: float) -> str:
+    return YAW_NAMES[sum(yaw >= edge for edge in YAW_EDGES)]
+
+
+def _entropy(cells: Counter[tuple[str, str]]) -> float:
+    total = cells.total()
+    return abs(sum(count / total * math.log2(total / count) for count in cells.values()))
+
+
+def _pair_rows(count: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(start + CHUNK_ROWS, count)) for start in range(0, count, CHUNK_ROWS))
+
+
+def _compare_poses(faces: Sequence[Geometry]) -> tuple[float, float]:
+    """The share of pairs within 10 degrees of pose, and the median distance of the landmarks over the pairs.
+
+    The median is read from a histogram of fine bins (0.0001 of a picture), so that the pairs need not be kept.
+    """
+    import numpy as np
+
+    poses = np.array([(face.yaw, face.roll) for face in faces], dtype=np.float32)
+    points = np.array([face.landmarks for face in faces], dtype=np.float32)
+    near = 0
+    histogram = np.zeros(DISTANCE_BINS, dtype=np.int64)
+    for start, stop in _pair_rows(len(faces)):
+        later = np.arange(len(faces))[None, :] > np.arange(start, stop)[:, None]
+        turn = np.hypot(*np.moveaxis(poses[start:stop, None] - poses[None, :], 2, 0))
+        near += int((later & (turn <= POSE_DEGREES)).sum())
+        distance = np.zeros(turn.shape, dtype=np.float32)
+        for point in range(points.shape[1]):
+            apart = points[start:stop, None, point] - points[None, :, point]
+            distance += np.hypot(apart[..., 0], apart[..., 1])
+        distance /= points.shape[1]
+        histogram += np.histogram(distance[later], bins=DISTANCE_BINS, range=(0.0, DISTANCE_LIMIT))[0]
+    pairs = len(faces) * (len(faces) - 1) // 2
+    middle = int(np.searchsorted(histogram.cumsum(), (histogram.sum() + 1) // 2))
+    return near / pairs, (middle + 0.5) * DISTANCE_LIMIT / DISTANCE_BINS
+
+
+def _find_duplicates(found: Sequence[tuple[int, str]]) -> tuple[int, tuple[Duplicate, ...]]:
+    """How many pairs of hashes are near, and the nearest of them."""
+    import numpy as np
+
+    values = np.array([int(digits, 16) for _, digits in found], dtype=np.uint64)
+    places = [place for place, _ in found]
+    total, listed = 0, []
+    for start, stop in _pair_rows(len(values)):
+        bits: NDArray[Any] = np.bitwise_count(values[start:stop, None] ^ values[None, :])
+        later = np.arange(len(values))[None, :] > np.arange(start, stop)[:, None]
+        rows, columns = np.nonzero(later & (bits <= DUPLICATE_BITS))
+        total += len(rows)
+        pairs = sorted(zip(bits[rows, columns].tolist(), (rows + start).tolist(), columns.tolist(), strict=True))
+        listed += [Duplicate(places[row], places[column], bit) for bit, row, column in pairs[:LISTED_DUPLICATES]]
+    listed.sort(key=lambda pair: (pair.bits, pair.first, pair.second))
+    return total, tuple(listed[:LISTED_DUPLICATES])
+
+
+def _verdict(faces: int, spread: float | None, share: float | None, entropy: float | None, same_pose_yaw_spread_deg: float) -> str:
+    if faces < FEWEST or spread is None or share is None or entropy is None:
+        return "too_few"
+    if share >= SAME_PAIRS or (spread < same_pose_yaw_spread_deg and entropy < SAME_ENTROPY):
+        return "same"
+    # few pictures cannot reach many bits: four different ones have two
+    if share >= ALIKE_PAIRS or spread < same_pose_yaw_spread_deg or entropy < min(VARIED_ENTROPY, 0.5 * math.log2(faces)):
+        return "alike"
+    return "varied"
+
+
+def _judgement(
+    verdict: str, faces: int, spread: float | None, share: float | None, shots: Counter[str], directions: Counter[str], duplicates: int
+) -> str:
+    twins = f" {duplicates} near-duplicate {'pair' if duplicates == 1 else 'pairs'}." if duplicates else ""
+    if verdict == "too_few" or spread is None or share is None:
+        return f"Too few faces ({faces}) to judge variety.{twins}"
+    shot, shot_count = shots.most_common(1)[0]
+    direction, direction_count = directions.most_common(1)[0]
+    numbers = (
+        f"{share:.0%} of the pairs are within {POSE_DEGREES:.0f} degrees of pose and yaw spreads by {spread:.1f} degrees; "
+        f"most frequent are {direction} ({direction_count} of {faces}) and {shot} ({shot_count} of {faces})."
+    )
+    words = {
+        "same": "The same pose over and over: ",
+        "alike": "Little variety: ",
+        "varied": "Varied: ",
+    }
+    advice = "" if verdict == "varied" else " Ask for other angles and distances in the prompts."
+    return f"{words[verdict]}{numbers}{advice}{twins}"

@@ -1,0 +1,137 @@
+"""What a sound policy is: the built-in defaults, the JSON Schema beside the policy file, and the check of one by the other.
+
+The schema (`evals/thresholds.schema.json`) also gives editors completion. The check reads the part of JSON Schema that it
+uses, names the line and the nearest known key, and finds every fault at once; a general validator does neither.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from lifeos.errors import did_you_mean
+
+SCHEMA_FILE = Path(__file__).resolve().parents[2] / "evals" / "thresholds.schema.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a policy: its line in the file, the dotted key, what was found and what is wanted."""
+
+    line: int
+    key: str
+    message: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.key}: {self.message}" if self.key else self.message
+
+
+def check_policy(document: Mapping[str, Any], lines: Mapping[str, int], *, whole: bool = False) -> list[Fault]:
+    """Every fault of a policy document. With `whole` also what must hold between keys, which needs all of them.
+
+    `lines` maps dotted keys to line numbers; a fault without one is put at its nearest parent, else at line 1.
+    """
+    found = list(_check(document, read_schema(), ""))
+    if whole and not found:
+        found = list(_check_between(document))
+    return [Fault(_line(key, lines), key, message) for key, message in found]
+
+
+@cache
+def read_schema() -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    return schema
+
+
+def _line(key: str, lines: Mapping[str, int]) -> int:
+    while key and key not in lines:
+        key = key.rpartition(".")[0]
+    return lines.get(key, 1)
+
+
+def _check(value: Any, schema: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
+    kind = schema.get("type")
+    if kind and not _is_kind(value, kind):
+        yield key, f"{_show(value)} found, {_wanted(schema)} wanted"
+        return
+    if "enum" in schema and value not in schema["enum"]:
+        yield key, f"{_show(value)} found, one of {', '.join(map(str, schema['enum']))} wanted"
+    elif kind in ("number", "integer"):
+        low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+        if not low <= value <= high or value <= schema.get("exclusiveMinimum", -math.inf):
+            yield key, f"{value} is out of range: {_wanted(schema)} wanted"
+    elif kind == "array":
+        for index, item in enumerate(value):
+            yield from _check(item, schema.get("items", {}), f"{key}.{index}")
+    elif kind == "object":
+        yield from _check_mapping(value, schema, key)
+
+
+def _check_mapping(value: Mapping[str, Any], schema: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
+    known, other = schema.get("properties", {}), schema.get("additionalProperties", {})
+    dot = f"{key}." if key else ""
+    for name in schema.get("required", ()):
+        if name not in value:
+            yield key, f"the key {name} is missing"
+    for name, item in value.items():
+        if name in known:
+            yield from _check(item, known[name], f"{dot}{name}")
+        elif other is False:
+            yield f"{dot}{name}", f"unknown key: {did_you_mean(str(name), known)}"
+        else:
+            yield from _check(item, other, f"{dot}{name}")
+
+
+def _check_between(policy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    face, card = policy["face_similarity"], policy["scorecard"]
+    if face["pass_threshold"] < face["warn_threshold"]:
+        yield "face_similarity.pass_threshold", f"{face['pass_threshold']} is below warn_threshold, {face['warn_threshold']}"
+    for name, scale in face["engines"].items():
+        if not scale["stranger"] < scale["warn"] < scale["pass"] < scale["same"]:
+            yield f"face_similarity.engines.{name}", "stranger < warn < pass < same is wanted"
+    bounds = card["grade_boundaries"]
+    grades = sorted(bounds)
+    if any(bounds[better] <= bounds[worse] for better, worse in pairwise(grades)):
+        yield "scorecard.grade_boundaries", "must fall from A to F"
+    if bounds[grades[-1]] != 0:
+        yield f"scorecard.grade_boundaries.{grades[-1]}", "must be 0: every score has a grade"
+    if card["promotion_minimum_grade"] not in bounds:
+        yield "scorecard.promotion_minimum_grade", f"{card['promotion_minimum_grade']} is not one of {', '.join(grades)}"
+    if not math.isclose(sum(card["weights"].values()), 1.0):
+        yield "scorecard.weights", f"must add up to 1, not {sum(card['weights'].values()):g}"
+
+
+def _is_kind(value: Any, kind: str) -> bool:
+    if kind == "number":
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind == "integer":
+        return isinstance(value, int) and not isinstance(value, bool)
+    kinds: dict[str, type] = {"object": dict, "array": list, "string": str, "boolean": bool}
+    return isinstance(value, kinds[kind])
+
+
+def _wanted(schema: Mapping[str, Any]) -> str:
+    words = {"object": "a mapping", "array": "a list", "string": "text", "boolean": "true or false", "integer": "a whole number"}
+    text = words.get(schema["type"], "a number")
+    if "minimum" in schema and "maximum" in schema:
+        return f"{text} from {schema['minimum']} to {schema['maximum']}"
+    if "minimum" in schema:
+        return f"{text}, {schema['minimum']} or more,"
+    if "exclusiveMinimum" in schema:
+        return f"{text} above {schema['exclusiveMinimum']}"
+    return text
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return f'the text "{value}"'
+    return f"{str(value).lower() if isinstance(value, bool) else value}"

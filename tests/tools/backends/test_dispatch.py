@@ -1,0 +1,337 @@
+"""Jobs over several servers: every job ends once, whatever happens to the servers meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from lifeos.errors import UnavailableError
+from tests.tools.backends.fakes import fake_server
+from tests.tools.backends.test_comfyui import sampled_graph
+from tests.tools.backends.test_contract import plain_graph
+from tools.backends import dispatch as dispatch_module
+from tools.backends.comfyui import ComfyServer
+from tools.backends.dispatch import Dispatcher, Finished, Job
+from tools.stand_in import Faults
+
+PATIENCE = 20.0
+
+
+def jobs(count: int, make: Callable[[int], dict[str, Any]] = lambda number: plain_graph()) -> list[Job]:
+    return [Job(f"job {number}", make(number)) for number in range(1, count + 1)]
+
+
+def run_all(servers: list[ComfyServer], work: list[Job], **options: Any) -> dict[str, Finished]:
+    found: dict[str, Finished] = {}
+    with Dispatcher(servers, **options) as dispatcher:
+        for finished in dispatcher.run(work):
+            assert finished.job.key not in found, "ended twice"
+            found[finished.job.key] = finished
+    return found
+
+
+def kinds(found: dict[str, Finished]) -> Counter[str]:
+    return Counter(finished.outcome.kind for finished in found.values())
+
+
+def test_every_job_ends_once_with_its_picture(embedded_server: Any, follow: Any) -> None:
+    servers = [follow(embedded_server().url) for _ in range(2)]
+    found = run_all(servers, jobs(12))
+    assert kinds(found) == {"done": 12}
+    assert all(len(each.pictures) == 1 and each.pictures[0][1].startswith(b"\x89PNG") for each in found.values())
+    assert {each.attempts for each in found.values()} == {1}
+
+
+def test_work_is_shared(embedded_server: Any, follow: Any) -> None:
+    servers = [follow(embedded_server(seconds_per_picture=0.1).url) for _ in range(2)]
+    found = run_all(servers, jobs(12, sampled_graph))
+    shares = Counter(each.server for each in found.values())
+    assert set(shares) == {server.url for server in servers}
+    assert min(shares.values()) >= 3
+
+
+def test_prompts_wait_behind_the_running_one_and_no_more_is_read(embedded_server: Any, follow: Any) -> None:
+    """Two ahead of the running one: of ten jobs, three are taken before the first ends."""
+    server = follow(embedded_server(seconds_per_picture=5.0).url)
+    taken: list[int] = []
+
+    def source() -> Iterator[Job]:
+        for number in range(10):
+            taken.append(number)
+            yield Job(f"job {number}", sampled_graph(number))
+
+    with Dispatcher([server], ahead=2) as dispatcher:
+        thread = threading.Thread(target=lambda: next(dispatcher.run(source()), None), daemon=True)
+        thread.start()
+        until = time.monotonic() + PATIENCE
+        while sum(map(len, server.queue())) < 3:
+            assert time.monotonic() < until
+        assert sum(map(len, server.queue())) == 3
+        assert len(taken) == 3
+    assert server.queue()[1] == []  # closing cancels what waits
+
+
+def test_server_is_given_no_more_than_it_is_kept_ahead(embedded_server: Any, follow: Any) -> None:
+    """However many wait here: what is on a server dies with it."""
+    embedded = embedded_server(seconds_per_picture=0.2)
+    with Dispatcher([follow(embedded.url)], ahead=2) as dispatcher:
+        for job in jobs(12, sampled_graph):
+            dispatcher.put(job)
+        ended = dispatcher.wait(PATIENCE)
+        assert embedded.counters["accepted"] <= len(ended) + 3 + 1  # the next may have ended already
+
+
+def test_jobs_run_in_the_order_they_were_put(embedded_server: Any, follow: Any) -> None:
+    embedded = embedded_server()
+    order: list[str] = []
+    run_all([follow(embedded.url)], jobs(8), on_submit=lambda job, prompt_id, url: order.append(job.key))
+    assert order == [f"job {number}" for number in range(1, 9)]
+
+
+def test_put_and_wait(embedded_server: Any, follow: Any) -> None:
+    with Dispatcher([follow(embedded_server().url)], ahead=2) as dispatcher:
+        assert (dispatcher.wanted, dispatcher.busy) == (3, False)
+        assert dispatcher.wait(0.0) == []
+        dispatcher.put(jobs(1)[0])
+        assert dispatcher.busy
+        ended = dispatcher.wait(PATIENCE)
+        assert [each.job.key for each in ended] == ["job 1"]
+        assert not dispatcher.busy
+
+
+def test_jobs_of_a_server_that_dies_move_to_the_other(embedded_server: Any, follow: Any) -> None:
+    dying, other = embedded_server(seconds_per_picture=0.3), embedded_server(seconds_per_picture=0.02)
+    servers = [follow(dying.url, outage_seconds=0.2), follow(other.url)]
+    notes: list[str] = []
+    found: dict[str, Finished] = {}
+    with Dispatcher(servers, on_note=notes.append) as dispatcher:
+        for finished in dispatcher.run(jobs(10, sampled_graph)):
+            if not found:
+                dying.kill()
+            found[finished.job.key] = finished
+    assert kinds(found) == {"done": 10}
+    assert any("move to the other servers" in note for note in notes)
+
+
+def test_server_that_comes_back_is_used_again(embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch_module, "REVIVE_SECONDS", 0.05)
+    dying, other = embedded_server(seconds_per_picture=0.05), embedded_server(seconds_per_picture=0.2)
+    servers = [follow(dying.url, outage_seconds=0.1), follow(other.url)]
+    notes: list[str] = []
+    found: list[Finished] = []
+    with Dispatcher(servers, on_note=notes.append) as dispatcher:
+        until = time.monotonic() + PATIENCE
+        killed = False
+        number = 0
+        while not (any("is back" in note for note in notes) and found[-1].server == dying.url):
+            assert time.monotonic() < until, notes
+            while dispatcher.wanted:
+                number += 1
+                dispatcher.put(Job(f"job {number}", sampled_graph(number)))
+            found += dispatcher.wait(0.1)
+            if found and not killed:
+                dying.kill()
+                killed = True
+            elif killed and any("move to the other" in note for note in notes) and dying.counters["restarts"] == 0:
+                dying.counters["restarts"] = 1
+                dying.revive()
+    assert {each.outcome.kind for each in found} == {"done"}
+
+
+def test_an_outage_is_told_at_once_and_once_and_so_is_its_end(embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long before `outage_seconds` are over: a person who watches must know what is waited for."""
+    embedded = embedded_server(seconds_per_picture=0.3)
+    server = follow(embedded.url, outage_seconds=60)
+    notes: list[str] = []
+    attempts: list[UnavailableError] = []
+    bear = server._bear_outage
+    monkeypatch.setattr(server, "_bear_outage", lambda error: (attempts.append(error), bear(error)))
+    with Dispatcher([server], on_note=notes.append) as dispatcher:
+        for job in jobs(2, sampled_graph):
+            dispatcher.put(job)
+        until = time.monotonic() + PATIENCE
+        while sum(map(len, server.queue())) < 2:
+            assert time.monotonic() < until
+        embedded.kill()
+        while not notes or len(attempts) < 3:  # told at the first failure, and not again at the next ones
+            assert time.monotonic() < until, notes
+            dispatcher.wait(0.05)
+        embedded.revive()
+        ended: list[Finished] = []
+        while len(ended) < 2:
+            assert time.monotonic() < until, notes
+            ended += dispatcher.wait(0.1)
+    assert [note for note in notes if "was lost" not in note] == [
+        f"{server.url}: cannot be reached (Connection refused); waiting up to 60 s for it to come back",
+        f"{server.url} is back",
+    ]
+
+
+def test_an_outage_while_a_picture_is_fetched_is_told(embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch_module, "FETCH_PAUSE_SECONDS", 0.0)
+    server = follow(embedded_server().url)
+    real, failures = server.download, [1, 2, 3]
+
+    def download(ref: Any) -> bytes:
+        if failures:
+            failures.pop()
+            raise UnavailableError(server.url, "cannot be reached", "start it")
+        return bytes(real(ref))
+
+    server.download = download
+    notes: list[str] = []
+    assert kinds(run_all([server], jobs(1), on_note=notes.append)) == {"done": 1}
+    assert notes == [f"{server.url}: cannot be reached; waiting up to 120 s for it to come back", f"{server.url} is back"]
+
+
+def test_no_server_left(embedded_server: Any, follow: Any) -> None:
+    embedded = embedded_server(seconds_per_picture=1.0)
+    server = follow(embedded.url, outage_seconds=0.2)
+    with Dispatcher([server]) as dispatcher:
+        for job in jobs(2, sampled_graph):
+            dispatcher.put(job)
+        until = time.monotonic() + PATIENCE
+        while sum(map(len, server.queue())) < 2:
+            assert time.monotonic() < until
+        embedded.kill()
+        with pytest.raises(UnavailableError, match="gone for"):
+            dispatcher.wait(PATIENCE)
+
+
+def test_restart_loses_prompts_and_they_are_submitted_again_once(embedded_server: Any, follow: Any) -> None:
+    embedded = embedded_server(seconds_per_picture=0.05, faults=Faults(restart_at_prompts=frozenset({3})))
+    notes: list[str] = []
+    found = run_all([follow(embedded.url)], jobs(6, sampled_graph), on_note=notes.append)
+    assert kinds(found) == {"done": 6}
+    assert sum("was lost" in note for note in notes) >= 1
+
+
+def test_job_that_is_lost_twice_fails(embedded_server: Any, follow: Any) -> None:
+    """A prompt that takes the server down each time must not be sent for ever."""
+    embedded = embedded_server(seconds_per_picture=0.05, faults=Faults(restart_at_prompts=frozenset({1, 2}), restart_seconds=0.05))
+    found = run_all([follow(embedded.url)], jobs(1, sampled_graph))
+    assert (found["job 1"].outcome.kind, found["job 1"].attempts, found["job 1"].pictures) == ("lost", 2, ())
+
+
+def test_memory_is_freed_once_and_the_job_tried_again(embedded_server: Any, follow: Any) -> None:
+    embedded = embedded_server(faults=Faults(out_of_memory_until_free=True))
+    found = run_all([follow(embedded.url)], jobs(1, sampled_graph))
+    assert (found["job 1"].outcome.kind, found["job 1"].attempts) == ("done", 2)
+    assert embedded.counters["POST /free"] == 1
+
+
+@pytest.mark.parametrize(
+    ("faults", "retries", "kind", "attempts"),
+    [
+        pytest.param(Faults(out_of_memory_at_prompts=frozenset({1, 2, 3, 4})), 2, "failed", 3, id="out of memory every time"),
+        pytest.param(Faults(out_of_memory_at_prompts=frozenset({1})), 0, "failed", 1, id="no retries wanted"),
+        pytest.param(Faults(interrupt_at_prompts=frozenset({1})), 2, "done", 2, id="interrupted once"),
+        pytest.param(Faults(disk_full_at_prompts=frozenset({1})), 2, "failed", 1, id="cannot heal"),
+        pytest.param(Faults(half_written_views=6), 2, "done", 2, id="picture never whole, then whole"),
+    ],
+)
+def test_what_is_tried_again(
+    embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch, faults: Faults, retries: int, kind: str, attempts: int
+) -> None:
+    from tools.backends import comfyui as client
+
+    monkeypatch.setattr(client, "DOWNLOAD_PAUSES", (0.0, 0.0, 0.0, 0.0))
+    found = run_all([follow(embedded_server(faults=faults).url)], jobs(1, sampled_graph), retries=retries)
+    assert (found["job 1"].outcome.kind, found["job 1"].attempts) == (kind, attempts)
+    assert bool(found["job 1"].pictures) == (kind == "done")
+
+
+def test_picture_deleted_before_its_download_is_made_again(embedded_server: Any, follow: Any) -> None:
+    """The second try must not be served from the cache, which names the deleted file again."""
+    embedded = embedded_server()
+    server = follow(embedded.url)
+    real, deleted = server.download, []
+
+    def download(ref: Any) -> bytes:
+        if not deleted:
+            deleted.append(ref)
+            embedded.store.find(ref.filename, ref.subfolder, ref.type).unlink()
+        return bytes(real(ref))
+
+    server.download = download
+    found = run_all([server], jobs(1))
+    assert (found["job 1"].outcome.kind, found["job 1"].attempts) == ("done", 2)
+    assert found["job 1"].pictures[0][0] != deleted[0]
+
+
+def test_rejected_job_fails_and_the_others_go_on(embedded_server: Any, follow: Any) -> None:
+    work = [*jobs(2), Job("bad", {"1": {"class_type": "NoSuchNode", "inputs": {}}}), *[Job("last", plain_graph())]]
+    found = run_all([follow(embedded_server().url)], work)
+    assert (found["bad"].outcome.kind, kinds(found)["done"]) == ("failed", 3)
+    assert "NoSuchNode" in found["bad"].outcome.message
+
+
+def test_job_that_one_server_refuses_goes_to_another(embedded_server: Any, follow: Any) -> None:
+    """A server without the model would else take, and fail, everything: it is the quickest."""
+    bare = embedded_server(models={"checkpoints": []})
+    servers = [follow(bare.url), follow(embedded_server().url)]
+    found = run_all(servers, jobs(6, sampled_graph))
+    assert kinds(found) == {"done": 6}
+    assert {each.server for each in found.values()} == {servers[1].url}
+    assert max(each.attempts for each in found.values()) <= 2  # refused once, and never sent there again
+
+
+def test_resumed_job_is_taken_from_its_server(embedded_server: Any, follow: Any) -> None:
+    """Sent before a crash: its picture is fetched, not made again, and the other server does not touch it."""
+    first, second = embedded_server(seconds_per_picture=0.05), embedded_server()
+    sent: list[tuple[str, str]] = []
+    with Dispatcher([follow(first.url)], on_submit=lambda job, prompt_id, url: sent.append((prompt_id, url))) as dispatcher:
+        dispatcher.put(Job("job 1", sampled_graph(1)))
+        dispatcher.wait(PATIENCE)
+    (prompt_id, url) = sent[0]
+    again = Job("job 1", sampled_graph(1), sent_as=prompt_id, sent_to=url)
+    found = run_all([follow(second.url), follow(first.url)], [again])
+    assert (found["job 1"].server, found["job 1"].outcome.prompt_id, found["job 1"].outcome.kind) == (url, prompt_id, "done")
+    assert (first.counters["POST /prompt"], second.counters["POST /prompt"]) == (1, 0)
+
+
+def test_resumed_job_whose_server_is_gone_is_made_elsewhere(embedded_server: Any, follow: Any) -> None:
+    job = Job("job 1", plain_graph(), sent_as="0" * 8, sent_to="http://127.0.0.1:9")
+    assert run_all([follow(embedded_server().url)], [job])["job 1"].outcome.kind == "done"
+
+
+def test_closing_cancels_only_ours(embedded_server: Any, follow: Any) -> None:
+    embedded = embedded_server(seconds_per_picture=0.3)
+    theirs = follow(embedded.url)
+    with Dispatcher([follow(embedded.url)]) as dispatcher:
+        for job in jobs(3, sampled_graph):
+            dispatcher.put(job)
+        until = time.monotonic() + PATIENCE
+        while sum(map(len, theirs.queue())) < 3:
+            assert time.monotonic() < until
+        theirs.submit("someone-elses", sampled_graph(99))
+    assert set(theirs.queue()[1]) <= {"someone-elses"}
+    ended: list[Any] = []
+    while not ended:
+        assert time.monotonic() < until + PATIENCE
+        ended = theirs.wait(0.5)
+    assert (ended[0].prompt_id, ended[0].kind) == ("someone-elses", "done")
+    assert embedded.counters["pictures"] <= 2  # theirs, and at most the one of ours that was ending
+
+
+def test_fault_of_the_caller_is_raised_where_it_waits(embedded_server: Any, follow: Any) -> None:
+    def full_disk(job: Job, prompt_id: str, url: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    with Dispatcher([follow(embedded_server().url)], on_submit=full_disk) as dispatcher:
+        dispatcher.put(jobs(1)[0])
+        with pytest.raises(OSError, match="No space left on device"):
+            dispatcher.wait(PATIENCE)
+
+
+def test_sick_server_does_not_hold_up_the_other(embedded_server: Any, follow: Any) -> None:
+    """It refuses every prompt with 500: what it was given goes to the healthy one."""
+    with fake_server({"GET /system_stats": (200, {"system": {}}), "POST /prompt": (500, b"in trouble")}) as sick:
+        servers = [follow(sick.url, outage_seconds=0.2), follow(embedded_server().url)]
+        found = run_all(servers, jobs(6))
+    assert kinds(found) == {"done": 6}

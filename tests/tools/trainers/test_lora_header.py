@@ -1,0 +1,142 @@
+"""LoRA headers: what a trainer's metadata says, and every way in which a file is none."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifeos.errors import InputError
+from tools.trainers.lora_header import read_lora_header
+
+METADATA = {
+    "ss_network_dim": "32",
+    "ss_network_alpha": "16.0",
+    "ss_optimizer": "prodigyopt.prodigy.Prodigy(decouple=True)",
+    "ss_unet_lr": "1.0",
+    "ss_clip_skip": "None",
+    "ss_noise_offset": "None",
+    "ss_steps": "2500",
+    "ss_seed": "42",
+    "ss_new_sd_model_hash": "12345e67",
+    "ss_sd_model_name": "base.safetensors",
+    "sshs_model_hash": "45a5",
+    "modelspec.trigger_phrase": "ohwx person",
+    "modelspec.resolution": "1024x1024",
+    "ss_datasets": json.dumps(
+        [
+            {
+                "batch_size_per_device": 2,
+                "subsets": [
+                    {"is_reg": True, "num_repeats": 1, "class_tokens": "person"},
+                    {"is_reg": False, "num_repeats": 10, "class_tokens": "ohwx person"},
+                ],
+            }
+        ]
+    ),
+    "ss_training_comment": json.dumps({"dataset_id": "abc", "dataset_manifest_hash": "def"}),
+}
+"""In the form that sd-scripts v0.10.1 writes: all text, "None" for unset."""
+
+
+def write_lora(path: Path, metadata: dict[str, str] | None, keys: tuple[str, ...] = ("lora_unet_a.weight",)) -> Path:
+    header: dict[str, Any] = {key: {"dtype": "F16", "shape": [1], "data_offsets": [0, 2]} for key in keys}
+    if metadata is not None:
+        header["__metadata__"] = metadata
+    raw = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(raw)) + raw + b"\0\0")
+    return path
+
+
+def test_training_params(tmp_path: Path) -> None:
+    params = read_lora_header(write_lora(tmp_path / "a.safetensors", METADATA)).training_params
+    assert params == {
+        "network_dim": 32,
+        "network_alpha": 16.0,
+        "optimizer": "prodigyopt.prodigy.Prodigy(decouple=True)",
+        "unet_lr": 1.0,
+        "steps": 2500,
+        "resolution": "1024x1024",
+        "seed": 42,
+        "trigger_phrase": "ohwx person",
+        "base_model": "base.safetensors",
+        "base_model_sha256": "12345e67",  # not the number 1.2345e+71
+        "weights_sha256": "45a5",
+        "trained": "unet",
+        "batch_size": 2,
+        "repeats": 10,  # of the training images, not of the regularisation images
+        "class_tokens": "ohwx person",
+        "dataset_id": "abc",
+        "dataset_manifest_hash": "def",
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "trained"),
+    [
+        (("lora_unet_a",), ("unet",)),
+        (("lora_te1_a", "lora_te2_a", "lora_unet_a"), ("unet", "text_encoder_1", "text_encoder_2")),
+        (("lora_te_a", "lora_unet_a"), ("unet", "text_encoder")),
+        ((), ()),
+    ],
+    ids=["unet only", "sdxl", "sd1.5", "no weights"],
+)
+def test_trained_modules_tell_by_the_keys(keys: tuple[str, ...], trained: tuple[str, ...], tmp_path: Path) -> None:
+    assert read_lora_header(write_lora(tmp_path / "a.safetensors", {}, keys)).trained_modules == trained
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        (None, {"trained": "unet"}),
+        ({"ss_datasets": "{broken", "ss_training_comment": "hello"}, {"trained": "unet", "comment": "hello"}),
+        ({"ss_datasets": '[{"subsets": null}]', "ss_training_comment": "None"}, {"trained": "unet"}),
+        ({"ss_datasets": '[{"subsets": [1]}]', "ss_training_comment": "[]"}, {"trained": "unet", "comment": "[]"}),
+        ({"ss_learning_rate": "nan", "ss_steps": "inf"}, {"trained": "unet", "learning_rate": "nan", "steps": "inf"}),
+    ],
+    ids=["no metadata", "broken parts", "nulls", "odd types", "not finite"],
+)
+def test_metadata_of_other_programs(metadata: dict[str, str] | None, expected: dict[str, Any], tmp_path: Path) -> None:
+    params = read_lora_header(write_lora(tmp_path / "a.safetensors", metadata)).training_params
+    assert params == expected
+    json.dumps(params, allow_nan=False)
+
+
+def test_only_the_header_is_read(tmp_path: Path) -> None:
+    """A file of 5 GB on paper: a sparse file, whose weights take no room and no time."""
+    path = write_lora(tmp_path / "big.safetensors", METADATA)
+    with open(path, "r+b") as file:
+        file.truncate(5 << 30)
+    assert read_lora_header(path).metadata["ss_seed"] == "42"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not a safetensors file, or cut off: a header of 0 bytes in a file of 0"),
+        (b"PK\x03\x04 a zip archive", "not a safetensors file, or cut off: a header of 8800140462016121680 bytes"),
+        (struct.pack("<Q", 100) + b"{}", "not a safetensors file, or cut off: a header of 100 bytes in a file of 10"),
+        (struct.pack("<Q", 12) + b"{}        ", "not a safetensors file, or cut off: a header of 12 bytes in a file of 18"),
+        (struct.pack("<Q", 2) + b"{{", "not a safetensors file: its header is not JSON"),
+        (struct.pack("<Q", 2) + b"\xff\xff", "not a safetensors file: its header is not JSON"),
+        (struct.pack("<Q", 2) + b"[]", "not a safetensors file: its header is no JSON object"),
+        (struct.pack("<Q", 19) + b'{"__metadata__":[1]}'[:19], "not a safetensors file: its header is not JSON"),
+        (struct.pack("<Q", 20) + b'{"__metadata__":[1]}', "not a safetensors file: its metadata is no JSON object"),
+    ],
+    ids=["empty", "zip", "cut off", "a little cut off", "no json", "no text", "a list", "json cut", "odd metadata"],
+)
+def test_refuses_other_files(data: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(InputError) as caught:
+        read_lora_header(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize(("name", "why"), [("missing.safetensors", "no such file"), (".", "is a directory, not a file")])
+def test_no_file(name: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=why):
+        read_lora_header(tmp_path / name)

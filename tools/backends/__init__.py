@@ -1,0 +1,1 @@
+"""Servers that make pictures: `comfyui.ComfyServer` follows one, `dispatch.Dispatcher` keeps several busy."""

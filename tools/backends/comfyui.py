@@ -1,0 +1,365 @@
+"""One followed ComfyUI server. HTTP is the truth, the WebSocket only makes it quick.
+
+An end is believed when `/history/{id}` tells it. A message on the WebSocket only says when to ask; without one a slow poll
+asks anyway. A prompt is lost when it is in neither the queue nor, asked after that, the history: a prompt moves from the
+one to the other, so the other order would miss one that ends in between.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lifeos.errors import UnavailableError
+from tools.backends.comfyui_events import CONNECTED, DISCONNECTED, Event, EventStream
+from tools.backends.comfyui_routes import ServerApi
+from tools.backends.outcomes import ImageRef, Outcome, ServerInfo, read_outcome, read_rejection
+from tools.backends.picture_bytes import find_damage
+from tools.backends.transport import NoReplyError
+
+POLL_SECONDS = 2.0
+POLL_SECONDS_WITHOUT_SOCKET = 0.5
+"""The default of `poll_seconds`: how often an end is asked for where no WebSocket tells of it."""
+
+RECONCILE_SECONDS = 15.0
+"""How often the whole queue is read unprompted: with 1,000 prompts it is 1.8 MB."""
+
+SOON_SECONDS = 0.3
+"""After a sign that something is wrong: long enough for a prompt on its way from the queue to the history."""
+
+ENDING = frozenset({"execution_success", "execution_error", "execution_interrupted"})
+ASK_AGAIN_SECONDS = 0.02
+"""The success message is sent just before the history is written."""
+
+FOREIGN_SILENCE_FACTOR = 6
+"""Somebody else's prompt tells us nothing of its progress, so it gets this much longer than one of ours."""
+
+MESSAGE_SECONDS = 0.05
+"""An end is announced before the history has it, but the message may still be on its way to our thread."""
+
+OUTAGE_PAUSE_SECONDS = 1.0
+FINAL_STATUSES = frozenset({401, 403, 413})
+"""To `POST /prompt`: no permission, or too large. Other odd answers may be a proxy's while the server starts."""
+
+DOWNLOAD_PAUSES = (0.1, 0.3, 1.0, 2.0)
+
+
+class LostPicture(UnavailableError):
+    """A picture that cannot be had: deleted since, named by the server's cache, or never complete."""
+
+
+class StalledError(UnavailableError):
+    """The server answers, but does not work."""
+
+
+class ComfyServer(ServerApi):
+    """A ComfyUI that we queue prompts on and follow. Use as a context manager, or `close` it.
+
+    `submit`, `wait`, `cancel` belong to one thread; `download`, `models`, `object_info` may be called from any.
+
+    timeout_seconds: for one HTTP answer. silence_seconds: for a running prompt without any sign of progress.
+    stalled_seconds: for a queue that holds prompts and runs none. outage_seconds: for a server that is gone, so that a
+    restart is survived.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float = 30,
+        silence_seconds: float = 600,
+        stalled_seconds: float = 60,
+        outage_seconds: float = 120,
+        poll_seconds: float = POLL_SECONDS_WITHOUT_SOCKET,
+    ) -> None:
+        super().__init__(url, timeout_seconds=timeout_seconds)
+        self.client_id = uuid.uuid4().hex
+        self.progress: dict[str, tuple[int, int]] = {}
+        """Steps done and wanted of our running prompts, by prompt id."""
+        self.on_outage: Callable[[UnavailableError | None], None] = lambda error: None
+        """Told what is wrong when an outage begins that is waited out, and None when it is over."""
+        self._stream: EventStream | None = None
+        self.outage_seconds = outage_seconds
+        self._poll_seconds_without_socket = poll_seconds
+        self._silence_seconds, self._stalled_seconds = silence_seconds, stalled_seconds
+        self._reconcile_seconds = min(RECONCILE_SECONDS, stalled_seconds / 4, silence_seconds / 4)
+        self._open: dict[str, None] = {}  # ours that have not ended, oldest first
+        self._announced: set[str] = set()  # of those, the ones whose end the socket told
+        self._ended: list[Outcome] = []
+        self._poll_due = self._reconcile_due = 0.0
+        self._gone_since: float | None = None
+        self._idle_since: float | None = None
+        self._alive_at = time.monotonic()
+        self._running: tuple[str, ...] = ()
+        self._closing = threading.Event()
+
+    def connect(self) -> ServerInfo:
+        """Reach the server, for the first time or again, and follow it. Raises UnavailableError with what to do."""
+        info = self.info()
+        self._gone_since = self._idle_since = None
+        if self._stream is None:
+            self._stream = EventStream(self._transport.address, self.client_id)
+            self._stream.start()
+        return info
+
+    def submit(self, prompt_id: str, graph: dict[str, Any], *, workflow_ui: dict[str, Any] | None = None, ask_first: bool = False) -> None:
+        """Queue a prompt under our own id, and follow it.
+
+        A reply that is lost on the way is settled by asking the server before posting again. With `ask_first` (resuming
+        after a crash) a prompt that the server has already is only followed. Raises RejectedPrompt, UnavailableError.
+        """
+        body: dict[str, Any] = {"prompt": graph, "client_id": self.client_id, "prompt_id": prompt_id}
+        if workflow_ui is not None:
+            body["extra_data"] = {"extra_pnginfo": {"workflow": workflow_ui}}
+        if not self._open:
+            self._alive_at, self._idle_since = time.monotonic(), None
+        self._open[prompt_id] = None  # before posting: messages may come before the answer
+        try:
+            self._post_prompt(prompt_id, body, ask_first)
+        except BaseException:
+            self._forget(prompt_id)
+            raise
+        self._poll_due = min(self._poll_due, time.monotonic() + self._poll_seconds())
+
+    def _post_prompt(self, prompt_id: str, body: dict[str, Any], ask_first: bool) -> None:
+        unsure = ask_first
+        while True:
+            try:
+                if unsure and self._is_known(prompt_id):
+                    return
+                reply = self._transport.post_once("/prompt", body)
+            except UnavailableError as error:
+                unsure = unsure or not isinstance(error, NoReplyError) or error.may_have_arrived
+                self._bear_outage(error)
+                continue
+            answer = reply.json()
+            if reply.status in (200, 400) and isinstance(answer, dict):
+                self._recovered()
+                if reply.status == 400:
+                    raise read_rejection(self.url, answer)
+                self._refuse_dropped_outputs(prompt_id, body["prompt"], answer)
+                return
+            odd = UnavailableError(self.url, f"answers POST /prompt with status {reply.status}", "look at the server's log")
+            if reply.status in FINAL_STATUSES:
+                raise odd
+            unsure = True
+            self._bear_outage(odd)
+
+    def _refuse_dropped_outputs(self, prompt_id: str, graph: dict[str, Any], answer: dict[str, Any]) -> None:
+        """A 200 with `node_errors`: outputs that failed validation are dropped. Only a preview may be."""
+        errors = answer.get("node_errors") or {}
+        dropped = {str(node) for entry in errors.values() for node in entry.get("dependent_outputs") or []} or set(errors)
+        if any(not str(graph.get(node, {}).get("class_type", "")).startswith("Preview") for node in dropped):
+            self.cancel([prompt_id])
+            raise read_rejection(self.url, answer)
+
+    def _is_known(self, prompt_id: str) -> bool:
+        """Whether the server has a prompt: ended, queued, or ended while we asked."""
+        if self.history(prompt_id) is not None:
+            return True
+        running, pending = self.queue()
+        return prompt_id in (*running, *pending) or self.history(prompt_id) is not None
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        """The ends of our prompts since the last call, as soon as there is one; empty after `timeout` seconds.
+
+        Raises UnavailableError when the server has been gone for too long, or accepts prompts and does not run them.
+        """
+        until = time.monotonic() + timeout
+        while True:
+            self._take_events()
+            try:
+                self._ask_what_is_due()
+            except StalledError:
+                if not self._ended:  # ends that were found on the way are handed out first
+                    raise
+            except UnavailableError as error:
+                if not self._ended:
+                    self._bear_outage(error)
+            now = time.monotonic()
+            if self._ended or now >= until or self._closing.is_set():
+                ended, self._ended = self._ended, []
+                return ended
+            due = min(self._poll_due, self._reconcile_due) if self._open else until
+            if self._announced:
+                due = min(due, now + ASK_AGAIN_SECONDS)
+            self._take_events(max(0.0, min(due, until) - now))
+
+    def _poll_seconds(self) -> float:
+        return POLL_SECONDS if self._stream is not None and self._stream.connected else self._poll_seconds_without_socket
+
+    def _take_events(self, seconds: float = 0.0) -> None:
+        """Everything that the socket has told; waits up to `seconds` for the first of it."""
+        if self._stream is None:
+            self._closing.wait(seconds)
+            return
+        try:
+            event = self._stream.events.get(timeout=seconds) if seconds else self._stream.events.get_nowait()
+            while True:
+                self._take(event)
+                event = self._stream.events.get_nowait()
+        except queue.Empty:
+            return
+
+    def _take(self, event: Event) -> None:
+        now = time.monotonic()
+        if event.type in (CONNECTED, DISCONNECTED):  # nothing is replayed: what was missed meanwhile must be asked for
+            self._reconcile_due = min(self._reconcile_due, now + (0 if event.type == CONNECTED else SOON_SECONDS))
+            self._poll_due = min(self._poll_due, now + self._poll_seconds_without_socket)
+            return
+        if event.type == "status":
+            info = (event.data.get("status") or {}).get("exec_info") or {}
+            if info.get("queue_remaining") == 0 and self._open:  # ended, deleted, or lost
+                self._reconcile_due = min(self._reconcile_due, now + SOON_SECONDS)
+            return
+        prompt_id = event.data.get("prompt_id")
+        if prompt_id not in self._open:
+            return
+        self._alive_at, self._idle_since = now, None
+        if event.type in ENDING or (event.type == "executing" and event.data.get("node") is None):
+            self._announced.add(prompt_id)
+            self._reconcile_due = min(self._reconcile_due, now + 2 * SOON_SECONDS)
+        elif event.type == "progress":
+            self.progress[prompt_id] = (int(event.data.get("value") or 0), int(event.data.get("max") or 0))
+
+    def _ask_what_is_due(self) -> None:
+        for prompt_id in list(self._announced):
+            self._ask_whether_ended(prompt_id)
+        now = time.monotonic()
+        if self._open and now >= self._poll_due:
+            self._poll_due = now + self._poll_seconds()
+            self._poll(next(iter(self._open)))
+        if self._open and now >= self._reconcile_due:
+            self._reconcile()
+        elif not self._open:
+            self._reconcile_due = now + self._reconcile_seconds
+
+    def _poll(self, oldest: str) -> None:
+        entry = self.history(oldest)
+        self._recovered()
+        if entry is None:
+            return
+        if self._stream is not None and self._stream.connected:
+            self._take_events(MESSAGE_SECONDS)
+            if oldest not in self._announced:
+                self._stream.replace()  # it should have told: the server has lost this socket
+        self._end(read_outcome(oldest, entry))
+
+    def _ask_whether_ended(self, prompt_id: str) -> bool:
+        entry = self.history(prompt_id)
+        self._recovered()
+        if entry is None:
+            return False
+        self._end(read_outcome(prompt_id, entry))
+        return True
+
+    def _end(self, outcome: Outcome) -> None:
+        self._forget(outcome.prompt_id)
+        self._alive_at, self._idle_since = time.monotonic(), None
+        self._ended.append(outcome)
+
+    def _forget(self, prompt_id: str) -> None:
+        self._open.pop(prompt_id, None)
+        self._announced.discard(prompt_id)
+        self.progress.pop(prompt_id, None)
+
+    def _reconcile(self) -> None:
+        """Compare what we follow with what the server has."""
+        self._reconcile_due = time.monotonic() + self._reconcile_seconds
+        running, pending = self.queue()
+        queued = {*running, *pending}
+        for prompt_id in [mine for mine in self._open if mine not in queued]:
+            if not self._ask_whether_ended(prompt_id):
+                why = "the server has it neither queued nor in its history: restarted, or deleted there"
+                self._end(Outcome(prompt_id, "lost", message=why))
+        self._recovered()
+        self._watch_for_silence(running)
+
+    def _watch_for_silence(self, running: list[str]) -> None:
+        now = time.monotonic()
+        if not self._open:
+            return
+        if not running:  # a healthy worker takes the next prompt within moments
+            self._idle_since = self._idle_since or now
+            self._reconcile_due = now + min(2.0, self._reconcile_seconds)
+            if now - self._idle_since > self._stalled_seconds:
+                why = f"accepts prompts, but has run none for {now - self._idle_since:.0f} s: its worker has died"
+                raise StalledError(self.url, why, "restart ComfyUI, then run the same command again")
+            return
+        self._idle_since = None
+        if tuple(running) != self._running:
+            self._running, self._alive_at = tuple(running), now
+        ours = any(prompt_id in self._open for prompt_id in running)
+        allowed = self._silence_seconds if ours else self._silence_seconds * FOREIGN_SILENCE_FACTOR
+        if now - self._alive_at > allowed:
+            whose = "our prompt" if ours else "somebody else's prompt"
+            why = f"no sign of progress for {now - self._alive_at:.0f} s on {whose} {running[0]}"
+            raise StalledError(self.url, why, "look at the server's log, or restart ComfyUI")
+
+    def _bear_outage(self, error: UnavailableError) -> None:
+        """Wait out a short absence, such as a restart. Raises when it has been too long."""
+        now = time.monotonic()
+        begins = self._gone_since is None
+        self._gone_since = now if self._gone_since is None else self._gone_since
+        gone = now - self._gone_since
+        if gone >= self.outage_seconds or self._closing.is_set():
+            raise UnavailableError(self.url, f"gone for {gone:.0f} s: {error.why}", error.fix) from None
+        if begins:
+            self.on_outage(error)
+        self._closing.wait(min(OUTAGE_PAUSE_SECONDS, self.outage_seconds / 4, 0.1 + gone))
+
+    def _recovered(self) -> None:
+        if self._gone_since is not None:
+            self._gone_since = None
+            self._alive_at = time.monotonic()
+            self._reconcile_due = 0.0
+            self.on_outage(None)
+
+    def download(self, ref: ImageRef) -> bytes:
+        """A picture, complete: its length, its chunks and its end are checked, and it is fetched again where they are wrong.
+
+        Raises LostPicture where the server has it no more or never sends it whole, else UnavailableError.
+        """
+        params = {"filename": ref.filename, "subfolder": ref.subfolder, "type": ref.type}
+        name = f"{self.url}: {ref.subfolder}/{ref.filename}".replace(": /", ": ")
+        damage = ""
+        for pause in (*DOWNLOAD_PAUSES, 0.0):
+            reply = self._transport.get("/view", params)
+            if reply.status in (400, 403, 404):
+                raise LostPicture(name, f"the server has this picture no more (status {reply.status})", "it is generated again")
+            if reply.content_length not in (None, len(reply.body)):
+                damage = f"{len(reply.body)} of {reply.content_length} bytes"
+            else:
+                damage = find_damage(reply.body) or ""
+            if not damage:
+                return reply.body
+            self._closing.wait(pause)
+        raise LostPicture(name, f"arrived incomplete {len(DOWNLOAD_PAUSES) + 1} times: {damage}", "is the server's disk full?")
+
+    def cancel(self, prompt_ids: Iterable[str]) -> None:
+        """Take these prompts of ours off the queue, then stop the one that runs. Nobody else's is touched.
+
+        Their ends are not reported any more.
+        """
+        mine = list(dict.fromkeys(prompt_ids))
+        for prompt_id in mine:
+            self._forget(prompt_id)
+        self._ended = [outcome for outcome in self._ended if outcome.prompt_id not in mine]
+        if not mine:
+            return
+        self._transport.post_safely("/queue", {"delete": mine})
+        running, _ = self.queue()
+        for prompt_id in running:
+            if prompt_id in mine:  # older servers stop whatever runs, so only ask while it is ours
+                self._transport.post_safely("/interrupt", {"prompt_id": prompt_id})
+
+    def close(self) -> None:
+        """Stop following. What is queued stays queued: `cancel` it first if it should not run."""
+        self._closing.set()
+        if self._stream is not None:
+            self._stream.close()
+        super().close()

@@ -1,0 +1,1 @@
+"""Model families: one table, and for each family the built-in workflow in API format."""

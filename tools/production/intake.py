@@ -1,0 +1,138 @@
+"""The gate: from the bytes of a picture to its place in approved/ or rejected/, one recorded step after another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from evals.judging.gates import judge
+from evals.judging.records import Assessment
+from lifeos.picture_names import format_picture_name
+from tools.production.filing import BatchFolder, suffix_of
+from tools.production.journal import BatchState, Journal
+from tools.production.plan import Item, Plan
+from tools.production.thumbnails import write_thumbnail
+
+
+class Scorer(Protocol):
+    """The part of an Assessor that the gate uses."""
+
+    def assess_bytes(self, data: bytes, path: Path) -> Assessment: ...
+
+
+class Gate:
+    """Takes pictures in, scores, judges and files them. `admit` and `finish` may run in several threads at once.
+
+    `state` is brought up to date as pictures pass; `lock` guards it.
+    """
+
+    def __init__(
+        self, plan: Plan, folder: BatchFolder, journal: Journal, state: BatchState, scorer: Scorer, policy: Mapping[str, Any]
+    ) -> None:
+        self.plan, self.folder, self.journal, self.state = plan, folder, journal, state
+        self.lock = threading.Lock()
+        self._scorer, self._policy = scorer, policy
+
+    def admit(self, item: Item, pictures: Sequence[bytes], *, seconds: float | None = None, prompt_id: str | None = None) -> None:
+        """Store the pictures of an item, then score and file each of them."""
+        names = picture_names(self.plan, item, pictures)
+        self.folder.take_in(list(zip(names, pictures, strict=True)))
+        self._record_download(item, names, seconds, prompt_id)
+        for name, data in zip(names, pictures, strict=True):
+            self._pass(item, name, data)
+
+    def adopt(self, item: Item, names: Sequence[str]) -> None:
+        """Take in pictures that a killed run had stored, and not yet recorded."""
+        self._record_download(item, names, None, self.state.item(item.index).prompt_id)
+        self.finish(item)
+
+    def finish(self, item: Item) -> None:
+        """Bring an item that was downloaded to its end: score what has no score, file what has no place."""
+        for name in self.state.item(item.index).files:
+            if name in self.state.filed:
+                continue
+            place = self.folder.place_of(name)
+            if place is None:  # filed, and taken away by its owner, before the record was written
+                self._record_filed(item, name, "removed")
+            else:
+                self._pass(item, name, self.folder.path(place, name).read_bytes())
+
+    def _record_download(self, item: Item, names: Sequence[str], seconds: float | None, prompt_id: str | None) -> None:
+        files = [{"file": name} for name in names]
+        self.journal.append("downloaded", item=item.index, files=files, seconds=seconds, prompt_id=prompt_id)
+        with self.lock:
+            state = self.state.item(item.index)
+            state.files, state.seconds, state.failure = tuple(names), seconds, None
+
+    def _pass(self, item: Item, name: str, data: bytes) -> None:
+        approved = self.state.verdicts.get(name)
+        if approved is None:
+            assessment = self._scorer.assess_bytes(data, Path(name))
+            verdict = judge(assessment, self._policy)
+            approved = verdict.approved
+            self.journal.append(
+                "scored", item=item.index, file=name, approved=approved, reasons=list(verdict.reasons), assessment=assessment.to_json()
+            )
+        write_thumbnail(data, self.folder.thumbnails / f"{name}.jpg")
+        place = self.folder.file(name, approved=approved)
+        with self.lock:
+            self.state.verdicts[name] = approved
+        self._record_filed(item, name, place)
+
+    def _record_filed(self, item: Item, name: str, place: str) -> None:
+        self.journal.append("filed", item=item.index, file=name, place=place)
+        with self.lock:
+            self.state.filed.add(name)
+
+
+def picture_names(plan: Plan, item: Item, pictures: Sequence[bytes]) -> list[str]:
+    """The file names of an item's pictures. A second one of the same prompt gets `_2` behind its stem."""
+    if item.source is not None:
+        return [flat_names(plan.images)[item.index - 1]]
+    stem = stem_of(plan, item)
+    return [f"{stem}{f'_{number}' if number > 1 else ''}{suffix_of(data)}" for number, data in enumerate(pictures, 1)]
+
+
+def stem_of(plan: Plan, item: Item) -> str:
+    assert item.prompt_id is not None and item.variation is not None and item.seed is not None
+    return format_picture_name(
+        index=item.index,
+        prompt_id=item.prompt_id,
+        variation=item.variation,
+        seed=item.seed,
+        text=plan.prompt_of(item).partition(",")[2] or plan.prompt_of(item),  # the trigger word is the same in all
+        config=plan.config_of(item),
+        suffix="",
+    )
+
+
+@lru_cache(maxsize=4)  # asked for each picture of a folder
+def flat_names(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Names for copies of pictures in one folder, each its own also where case does not count: `sub/a.png` gives `sub__a.png`."""
+    taken: set[str] = set()
+    names = []
+    for source in sources:
+        name = source.replace("/", "__")
+        stem, dot, suffix = name.rpartition(".")
+        number = 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{stem}_{number}{dot}{suffix}"
+        taken.add(name.casefold())
+        names.append(name)
+    return tuple(names)
+
+
+def find_stored(plan: Plan, folder: BatchFolder, items: Sequence[Item]) -> list[tuple[Item, list[str]]]:
+    """Items whose pictures lie whole in the incoming folder though no record says so: the program was killed in between."""
+    by_stem: dict[str, str] = {path.stem: path.name for path in folder.incoming.iterdir()} if folder.incoming.is_dir() else {}
+    found = []
+    for item in items if by_stem else ():
+        stem = stem_of(plan, item) if item.source is None else Path(flat_names(plan.images)[item.index - 1]).stem
+        if stem in by_stem:  # the first is written last: when it is there, all are
+            rest = [by_stem[f"{stem}_{number}"] for number in range(2, len(by_stem) + 1) if f"{stem}_{number}" in by_stem]
+            found.append((item, [by_stem[stem], *rest]))
+    return found

@@ -1,0 +1,64 @@
+"""An embedded server that speaks ComfyUI's protocol on a loopback port and renders demo portraits: for demo, tests, dry runs.
+
+`start_embedded_server()` gives a running server (a context manager); `render_references(folder)` writes reference portraits
+of the person whom it renders. Nothing heavy is imported before one of them is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tools.stand_in.faults import Faults
+
+if TYPE_CHECKING:
+    from tools.stand_in.server import EmbeddedServer
+
+__all__ = ["NOTICE", "Faults", "render_references", "start_embedded_server"]
+
+NOTICE = (
+    "Rendered by the embedded demo server of LifeOS: variations of a public-domain NASA portrait, made without any image model. "
+    "Not output of ComfyUI, and no evidence about any LoRA."
+)
+"""What the server says of itself in `/system_stats`, in every picture, and in every report made with it."""
+
+
+def start_embedded_server(
+    *,
+    seconds_per_picture: float = 0.0,
+    seconds_per_model_load: float = 0.0,
+    faults: Faults | None = None,
+    port: int = 0,
+    output_dir: Path | None = None,
+    models: Mapping[str, Sequence[str]] | None = None,
+    version: str = "0.8.0",
+    previews: bool = True,
+) -> EmbeddedServer:
+    """Start a server in threads of its own and return when it answers. Use it as a context manager, or call `.stop()`.
+
+    `port` 0 takes a free one. `output_dir` holds `output/`, `input/` and `temp/` (default: a temporary folder, removed by
+    `.stop()`). `models` replaces the lists of model names by folder. `version` "0.3.64" is the server of October 2025, without
+    `/api/jobs`. `seconds_per_picture` pretends the GPU's time. Raises UnavailableError if the port is taken.
+    """
+    from tools.stand_in.server import EmbeddedServer
+
+    server = EmbeddedServer(
+        seconds_per_picture=seconds_per_picture,
+        seconds_per_model_load=seconds_per_model_load,
+        faults=faults,
+        port=port,
+        output_dir=output_dir,
+        models=models,
+        version=version,
+        previews=previews,
+    )
+    server.start()
+    return server
+
+
+def render_references(folder: Path, count: int = 6) -> list[Path]:
+    """Write `count` reference portraits of the embedded server's person to `folder`: unfiltered, in several poses and lights."""
+    from tools.stand_in.sample_references import write_references
+
+    return write_references(folder, count)

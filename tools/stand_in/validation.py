@@ -1,0 +1,176 @@
+"""Whether a graph can run, in the words and shapes of ComfyUI: what `POST /prompt` answers with 400, or beside a 200."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tools.stand_in.node_classes import NODE_CLASSES, InputSpec, ListModels, input_type
+
+LONG_LIST = 20
+"""Longer lists of allowed values are not sent back."""
+
+Fault = dict[str, Any]
+Graph = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """`error` is None for a prompt that runs; its failed outputs are then in `node_errors` and not in `outputs`."""
+
+    error: Fault | None
+    outputs: list[str]
+    node_errors: dict[str, Any]
+
+
+def _fault(kind: str, message: str, details: str = "", **extra: Any) -> Fault:
+    return {"type": kind, "message": message, "details": details, "extra_info": extra}
+
+
+def validate(graph: Graph, list_models: ListModels) -> Validation:
+    """Check a graph and coerce its values in place, as ComfyUI does: 1.9 becomes 1 where a whole number is wanted.
+
+    Raises TypeError for what is no API graph at all (a UI-format workflow), which a real server answers with a bare 500.
+    """
+    outputs: list[str] = []
+    for node_id, node in graph.items():
+        if "class_type" not in node:
+            return _invalid("Cannot execute because a node is missing the class_type property.", node_id)
+        known = NODE_CLASSES.get(node["class_type"])
+        if known is None:
+            return _invalid(f"Cannot execute because node {node['class_type']} does not exist.", node_id)
+        if known.output_node:
+            outputs.append(node_id)
+    if not outputs:
+        return Validation(_fault("prompt_no_outputs", "Prompt has no outputs"), [], {})
+    checker = _Checker(graph, list_models)
+    good: list[str] = []
+    node_errors: dict[str, Any] = {}
+    reasons: list[str] = []
+    for output in outputs:
+        if checker.check_output(output):
+            good.append(output)
+            continue
+        reasons += [f"{fault['message']}: {fault['details']}" for fault in checker.faults[output]]
+        for node_id, faults in checker.faults.items():
+            if faults:
+                entry = {"errors": faults, "dependent_outputs": [], "class_type": graph[node_id]["class_type"]}
+                node_errors.setdefault(node_id, entry)["dependent_outputs"].append(output)
+    if good:
+        return Validation(None, good, node_errors)
+    error = _fault("prompt_outputs_failed_validation", "Prompt outputs failed validation", "\n".join(reasons))
+    return Validation(error, [], node_errors)
+
+
+def _invalid(message: str, node_id: str) -> Validation:
+    return Validation(_fault("invalid_prompt", message, f"Node ID '#{node_id}'"), [], {})
+
+
+CHECK_ERRORS = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+"""What a graph of the wrong shape raises on the way: reported as a fault, on the output or below the link that led there."""
+
+
+class _Checker:
+    """Checks nodes from the outputs upwards; each node once. `faults` are by node, those of checked nodes only."""
+
+    def __init__(self, graph: Graph, list_models: ListModels) -> None:
+        self.graph = graph
+        self.list_models = list_models
+        self.faults: dict[str, list[Fault]] = {}
+        self._valid: dict[str, bool] = {}
+        self._open: set[str] = set()
+
+    def check_output(self, node_id: str) -> bool:
+        """Whether an output and everything above it can run."""
+        try:
+            return self._check(node_id)
+        except CHECK_ERRORS as error:
+            more = {"exception_type": type(error).__name__, "traceback": []}
+            self._settle(node_id, [_fault("exception_during_validation", "Exception when validating node", str(error), **more)], False)
+            return False
+
+    def _check(self, node_id: str) -> bool:
+        """A node below a bad one is invalid without faults of its own, and so is a node in a loop."""
+        if node_id in self._valid:
+            return self._valid[node_id]
+        if node_id in self._open:
+            return False
+        self._open.add(node_id)
+        node = self.graph[node_id]
+        inputs = node["inputs"]
+        faults: list[Fault] = []
+        valid = True
+        for name, spec in NODE_CLASSES[node["class_type"]].required.items():
+            if name not in inputs:
+                faults.append(_fault("required_input_missing", "Required input is missing", name, input_name=name))
+                continue
+            if isinstance(inputs[name], list):
+                fault, above_valid = self._check_link(name, spec, inputs[name])
+                valid = valid and above_valid
+            else:
+                fault = self._check_value(name, spec, inputs)
+            if fault is not None:
+                faults.append(fault)
+        return self._settle(node_id, faults, valid)
+
+    def _settle(self, node_id: str, faults: list[Fault], valid: bool) -> bool:
+        self._open.discard(node_id)
+        self.faults[node_id] = faults
+        self._valid[node_id] = valid and not faults
+        return self._valid[node_id]
+
+    def _check_link(self, name: str, spec: InputSpec, link: list[Any]) -> tuple[Fault | None, bool]:
+        wanted = input_type(spec, self.list_models)
+        about = {"input_name": name, "input_config": [wanted, dict(spec.options)]}
+        if len(link) != 2:
+            message = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
+            return _fault("bad_linked_input", message, name, **about, received_value=link), True
+        above, slot = link
+        received = NODE_CLASSES[self.graph[above]["class_type"]].output[slot]
+        if received != wanted:
+            details = f"{name}, received_type({received}) mismatch input_type({wanted})"
+            message = "Return type mismatch between linked nodes"
+            return _fault("return_type_mismatch", message, details, **about, received_type=received, linked_node=link), True
+        try:
+            return None, self._check(above)
+        except CHECK_ERRORS as error:
+            more = dict(about, exception_message=str(error), exception_type=type(error).__name__, traceback=[], linked_node=link)
+            message = "Exception when validating inner node"
+            self._settle(above, [_fault("exception_during_inner_validation", message, str(error), **more)], False)
+            return None, False
+
+    def _check_value(self, name: str, spec: InputSpec, inputs: dict[str, Any]) -> Fault | None:
+        wanted = input_type(spec, self.list_models)
+        value = inputs[name]
+        about = {"input_name": name, "input_config": [wanted, dict(spec.options)], "received_value": value}
+        try:
+            value = inputs[name] = _coerce(value, wanted)
+        except (TypeError, ValueError, OverflowError) as error:
+            message = f"Failed to convert an input value to a {wanted} value"
+            return _fault("invalid_input_type", message, f"{name}, {value}, {error}", **about, exception_message=str(error))
+        about["received_value"] = value
+        low, high = spec.options.get("min"), spec.options.get("max")
+        if low is not None and value < low:
+            return _fault("value_smaller_than_min", f"Value {value} smaller than min of {low}", name, **about)
+        if high is not None and value > high:
+            return _fault("value_bigger_than_max", f"Value {value} bigger than max of {high}", name, **about)
+        if isinstance(wanted, list) and value not in wanted:
+            shown = str(wanted)
+            if len(wanted) > LONG_LIST:
+                shown, about["input_config"] = f"(list of length {len(wanted)})", None
+            return _fault("value_not_in_list", "Value not in list", f"{name}: '{value}' not in {shown}", **about)
+        return None
+
+
+def _coerce(value: Any, wanted: str | list[str]) -> Any:
+    if isinstance(value, dict) and "__value__" in value:
+        value = value["__value__"]
+    if wanted == "INT":
+        return int(value)
+    if wanted == "FLOAT":
+        return float(value)
+    if wanted == "STRING":
+        return str(value)
+    if wanted == "BOOLEAN":
+        return bool(value)
+    return value

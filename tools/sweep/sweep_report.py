@@ -1,0 +1,205 @@
+"""The end of a sweep: which configuration to use and how sure that is, as Markdown, JSON, figures and rows of the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from evals.comparison.document import estimate_document, finite
+from evals.comparison.inference import Estimate
+from evals.comparison.rendering import escape, signed
+from evals.comparison.selection import Candidate, Selection, how_sure
+from evals.comparison.verdicts import IMPROVED, REGRESSED, UNCHANGED
+from evals.scorecards.card import build_scorecard
+from lifeos import files
+from tools.sweep.analysis import FACTOR_TITLES, Shot, Tally, factor_means, heat_map_of, tally
+from tools.sweep.running import SWEEP_FILE, Sweep, SweepEnd
+
+MOST_RANKED = 27
+BASELINE_WORDS = {
+    IMPROVED: "better than {0}, the settings in use",
+    REGRESSED: "worse than {0}, the settings in use",
+    UNCHANGED: "no different from {0}, the settings in use, by as much as matters",
+}
+
+
+def judgement(selection: Selection, end: SweepEnd) -> str:
+    """The sentence that the sweep was made for."""
+    text = how_sure(selection)
+    if selection.baseline is not None:
+        if selection.chosen.name == selection.baseline:
+            text += " These are the settings in use."
+        else:
+            words = BASELINE_WORDS.get(selection.baseline_verdict, "not shown to be better than {0}, the settings in use")
+            text += f" It is {words.format(selection.baseline)}."
+    return text if end.why == "complete" else f"NOT FINISHED ({end.why}): so far, {text[0].lower()}{text[1:]}"
+
+
+def draw(selection: Selection, sweep: Sweep, root: Path) -> list[tuple[str, str]]:
+    """The heat map of two factors and the ranking; (title, file name) of each."""
+    from evals.comparison.figures import draw_heat_map, draw_ranking, label
+
+    drawn: list[tuple[str, str]] = []
+    cells = heat_map_of(selection, sweep.configs)
+    if cells is not None:
+        first, second, rows, columns, values, best = cells
+        titles = (FACTOR_TITLES[first], FACTOR_TITLES[second])
+        title = "Mean score; the chosen configuration is framed"
+        draw_heat_map(values, rows, columns, root / "heat_map.png", title=title, axes_names=titles, best=best)
+        drawn.append((f"{titles[0]} × {titles[1]}", "heat_map.png"))
+    shown = selection.ranked[:MOST_RANKED]
+    title = f"Difference to {label(selection.chosen.name)}, the chosen one; all intervals hold together, {selection.confidence:.0%} sure"
+    draw_ranking([item.name for item in shown], [_lead(item) for item in shown], root / "ranking.png", title=title)
+    drawn.append(("Difference to the chosen configuration: what reaches over the line may be as good", "ranking.png"))
+    return drawn
+
+
+def _lead(candidate: Candidate) -> Estimate:
+    """How far a configuration is ahead of the chosen one, for the figure; the chosen one itself at 0."""
+    behind = candidate.behind
+    if behind is None:
+        return Estimate(0.0, None, None, None, None, 0, 0, candidate.pictures, "none")
+    known = behind.low is not None and behind.high is not None
+    return replace(
+        behind, effect=-behind.effect, low=-(behind.high or 0.0) if known else None, high=-(behind.low or 0.0) if known else None
+    )
+
+
+def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence[tuple[str, str]]) -> str:
+    """sweep_report.md."""
+    counts = tally(end.shots)
+    sure = f"{selection.confidence:.0%}".replace("%", " %")
+    parts = [f"# Parameter sweep: {escape(sweep.run_id)}", f"**{escape(judgement(selection, end))}**", expectation(selection, counts)]
+    parts.append(_table(selection, counts))
+    parts.append(
+        f"Behind: how far a configuration lies behind the chosen one on the pictures that both have; Score follows from it, because what "
+        f"was dropped early was tried on fewer prompts. All intervals of that column hold "
+        f"together, {sure} sure, so looking at many is allowed for. A picture without a face counts as 0 here, because it is of no use."
+    )
+    for factor, levels in factor_means(selection, sweep.configs).items():
+        rows = [f"| {escape(level)} | {mean:.2f} |" for level, mean in levels.items()]
+        parts.append("\n".join([f"## {FACTOR_TITLES[factor]}", "", f"| {FACTOR_TITLES[factor]} | Mean score |", "|---|---:|", *rows]))
+    parts += [f"## {escape(title)}\n\n![{escape(title)}]({name})" for title, name in pictures]
+    parts.append(_facts(sweep, end))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def expectation(selection: Selection, counts: Mapping[str, Tally]) -> str:
+    """What the chosen configuration scored, and what a choice made in this way scores on prompts that it was not made on."""
+    if selection.fair_score is None:
+        return ""
+    chosen = selection.chosen
+    approved = counts[chosen.name].approved / counts[chosen.name].pictures
+    scored, expected = f"{chosen.mean.effect:.2f}", f"{selection.fair_score:.2f}"
+    text = f"It scored {scored} here ({100 * approved:.0f} % of its pictures approved)."
+    if scored == expected:
+        return f"{text} Expect about as much for new prompts."
+    return f"{text} Expect {expected} for new prompts: the best of many always looks a little better than it is."
+
+
+def _table(selection: Selection, counts: Mapping[str, Tally]) -> str:
+    head = "| Configuration | Score | Behind | Interval | May be the best | Face | Skin | No face | Approved | Pictures |"
+    lines = [head, "|---|---:|---:|---|---|---:|---:|---:|---:|---:|"]
+    for candidate in selection.ranked:
+        count, behind = counts[candidate.name], candidate.behind
+        gap, span = ("-", "-") if behind is None else (signed(behind.effect), "not known")
+        if behind is not None and behind.low is not None and behind.high is not None:
+            span = f"{signed(behind.low)} to {signed(behind.high)}"
+        verdict = "chosen" if behind is None else ("yes" if candidate.may_be_best else "no")
+        cells = [escape(candidate.name), f"{candidate.score:.2f}", gap, span, verdict, _mean(count.faces), _mean(count.skins)]
+        cells += [str(count.faceless), f"{100 * count.approved / count.pictures:.0f} %", str(count.pictures)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{sum(values) / len(values):.2f}" if values else "-"
+
+
+def _facts(sweep: Sweep, end: SweepEnd) -> str:
+    lines = ["## How it was made", ""]
+    lines += [
+        f"- round {rung.number}: {rung.keep} configurations, {rung.pictures_each} pictures each of {len(rung.prompts)} prompts"
+        for rung in sweep.rungs
+    ]
+    lines.append(f"- {len(end.shots)} pictures scored, protocol {escape(str(end.protocol.get('id')))}, cost ${end.usd:.2f}")
+    if end.notice:
+        lines.append(f"- {escape(end.notice)}")
+    return "\n".join(lines)
+
+
+def to_document(selection: Selection, sweep: Sweep, end: SweepEnd, report: Path, pictures: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    counts = tally(end.shots)
+    ranking = [
+        {
+            "config": candidate.name,
+            "score": finite(candidate.score),
+            "behind": estimate_document(candidate.behind),
+            "may_be_best": candidate.may_be_best,
+            "pictures": counts[candidate.name].pictures,
+            "without_face": counts[candidate.name].faceless,
+            "approved": counts[candidate.name].approved,
+        }
+        for candidate in selection.ranked
+    ]
+    return {
+        "schema": 1,
+        "run_id": sweep.run_id,
+        "ended": end.why,
+        "judgement": judgement(selection, end),
+        "chosen": selection.chosen.name,
+        "settings": next({"lora": c.lora, "lora_strength": c.strength, "cfg": c.cfg, "sampler": c.sampler}
+                         for c in sweep.configs if c.name == selection.chosen.name),
+        "confidence": selection.confidence,
+        "rivals": [rival.name for rival in selection.rivals],
+        "at_most_below_best": finite(selection.regret),
+        "expected_score": finite(selection.fair_score),
+        "baseline": selection.baseline,
+        "baseline_verdict": selection.baseline_verdict or None,
+        "ranking": ranking,
+        "factors": factor_means(selection, sweep.configs),
+        "images": len(end.shots),
+        "cost_usd": round(end.usd, 4),
+        "protocol": end.protocol,
+        "report": str(report),
+        "pictures": [name for _, name in pictures],
+    }  # fmt: skip
+
+
+def record_runs(sweep: Sweep, end: SweepEnd, policy: Mapping[str, Any], history: Path, timestamp: str) -> int:
+    """One row of the history for each configuration, once. Returns how many were added."""
+    path = sweep.request.output_dir / SWEEP_FILE
+    state = files.read_json(path)
+    if state.get("recorded"):
+        return 0
+    known = {str(record.data.get("run_id")) for record in files.read_records(history)} if history.exists() else set()
+    added = 0
+    for config in sweep.configs:
+        shots = [shot for shot in end.shots if shot.config == config.name]
+        run_id = f"{sweep.run_id}_{config.name}"
+        if shots and run_id not in known:
+            files.append_record(history, make_row(run_id, sweep, shots, end, policy, timestamp))
+            added += 1
+    files.write_json(path, {**state, "recorded": timestamp})
+    return added
+
+
+def make_row(run_id: str, sweep: Sweep, shots: Sequence[Shot], end: SweepEnd, policy: Mapping[str, Any], timestamp: str) -> dict[str, Any]:
+    """A configuration's scorecard as a history row; its pictures carry the sweep's prompt numbers and seeds."""
+    card = build_scorecard(
+        [shot.assessment for shot in shots],
+        policy,
+        run_id=run_id,
+        lora_version=sweep.request.lora_version or sweep.run_id,
+        timestamp=timestamp,
+        protocol=end.protocol,
+        config_of=lambda assessment: shots[0].config,
+        notes=end.notice or "",
+    )
+    row = card.history_row()
+    for entry, shot in zip(row["images"], shots, strict=True):
+        entry.update(file=shot.file, prompt_id=shot.prompt_id, seed=shot.seed, config=shot.config)
+    folders = {"generated_dir": sweep.request.output_dir, "reference_dir": sweep.request.reference_dir}
+    return {**row, **{name: folder.as_posix() for name, folder in folders.items() if folder is not None}}
