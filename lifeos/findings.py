@@ -1,7 +1,8 @@
-"""What a check says: findings at `file:line`, and a report of them as text, JSON or GitHub annotations.
+"""What a check says: one `Finding` for every check of the project, and a report of them as text, JSON or GitHub annotations.
 
-A report passes when it holds no error; warnings and notices are told and change nothing. On GitHub Actions (GITHUB_ACTIONS=true)
-the annotations are printed without being asked for, and a table goes to the job's summary ($GITHUB_STEP_SUMMARY).
+A report passes when it holds no error; warnings and notices are told and change nothing. `ok` is a finding too where a reader wants to
+see what was looked at (doctor, health check). On GitHub Actions (GITHUB_ACTIONS=true) the annotations are printed without being asked
+for, and a table goes to the job's summary ($GITHUB_STEP_SUMMARY).
 """
 
 from __future__ import annotations
@@ -14,27 +15,32 @@ from typing import Any, Literal
 
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from lifeos.escaping import escape_line, escape_markdown
 
-Severity = Literal["error", "warning", "notice"]
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "notice")
-MARKS = {"error": "❌", "warning": "⚠️", "notice": "ℹ️"}
+Severity = Literal["error", "warning", "notice", "ok"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "notice", "ok")
+MARKS = {"error": "❌", "warning": "⚠️", "notice": "ℹ️", "ok": "✅"}
 MAX_SUMMARY_ROWS = 200
 """A job's summary is cut at 1 MiB; the whole list is in the log."""
+FILES_SHOWN = 5
+"""Of a finding that holds for many files; JSON has them all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing found: which rule, where, what, and how to mend it.
+    """One thing found: which rule or part, what was found, and how to mend it.
 
-    `path` is relative to the checkout, "" for no file; `line` counts from 1, 0 for none.
+    `rule` names the check (`disk`, `caption_missing`, `--network_module`). A finding in one file has its `path`, relative to the checkout
+    and `/`-separated, and the `line`, counted from 1; "" and 0 where there is none. One that holds for several files lists them in `files`.
     """
 
     rule: str
-    path: str
-    line: int
     message: str
     fix: str = ""
     severity: Severity = "error"
+    path: str = ""
+    line: int = 0
+    files: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -42,8 +48,23 @@ class Finding:
 
     @property
     def text(self) -> str:
-        """The message and the fix as one printable line, whatever a file's name or content put into them."""
-        return printable(f"{self.message} ({self.fix})" if self.fix else self.message)
+        """Message, files and fix as one printable line, whatever a file's name or content put into them."""
+        shown = ", ".join(self.files[:FILES_SHOWN])
+        more = f" and {len(self.files) - FILES_SHOWN} more" if len(self.files) > FILES_SHOWN else ""
+        said = f"{self.message}: {shown}{more}" if self.files else self.message
+        return escape_line(f"{said} ({self.fix})" if self.fix else said)
+
+    @property
+    def sentence(self) -> str:
+        """`warning: a.md:3: what was found (how to mend it) [rule]`: the one line that every check prints."""
+        place = f"{escape_line(self.place)}: " if self.path else ""
+        return f"{self.severity}: {place}{self.text} [{escape_line(self.rule)}]"
+
+    def to_json(self) -> dict[str, Any]:
+        """The finding as every `--json` holds it; `files` only where there are some."""
+        document = asdict(self)
+        document["files"] = list(self.files)
+        return document if self.files else {key: value for key, value in document.items() if key != "files"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +86,9 @@ class Report:
             "check": self.check,
             "passed": self.passed,
             "summary": self.summary,
-            "findings": [asdict(finding) for finding in sort_findings(self.findings)],
+            "findings": [finding.to_json() for finding in sort_findings(self.findings)],
             **self.data,
         }
-
-
-def printable(text: str) -> str:
-    """`text` on one line, with control characters escaped: data must not move the cursor or start a workflow command."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def sort_findings(findings: Sequence[Finding]) -> list[Finding]:
@@ -81,10 +97,8 @@ def sort_findings(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def render_text(report: Report) -> str:
-    lines = [f"{report.check}: {printable(report.summary)}", *(f"  {printable(line)}" for line in report.details)]
-    for finding in sort_findings(report.findings):
-        place = f"{printable(finding.place)}: " if finding.path else ""
-        lines.append(f"{finding.severity}: {place}{finding.text} [{finding.rule}]")
+    lines = [f"{report.check}: {escape_line(report.summary)}", *(f"  {escape_line(line)}" for line in report.details)]
+    lines += [finding.sentence for finding in sort_findings(report.findings)]
     lines.append(f"{'passed' if report.passed else 'FAILED'}: {_count(report.findings)}")
     return "\n".join(lines)
 
@@ -93,6 +107,8 @@ def render_annotations(findings: Sequence[Finding]) -> str:
     """Workflow commands that put each finding at its line (GitHub shows ten of each severity a step, so errors come first)."""
     lines = []
     for finding in sort_findings(findings):
+        if finding.severity == "ok":
+            continue
         place = f"file={_property(finding.path)}," if finding.path else ""
         line = f"line={finding.line}," if finding.path and finding.line else ""
         lines.append(f"::{finding.severity} {place}{line}title={_property(finding.rule)}::{_data(finding.text)}")
@@ -101,14 +117,15 @@ def render_annotations(findings: Sequence[Finding]) -> str:
 
 def render_summary(report: Report) -> str:
     """The report as Markdown for the job's summary."""
-    lines = [f"### {'✅' if report.passed else MARKS['error']} {report.check}", "", _cell(report.summary), ""]
+    lines = [f"### {'✅' if report.passed else MARKS['error']} {report.check}", "", escape_markdown(report.summary), ""]
     if report.details:  # indented, so a block of code that no line can end
-        lines += [*(f"    {printable(line)}" for line in report.details), ""]
+        lines += [*(f"    {escape_line(line)}" for line in report.details), ""]
     if report.findings:
         lines += ["| | where | what | how to mend it |", "|---|---|---|---|"]
         found = sort_findings(report.findings)
         for item in found[:MAX_SUMMARY_ROWS]:
-            lines.append(f"| {MARKS[item.severity]} | {_cell(item.place)} | {_cell(item.message)} | {_cell(item.fix)} |")
+            cells = (item.place, f"{item.message}: {', '.join(item.files[:FILES_SHOWN])}" if item.files else item.message, item.fix)
+            lines.append(f"| {MARKS[item.severity]} | {' | '.join(map(escape_markdown, cells))} |")
         if len(found) > MAX_SUMMARY_ROWS:
             lines.append(f"| | | and {len(found) - MAX_SUMMARY_ROWS} more in the log | |")
         lines.append("")
@@ -146,7 +163,7 @@ def publish(report: Report, *, format: str | None, as_json: bool, environ: Mappi
 
 
 def _count(findings: Sequence[Finding]) -> str:
-    counts = [(sum(finding.severity == severity for finding in findings), severity) for severity in SEVERITIES]
+    counts = [(sum(finding.severity == severity for finding in findings), severity) for severity in SEVERITIES if severity != "ok"]
     told = [f"{count} {word}{'s' if count > 1 else ''}" for count, word in counts if count]
     return ", ".join(told) or "nothing found"
 
@@ -163,10 +180,3 @@ def _data(text: str) -> str:
 
 def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
-
-
-def _cell(text: str) -> str:
-    escaped = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace("\\", "\\\\")
-    for char in "|`*_[]":
-        escaped = escaped.replace(char, f"\\{char}")
-    return escaped

@@ -67,7 +67,7 @@ def dependency_chain_test(project: Project) -> Iterator[Finding]:
     read = {path: list(parse_requirements(checkout.document(path))) for path in names}
     for path in (BASE, GPU):
         if not read.get(path):
-            yield Finding(RULE, path, 0, checkout.document(path).problem or "pins nothing", "restore it")
+            yield Finding(RULE, checkout.document(path).problem or "pins nothing", "restore it", path=path)
     for path, requirements in read.items():
         yield from _check_exact(requirements, locked=path.endswith(".txt"))
     for path in names:
@@ -85,9 +85,11 @@ def _check_exact(requirements: list[Requirement], *, locked: bool) -> Iterator[F
     for item in requirements:
         if not item.version:
             message = f"{item.name} is not pinned: {item.wanted}"
-            yield Finding(RULE, item.path, item.line, message, f"write {item.name}==VERSION, as tested")
+            yield Finding(RULE, message, f"write {item.name}==VERSION, as tested", path=item.path, line=item.line)
         elif locked and not item.hashes:
-            yield Finding(RULE, item.path, item.line, f"{item.name}=={item.version} has no hash", "compile the lock with --generate-hashes")
+            yield Finding(
+                RULE, f"{item.name}=={item.version} has no hash", "compile the lock with --generate-hashes", path=item.path, line=item.line
+            )
 
 
 def _check_locked(wanted: list[Requirement], lock: list[Requirement]) -> Iterator[Finding]:
@@ -95,7 +97,7 @@ def _check_locked(wanted: list[Requirement], lock: list[Requirement]) -> Iterato
     for item in wanted:
         others = locked.get(item.name, [])
         if not others:
-            yield Finding(RULE, item.path, item.line, f"{item.name} is not in the lock", "compile the lock again")
+            yield Finding(RULE, f"{item.name} is not in the lock", "compile the lock again", path=item.path, line=item.line)
         elif item.version and all(other.version != item.version for other in others if other.version):
             yield from _disagree(item, others[0], "compile the lock again")
 
@@ -113,7 +115,9 @@ def _check_agreement(files: dict[str, list[Requirement]]) -> Iterator[Finding]:
 
 
 def _disagree(item: Requirement, other: Requirement, fix: str) -> Iterator[Finding]:
-    yield Finding(RULE, item.path, item.line, f"{item.name} is {item.version} here and {other.version} at {other.path}:{other.line}", fix)
+    yield Finding(
+        RULE, f"{item.name} is {item.version} here and {other.version} at {other.path}:{other.line}", fix, path=item.path, line=item.line
+    )
 
 
 def _by_name(requirements: list[Requirement]) -> dict[str, list[Requirement]]:
@@ -127,25 +131,26 @@ def _check_pair(base: list[Requirement], gpu: list[Requirement]) -> Iterator[Fin
     here, there = {item.name: item for item in base}, {item.name: item for item in gpu}
     twice = here.get("onnxruntime-gpu")
     if twice:
-        yield Finding(RULE, BASE, twice.line, "onnxruntime-gpu overwrites onnxruntime", "it belongs into requirements-gpu.in alone")
+        yield Finding(
+            RULE, "onnxruntime-gpu overwrites onnxruntime", "it belongs into requirements-gpu.in alone", path=BASE, line=twice.line
+        )
     cpu, shim, real = here.get("onnxruntime"), there.get("onnxruntime"), there.get("onnxruntime-gpu")
     if base and cpu is None:
-        yield Finding(RULE, BASE, 0, "onnxruntime is missing: insightface cannot run", "add it to requirements.in")
+        yield Finding(RULE, "onnxruntime is missing: insightface cannot run", "add it to requirements.in", path=BASE)
     if gpu and real is None:
         yield Finding(
             RULE,
-            GPU,
-            0,
             "onnxruntime-gpu is missing: the pod would score on the CPU",
             "add onnxruntime==VERSION+gpu to requirements-gpu.in",
+            path=GPU,
         )
     if shim and not shim.version.endswith("+gpu"):
         message = f"onnxruntime=={shim.version} overwrites onnxruntime-gpu: the CUDA provider vanishes"
-        yield Finding(RULE, GPU, shim.line, message, f"pin the metadata-only wheel: onnxruntime=={shim.public_version}+gpu")
+        yield Finding(RULE, message, f"pin the metadata-only wheel: onnxruntime=={shim.public_version}+gpu", path=GPU, line=shim.line)
     for item in (shim, real):
         if cpu and item and item.version and cpu.version and item.public_version != cpu.version:
             message = f"{item.name} is {item.version}, onnxruntime is {cpu.version} at {BASE}:{cpu.line}"
-            yield Finding(RULE, GPU, item.line, message, "the pair has one version")
+            yield Finding(RULE, message, "the pair has one version", path=GPU, line=item.line)
 
 
 def _check_wheels(project: Project, requirements: list[Requirement]) -> Iterator[Finding]:
@@ -156,9 +161,11 @@ def _check_wheels(project: Project, requirements: list[Requirement]) -> Iterator
             continue
         path = wheels.get(f"{item.name.replace('-', '_')}-{item.version}-py3-none-any.whl")
         if path is None or not (project.checkout.root / path).is_file():
-            yield Finding(RULE, item.path, item.line, f"no wheel for {item.name}=={item.version}", "python wheels/make_shims.py")
+            yield Finding(RULE, f"no wheel for {item.name}=={item.version}", "python wheels/make_shims.py", path=item.path, line=item.line)
         elif item.hashes and hashlib.sha256((project.checkout.root / path).read_bytes()).hexdigest() not in item.hashes:
-            yield Finding(RULE, item.path, item.line, f"{path} is not the wheel that the lock pins", "python wheels/make_shims.py")
+            yield Finding(
+                RULE, f"{path} is not the wheel that the lock pins", "python wheels/make_shims.py", path=item.path, line=item.line
+            )
 
 
 def _check_other_files(project: Project, base: list[Requirement]) -> Iterator[Finding]:
@@ -184,7 +191,7 @@ def _check_installed(base: list[Requirement], gpu: list[Requirement], direct: li
         if item is None or not item.version:
             continue
         if name not in found:
-            yield Finding(RULE, item.path, item.line, f"{name}=={item.version} is not installed", "python -m lifeos setup")
+            yield Finding(RULE, f"{name}=={item.version} is not installed", "python -m lifeos setup", path=item.path, line=item.line)
         elif found[name] != item.version:
             message = f"{name} {found[name]} is installed, {item.version} is pinned"
-            yield Finding(RULE, item.path, item.line, message, "python -m lifeos setup")
+            yield Finding(RULE, message, "python -m lifeos setup", path=item.path, line=item.line)

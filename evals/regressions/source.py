@@ -29,16 +29,16 @@ def threshold_policy_test(project: Project) -> Iterator[Finding]:
     """The policy file exists, is valid YAML, holds every key, and every value is in its range."""
     path = POLICY_FILE.as_posix()
     if not (project.checkout.root / POLICY_FILE).is_file():
-        yield Finding("threshold_policy_test", path, 0, "missing: the built-in defaults would be used without a word", "restore it")
+        yield Finding("threshold_policy_test", "missing: the built-in defaults would be used without a word", "restore it", path=path)
         return
     policy = project.policy
     if isinstance(policy, PolicyError):
         for fault in policy.faults:
-            yield Finding("threshold_policy_test", path, fault.line, fault.text)
+            yield Finding("threshold_policy_test", fault.text, path=path, line=fault.line)
         return
     if isinstance(policy, InputError):
         line = policy.what.rpartition(":")[2]
-        yield Finding("threshold_policy_test", path, int(line) if line.isdecimal() else 0, policy.why, policy.fix)
+        yield Finding("threshold_policy_test", policy.why, policy.fix, path=path, line=int(line) if line.isdecimal() else 0)
         return
     for section, defaults in DEFAULTS.items():
         lines = [
@@ -50,7 +50,7 @@ def threshold_policy_test(project: Project) -> Iterator[Finding]:
             ]
             if all(source == BUILT_IN for source in sources):
                 fix = f"write it with its value: {json.dumps(defaults[name])}"
-                yield Finding("threshold_policy_test", path, min(lines, default=1), f"{section}.{name} is missing", fix)
+                yield Finding("threshold_policy_test", f"{section}.{name} is missing", fix, path=path, line=min(lines, default=1))
 
 
 @regression
@@ -59,7 +59,7 @@ def context_budget_test(project: Project) -> Iterator[Finding]:
     try:
         budget = project.load_section("context_budget")
     except InputError as error:  # it stops this check as it stops the script
-        yield Finding("context_budget_test", POLICY_FILE.as_posix(), 1, f"no budget to judge by: {error.why}", error.fix)
+        yield Finding("context_budget_test", f"no budget to judge by: {error.why}", error.fix, path=POLICY_FILE.as_posix(), line=1)
         return
     yield from check_context_budget(project.checkout, budget).findings
 
@@ -91,7 +91,7 @@ def script_syntax_test(project: Project) -> Iterator[Finding]:
         else:
             yield finding
     if not count:
-        yield Finding("script_syntax_test", "", 0, "no Python file found", "is --project-root the checkout?")
+        yield Finding("script_syntax_test", "no Python file found", "is --project-root the checkout?")
     if now != before:
         with contextlib.suppress(OSError):  # a read-only checkout: the next run compiles again
             write_json(root / COMPILED, {"python": _python(), "sha256": sorted(now)})
@@ -103,9 +103,9 @@ def _compile(path: str, source: bytes) -> Finding | None:
             warnings.simplefilter("ignore")
             compile(source, path, "exec", dont_inherit=True)
     except SyntaxError as error:
-        return Finding("script_syntax_test", path, error.lineno or 1, f"{type(error).__name__}: {error.msg}")
+        return Finding("script_syntax_test", f"{type(error).__name__}: {error.msg}", path=path, line=error.lineno or 1)
     except (ValueError, RecursionError, MemoryError) as error:
-        return Finding("script_syntax_test", path, 1, f"cannot be compiled: {error or type(error).__name__}")
+        return Finding("script_syntax_test", f"cannot be compiled: {error or type(error).__name__}", path=path, line=1)
     return None
 
 

@@ -76,7 +76,7 @@ def training_flags_test(project: Project) -> Iterator[Finding]:
             return
     if isinstance(project.policy, InputError):  # threshold_policy_test names the fault; no script starts with it
         message = "the training command was not judged: the policy is not sound"
-        yield Finding("training_flags_test", "evals/thresholds.yaml", 1, message, severity="warning")
+        yield Finding("training_flags_test", message, severity="warning", path="evals/thresholds.yaml", line=1)
         return
     from concurrent.futures import ThreadPoolExecutor  # not needed where the answer is remembered
 
@@ -94,12 +94,12 @@ def _check_judge() -> Iterator[Finding]:
     place = "tools/trainers/sd_scripts_conflicts.py"
     good = FlagCase("a good command", "")
     for conflict in find_conflicts(good.command(), good.config()):
-        yield Finding("training_flags_test", place, 1, f"a command without conflicts is refused: {conflict.text}")
+        yield Finding("training_flags_test", f"a command without conflicts is refused: {conflict.text}", path=place, line=1)
     for case in FLAG_CASES:
         named = [conflict.flag for conflict in find_conflicts(case.command(), case.config())]
         if case.flag not in named:
             message = f"not recognised any more: {case.name} ({case.flag})"
-            yield Finding("training_flags_test", place, 1, message, "see research/trainer.md for what the trainer does")
+            yield Finding("training_flags_test", message, "see research/trainer.md for what the trainer does", path=place, line=1)
 
 
 def _check_dry_run(checkout: Checkout, extra: tuple[str, ...]) -> Iterator[Finding]:
@@ -116,12 +116,12 @@ def _check_dry_run(checkout: Checkout, extra: tuple[str, ...]) -> Iterator[Findi
     conflicts = find_conflicts(command, config) if isinstance(command, list) and isinstance(config, dict) else []
     if command is None or (answer.code and not conflicts):
         message = f"its dry run says nothing that can be judged: {answer.complaint.replace(name, '…')}"
-        yield Finding("training_flags_test", TRAINING_SCRIPT, 1, message, f"python {TRAINING_SCRIPT} --dry-run --json")
+        yield Finding("training_flags_test", message, f"python {TRAINING_SCRIPT} --dry-run --json", path=TRAINING_SCRIPT, line=1)
         return
     for conflict in conflicts:
         path, line = _place_of(checkout, conflict.flag)
         message = f"{conflict.flag} with {' '.join(extra[:1])}: {conflict.why}"
-        yield Finding("training_flags_test", path, line, message, conflict.fix)
+        yield Finding("training_flags_test", message, conflict.fix, path=path, line=line)
 
 
 def _place_of(checkout: Checkout, flag: str) -> tuple[str, int]:
@@ -174,20 +174,25 @@ def dataset_manifest_test(project: Project) -> Iterator[Finding]:
         gone = "not here" in answer.complaint
         fix = "verify it where the images are" if gone else f"python {MANIFEST_SCRIPT} --verify {shown}"
         message = f"cannot be verified: {answer.complaint}"
-        yield Finding("dataset_manifest_test", shown, 1, message, fix, "warning" if gone else "error")
+        yield Finding("dataset_manifest_test", message, fix, "warning" if gone else "error", path=shown, line=1)
         return
     text = manifest.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     for kind, why in (("changed", "its bytes are not those of the manifest"), ("missing", "it is gone")):
         for name in answer.document.get(kind, ()):
             fix = "restore it, or make a new manifest and train again"
-            yield Finding("dataset_manifest_test", shown, _line_of(text, name), f"{name}: {why}", fix)
+            yield Finding("dataset_manifest_test", f"{name}: {why}", fix, path=shown, line=_line_of(text, name))
     for name in answer.document.get("extra", ()):
         yield Finding(
-            "dataset_manifest_test", shown, 1, f"{name}: came after the manifest", "make a new manifest before training", "warning"
+            "dataset_manifest_test",
+            f"{name}: came after the manifest",
+            "make a new manifest before training",
+            "warning",
+            path=shown,
+            line=1,
         )
     found = any(answer.document.get(kind) for kind in ("changed", "missing", "extra"))
     if answer.code and not found:
-        yield Finding("dataset_manifest_test", shown, 1, f"verification failed: {answer.complaint}")
+        yield Finding("dataset_manifest_test", f"verification failed: {answer.complaint}", path=shown, line=1)
 
 
 def find_latest_manifest(project: Project) -> Path | None:

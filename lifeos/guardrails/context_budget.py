@@ -108,7 +108,7 @@ def check_context_budget(checkout: Checkout, budget: Mapping[str, Any]) -> Repor
     if total > most:
         top = first[0]
         findings.append(
-            Finding(RULE, top.path, top.line, f"the context layer has {total} lines, {most} allowed", _cut_fix(top, total - most))
+            Finding(RULE, f"the context layer has {total} lines, {most} allowed", _cut_fix(top, total - most), path=top.path, line=top.line)
         )
     tokens = sum(file.tokens for file in measured)
     return Report(
@@ -122,22 +122,24 @@ def check_context_budget(checkout: Checkout, budget: Mapping[str, Any]) -> Repor
 
 def _check_readable(document: Document, budgeted: bool) -> Iterator[Finding]:
     if document.problem == MISSING and not budgeted:
-        yield Finding(RULE, document.path, 0, "missing: counted as no lines", severity="warning")
+        yield Finding(RULE, "missing: counted as no lines", severity="warning", path=document.path)
     elif document.problem:
-        yield Finding(RULE, document.path, document.line, f"{document.problem}: its size cannot be judged", "write it as UTF-8 text")
+        yield Finding(
+            RULE, f"{document.problem}: its size cannot be judged", "write it as UTF-8 text", path=document.path, line=document.line
+        )
     elif not document.text.strip():
-        yield Finding(RULE, document.path, 0, "empty", "write it, or the assistant starts without it")
+        yield Finding(RULE, "empty", "write it, or the assistant starts without it", path=document.path)
 
 
 def _check_file(document: Document, file: Measured, long_line: int) -> Iterator[Finding]:
     if file.max_lines is not None and file.lines > file.max_lines:
         over = file.lines - file.max_lines
         cut = rank_cuts([file])[0]
-        yield Finding(RULE, file.path, file.max_lines + 1, f"{file.lines} lines, {file.max_lines} allowed", _cut_fix(cut, over))
+        yield Finding(RULE, f"{file.lines} lines, {file.max_lines} allowed", _cut_fix(cut, over), path=file.path, line=file.max_lines + 1)
     for number, line in enumerate(document.lines, 1):
         if len(line) > long_line:
             message = f"a line of {len(line)} characters, about {estimate_tokens(line)} tokens"
-            yield Finding("long-line", file.path, number, message, f"say it in under {long_line}", "warning")
+            yield Finding("long-line", message, f"say it in under {long_line}", "warning", path=file.path, line=number)
 
 
 def rank_cuts(measured: list[Measured]) -> list[Part]:

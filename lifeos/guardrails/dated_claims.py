@@ -43,20 +43,20 @@ def _judge(path: str, line: int, text: str, change: LastChange, now: float, tole
     try:
         claimed = date(*map(int, text.split("-")))
     except ValueError:
-        yield Finding(RULE, path, line, f"{text} is no date", "write YYYY-MM-DD")
+        yield Finding(RULE, f"{text} is no date", "write YYYY-MM-DD", path=path, line=line)
         return
     slack = timedelta(days=TIME_ZONE_DAYS)
     if claimed > _day(now) + slack:
-        yield Finding(RULE, path, line, f"says {text}, which is in the future", "write the day on which it was last checked")
+        yield Finding(RULE, f"says {text}, which is in the future", "write the day on which it was last checked", path=path, line=line)
     elif change.source == "commit":
         changed = _day(change.when)
         fix = f"write {changed}, or leave the date to git"
         if claimed > changed + slack:
-            yield Finding(RULE, path, line, f"says {text}, but was last committed on {changed}", fix)
+            yield Finding(RULE, f"says {text}, but was last committed on {changed}", fix, path=path, line=line)
         elif claimed < changed - slack:
             far = changed - claimed > timedelta(days=tolerated_days)
             message = f"says {text}, but was changed since, on {changed}"
-            yield Finding(RULE, path, line, message, fix, "error" if far else "warning")
+            yield Finding(RULE, message, fix, "error" if far else "warning", path=path, line=line)
 
 
 def _day(when: float) -> date:

@@ -123,7 +123,7 @@ def _check_link(checkout: Checkout, document: Document, number: int, target: str
         if anchor.lower() not in anchors:
             close = nearest(anchor, sorted(anchors), 1)
             fix = f"did you mean #{close[0]}?" if close else "no heading has it"
-            yield f"{path}#{anchor}", Finding(RULE, document.path, number, f"link {target}: {path} has no heading #{anchor}", fix)
+            yield f"{path}#{anchor}", Finding(RULE, f"link {target}: {path} has no heading #{anchor}", fix, path=document.path, line=number)
 
 
 def as_path(token: str, checkout: Checkout) -> str:
@@ -178,7 +178,11 @@ def slug_of(heading: str) -> str:
 def _broken(checkout: Checkout, source: str, number: int, shown: str, path: str) -> Finding:
     close = find_nearest(checkout, path)
     return Finding(
-        RULE, source, number, f"{shown}: {path} does not exist", f"did you mean {close}?" if close else "remove it, or make the file"
+        RULE,
+        f"{shown}: {path} does not exist",
+        f"did you mean {close}?" if close else "remove it, or make the file",
+        path=source,
+        line=number,
     )
 
 

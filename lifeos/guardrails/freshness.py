@@ -44,7 +44,7 @@ def check_freshness(checkout: Checkout, files: list[dict[str, Any]], max_age_day
     findings += _check_history(history, in_ci)
     if not watched:
         findings.append(
-            Finding(RULE, "evals/thresholds.yaml", 0, "freshness.files is empty: nothing is watched", "name the files that go stale")
+            Finding(RULE, "freshness.files is empty: nothing is watched", "name the files that go stale", path="evals/thresholds.yaml")
         )
     oldest = max((file.age_days for file in watched if file.age_days is not None), default=0.0)
     summary = f"{len(watched)} watched, the oldest {oldest:.1f} days, {max_age_days:g} allowed"
@@ -55,7 +55,7 @@ def check_freshness(checkout: Checkout, files: list[dict[str, Any]], max_age_day
 def skipped(reason: str) -> Report:
     """A report that nothing was judged: it passes, and says so as a warning."""
     message = f"skipped: {reason}; the age of no file was judged"
-    return Report(CHECK, message, (Finding(RULE, "", 0, message, severity="warning"),), data={"skipped": True})
+    return Report(CHECK, message, (Finding(RULE, message, severity="warning"),), data={"skipped": True})
 
 
 def _newest(entry: dict[str, Any], paths: list[str], history: History, now: float) -> Watched:
@@ -73,30 +73,38 @@ def _age_days(change: LastChange, now: float) -> float:
 def _judge(file: Watched, max_age_days: float, history: History, in_ci: bool) -> Iterator[Finding]:
     refresh = f"refresh it: {file.refresh}" if file.refresh else "refresh it"
     if file.age_days is None:
-        yield Finding(RULE, file.path, 0, "missing: a watched file that does not exist", f"{refresh}; or take it out of freshness.files")
+        yield Finding(RULE, "missing: a watched file that does not exist", f"{refresh}; or take it out of freshness.files", path=file.path)
     elif file.age_days > max_age_days:
         known = KNOWN_BY[file.source]
-        yield Finding(RULE, file.path, 1, f"{known} {file.age_days:.1f} days ago, {max_age_days:g} allowed", refresh)
+        yield Finding(RULE, f"{known} {file.age_days:.1f} days ago, {max_age_days:g} allowed", refresh, path=file.path, line=1)
     elif file.source == "border":
         message = "its age is unknown: this clone is shallow and its last commit lies before the cut"
-        yield Finding(RULE, file.path, 1, message, "git fetch --unshallow; on GitHub Actions: actions/checkout with fetch-depth: 0")
+        yield Finding(
+            RULE, message, "git fetch --unshallow; on GitHub Actions: actions/checkout with fetch-depth: 0", path=file.path, line=1
+        )
     elif file.source == "file" and in_ci:
         yield Finding(
-            RULE, file.path, 1, f"its age is unknown: {history.without_git}, and a CI machine has just written it", "check it out with git"
+            RULE,
+            f"its age is unknown: {history.without_git}, and a CI machine has just written it",
+            "check it out with git",
+            path=file.path,
+            line=1,
         )
     elif file.age_days < -CLOCK_SLACK_DAYS:
         yield Finding(
-            RULE, file.path, 1, f"{KNOWN_BY[file.source]} {-file.age_days:.1f} days in the future", "set the clock, then commit it again"
+            RULE,
+            f"{KNOWN_BY[file.source]} {-file.age_days:.1f} days in the future",
+            "set the clock, then commit it again",
+            path=file.path,
+            line=1,
         )
 
 
 def _check_history(history: History, in_ci: bool) -> Iterator[Finding]:
     if history.without_git and not in_ci:
-        yield Finding("no-history", "", 0, f"{history.without_git}: judged by modification times, which a copy resets", severity="warning")
+        yield Finding("no-history", f"{history.without_git}: judged by modification times, which a copy resets", severity="warning")
     if history.shallow:
-        yield Finding(
-            "shallow-clone", "", 0, "this clone is shallow: only commits after the cut date a file", "git fetch --unshallow", "warning"
-        )
+        yield Finding("shallow-clone", "this clone is shallow: only commits after the cut date a file", "git fetch --unshallow", "warning")
 
 
 def _table(watched: list[Watched]) -> Iterator[str]:

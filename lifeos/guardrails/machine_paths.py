@@ -58,7 +58,7 @@ def find_machine_paths(checkout: Checkout, document: Document) -> Iterator[Findi
                 if ours
                 else "write it relative to the checkout, or with a placeholder such as <folder>"
             )
-            yield Finding(RULE, document.path, number, f"{path} is a path of one machine", fix)
+            yield Finding(RULE, f"{path} is a path of one machine", fix, path=document.path, line=number)
 
 
 def _ours(checkout: Checkout, path: str) -> str:

@@ -65,23 +65,23 @@ def _check_required(checkout: Checkout) -> Iterator[Finding]:
         if document.problem == MISSING:
             yield _missing(checkout, path)
         elif document.problem:
-            yield Finding("required-file", path, document.line, document.problem, "write it as UTF-8 text")
+            yield Finding("required-file", document.problem, "write it as UTF-8 text", path=path, line=document.line)
         elif not document.text.strip():
-            yield Finding("required-file", path, 0, "empty", "restore it: git checkout -- " + path)
+            yield Finding("required-file", "empty", "restore it: git checkout -- " + path, path=path)
 
 
 def _missing(checkout: Checkout, path: str) -> Finding:
     if path in checkout.files:
-        return Finding("required-file", path, 0, "committed, but not on the disk", "git checkout, or git sparse-checkout add its folder")
+        return Finding("required-file", "committed, but not on the disk", "git checkout, or git sparse-checkout add its folder", path=path)
     close = find_nearest(checkout, path)
-    return Finding("required-file", path, 0, "missing", f"is it {close} now?" if close else "restore it")
+    return Finding("required-file", "missing", f"is it {close} now?" if close else "restore it", path=path)
 
 
 def _check_commands(in_ci: bool) -> Iterator[Finding]:
     needed: Severity = "warning" if in_ci else "error"
     for command, why in REQUIRED_COMMANDS:
         if shutil.which(command) is None:
-            yield Finding("command", "", 0, f"{command} is not installed: {why}", f"install {command}", needed)
+            yield Finding("command", f"{command} is not installed: {why}", f"install {command}", needed)
     if shutil.which(AGENT_COMMAND) is None:
         message = f"{AGENT_COMMAND} is not installed: the cycle's agent step needs an agent command"
-        yield Finding("command", "", 0, message, "install one and name it with --agent-command, or use --skip-agent", "warning")
+        yield Finding("command", message, "install one and name it with --agent-command, or use --skip-agent", "warning")

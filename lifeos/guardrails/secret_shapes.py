@@ -59,7 +59,7 @@ def find_secrets(document: Document) -> Iterator[Finding]:
             seen.add(match.end(group))
             line = text.count("\n", 0, match.start(group)) + 1
             fix = "revoke it, remove it, read it from the environment"
-            yield Finding(RULE, document.path, line, f"{what}: {mask(match.group(group))}", fix)
+            yield Finding(RULE, f"{what}: {mask(match.group(group))}", fix, path=document.path, line=line)
 
 
 def _find_assigned(text: str) -> Iterator[re.Match[str]]:

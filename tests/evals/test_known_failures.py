@@ -271,7 +271,7 @@ def test_a_new_regression_is_one_function(capsys: pytest.CaptureFixture[str]) ->
     @regression
     def new_test(project: Project) -> Iterator[Finding]:
         """It came back."""
-        yield Finding("new_test", "README.md", 3, "again")
+        yield Finding("new_test", "again", path="README.md", line=3)
 
     assert known_failures.main(["--only", "new_test"]) == 1
     out = capsys.readouterr().out

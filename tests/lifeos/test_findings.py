@@ -10,9 +10,9 @@ import pytest
 from lifeos.errors import InputError
 from lifeos.findings import Finding, Report, publish, render_annotations, render_summary, render_text, sort_findings
 
-ERROR = Finding("rule", "a/b.md", 3, "wrong", "mend it")
-WARNING = Finding("other", "a.md", 0, "odd", severity="warning")
-NOTICE = Finding("far", "", 0, "by the way", severity="notice")
+ERROR = Finding("rule", "wrong", "mend it", path="a/b.md", line=3)
+WARNING = Finding("other", "odd", severity="warning", path="a.md")
+NOTICE = Finding("far", "by the way", severity="notice")
 
 
 def test_text() -> None:
@@ -30,7 +30,7 @@ def test_warnings_and_notices_pass() -> None:
 
 
 def test_errors_come_first_then_by_place() -> None:
-    later = Finding("rule", "a/b.md", 12, "x")
+    later = Finding("rule", "x", path="a/b.md", line=12)
     assert sort_findings([NOTICE, later, WARNING, ERROR]) == [ERROR, later, WARNING, NOTICE]
 
 
@@ -40,7 +40,10 @@ def test_errors_come_first_then_by_place() -> None:
         (ERROR, "::error file=a/b.md,line=3,title=rule::wrong (mend it)"),
         (WARNING, "::warning file=a.md,title=other::odd"),
         (NOTICE, "::notice title=far::by the way"),
-        (Finding("r", "a,b:c%.md", 1, "50 % of\n::error::x\r"), "::error file=a%2Cb%3Ac%25.md,line=1,title=r::50 %25 of\\n::error::x\\r"),
+        (
+            Finding("r", "50 % of\n::error::x\r", path="a,b:c%.md", line=1),
+            "::error file=a%2Cb%3Ac%25.md,line=1,title=r::50 %25 of\\n::error::x\\r",
+        ),
     ],
     ids=["whole", "no line", "no file", "escaped"],
 )
@@ -49,15 +52,15 @@ def test_annotations(finding: Finding, line: str) -> None:
 
 
 def test_summary_escapes_markdown_and_html() -> None:
-    text = render_summary(Report("check", "a|b", (Finding("r", "a_b.md", 1, "<script>|`x`", "*y*"),), ("one\ntwo",)))
+    text = render_summary(Report("check", "a|b", (Finding("r", "<script>|`x`", "*y*", path="a_b.md", line=1),), ("one\ntwo",)))
     assert text == (
         "### ❌ check\n\na\\|b\n\n    one\\ntwo\n\n| | where | what | how to mend it |\n|---|---|---|---|\n"
-        "| ❌ | a\\_b.md:1 | &lt;script>\\|\\`x\\` | \\*y\\* |\n\n"
+        "| ❌ | a_b.md:1 | &lt;script&gt;\\|\\`x\\` | \\*y\\* |\n\n"
     )
 
 
 def test_a_long_summary_is_cut_and_says_so() -> None:
-    report = Report("check", "", tuple(Finding("r", "a.md", line, "x") for line in range(1, 251)))
+    report = Report("check", "", tuple(Finding("r", "x", path="a.md", line=line) for line in range(1, 251)))
     rows = render_summary(report).splitlines()
     assert sum(row.startswith("| ❌") for row in rows) == 200
     assert "| | | and 50 more in the log | |" in rows
@@ -106,3 +109,19 @@ def test_a_detail_cannot_be_a_command(capsys: pytest.CaptureFixture[str]) -> Non
 def test_json_and_another_format_contradict() -> None:
     with pytest.raises(InputError, match="--json: contradicts --format github"):
         publish(Report("check", "", ()), format="github", as_json=True, environ={})
+
+
+def test_a_finding_that_holds_for_many_files_names_some_and_keeps_all() -> None:
+    finding = Finding(
+        "no-caption", "7 pictures have no caption", "write one for each", "warning", files=tuple(f"{n}\x1b.png" for n in range(7))
+    )
+    shown = "0\\x1b.png, 1\\x1b.png, 2\\x1b.png, 3\\x1b.png, 4\\x1b.png and 2 more"
+    assert finding.sentence == f"warning: 7 pictures have no caption: {shown} (write one for each) [no-caption]"
+    assert len(finding.to_json()["files"]) == 7
+    assert "files" not in ERROR.to_json()
+
+
+def test_what_is_well_is_shown_and_changes_nothing() -> None:
+    report = Report("pod", "ready", (Finding("disk", "9 GB free", severity="ok"),))
+    assert render_text(report).splitlines()[1:] == ["ok: 9 GB free [disk]", "passed: nothing found"]
+    assert (report.passed, render_annotations(report.findings)) == (True, "")
