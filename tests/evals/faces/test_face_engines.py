@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from PIL import Image, ImageFilter
 from evals.faces import yunet
 from evals.faces.dlib_engine import DlibEngine, share_inside
 from evals.faces.engines import choose_engine, find_packs
-from evals.faces.insightface_engine import CPU, InsightFaceEngine, read_pack
+from evals.faces.insightface_engine import CPU, InsightFaceEngine, Pack, read_pack
 from evals.faces.subject import Face, FaceEngine, PolicyScale, Rgb, Sighting, sight_subject
 from evals.load_thresholds import load_thresholds
 from lifeos.errors import InputError, LifeosError, UnavailableError
@@ -309,6 +310,28 @@ def test_a_faulty_pack(fault: str, model_root: Path, tmp_path: Path) -> None:
     with pytest.raises(UnavailableError) as caught:
         read_pack(folder)
     assert expected in str(caught.value)
+
+
+def test_a_pack_that_onnxruntime_refuses(model_root: Path, tmp_path: Path) -> None:
+    """Well-formed, so that reading the pack finds no fault: only loading it does."""
+    import onnx
+
+    folder = Path(shutil.copytree(model_root / "insightface" / "mini", tmp_path / "mini", copy_function=shutil.copyfile))
+    model = onnx.load_model(str(folder / "rec_mobilefacenet.onnx"))
+    model.graph.node[0].op_type = "NoSuchOperator"
+    onnx.save_model(model, str(folder / "rec_mobilefacenet.onnx"))
+    with pytest.raises(UnavailableError, match=r"mini: the model pack does not load: .*NoSuchOperator") as caught:
+        InsightFaceEngine(read_pack(folder))
+    assert caught.value.fix == "fetch it again, or use --engine dlib"
+
+
+@pytest.mark.parametrize("package", ["insightface", "onnxruntime"])
+def test_a_package_that_is_not_installed(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find_spec(name))
+    with pytest.raises(UnavailableError) as caught:
+        InsightFaceEngine(Pack("mini", tmp_path, tmp_path / "d.onnx", tmp_path / "r.onnx", {}))
+    assert str(caught.value) == f"face engine insightface: the package {package} is not installed (run: python -m lifeos setup)"
 
 
 def test_another_detector_under_yunets_name(tmp_path: Path) -> None:
