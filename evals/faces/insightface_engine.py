@@ -173,7 +173,7 @@ def _load(pack: Pack, providers: list[str], threads: int) -> tuple[_Detector, _E
     try:
         models = [model_zoo.get_model(str(path), providers=providers, sess_options=options) for path in (pack.detection, pack.recognition)]
         return _Detector(models[0]), _Embedder(models[1])
-    except (RuntimeError, ValueError, OSError, AssertionError) as error:
+    except Exception as error:  # onnxruntime's own errors have no nearer base
         raise UnavailableError(pack.folder, f"the model pack does not load: {error}", "fetch it again, or use --engine dlib") from error
 
 

