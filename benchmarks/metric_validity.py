@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from evals.faces.subject import FaceEngine
+    from evals.faces.face_engine import FaceEngine
 
 Pair = tuple[float | None, float | None]
 """A value of the plain and of the new metric."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from evals.faces.subject import Face
+    from evals.faces.face_engine import Face
 
     Rgb = NDArray[np.uint8]
 

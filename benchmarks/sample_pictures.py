@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from evals.faces.subject import Face, FaceEngine
+    from evals.faces.face_engine import Face, FaceEngine
 
     Rgb = NDArray[np.uint8]
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from evals.faces.engines import AUTO, engine_help, engine_names
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 
@@ -56,7 +57,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--pictures-v1", type=Path, metavar="DIR", help="where the pictures of v1 are (default: as its row says)")
     parser.add_argument("--pictures-v2", type=Path, metavar="DIR", help="where the pictures of v2 are (default: as its row says)")
     parser.add_argument("--dataset-manifest", type=Path, metavar="FILE", help="training set of v2, to see whether pictures were memorised")
-    parser.add_argument("--engine", choices=("auto", "insightface", "dlib"), default="auto", help="the face engine of --rescore")
+    parser.add_argument("--engine", choices=engine_names(), default=AUTO, help=f"for --rescore: {engine_help()}")
     parser.add_argument("--model-root", type=Path, metavar="DIR", help="the folder of face models, for --rescore and the memorised check")
     parser.add_argument("--promote", action="store_true", help=f"make v2 champion ({CHAMPION}) if the promotion gate says yes, else exit 1")
     parser.add_argument("--champion", type=Path, metavar="FILE", help=f"the champion's record (default: {CHAMPION} of the project)")

@@ -28,6 +28,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from evals.faces.engines import AUTO, engine_help, engine_names
 from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from tools.dataset import unchanged
@@ -197,7 +198,7 @@ def build_parser() -> cli.Parser:
             "with --faces: the evaluation references, of which none may be trained on", "the first of production.reference_dirs"
         ),
     )
-    faces.add_argument("--engine", choices=("auto", "insightface", "dlib"), default="auto", help="with --faces: the face engine")
+    faces.add_argument("--engine", choices=engine_names(), default=AUTO, help=f"with --faces: {engine_help()}")
     faces.add_argument("--model-root", type=Path, metavar="DIR", help="with --faces: the folder of the engine's models")
     faces.add_argument("--model-pack", metavar="NAME", help="with --faces: the InsightFace model pack")
     parser.add_json()

@@ -18,12 +18,15 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from evals.faces.engines import engine_help, engine_names
 from lifeos import cli
 from lifeos.images import find_pictures
 
 OUTPUT_DIR = Path("lifeos_demo")
 REFERENCES = 6
 LORA = "amiranoor_v3.safetensors"
+ENGINE = "dlib"
+"""Needs no download, and anybody may use it."""
 SEED = 20260211
 """Fixed: everybody sees the same pictures."""
 
@@ -34,9 +37,9 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--count", type=cli.positive_int, default=2, metavar="N", help="pictures for each of the ten prompts")
     parser.add_argument(
         "--engine",
-        choices=("auto", "insightface", "dlib"),
-        default="dlib",
-        help="face engine; dlib needs no download and may be used for anything",
+        choices=engine_names(),
+        default=ENGINE,
+        help=engine_help(),
     )
     parser.add_argument("--model-root", type=Path, metavar="DIR", help="folder of model packs, for --engine insightface")
     parser.add_argument("--model-pack", metavar="NAME", help="model pack, for --engine insightface")

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from evals.faces.engines import AUTO, engine_help, engine_names
 from lifeos import cli
 from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError
 
@@ -97,7 +98,7 @@ def add_shared(parser: cli.Parser) -> None:
     group.add_argument("--base-seed", type=cli.whole_number, metavar="N", help="seed of the first picture (default: drawn and recorded)")
     references = cli.policy_help("pictures of the character; else the first of these that holds faces", "production.reference_dirs")
     group.add_argument("--reference-dir", type=Path, metavar="DIR", help=references)
-    group.add_argument("--engine", choices=("auto", "insightface", "dlib"), help="face engine (default: auto)")
+    group.add_argument("--engine", choices=engine_names(), help=f"{engine_help()} (default: {AUTO}, built in)")
     group.add_argument("--model-root", type=Path, metavar="DIR", help="folder of face models")
     group.add_argument("--model-pack", metavar="NAME", help="InsightFace pack")
 

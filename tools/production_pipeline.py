@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from evals.faces.engines import AUTO, engine_help, engine_names
 from lifeos import cli
 from lifeos.errors import EXIT_OK
 
@@ -98,8 +99,7 @@ def add_judging(parser: cli.Parser) -> None:
     group.add_argument("--face-threshold", type=cli.fraction, metavar="X", help=face)
     skin = cli.policy_help("skin realism, 0 to 1, from which a picture passes", "skin_realism.overall_pass_threshold")
     group.add_argument("--skin-threshold", type=cli.fraction, metavar="X", help=skin)
-    engine = "face engine; auto takes InsightFace if a pack is there, else dlib (default: auto, built in)"
-    group.add_argument("--engine", choices=("auto", "insightface", "dlib"), help=engine)
+    group.add_argument("--engine", choices=engine_names(), help=f"{engine_help()} (default: {AUTO}, built in)")
     where = "LIFEOS_MODELS, models/ in the checkout, ~/.lifeos/models, ~/.insightface"
     group.add_argument("--model-root", type=Path, metavar="DIR", help=f"folder of model packs and YuNet (default: {where})")
     group.add_argument("--model-pack", metavar="NAME", help="InsightFace pack (default: buffalo_l, else one that the policy knows)")

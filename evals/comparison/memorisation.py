@@ -15,7 +15,8 @@ from lifeos.files import read_json
 from lifeos.progress import track
 
 if TYPE_CHECKING:
-    from evals.faces.subject import FaceEngine, PolicyScale
+    from evals.faces.face_engine import FaceEngine
+    from evals.faces.policy_scale import PolicyScale
     from evals.judging.references import ReferenceSet
 
 TITLE = "Memorised"
@@ -46,7 +47,7 @@ def check_memorised(
 
 def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, Any], model_root: Path | None) -> Check:
     from evals.faces.engines import choose_engine
-    from evals.faces.subject import PolicyScale
+    from evals.faces.policy_scale import PolicyScale
     from evals.judging.references import load_references
     from lifeos.files import sha256_file
 

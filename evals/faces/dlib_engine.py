@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evals.faces import yunet
-from evals.faces.subject import BORDERS, Face, Rgb, Vector, add_border, attempt_name, find_with_borders, is_stripe, unit
-from lifeos.errors import UnavailableError
+from evals.faces.face_engine import EngineRequest, Face, FaceEngine, Rgb, Vector, unit
+from evals.faces.subject import BORDERS, add_border, attempt_name, find_with_borders, is_stripe
+from lifeos.errors import InputError, UnavailableError
 from lifeos.files import read_json, sha256_file
 
 SCALE_KEY = "dlib_centred"
@@ -47,6 +48,18 @@ tip of the nose at .57, and the mouth is .85 eye distances wide."""
 TIP_BEYOND_BASE = 1.6
 """How much further than its base the tip of the nose moves sideways when the head turns. Fitted on 33 faces of public photographs:
 without it the yaw comes out at .47 of YuNet's, with it at .71 (one by one it still differs by some 11 degrees)."""
+
+
+def check(request: EngineRequest) -> str:
+    """The detector that it would use. Raises UnavailableError where dlib or its weights are not installed."""
+    _weights_folder()
+    return "with YuNet" if yunet.find_file(request.folders) else "with its own detector, which misses many close-ups"
+
+
+def open_engine(request: EngineRequest) -> FaceEngine:
+    if request.model_pack:
+        raise InputError("--model-pack", "dlib has no model packs", "leave it out, or use --engine insightface")
+    return DlibEngine(yunet.find_file(request.folders))
 
 
 class DlibEngine:

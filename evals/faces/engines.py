@@ -1,22 +1,63 @@
-"""Which face engine to use: `auto` takes InsightFace where a calibrated pack is at hand, else dlib."""
+"""The registry of face engines: one row for each, in the order in which `--engine auto` tries them.
+
+What an engine must be able to do is in `face_engine.py`. Nothing is imported for a name, so that a parser can offer all of them.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from evals.faces import yunet
-from evals.faces.dlib_engine import DlibEngine
-from evals.faces.insightface_engine import InsightFaceEngine, is_pack_folder, read_pack
-from evals.faces.subject import FaceEngine
 from lifeos import cli
-from lifeos.errors import InputError, UnavailableError, did_you_mean
+from lifeos.errors import InputError, LifeosError
 from lifeos.model_folders import model_folders
 
-ENGINES = ("auto", "insightface", "dlib")
-DEFAULT_PACK = "buffalo_l"
+if TYPE_CHECKING:
+    from evals.faces.face_engine import EngineModule, EngineRequest, FaceEngine
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRow:
+    """One engine: the word for `--engine`, the module that knows it, what it is and who may use it."""
+
+    name: str
+    module: str
+    summary: str
+
+    def load(self) -> EngineModule:
+        from importlib import import_module
+
+        return cast("EngineModule", import_module(self.module))
+
+
+AUTO = "auto"
+ENGINES: tuple[EngineRow, ...] = (
+    EngineRow("insightface", "evals.faces.insightface_engine", "a model pack on onnxruntime, with CUDA; non-commercial research only"),
+    EngineRow("dlib", "evals.faces.dlib_engine", "on any CPU, without a download; free for any use"),
+)
+
+
+def engine_names() -> tuple[str, ...]:
+    """The values of `--engine`."""
+    return (AUTO, *(row.name for row in ENGINES))
+
+
+def engine_help() -> str:
+    """What `--engine` chooses between, for its help."""
+    rows = "; ".join(f"{row.name}: {row.summary}" for row in ENGINES)
+    return f"face engine. {rows}; {AUTO}: the first of these that has its models here"
+
+
+def read_request(
+    policy: Mapping[str, Any], *, prefer_cpu: bool = False, model_root: Path | None = None, model_pack: str | None = None
+) -> EngineRequest:
+    """What the flags of a command mean for an engine. Raises InputError for a folder that was named and does not exist."""
+    from evals.faces.face_engine import EngineRequest
+
+    return EngineRequest(tuple(search_folders(model_root)), policy["face_similarity"]["engines"], prefer_cpu, model_pack)
 
 
 def search_folders(model_root: Path | None) -> list[Path]:
@@ -29,51 +70,28 @@ def search_folders(model_root: Path | None) -> list[Path]:
     return folders
 
 
-def find_packs(folders: list[Path]) -> dict[str, Path]:
-    """The model packs in or under the folders, by name; the first folder wins."""
-    packs: dict[str, Path] = {}
-    for folder in folders:
-        bases = [base for base in (folder, folder / "models", folder / "insightface") if base.is_dir()]
-        for place in [folder, *(place for base in bases for place in sorted(base.iterdir()))]:
-            if place.is_dir() and place.name not in packs and is_pack_folder(place):
-                packs[place.name] = place
-    return packs
-
-
-def find_yunet(folders: list[Path]) -> Path | None:
-    return next((folder / yunet.FILE_NAME for folder in folders if (folder / yunet.FILE_NAME).is_file()), None)
-
-
 def choose_engine(
     engine: str, policy: Mapping[str, Any], *, prefer_cpu: bool = False, model_root: Path | None = None, model_pack: str | None = None
 ) -> FaceEngine:
-    """The engine asked for. Raises UnavailableError where its models are missing, InputError for a pack without a row in the policy."""
-    if engine not in ENGINES:
-        raise InputError("--engine", f"{engine!r} is no engine", f"use {', '.join(ENGINES)}")
-    folders = search_folders(model_root)
-    if engine == "dlib":
-        if model_pack:
-            raise InputError("--model-pack", "dlib has no model packs", "leave it out, or use --engine insightface")
-        return DlibEngine(find_yunet(folders))
-    packs = find_packs(folders)
-    scales: Mapping[str, Any] = policy["face_similarity"]["engines"]
-    name = model_pack or _default_pack(packs, scales)
-    if name is None and engine == "auto":
-        return DlibEngine(find_yunet(folders))
-    name = name or (next(iter(packs)) if len(packs) == 1 else DEFAULT_PACK)
-    if name not in packs:
-        looked = ", ".join(str(folder) for folder in folders)
-        hint = f"{did_you_mean(name, packs)}; " if packs else ""
-        fix = f"{hint}run: python -m lifeos setup --insightface, or use --engine dlib"
-        raise UnavailableError(f"model pack {name}", f"not in {looked}", fix)
-    if f"insightface_{name}" not in scales:
-        row = f"face_similarity.engines.insightface_{name}: {{stranger: …, warn: …, pass: …, same: 1.0}}"
-        fix = f"score pictures of the character and of strangers with benchmarks/metric_validity.py and add {row} to evals/thresholds.yaml"
-        raise InputError(f"model pack {name}", "the policy has no thresholds for it, and those of another pack do not carry over", fix)
-    return InsightFaceEngine(read_pack(packs[name]), prefer_cpu=prefer_cpu)
+    """The engine asked for, or the first that is ready. Raises UnavailableError where models are missing, InputError for an engine or a
+    pack without a row in the policy."""
+    from evals.faces.policy_scale import require_row
+
+    if engine not in engine_names():
+        raise InputError("--engine", f"{engine!r} is no engine", f"use {', '.join(engine_names())}")
+    request = read_request(policy, prefer_cpu=prefer_cpu, model_root=model_root, model_pack=model_pack)
+    row = _first_ready(request) if engine == AUTO else next(row for row in ENGINES if row.name == engine)
+    opened = row.load().open_engine(request)
+    require_row(request.scales, opened.scale_key, f"face engine {row.name}")
+    return opened
 
 
-def _default_pack(packs: Mapping[str, Path], scales: Mapping[str, Any]) -> str | None:
-    """buffalo_l where it is, else the first pack that the policy knows."""
-    known = [name for name in packs if f"insightface_{name}" in scales]
-    return DEFAULT_PACK if DEFAULT_PACK in known else next(iter(known), None)
+def _first_ready(request: EngineRequest) -> EngineRow:
+    """The first engine that can run here; the last of the registry, which then says what it lacks, where none can."""
+    for row in ENGINES:
+        try:
+            row.load().check(request)
+        except LifeosError:
+            continue
+        return row
+    return ENGINES[-1]

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evals.faces.subject import BORDERS, DETECTOR_SIDE, Face, Rgb, Vector, find_with_borders, unit
-from lifeos.errors import UnavailableError
+from evals.faces.face_engine import EngineRequest, Face, FaceEngine, Rgb, Vector, unit
+from evals.faces.policy_scale import require_row
+from evals.faces.subject import BORDERS, DETECTOR_SIDE, find_with_borders
+from lifeos.errors import UnavailableError, did_you_mean
 from lifeos.files import sha256_file
 
 LICENCE_NOTE = "InsightFace's pretrained packs are licensed for non-commercial research only; --engine dlib is free for any use"
+DEFAULT_PACK = "buffalo_l"
+SCALE_PREFIX = "insightface_"
+"""Before a pack's name, its row in the policy's `face_similarity.engines`."""
 DETECTION_THRESHOLD = 0.5
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -39,6 +45,48 @@ class Pack:
     detection: Path
     recognition: Path
     hashes: dict[str, str]
+
+
+def check(request: EngineRequest) -> str:
+    """The pack that it would use: the one asked for, else buffalo_l, else the first that the policy knows. Raises UnavailableError where
+    there is none, before any package is imported: a pack that is here and does not load is a fault to tell, not to pass over."""
+    packs = find_packs(request.folders)
+    name = request.model_pack or _default_pack(packs, request.scales)
+    if name is None:
+        raise _no_pack(DEFAULT_PACK, packs, request.folders)
+    return f"pack {name}"
+
+
+def open_engine(request: EngineRequest) -> FaceEngine:
+    packs = find_packs(request.folders)
+    name = request.model_pack or _default_pack(packs, request.scales) or (next(iter(packs)) if len(packs) == 1 else DEFAULT_PACK)
+    if name not in packs:
+        raise _no_pack(name, packs, request.folders)
+    require_row(request.scales, f"{SCALE_PREFIX}{name}", f"model pack {name}")
+    return InsightFaceEngine(read_pack(packs[name]), prefer_cpu=request.prefer_cpu)
+
+
+def find_packs(folders: Iterable[Path]) -> dict[str, Path]:
+    """The model packs in or under the folders, by name; the first folder wins."""
+    packs: dict[str, Path] = {}
+    for folder in folders:
+        bases = [base for base in (folder, folder / "models", folder / "insightface") if base.is_dir()]
+        for place in [folder, *(place for base in bases for place in sorted(base.iterdir()))]:
+            if place.is_dir() and place.name not in packs and is_pack_folder(place):
+                packs[place.name] = place
+    return packs
+
+
+def _default_pack(packs: Mapping[str, Path], scales: Mapping[str, Any]) -> str | None:
+    """buffalo_l where it is, else the first pack that the policy knows."""
+    known = [name for name in packs if f"{SCALE_PREFIX}{name}" in scales]
+    return DEFAULT_PACK if DEFAULT_PACK in known else next(iter(known), None)
+
+
+def _no_pack(name: str, packs: Mapping[str, Path], folders: Iterable[Path]) -> UnavailableError:
+    hint = f"{did_you_mean(name, packs)}; " if packs else ""
+    fix = f"{hint}run: python -m lifeos setup --insightface, or use --engine dlib"
+    return UnavailableError(f"model pack {name}", f"not in {', '.join(map(str, folders))}", fix)
 
 
 def is_pack_folder(folder: Path) -> bool:
@@ -106,7 +154,7 @@ class InsightFaceEngine:
     def __init__(self, pack: Pack, *, prefer_cpu: bool = False, threads: int = 1) -> None:
         _require_packages()
         self.pack = pack
-        self.scale_key = f"insightface_{pack.name}"
+        self.scale_key = f"{SCALE_PREFIX}{pack.name}"
         wanted = [CPU] if prefer_cpu or not _has_cuda() else [CUDA, CPU]
         self._detector, self._embedder = _load(pack, wanted, threads)
         sessions = [self._detector.session_for_detection, self._embedder.session]

@@ -1,17 +1,18 @@
-"""Faces in a picture: finding them whatever it takes, choosing the subject, its pose, and its likeness on the policy scale.
+"""The subject of a picture: finding its faces whatever it takes, choosing the one that the picture is of, and its pose.
 
-An engine finds faces and turns one into a unit vector; everything else is the same for all engines and lives here.
+An engine finds faces and turns one into a unit vector; what is here is the same for all engines.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from evals.faces.face_engine import Face, FaceEngine, Rgb, Vector
 
 METRIC = "face_similarity/1"
 """Part of every protocol: scores of two versions of this measure are not comparable."""
@@ -28,51 +29,6 @@ LEAST_SEEN = 8
 CENTRE_WEIGHT = 2.0
 NOSE_PROTRUSION = 0.45
 """How far the nose tip stands before the plane of eyes and mouth corners, in eye distances, on an average head."""
-
-Rgb = NDArray[np.uint8]
-Vector = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Face:
-    """A face found. `box` is (x0, y0, x1, y1) in pixels; `landmarks` 5 x 2: left eye, right eye, nose, left and right mouth corner, as
-    seen in the picture."""
-
-    box: tuple[float, float, float, float]
-    landmarks: NDArray[np.float64]
-    confidence: float
-
-    @property
-    def area(self) -> float:
-        x0, y0, x1, y1 = self.box
-        return max(0.0, x1 - x0) * max(0.0, y1 - y0)
-
-    def mapped(self, scale: float, offset_x: float, offset_y: float) -> Face:
-        """The same face after subtracting an offset and dividing by a scale: from a bordered picture back to the original."""
-        shift = np.array([offset_x, offset_y])
-        corners = (np.array(self.box).reshape(2, 2) - shift) / scale
-        x0, y0, x1, y1 = (float(value) for value in corners.ravel())
-        return Face((x0, y0, x1, y1), (self.landmarks - shift) / scale, self.confidence)
-
-
-class FaceEngine(Protocol):
-    """Finds faces and embeds one. Both methods may be called from several threads at once."""
-
-    scale_key: str
-    """Its row in the policy's `face_similarity.engines`."""
-    provider: str
-    """What it really runs on: `CUDAExecutionProvider`, `CPUExecutionProvider`, `dlib CPU`."""
-    notes: tuple[str, ...]
-    """What a person must know about it: licence, a provider that was wanted and does not run."""
-
-    def identity(self) -> dict[str, Any]:
-        """What makes its scores comparable with another run's: engine, files with SHA-256, detection settings."""
-
-    def find(self, rgb: Rgb) -> tuple[list[Face], str]:
-        """Every face in a picture, and the attempt that found them (empty when none did)."""
-
-    def embed(self, rgb: Rgb, face: Face) -> Vector:
-        """The unit embedding of one face."""
 
 
 def find_with_borders(detect: Callable[[Rgb], list[Face]], rgb: Rgb) -> tuple[list[Face], str]:
@@ -173,30 +129,3 @@ def measure_pose(landmarks: NDArray[np.float64]) -> tuple[float, float]:
     shift = float((nose - midline) @ axis)
     seen = max(float((right_eye - left_eye) @ axis), 1e-6)
     return math.degrees(math.atan2(shift, NOSE_PROTRUSION * seen)), math.degrees(math.atan2(float(axis[1]), float(axis[0])))
-
-
-def unit(vector: NDArray[np.floating[Any]]) -> Vector:
-    """The vector at length 1."""
-    wide = np.asarray(vector, dtype=np.float64).ravel()
-    return wide / max(float(np.linalg.norm(wide)), 1e-12)
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyScale:
-    """Maps an engine's cosine onto the policy's scale, so that one pass threshold holds for every engine.
-
-    Piecewise-linear through: a stranger's mean -> 0, the engine's warn point -> 0.50, its pass point -> 0.60, identity -> 1.
-    """
-
-    stranger: float
-    warn: float
-    passing: float
-    same: float
-
-    @classmethod
-    def from_policy(cls, row: Mapping[str, float]) -> PolicyScale:
-        return cls(row["stranger"], row["warn"], row["pass"], row["same"])
-
-    def score(self, cosine: float) -> float:
-        points = (self.stranger, self.warn, self.passing, self.same)
-        return float(np.interp(cosine, points, (0.0, 0.5, 0.6, 1.0)))

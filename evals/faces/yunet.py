@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evals.faces.subject import DETECTOR_SIDE, Face, Rgb
+from evals.faces.face_engine import Face, Rgb
+from evals.faces.subject import DETECTOR_SIDE
 from lifeos.errors import UnavailableError
 from lifeos.files import sha256_file
 
@@ -21,6 +22,11 @@ NMS_THRESHOLD = 0.3
 TOP_K = 500
 _LOG_LEVEL = threading.Lock()
 """OpenCV's log level belongs to the whole process: one thread at a time lowers it and puts it back."""
+
+
+def find_file(folders: Iterable[Path]) -> Path | None:
+    """The detector's file in the first of the folders that has it."""
+    return next((folder / FILE_NAME for folder in folders if (folder / FILE_NAME).is_file()), None)
 
 
 class YuNet:

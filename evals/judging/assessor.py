@@ -20,7 +20,8 @@ from evals.skin.realism import SkinScore
 from lifeos.cli import require_directory
 
 if TYPE_CHECKING:
-    from evals.faces.subject import Face, FaceEngine, Sighting
+    from evals.faces.face_engine import Face, FaceEngine
+    from evals.faces.subject import Sighting
     from evals.judging.references import ReferenceSet
     from lifeos.images import Picture
 
@@ -65,13 +66,14 @@ class Assessor:
 
     def __init__(self, engine: FaceEngine, references: ReferenceSet, policy: Mapping[str, Any], *, want_skin: bool = True) -> None:
         from evals.faces import subject as faces
+        from evals.faces.policy_scale import PolicyScale
         from evals.judging.protocol import with_id
         from evals.skin import realism as skin
 
         limits = policy["face_similarity"]
         row = limits["engines"][engine.scale_key]
         self.engine, self.references, self._want_skin = engine, references, want_skin
-        self.scale = faces.PolicyScale.from_policy(row)
+        self.scale = PolicyScale.from_policy(row)
         self._least_height, self._widest_yaw = limits["low_confidence_face_px"], limits["low_confidence_yaw_deg"]
         self._second_face = limits["second_face_area_ratio"]
         self._known: dict[str, Assessment] = {}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evals.faces.engines import AUTO, engine_help, engine_names
 from evals.judging.assessor import Assessor, open_assessor
 from evals.judging.records import Assessment, explain_reason
 from lifeos import cli
@@ -25,8 +26,7 @@ def add_judging_arguments(parser: cli.Parser) -> None:
     """The flags that every evaluation has: what is judged, against what, with which engine."""
     parser.add_argument("--generated", type=Path, required=True, metavar="DIR", help="pictures to score; sub-folders are included")
     parser.add_argument("--reference", type=Path, required=True, metavar="DIR", help="pictures of the character, one face each")
-    engine_help = "face engine; auto takes InsightFace if a pack is there, else dlib"
-    parser.add_argument("--engine", choices=("auto", "insightface", "dlib"), default="auto", help=engine_help)
+    parser.add_argument("--engine", choices=engine_names(), default=AUTO, help=engine_help())
     parser.add_argument("--prefer-cpu", action="store_true", help="do not use a GPU")
     where = "LIFEOS_MODELS, models/ in the checkout, ~/.lifeos/models, ~/.insightface"
     parser.add_argument("--model-root", type=Path, metavar="DIR", help=f"folder of model packs and YuNet (default: {where})")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.faces.subject import FaceEngine, Vector, sight_subject
+from evals.faces.face_engine import FaceEngine, Vector
+from evals.faces.subject import sight_subject
 from evals.judging.protocol import content_id
 from evals.skin.realism import SkinMeasurement, SkinReference, measure_skin
 from lifeos.errors import InputError

@@ -15,7 +15,7 @@ from benchmarks.metric_validity import Comparison, Row, area_under_curve, compar
 from benchmarks.picture_changes import mix_faces
 from benchmarks.plain_metrics import measure_plain_skin, score_plain_skin
 from benchmarks.sample_pictures import Sample, SampleSets, read_sets
-from evals.faces.subject import Face
+from evals.faces.face_engine import Face
 from lifeos import cli
 from tests.evals.portraits import noise, portrait
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from evals.faces.subject import Face, FaceEngine
+    from evals.faces.face_engine import Face, FaceEngine
     from evals.judging.records import Geometry
     from evals.judging.variety import Sameness
 
@@ -160,7 +160,7 @@ def judge_faces(
     bucket: BucketSettings,
 ) -> FaceReport:
     """The notices of a measured set; opens no file and runs no engine."""
-    from evals.faces.subject import PolicyScale
+    from evals.faces.policy_scale import PolicyScale
     from evals.judging.variety import measure_sameness
 
     limits = policy["dataset"]

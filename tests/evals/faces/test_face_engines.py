@@ -17,9 +17,11 @@ from PIL import Image, ImageFilter
 
 from evals.faces import yunet
 from evals.faces.dlib_engine import DlibEngine, share_inside
-from evals.faces.engines import choose_engine, find_packs
-from evals.faces.insightface_engine import CPU, InsightFaceEngine, Pack, read_pack
-from evals.faces.subject import Face, FaceEngine, PolicyScale, Rgb, Sighting, sight_subject
+from evals.faces.engines import choose_engine
+from evals.faces.face_engine import Face, FaceEngine, Rgb
+from evals.faces.insightface_engine import CPU, InsightFaceEngine, Pack, find_packs, read_pack
+from evals.faces.policy_scale import PolicyScale
+from evals.faces.subject import Sighting, sight_subject
 from evals.load_thresholds import load_thresholds
 from lifeos.errors import InputError, LifeosError, UnavailableError
 from tests.evals.portraits import group, noise, portrait, tight_close_up

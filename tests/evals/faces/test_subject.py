@@ -8,19 +8,9 @@ import numpy as np
 import pytest
 
 from evals.faces.dlib_engine import complete_landmarks
-from evals.faces.subject import (
-    LADDER_PIXELS,
-    Face,
-    PolicyScale,
-    Rgb,
-    add_border,
-    choose_subject,
-    find_with_borders,
-    has_second_face,
-    is_stripe,
-    measure_pose,
-    unit,
-)
+from evals.faces.face_engine import Face, Rgb, unit
+from evals.faces.policy_scale import PolicyScale
+from evals.faces.subject import LADDER_PIXELS, add_border, choose_subject, find_with_borders, has_second_face, is_stripe, measure_pose
 from evals.judging.protocol import content_id, with_id
 from evals.load_thresholds import load_thresholds
 

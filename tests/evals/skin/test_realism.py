@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.picture_changes import BENIGN, FILTERS, STRENGTHS, add_noise, relight
-from evals.faces.subject import Face
+from evals.faces.face_engine import Face
 from evals.skin.realism import (
     LONE_REFERENCE_DISTANCE,
     QUANTILES,

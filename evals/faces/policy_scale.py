@@ -1,0 +1,43 @@
+"""From an engine's cosine to the policy's score: each engine reports similarity in its own range, and one scale makes them comparable.
+
+The four points of each engine are its row in the policy (`face_similarity.engines`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lifeos.errors import InputError
+
+POLICY_SCORES = (0.0, 0.5, 0.6, 1.0)
+"""Scores of the four points of a row: stranger, warn, pass, same."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyScale:
+    """The four cosines of one engine at which its score is known: an average stranger's, the warn and the pass mark, the same picture's."""
+
+    stranger: float
+    warn: float
+    passing: float
+    same: float
+
+    @classmethod
+    def from_policy(cls, row: Mapping[str, float]) -> PolicyScale:
+        return cls(row["stranger"], row["warn"], row["pass"], row["same"])
+
+    def score(self, cosine: float) -> float:
+        """0 = an average stranger, 0.60 = the pass mark, 1 = the same picture; straight lines between."""
+        return float(np.interp(cosine, (self.stranger, self.warn, self.passing, self.same), POLICY_SCORES))
+
+
+def require_row(scales: Mapping[str, Mapping[str, float]], key: str, what: str) -> Mapping[str, float]:
+    """The policy's row for an engine. Raises InputError, which shows the row to write, where there is none."""
+    if key in scales:
+        return scales[key]
+    row = f"face_similarity.engines.{key}: {{stranger: …, warn: …, pass: …, same: 1.0}}"
+    fix = f"score pictures of the character and of strangers with benchmarks/metric_validity.py and add {row} to evals/thresholds.yaml"
+    raise InputError(what, "the policy has no thresholds for it, and those of another model do not carry over", fix)
