@@ -1,4 +1,4 @@
-"""`python -m evals.faces`: which face engines there are, and whether each can run here, as JSON. `python -m lifeos doctor` asks it.
+"""Which face engines there are, and whether each can run here, as JSON: what `python -m lifeos doctor` asks the environment.
 
 Exit codes: 0 done · 2 the policy is not sound, or a models folder that was named does not exist.
 """
