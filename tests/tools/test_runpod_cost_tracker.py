@@ -209,6 +209,37 @@ def test_a_wrong_key_is_never_shown(
     assert capsys.readouterr().err == "error: RunPod billing: answered 401 (check RUNPOD_API_KEY)\n"
 
 
+class _Redirect(BaseHTTPRequestHandler):
+    target: ClassVar[str]
+
+    def do_GET(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", f"{self.target}{self.path}")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_the_key_does_not_follow_a_redirect(folder: Folder, runpod: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", "key-of-the-test")
+    _Redirect.target = runpod.removesuffix("/v1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Redirect) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert _check(folder, f"http://127.0.0.1:{server.server_address[1]}/v1") == 3
+        server.shutdown()
+    assert [authorization for _, authorization in _RunPod.seen] == [None]
+
+
+def test_a_key_that_no_header_can_hold_is_not_shown(
+    folder: Folder, runpod: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", "first-line\nsecond-line")
+    assert _check(folder, runpod) == 2
+    wanted = "error: RUNPOD_API_KEY: holds a line end or another character that no key has (copy the key again)\n"
+    assert (capsys.readouterr().err, _RunPod.seen) == (wanted, [])
+
+
 def test_without_a_key_nothing_is_asked(folder: Folder, runpod: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
     assert _check(folder, runpod) == 2

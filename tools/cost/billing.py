@@ -41,9 +41,11 @@ class Difference:
 
 def fetch_bill(since: date, until: date, api_url: str = API_URL) -> dict[tuple[str, str], Decimal]:
     """Dollars billed by (day, pod). Raises InputError without a key, UnavailableError when RunPod does not answer as expected."""
-    key = os.environ.get(KEY_VARIABLE)
+    key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key:
         raise InputError(KEY_VARIABLE, "not set", "put your RunPod API key into this environment variable")
+    if not key.isascii() or not key.isprintable():  # http.client would quote the whole key in its error
+        raise InputError(KEY_VARIABLE, "holds a line end or another character that no key has", "copy the key again")
     query = urllib.parse.urlencode(
         {
             "bucketSize": "day",
@@ -52,7 +54,8 @@ def fetch_bill(since: date, until: date, api_url: str = API_URL) -> dict[tuple[s
             "endTime": f"{until + timedelta(days=1)}T00:00:00Z",
         }
     )
-    request = urllib.request.Request(f"{api_url}/billing/pods?{query}", headers={"Authorization": f"Bearer {key}"})
+    request = urllib.request.Request(f"{api_url}/billing/pods?{query}")
+    request.add_unredirected_header("Authorization", f"Bearer {key}")  # urllib sends other headers wherever a redirect leads
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as reply:
             document = json.loads(reply.read(), parse_float=Decimal, parse_int=Decimal)
