@@ -33,6 +33,7 @@ LAUNCHER = "lifeos/__main__.py"
 LAUNCHER_VERBS = ("setup", "doctor", "reference", "completion")
 """Verbs of the launcher that have flags of their own; each is a module of `lifeos` with a `build_parser`."""
 DEFAULT = re.compile(r"(?:(; )|\()default: ((?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)")
+GROUP_TITLES = {"options": "General", "positional arguments": "Arguments"}
 EXIT_CODE = re.compile(r"(?:^|·)\s*(\d+)\s+")
 
 
@@ -106,7 +107,9 @@ def render_page(page: Page) -> str:
         for group in page.parser._action_groups:
             rows = [_row(page.parser, action) for action in group._group_actions if not isinstance(action, argparse._HelpAction)]
             if rows:
-                title = {"options": "General", "positional arguments": "Arguments"}.get(group.title or "", _sentence_case(group.title or ""))
+                title = {"options": "General", "positional arguments": "Arguments"}.get(
+                    group.title or "", _sentence_case(group.title or "")
+                )
                 note = [f"{_sentence_case(group.description)}."] if group.description else []
                 parts += [f"## {title}", *note, "\n".join(["| flag | meaning | default |", "|---|---|---|", *rows])]
     if codes:
@@ -164,9 +167,7 @@ def _exit_codes(text: str) -> str:
     if not starts:
         return _escape(_sentence_case(flat))
     ends = [*(match.start() for match in starts[1:]), len(flat)]
-    rows = [
-        f"| {match.group(1)} | {_cell(flat[match.end() : end].strip().rstrip('.'))} |" for match, end in zip(starts, ends, strict=True)
-    ]
+    rows = [f"| {match.group(1)} | {_cell(flat[match.end() : end].strip().rstrip('.'))} |" for match, end in zip(starts, ends, strict=True)]
     lead = [_escape(flat[: starts[0].start()].strip()), ""] if starts[0].start() else []
     return "\n".join([*lead, "| code | meaning |", "|---|---|", *rows])
 
@@ -195,7 +196,9 @@ def _cell(text: str) -> str:
 
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
-    parser.add_argument("--write", action="store_true", help="write the pages that are out of date, and remove those of scripts that are gone")
+    parser.add_argument(
+        "--write", action="store_true", help="write the pages that are out of date, and remove those of scripts that are gone"
+    )
     parser.add_project_root()
     return parser
 

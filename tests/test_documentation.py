@@ -1,4 +1,4 @@
-"""The README and the changes document are true of the code: their commands exist with these flags, their files are there."""
+"""The documents are true of the code: their commands exist with these flags, their pictures are there, generated pages are up to date."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from lifeos.reference import documents
+from lifeos import cli
+from lifeos.guardrails.checkout import Checkout
+from lifeos.guardrails.dead_links import LAUNCHER_VERBS, find_documents
+from lifeos.reference import Page, documents, find_leftovers, render_page
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "CODEX-PHASE3-CHANGES.md")
-VERBS = {"demo", "test", "doctor", "setup", "reference"}
+DOCUMENTS = [path for path in find_documents(Checkout(ROOT)) if path.endswith(".md")]
+NO_FLAGS = {"test", "help", "--help", "SCRIPT", "NAME"}
 
 
 def _commands(document: str) -> list[str]:
@@ -23,7 +26,8 @@ def _commands(document: str) -> list[str]:
     text = (ROOT / document).read_text(encoding="utf-8").replace("\\\n", " ")
     blocks = [line for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    return sorted({line.split(" #")[0].strip() for line in (*blocks, *spans) if line.startswith("python ") and "…" not in line})
+    lines = {line.split(" #")[0].strip().removeprefix("$ ") for line in (*blocks, *spans)}
+    return sorted(line for line in lines if line.startswith("python ") and "…" not in line and "..." not in line)
 
 
 def _cases() -> list[tuple[str, str]]:
@@ -37,7 +41,7 @@ def _help(script: str) -> set[str]:
 
 
 @cache
-def _setup_help(verb: str) -> set[str]:
+def _verb_help(verb: str) -> set[str]:
     done = subprocess.run([sys.executable, "-m", "lifeos", verb, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     return set(re.findall(r"--[a-z][a-z0-9-]*", done.stdout))
 
@@ -48,12 +52,16 @@ def test_a_documented_command_exists_with_its_flags(document: str, command: str)
     flags = {word for word in words if word.startswith("--")}
     if words[:2] == ["-m", "lifeos"]:
         name = words[2] if len(words) > 2 else "--help"
-        if name in VERBS | {"--help", "SCRIPT", "NAME"}:
-            assert flags <= (_setup_help(name) if name in ("setup", "doctor", "reference") else {"--help"}), command
+        if name in LAUNCHER_VERBS | NO_FLAGS:
+            assert flags <= (set() if name in NO_FLAGS else _verb_help(name)) | {"--help"}, command
             return
         matches = [path for folder in ("tools", "evals") if (path := ROOT / folder / f"{name}.py").exists()]
         assert matches, f"{document}: no script {name}"
         script = str(matches[0])
+    elif words[0] == "-m":
+        base = ROOT / words[1].replace(".", "/")
+        assert base.with_suffix(".py").exists() or (base / "__main__.py").exists(), command
+        return
     else:
         script = words[0]
     assert (ROOT / script).exists(), f"{document}: {script}"
@@ -61,7 +69,7 @@ def test_a_documented_command_exists_with_its_flags(document: str, command: str)
         assert flags - {"--help"} <= _help(script), command
 
 
-@pytest.mark.parametrize("command", [command for _, command in _cases() if "--dry-run" in command and "retrain" not in command])
+@pytest.mark.parametrize("command", sorted({command for _, command in _cases() if "--dry-run" in command and "retrain" not in command}))
 def test_a_documented_dry_run_passes(command: str) -> None:
     done = subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -70,6 +78,55 @@ def test_a_documented_dry_run_passes(command: str) -> None:
 def test_generated_documents_say_what_the_code_says() -> None:
     outdated = [path.relative_to(ROOT).as_posix() for path, wanted in documents(ROOT) if path.read_text(encoding="utf-8") != wanted]
     assert outdated == [], "python -m lifeos reference --write"
+
+
+def test_no_page_is_left_of_a_script_that_is_gone() -> None:
+    assert find_leftovers(ROOT) == []
+
+
+def test_a_page_of_the_reference_has_commands_flags_defaults_and_exit_codes() -> None:
+    parser = cli.Parser("")
+    group = parser.add_argument_group("how it is made")
+    group.add_argument("--count", "-n", type=int, default=2, metavar="N", help="pictures | of each prompt")
+    group.add_argument("--url", metavar="URL", help="the server (repeatable; default: http://127.0.0.1:8188)")
+    group.add_argument("--engine", choices=("a", "b"), help="which one")
+    document = "Make <pictures>.\n\n    python tools/x.py\n\nExit codes: 0 done · 1 not, as\nit was · 130 interrupted."
+    page = render_page(Page("x", "tools/x.py", document, parser))
+    assert page.splitlines() == [
+        "# x",
+        "",
+        "<!-- Generated from the script by `python -m lifeos reference --write`. Change the script, not this page. -->",
+        "",
+        "`tools/x.py`",
+        "",
+        "Make &lt;pictures>.",
+        "",
+        "```",
+        "python tools/x.py",
+        "```",
+        "",
+        "## How it is made",
+        "",
+        "| flag | meaning | default |",
+        "|---|---|---|",
+        "| `--count N`, `-n N` | pictures \\| of each prompt | 2, built in |",
+        "| `--url URL` | the server (repeatable) | http://127.0.0.1:8188 |",
+        "| `--engine {a,b}` | which one |  |",
+        "",
+        "## Exit codes",
+        "",
+        "| code | meaning |",
+        "|---|---|",
+        "| 0 | done |",
+        "| 1 | not, as it was |",
+        "| 130 | interrupted |",
+    ]
+
+
+def test_every_script_has_a_page() -> None:
+    index = (ROOT / "docs/reference/README.md").read_text(encoding="utf-8")
+    scripts = [path for folder in ("evals", "tools") for path in sorted((ROOT / folder).glob("*.py")) if path.stem != "__init__"]
+    assert [path.stem for path in scripts if f"[{path.stem}]({path.stem}.md)" not in index] == []
 
 
 def test_the_pictures_of_the_readme_are_there() -> None:
