@@ -90,6 +90,32 @@ def test_a_package_whose_bytes_differ_from_the_lock_is_refused(home: Path, tmp_p
     assert not environment.is_complete(environment.folder_of(profile))
 
 
+def test_a_package_that_the_lock_gives_no_hash_for_is_refused(home: Path, tmp_path: Path) -> None:
+    """pip checks the hashes of a lock that has some; only --require-hashes refuses one that has none."""
+    profile = _lock(tmp_path / "a", "1.0")
+    profile.lock.write_text(profile.lock.read_text().partition(" \\\n    --hash=")[0] + "\n")
+    with pytest.raises(UnavailableError, match="Hashes are required in --require-hashes mode"):
+        environment.ensure(profile)
+    assert not environment.is_complete(environment.folder_of(profile))
+
+
+@pytest.mark.parametrize("uv_works", [True, False], ids=["by uv", "by pip, where uv cannot"])
+def test_every_installer_is_told_to_require_hashes(
+    uv_works: bool, home: Path, tmp_path: Path, no_import_check: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], log: Path, total: int = 0) -> int:
+        commands.append(command)
+        return int(command[0] == "a-uv" and not uv_works)
+
+    monkeypatch.setattr(environment, "_run", run)
+    monkeypatch.setattr(environment.shutil, "which", lambda name: "a-uv" if name == "uv" else None)
+    environment._install(_lock(tmp_path / "a", "1.0"), tmp_path / "made", 1, tmp_path / "log")
+    assert [command[0] for command in commands] == ["a-uv"] + ([] if uv_works else [str(environment.python_of(tmp_path / "made"))])
+    assert all("--require-hashes" in command for command in commands)
+
+
 def test_a_broken_package_is_named_and_the_environment_not_used(home: Path, tmp_path: Path) -> None:
     profile = _lock(tmp_path / "a", "1.0")
     with pytest.raises(UnavailableError, match="installed, but it does not work"):

@@ -159,6 +159,27 @@ def test_a_stop_ends_the_whole_group(place: Place, number: signal.Signals) -> No
     assert record["ended"]
 
 
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_impatient_second_stop_leaves_nothing_half_stopped(place: Place, tmp_path: Path, second: signal.Signals) -> None:
+    """It comes while the trainer takes its time to end: the record must still be written and the GPU be free."""
+    stopping = tmp_path / "stopping"
+    with started(place, STANDIN_HANG_AT=7, STANDIN_SLOW_STOP=stopping) as process:
+        wait_for(lambda: "v3-step00000005.safetensors" in place.names(), "a checkpoint")
+        group = place.record["process_group"]
+        wait_for(lambda: " 6/20" in log_of(place), "the step before the one where it hangs")
+        process.send_signal(signal.SIGINT)
+        wait_for(stopping.exists, "the trainer to hear of it")
+        process.send_signal(second)
+        assert process.wait(PATIENCE_SECONDS) == 130
+    assert not is_group_alive(group)
+    assert place.record["state"] == "interrupted" and place.record["ended"]
+    assert not (place.output / "staged_dataset").exists()
+
+
+def log_of(place: Place) -> str:
+    return (place.output / "training_log.txt").read_text(encoding="utf-8", errors="replace")
+
+
 def test_killed_at_ten_random_moments(place: Place) -> None:
     """Whenever it is killed, what is there says truthfully what it is: the manifest verifies, checkpoints name it, the record knows."""
     moments = random.Random(4)

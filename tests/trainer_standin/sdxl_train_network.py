@@ -5,8 +5,9 @@ safetensors files whose metadata the real keys hold, state folders whose step fi
 how it counts steps when it resumes (the epochs it skips are subtracted from its counter).
 
 Environment: STANDIN_STEP_SECONDS (default 0), STANDIN_STATE_SECONDS (how long a state takes to write), STANDIN_FAIL_AT (raise an
-out-of-memory error at that step), STANDIN_HANG_AT (stop there and ignore nothing), STANDIN_NAN_AT, STANDIN_NO_LORA (end with return
-code 0 and no file), STANDIN_STRAY (leave a grandchild behind that holds the pipes).
+out-of-memory error at that step), STANDIN_HANG_AT (stop there and ignore nothing), STANDIN_SLOW_STOP (a file to make when Ctrl-C
+comes there, 1.5 s before ending), STANDIN_NAN_AT, STANDIN_NO_LORA (end with return code 0 and no file), STANDIN_STRAY (leave a
+grandchild behind that holds the pipes).
 """
 
 from __future__ import annotations
@@ -232,7 +233,13 @@ def fault(step: int) -> None:
     if os.environ.get("STANDIN_STRAY") == str(step):
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     if os.environ.get("STANDIN_HANG_AT") == str(step):
-        time.sleep(600)
+        try:
+            time.sleep(600)
+        except KeyboardInterrupt:
+            if told := os.environ.get("STANDIN_SLOW_STOP"):
+                Path(told).touch()
+                time.sleep(1.5)
+            raise
 
 
 if __name__ == "__main__":

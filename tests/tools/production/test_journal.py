@@ -6,6 +6,9 @@ import json
 import threading
 from pathlib import Path
 
+import pytest
+
+from tests.power_loss import Disk
 from tools.production.journal import Journal, read_state
 
 FILE = "0001_p001_v01_seed7_x.png"
@@ -64,6 +67,18 @@ def test_the_pause_between_two_runs_is_nobodys_time(tmp_path: Path) -> None:
     sessions = read_state(path).sessions
     assert [session.seconds for session in sessions] == [3600, 1800]
     assert [round(session.usd, 6) for session in sessions] == [1.2, 0.3]  # 1 h x 2 servers x 0.60; 0.5 h x 0.60
+
+
+def test_a_durable_record_is_on_the_disk_when_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(tmp_path, monkeypatch)
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append("submitted", item=1, prompt_id="a", server="u")
+    assert disk.after_power_loss() == {}  # only a durable one waits for the disk
+    journal.append("submitted", item=2, prompt_id="b", server="u", durable=True)
+    kept = [json.loads(line)["item"] for line in disk.after_power_loss()["journal.jsonl"].splitlines()]
+    journal.append("submitted", item=3, prompt_id="c", server="u")
+    journal.close()
+    assert kept == [1, 2]
 
 
 def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from PIL import Image
 
 from lifeos.errors import UnavailableError
 from lifeos.files import read_records
+from tests.power_loss import Disk
+from tests.tools.backends.fakes import Fake, fake_server
 from tests.tools.production.scenes import HashScorer, filed, graph_maker, make_plan, make_policy
 from tools.backends.comfyui import ComfyServer
 from tools.production.filing import BatchFolder
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 def run(
     folder: BatchFolder,
     plan: Plan,
-    *servers: EmbeddedServer,
+    *servers: EmbeddedServer | Fake,
     limits: Limits | None = None,
     scorer: Any = None,
     stop: StopSignal | None = None,
@@ -115,6 +118,22 @@ def test_killed_at_any_step_the_same_command_continues(
     assert read_state(folder.root / "journal.jsonl").filed == set(NAMES)
     records = [record.data for record in read_records(folder.root / "journal.jsonl")]
     assert sorted(record["file"] for record in records if record["event"] == "scored") == NAMES  # none is scored again
+
+
+def test_a_prompt_id_is_on_the_disk_before_its_prompt_is_posted(folder: BatchFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server may make the picture from that moment on: a power loss must not let it be made twice."""
+    folder.prepare()
+    disk, posted = Disk(folder.root, monkeypatch), []
+
+    def receive(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        lines = disk.after_power_loss().get("journal.jsonl", b"").splitlines()
+        on_disk = {record.get("prompt_id") for record in map(json.loads, lines) if record["event"] == "submitted"}
+        posted.append(body["prompt_id"] in on_disk)
+        return 400, {"error": {"type": "x", "message": "no", "details": "", "extra_info": {}}, "node_errors": {}}
+
+    with fake_server({"GET /system_stats": (200, {"system": {}}), "POST /prompt": receive}) as server:
+        run(folder, make_plan(), server)
+    assert posted and all(posted)
 
 
 def test_a_downloaded_picture_is_not_generated_again_when_its_server_is_gone(folder: BatchFolder, embedded_server: StartServer) -> None:
@@ -350,6 +369,20 @@ def test_a_full_disk_stops_cleanly(folder: BatchFolder, pictures: Path, monkeypa
     assert str(end.error) == f"{folder.root}: the disk is full (free some room, then run the same command again)"
     monkeypatch.undo()
     assert run(folder, images_plan(pictures)).why == "complete"
+
+
+def test_a_disk_that_fills_while_generating_stops_before_the_next_prompt(
+    folder: BatchFolder, embedded_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, usage = embedded_server(), shutil.disk_usage(folder.root.parent)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100_000_000 - int(server.counters["POST /prompt"] >= 2)))
+        end = run(folder, make_plan(), server, queue_ahead=0)
+    assert end.why == "error"
+    assert str(end.error) == f"{folder.root}: the disk is full (free some room, then run the same command again)"
+    assert server.counters["POST /prompt"] == 2  # 100 MB are enough to queue another, one byte less is not
+    assert sorted(filed(folder)) == NAMES[:2]  # what was queued is kept
+    assert run(folder, make_plan(), server).why == "complete"
 
 
 def test_a_write_that_finds_no_room_stops_cleanly(folder: BatchFolder, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,70 @@
+"""Who is champion, when several promotions come at once, or the same one twice."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evals.comparison import promotion
+from evals.comparison.comparing import compare
+from evals.comparison.promotion import check_promotion, promote, read_champion
+from evals.comparison.runs import read_run
+from evals.load_thresholds import load_thresholds
+from lifeos.errors import InputError
+from tests.evals.comparison.rows import make_row, steady
+
+POLICY = load_thresholds()
+
+
+def promote_run(path: Path, name: str, now: str) -> dict[str, Any]:
+    comparison = compare([read_run(make_row("base", steady(0.6)))], [read_run(make_row(name, steady(0.7)))], POLICY)
+    return promote(path, comparison, check_promotion(comparison, None), now)
+
+
+def test_promotions_at_once_lose_no_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, names = tmp_path / "champion.json", [f"v{number}" for number in range(6)]
+
+    def read_slowly(file: Path) -> dict[str, Any] | None:
+        found = read_champion(file)
+        time.sleep(0.05)  # long enough for every other to read the same
+        return found
+
+    monkeypatch.setattr(promotion, "read_champion", read_slowly)
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: promote_run(path, name, "2026-11-20T10:00:00Z"), names))
+    record = json.loads(path.read_text())
+    assert sorted([record["run_id"], *(former["run_id"] for former in record["former"])]) == names
+
+
+def test_the_champion_is_not_promoted_again(tmp_path: Path) -> None:
+    path = tmp_path / "champion.json"
+    promote_run(path, "v1", "2026-11-20T10:00:00Z")
+    promote_run(path, "v2", "2026-11-21T10:00:00Z")
+    before = path.read_bytes()
+    assert promote_run(path, "v2", "2026-11-22T10:00:00Z") == json.loads(before)
+    assert path.read_bytes() == before
+    record = json.loads(before)
+    assert (record["run_id"], record["since"]) == ("v2", "2026-11-21T10:00:00Z")
+    assert [(former["run_id"], former["until"]) for former in record["former"]] == [("v1", "2026-11-21T10:00:00Z")]
+    assert "former" not in record["former"][0]  # or the file would double with each
+
+
+def test_a_version_that_does_not_pass_is_never_promoted(tmp_path: Path) -> None:
+    comparison = compare([read_run(make_row("old", steady(0.8)))], [read_run(make_row("new", steady(0.7)))], POLICY)
+    with pytest.raises(ValueError):
+        promote(tmp_path / "champion.json", comparison, check_promotion(comparison, None), "2026-11-20T10:00:00Z")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"run_id": 7}', "{"], ids=["a list", "no run", "a number for a run", "torn"])
+def test_a_damaged_record_is_never_replaced(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "champion.json"
+    path.write_text(text)
+    with pytest.raises(InputError):
+        promote_run(path, "v1", "2026-11-20T10:00:00Z")
+    assert path.read_text() == text
