@@ -14,7 +14,7 @@ import pytest
 from lifeos import cli
 from lifeos.guardrails.checkout import Checkout
 from lifeos.guardrails.dead_links import LAUNCHER_VERBS, find_documents
-from lifeos.reference import Page, documents, find_leftovers, render_page
+from lifeos.reference import CHANGES, END, Page, documents, find_leftovers, render_page
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [path for path in find_documents(Checkout(ROOT)) if path.endswith(".md")]
@@ -78,6 +78,18 @@ def test_a_documented_dry_run_passes(command: str) -> None:
 def test_generated_documents_say_what_the_code_says() -> None:
     outdated = [path.relative_to(ROOT).as_posix() for path, wanted in documents(ROOT) if path.read_text(encoding="utf-8") != wanted]
     assert outdated == [], "python -m lifeos reference --write"
+
+
+def test_every_file_is_in_the_changes_document() -> None:
+    """Modules are in its generated tables (tests mirror them); every other file is named below those, or its folder is."""
+    _, _, rest = (ROOT / CHANGES).read_text(encoding="utf-8").partition(END)
+    named = set(re.findall(r"`([\w./-]+)`", rest))
+    others = [path for path in Checkout(ROOT).files if not path.endswith(".py")]
+    assert [path for path in others if path not in named and not any(f"{folder}/" in named for folder in _folders(path))] == []
+
+
+def _folders(path: str) -> list[str]:
+    return [folder.as_posix() for folder in Path(path).parents]
 
 
 def test_no_page_is_left_of_a_script_that_is_gone() -> None:
