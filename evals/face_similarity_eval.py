@@ -22,7 +22,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.judging import eval_command
 from evals.judging.assessor import Assessor
-from evals.judging.gates import passes
+from evals.judging.gates import gate_of, means
 from evals.judging.records import Assessment
 from evals.load_thresholds import load_thresholds
 from lifeos import cli
@@ -45,7 +45,7 @@ class FaceEvaluation:
 
     @property
     def passed(self) -> bool:
-        return self.mean is not None and passes(self.mean, self.threshold)
+        return self.mean is not None and gate_of("face").passes(self.mean, self.threshold)
 
     def to_json(self) -> dict[str, Any]:
         """The results document: fields as in DESIGN, then what else is known."""
@@ -74,7 +74,7 @@ class FaceEvaluation:
             "faces": face.faces,
             "best_reference": face.best_reference,
             "cosine": face.cosine,
-            "pass": face.score is not None and passes(face.score, self.threshold),
+            "pass": face.score is not None and gate_of("face").passes(face.score, self.threshold),
             "attempt": face.attempt or None,
             "flags": list(face.flags),
             "yaw": geometry.yaw if geometry else None,
@@ -86,13 +86,12 @@ class FaceEvaluation:
 def evaluate_faces(assessor: Assessor, generated: Path, reference: Path, policy: Mapping[str, Any]) -> FaceEvaluation:
     """Score every picture in a folder against an open assessor's references."""
     assessments = eval_command.assess_pictures(assessor, eval_command.find_generated(generated, reference))
-    zeros = eval_command.zeros_for_faceless(assessments, policy)
     return FaceEvaluation(
         generated=generated,
         reference=reference,
         threshold=policy["face_similarity"]["pass_threshold"],
         assessments=tuple(assessments),
-        mean=eval_command.mean_score((item.face.score for item in assessments), zeros=zeros),
+        mean=means(assessments, policy).value("face"),
         faceless=eval_command.count_faceless(assessments),
         protocol=assessor.protocol,
         provider=assessor.provider,

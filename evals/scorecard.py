@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     warnings = eval_command.warn_of_overlap(assessments, assessor)
     _write(card, args, [*assessor.warnings, *warnings])
-    return EXIT_GATE if args.fail_on_threshold and not all(card.gates.values()) else EXIT_OK
+    return EXIT_GATE if args.fail_on_threshold and not all(card.passed.values()) else EXIT_OK
 
 
 def _write(card: Scorecard, args: Any, warnings: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.judging import eval_command
 from evals.judging.assessor import Assessor
-from evals.judging.gates import passes
+from evals.judging.gates import Gate, gate_of, limits_of, means
 from evals.judging.records import Assessment, explain_reason
 from evals.load_thresholds import load_thresholds
 from lifeos import cli
@@ -32,16 +32,16 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """One mean and the threshold that it must reach. `mean` is None where no picture has a score; then it does not pass."""
+class MeanResult:
+    """The mean of one gate and the limit that it must reach. `mean` is None where no picture has a score; then it does not pass."""
 
-    name: str
+    gate: Gate
     mean: float | None
     threshold: float
 
     @property
     def passed(self) -> bool:
-        return self.mean is not None and passes(self.mean, self.threshold)
+        return self.mean is not None and self.gate.passes(self.mean, self.threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,14 @@ class SkinEvaluation:
     generated: Path
     reference: Path
     assessments: tuple[Assessment, ...]
-    overall: Gate
-    texture: Gate
-    color: Gate
+    overall: MeanResult
+    texture: MeanResult
+    color: MeanResult
     protocol: Mapping[str, Any]
     provider: str
 
     @property
-    def gates(self) -> tuple[Gate, Gate, Gate]:
+    def gates(self) -> tuple[MeanResult, MeanResult, MeanResult]:
         return self.overall, self.texture, self.color
 
     @property
@@ -108,26 +108,22 @@ class SkinEvaluation:
         }
 
     def _passes(self, item: Assessment) -> bool:
-        scores = (item.skin.score, item.skin.texture, item.skin.color)
-        return all(score is not None and passes(score, gate.threshold) for score, gate in zip(scores, self.gates, strict=True))
+        readings = [(result, result.gate.read(item, ()).score) for result in self.gates]
+        return all(score is not None and result.gate.passes(score, result.threshold) for result, score in readings)
 
 
 def evaluate_skin(assessor: Assessor, generated: Path, reference: Path, policy: Mapping[str, Any]) -> SkinEvaluation:
     """Score every picture in a folder against an open assessor's references."""
     assessments = eval_command.assess_pictures(assessor, eval_command.find_generated(generated, reference))
-    limits = policy["skin_realism"]
-    means = (
-        eval_command.mean_score(item.skin.score for item in assessments),
-        eval_command.mean_score(item.skin.texture for item in assessments),
-        eval_command.mean_score(item.skin.color for item in assessments),
-    )
+    found, limits = means(assessments, policy), limits_of(policy)
+    overall, texture, color = (MeanResult(gate_of(key), found.value(key), limits[key]) for key in ("skin", "texture", "color"))
     return SkinEvaluation(
         generated=generated,
         reference=reference,
         assessments=tuple(assessments),
-        overall=Gate("skin realism", means[0], limits["overall_pass_threshold"]),
-        texture=Gate("texture", means[1], limits["texture_pass_threshold"]),
-        color=Gate("colour naturalness", means[2], limits["color_naturalness_pass_threshold"]),
+        overall=overall,
+        texture=texture,
+        color=color,
         protocol=assessor.protocol,
         provider=assessor.provider,
     )
@@ -142,7 +138,10 @@ def render(evaluation: SkinEvaluation) -> str:
     lines += [f"{count} without a score: {explain_reason(reason)}" for reason, count in unscored.most_common()]
     if not scored:
         return "\n".join([*lines, "no picture has a score: fail"])
-    lines += [f"mean {gate.name} {gate.mean:.4f}, threshold {gate.threshold:.2f}: {_word(gate.passed)}" for gate in evaluation.gates]
+    lines += [
+        f"mean {result.gate.title} {result.mean:.4f}, threshold {result.threshold:.2f}: {_word(result.passed)}"
+        for result in evaluation.gates
+    ]
     return "\n".join([*lines, f"{len(scored)} of {len(evaluation.assessments)} pictures scored: {_word(evaluation.passed)}"])
 
 

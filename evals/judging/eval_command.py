@@ -19,7 +19,6 @@ from lifeos.progress import track
 SCHEMA = 1
 FILED = ("approved", "rejected")
 """The folders of a finished batch; what lies beside them is on its way, or no result."""
-DIGITS = 4
 
 
 def add_judging_arguments(parser: cli.Parser) -> None:
@@ -94,21 +93,6 @@ def relative_name(file: str, folder: Path) -> str:
     """A picture's name in results: relative to the folder that was judged, `/`-separated."""
     path = Path(file)
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
-
-
-def mean_score(scores: Iterable[float | None], *, zeros: int = 0) -> float | None:
-    """The mean of the scores that exist, at 4 decimals; `zeros` more count as 0. None where there is nothing to average.
-
-    A picture without a face has no score: it is counted and rejected, and not averaged unless the policy says so.
-    """
-    found = [score for score in scores if score is not None]
-    count = len(found) + zeros
-    return round(sum(found) / count, DIGITS) if count else None
-
-
-def zeros_for_faceless(assessments: Iterable[Assessment], policy: Mapping[str, Any]) -> int:
-    """How many pictures without a face count as 0 in the mean: all of them, or none, as `no_face_counts_as_zero` says."""
-    return count_faceless(assessments) if policy["face_similarity"]["no_face_counts_as_zero"] else 0
 
 
 def count_faceless(assessments: Iterable[Assessment]) -> int:

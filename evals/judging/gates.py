@@ -1,52 +1,373 @@
-"""The gates: whether a picture may be published, by the policy's thresholds."""
+"""The table of gates, and the rules that stand on it: one verdict, one mean, one overall score, one grade.
+
+A gate reads a score from an assessment and holds it against a limit of the policy. Everything that judges, averages, ranks or
+reports iterates over `gates_in_force(policy)`; nothing else names a gate as a rule of its own. To add a gate: a measure (a function
+from a `View` to a `Reading`), a row in `GATES`, and its limit in the policy. A gate whose limit the policy does not hold is off.
+
+The rule for what is missing, everywhere:
+
+- A score that could not be measured is null, never 0, and its picture is rejected.
+- A mean is taken over the pictures that have the score; how many that are of how many (the coverage) stands beside it. With
+  `no_face_counts_as_zero` a picture without a face counts as 0 in the mean of face similarity.
+- The overall score is the weighted mean of the gates' means over the run. A gate of weight 0 is left out. Where a gate with a weight
+  has no mean, there is no overall score, no grade and no rank.
+- Promotion and a rank also need `scorecard.minimum_coverage` and `scorecard.minimum_pictures`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from evals.judging.records import NOT_MEASURED, Assessment, explain_reason
+from evals.judging.records import NOT_MEASURED, Assessment, Reading, explain_reason
+
+if TYPE_CHECKING:
+    from evals.judging.view import View
+
+DIGITS = 4
+"""Scores are compared, averaged and stored after rounding to this many decimals."""
+BELOW, ABOVE, UNMEASURED = "below", "above", "unmeasured"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One row of the table.
+
+    `read` takes the score, or the reason why there is none, from an assessment; `others` are the pictures of the batch that were
+    assessed before it. `measure` makes what `read` finds in `Assessment.measures`, for gates that are not part of face or skin.
+    `subject` is what could not be judged when the score is missing; gates of one subject share that reason.
+    """
+
+    key: str
+    title: str
+    heading: str
+    subject: str
+    limit_key: str
+    flag: str
+    read: Callable[[Assessment, Sequence[Assessment]], Reading]
+    mean_name: str
+    """Of its mean in `eval_scores` of a history row."""
+    pass_name: str
+    """Of whether that mean passes, in `eval_scores`."""
+    picture_name: str
+    """Of a picture's score in `images` of a history row."""
+    document_name: str
+    """Of its mean in the documents of scorecards and batches."""
+    weight_key: str | None = None
+    lower_is_better: bool = False
+    zero_key: str | None = None
+    """Policy key that makes a missing score count as 0 in the mean, for the reasons in `zero_reasons`."""
+    zero_reasons: frozenset[str] = frozenset()
+    measure: Callable[[View], Reading] | None = None
+
+    def limit(self, policy: Mapping[str, Any]) -> float | None:
+        """Its limit in the policy; None where the policy does not hold one: then the gate is off."""
+        value = look_up(policy, self.limit_key)
+        return None if value is None else float(value)
+
+    def weight(self, policy: Mapping[str, Any]) -> float:
+        """Its share of the overall score, 0 for none."""
+        return float(policy["scorecard"]["weights"].get(self.weight_key, 0.0)) if self.weight_key else 0.0
+
+    def passes(self, score: float, limit: float) -> bool:
+        """Whether a score reaches the limit, both at 4 decimals: 0.59996 passes 0.60."""
+        ours, wanted = round(score, DIGITS), round(limit, DIGITS)
+        return ours <= wanted if self.lower_is_better else ours >= wanted
+
+    def counts_as_zero(self, reason: str | None, policy: Mapping[str, Any]) -> bool:
+        """Whether a score that is missing for that reason is 0 in the mean."""
+        return self.zero_key is not None and reason in self.zero_reasons and bool(look_up(policy, self.zero_key))
+
+
+def measured(key: str) -> Callable[[Assessment, Sequence[Assessment]], Reading]:
+    """A gate's `read` for a score that its `measure` put into `Assessment.measures`."""
+    return lambda assessment, others: assessment.measures.get(key) or Reading(None, assessment.reason or NOT_MEASURED)
+
+
+GATES: tuple[Gate, ...] = (
+    Gate(
+        key="face",
+        title="face similarity",
+        heading="Face Similarity",
+        subject="face",
+        limit_key="face_similarity.pass_threshold",
+        flag="--face-threshold",
+        read=lambda item, others: Reading(item.face.score, item.face.reason),
+        mean_name="face_similarity_mean",
+        pass_name="face_similarity_pass",
+        picture_name="face",
+        document_name="face_similarity",
+        weight_key="face_similarity",
+        zero_key="face_similarity.no_face_counts_as_zero",
+        zero_reasons=frozenset({"no_face"}),
+    ),
+    Gate(
+        key="skin",
+        title="skin realism",
+        heading="Skin Realism",
+        subject="skin",
+        limit_key="skin_realism.overall_pass_threshold",
+        flag="--skin-threshold",
+        read=lambda item, others: Reading(item.skin.score, item.skin.reason),
+        mean_name="skin_realism_mean",
+        pass_name="skin_realism_pass",
+        picture_name="skin",
+        document_name="skin_realism",
+        weight_key="skin_realism",
+    ),
+    Gate(
+        key="texture",
+        title="skin texture",
+        heading="Skin Texture",
+        subject="skin",
+        limit_key="skin_realism.texture_pass_threshold",
+        flag="--skin-texture-threshold",
+        read=lambda item, others: Reading(item.skin.texture, item.skin.reason),
+        mean_name="skin_texture_mean",
+        pass_name="skin_texture_pass",
+        picture_name="texture",
+        document_name="texture_score",
+    ),
+    Gate(
+        key="color",
+        title="skin colour",
+        heading="Skin Colour",
+        subject="skin",
+        limit_key="skin_realism.color_naturalness_pass_threshold",
+        flag="--skin-color-threshold",
+        read=lambda item, others: Reading(item.skin.color, item.skin.reason),
+        mean_name="skin_color_mean",
+        pass_name="skin_color_pass",
+        picture_name="color",
+        document_name="color_naturalness_score",
+    ),
+)
+
+
+def gates_in_force(policy: Mapping[str, Any]) -> tuple[Gate, ...]:
+    """The gates whose limit the policy holds, in the order of the table."""
+    return tuple(gate for gate in GATES if gate.limit(policy) is not None)
+
+
+def limits_of(policy: Mapping[str, Any]) -> dict[str, float]:
+    """Each gate in force with its limit."""
+    return {gate.key: limit for gate in GATES if (limit := gate.limit(policy)) is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a picture was rejected: by which gate, how (`below`, `above` or `unmeasured`), and in words for people.
+
+    `gate` is the subject for `unmeasured`, and empty where the picture itself could not be read or shows no face.
+    """
+
+    gate: str
+    kind: str
+    cause: str
+    text: str
+
+    @property
+    def group(self) -> tuple[str, str, str]:
+        """Reasons of one group are counted together, whatever their numbers are."""
+        return self.gate, self.kind, self.cause
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a picture may be published, and every reason why not, as sentences for people."""
+    """Whether a picture may be published, and every reason why not."""
 
     approved: bool
-    reasons: tuple[str, ...]
+    grounds: tuple[Reason, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The grounds as sentences for people."""
+        return tuple(ground.text for ground in self.grounds)
 
 
-def judge(assessment: Assessment, policy: Mapping[str, Any]) -> Verdict:
-    """The verdict on one picture by the pass thresholds of the policy. Scores are compared after rounding to 4 decimals.
+def verdict(assessment: Assessment, policy: Mapping[str, Any], others: Sequence[Assessment] = ()) -> Verdict:
+    """The verdict on one picture by the limits of the policy.
 
-    A gate that could not measure says no: a picture is approved on evidence. Skin that was never asked for is no gate.
+    If a score cannot be measured (no face, too little skin), the picture is rejected. A measure that was never asked for
+    (`not_measured`) is no gate. What stops every gate (an unreadable file, no face) is one reason, not one for each gate.
     """
+    grounds: list[Reason] = []
+    for gate in gates_in_force(policy):
+        reading = gate.read(assessment, others)
+        limit = gate.limit(policy)
+        assert limit is not None
+        if reading.score is None:
+            if reading.reason == NOT_MEASURED:
+                continue
+            ground = _unmeasured(gate, reading.reason or "", assessment)
+        elif not gate.passes(reading.score, limit):
+            kind = ABOVE if gate.lower_is_better else BELOW
+            ground = Reason(gate.key, kind, "", describe_miss(gate.title, reading.score, limit, kind))
+        else:
+            continue
+        if ground.group not in {known.group for known in grounds}:
+            grounds.append(ground)
+    whole = [ground for ground in grounds if not ground.gate]
+    return Verdict(not grounds, tuple(whole[:1] or grounds))
+
+
+def _unmeasured(gate: Gate, cause: str, assessment: Assessment) -> Reason:
     if assessment.reason is not None:
-        return Verdict(False, (explain_reason(assessment.reason),))
+        return Reason("", UNMEASURED, assessment.reason, explain_reason(assessment.reason))
     if assessment.face.score is None:
-        return Verdict(False, (explain_reason(assessment.face.reason or "no_face"),))
-    skin, limits = assessment.skin, policy["skin_realism"]
-    face_limit = policy["face_similarity"]["pass_threshold"]
-    gates: list[tuple[str, float | None, float]] = [("face similarity", assessment.face.score, face_limit)]
-    if skin.score is not None:
-        gates += [
-            ("skin realism", skin.score, limits["overall_pass_threshold"]),
-            ("skin texture", skin.texture, limits["texture_pass_threshold"]),
-            ("skin colour", skin.color, limits["color_naturalness_pass_threshold"]),
-        ]
-    reasons = [describe_miss(name, score, limit) for name, score, limit in gates if score is not None and not passes(score, limit)]
-    if skin.score is None and skin.reason != NOT_MEASURED:
-        reasons.append(f"skin cannot be judged: {explain_reason(skin.reason or '')}")
-    return Verdict(not reasons, tuple(reasons))
+        cause = assessment.face.reason or "no_face"
+        return Reason("", UNMEASURED, cause, explain_reason(cause))
+    return Reason(gate.subject, UNMEASURED, cause, f"{gate.subject} cannot be judged: {explain_reason(cause)}")
 
 
-def passes(score: float, threshold: float) -> bool:
-    """Whether a score reaches a threshold, both at 4 decimals: 0.59996 passes 0.60."""
-    return round(score, 4) >= round(threshold, 4)
-
-
-def describe_miss(name: str, score: float, threshold: float) -> str:
+def describe_miss(title: str, score: float, limit: float, kind: str = BELOW) -> str:
     """`face similarity 0.41 is below 0.60`, with as many decimals as show the difference."""
-    digits = next((digits for digits in (2, 3) if f"{score:.{digits}f}" != f"{threshold:.{digits}f}"), 4)
-    return f"{name} {score:.{digits}f} is below {threshold:.{digits}f}"
+    digits = next((digits for digits in (2, 3) if f"{score:.{digits}f}" != f"{limit:.{digits}f}"), DIGITS)
+    return f"{title} {score:.{digits}f} is {kind} {limit:.{digits}f}"
+
+
+def describe_group(group: tuple[str, str, str], limits: Mapping[str, float]) -> str:
+    """A group of reasons in words: `face similarity below 0.60`, `skin cannot be judged: the face is too small`. `limits` by gate key."""
+    key, kind, cause = group
+    if kind == UNMEASURED:
+        return f"{key} cannot be judged: {explain_reason(cause)}" if key else explain_reason(cause)
+    title = next((gate.title for gate in GATES if gate.key == key), key)
+    return f"{title} {kind} {f'{limits[key]:.2f}' if key in limits else 'its limit'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The mean of one gate's scores at 4 decimals, None where no picture has one. `scored` of `made` pictures have a score."""
+
+    value: float | None
+    scored: int
+    made: int
+
+    @property
+    def coverage(self) -> float:
+        """The share of the pictures that have a score, 0 to 1; 1 where there is no picture."""
+        return self.scored / self.made if self.made else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """The means of a run or of a part of it, by gate key, and its overall score."""
+
+    by_gate: Mapping[str, Mean]
+    overall: float | None
+    made: int
+    coverage: float
+    """The smallest coverage of the gates that have a weight."""
+
+    def value(self, key: str) -> float | None:
+        mean = self.by_gate.get(key)
+        return None if mean is None else mean.value
+
+
+def means(assessments: Sequence[Assessment], policy: Mapping[str, Any]) -> Means:
+    """The means over the pictures of a run, or of one configuration of it."""
+    return means_of_readings([readings(item, policy) for item in assessments], policy)
+
+
+def readings(assessment: Assessment, policy: Mapping[str, Any]) -> dict[str, Reading]:
+    """What each gate in force reads from one picture."""
+    return {gate.key: gate.read(assessment, ()) for gate in gates_in_force(policy)}
+
+
+def means_of_readings(pictures: Sequence[Mapping[str, Reading]], policy: Mapping[str, Any]) -> Means:
+    """The means over pictures that are known by their readings alone, as those of a history row are. A gate may be missing in one."""
+    by_gate: dict[str, Mean] = {}
+    for gate in gates_in_force(policy):
+        there = [picture.get(gate.key, Reading(None, None)) for picture in pictures]
+        by_gate[gate.key] = mean_of_scores([effective(gate, reading, policy) for reading in there], sum(r.score is not None for r in there))
+    weighted = [by_gate[gate.key].coverage for gate in gates_in_force(policy) if gate.weight(policy) > 0]
+    total = overall({key: mean.value for key, mean in by_gate.items()}, policy)
+    return Means(by_gate, total, len(pictures), min(weighted, default=1.0))
+
+
+def effective(gate: Gate, reading: Reading, policy: Mapping[str, Any]) -> float | None:
+    """What a reading counts for in a mean: its score, 0 where the policy says so, or None: it is left out."""
+    if reading.score is not None:
+        return reading.score
+    return 0.0 if gate.counts_as_zero(reading.reason, policy) else None
+
+
+def mean_of_scores(scores: Iterable[float | None], scored: int | None = None) -> Mean:
+    """The mean of the scores that there are. `scored` counts those that were measured (default: all that there are)."""
+    given = list(scores)
+    there = [score for score in given if score is not None]
+    value = round(sum(there) / len(there), DIGITS) if there else None
+    return Mean(value, len(there) if scored is None else scored, len(given))
+
+
+def overall(scores: Mapping[str, float | None], policy: Mapping[str, Any]) -> float | None:
+    """The weighted mean of the gates' scores (of one picture) or means (of a run), at 4 decimals.
+
+    None where a gate that has a weight has no score, or no gate has a weight.
+    """
+    parts = [(scores.get(gate.key), weight) for gate in gates_in_force(policy) if (weight := gate.weight(policy)) > 0]
+    if not parts or any(score is None for score, _ in parts):
+        return None
+    return round(float(sum(score * weight for score, weight in parts if score is not None)), DIGITS)
+
+
+def gate_of(key: str) -> Gate:
+    """The row of a gate. Raises KeyError for a key that is not in the table."""
+    return {gate.key: gate for gate in GATES}[key]
+
+
+def picture_overall(assessment: Assessment, policy: Mapping[str, Any]) -> float | None:
+    """The overall score of one picture: None where a gate that has a weight could not be measured, so that it ranks last."""
+    return overall({key: reading.score for key, reading in readings(assessment, policy).items()}, policy)
+
+
+def grade(score: float | None, policy: Mapping[str, Any]) -> str | None:
+    """The best grade whose boundary an overall score reaches, both at 4 decimals; None for None."""
+    if score is None:
+        return None
+    bounds: Mapping[str, float] = policy["scorecard"]["grade_boundaries"]
+    ranked = grades_best_first(policy)
+    return next((name for name in ranked if round(score, DIGITS) >= round(bounds[name], DIGITS)), ranked[-1])
+
+
+def grades_best_first(policy: Mapping[str, Any]) -> list[str]:
+    """The policy's grades, best first."""
+    bounds: Mapping[str, float] = policy["scorecard"]["grade_boundaries"]
+    return sorted(bounds, key=lambda name: -bounds[name])
+
+
+def is_grade_enough(name: str | None, policy: Mapping[str, Any]) -> bool:
+    """Whether a grade is the policy's minimum for promotion, or better."""
+    ranked = grades_best_first(policy)
+    return name in ranked and ranked.index(name) <= ranked.index(policy["scorecard"]["promotion_minimum_grade"])
+
+
+def why_not_ranked(total: Means, policy: Mapping[str, Any]) -> str:
+    """Why a run or configuration can neither be ranked first nor promoted, in words; empty where it can."""
+    card = policy["scorecard"]
+    if total.overall is None:
+        missing = [gate.title for gate in gates_in_force(policy) if gate.weight(policy) > 0 and total.value(gate.key) is None]
+        return f"no picture has a score of {' and '.join(missing)}" if missing else "no gate has a weight"
+    if total.made < card["minimum_pictures"]:
+        return f"{total.made} pictures are too few: {card['minimum_pictures']} are wanted"
+    if total.coverage < card["minimum_coverage"]:
+        gates = [(total.by_gate[gate.key], gate) for gate in gates_in_force(policy) if gate.weight(policy) > 0]
+        mean, gate = min(gates, key=lambda pair: pair[0].coverage)
+        return f"only {mean.scored} of {mean.made} pictures have a score of {gate.title}; {card['minimum_coverage']:.0%} are wanted"
+    return ""
+
+
+def rank_key(total: Means, policy: Mapping[str, Any], name: str) -> tuple[bool, bool, float, str]:
+    """Sorts runs or configurations best first: those that can be ranked, then those without enough, then those without a score."""
+    return total.overall is None, bool(why_not_ranked(total, policy)), -(total.overall or 0.0), name
+
+
+def look_up(policy: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted policy key, None where it is not there."""
+    value: Any = policy
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return None
+        value = value[part]
+    return value

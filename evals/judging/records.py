@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from evals.skin.realism import SkinScore
@@ -23,6 +23,14 @@ REASONS = {
     "no_reference_skin": "no reference shows enough skin",
 }
 """What each reason means, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one gate reads from a picture: a score, or None and the reason why there is none."""
+
+    score: float | None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +85,15 @@ class Assessment:
     skin: SkinScore
     geometry: Geometry | None = None
     dhash: str | None = None
+    measures: Mapping[str, Reading] = field(default_factory=dict)
+    """What further gates measured, by gate key."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back to an equal assessment."""
-        return asdict(self)
+        document = asdict(self)
+        if not self.measures:
+            del document["measures"]
+        return document
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Assessment:
@@ -90,6 +103,7 @@ class Assessment:
         if data["geometry"] is not None:
             landmarks = tuple((point[0], point[1]) for point in data["geometry"]["landmarks"])
             fields["geometry"] = Geometry(**{**data["geometry"], "landmarks": landmarks})
+        fields["measures"] = {key: Reading(**value) for key, value in data.get("measures", {}).items()}
         return cls(**fields)
 
 

@@ -7,26 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.judging import eval_command
-from evals.judging.gates import Verdict, judge, passes
-from evals.judging.records import Assessment
+from evals.judging import eval_command, gates
+from evals.judging.gates import Means, Verdict
+from evals.judging.records import Assessment, Reading
 from evals.scorecards.card_inputs import Manifest
 from lifeos.picture_names import parse_picture_name
 
 SCHEMA_VERSION = 1
-LEAST_FACES = 0.5
-"""A configuration in which fewer of the pictures show a face cannot be the best, however well the few score."""
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """Mean scores over the pictures that have one. `overall` is the weighted mean of face and skin; None without either of them."""
-
-    face: float | None
-    skin: float | None
-    texture: float | None
-    color: float | None
-    overall: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +38,10 @@ class ScoredPicture:
     seed: int | None
     assessment: Assessment
     verdict: Verdict
+    readings: Mapping[str, Reading]
+    """What each gate in force read from it."""
+    overall: float | None
+    """None where a gate that has a weight could not be measured."""
 
     def history_entry(self) -> dict[str, Any]:
         geometry = self.assessment.geometry
@@ -59,8 +50,8 @@ class ScoredPicture:
             "config": self.config,
             "prompt_id": self.prompt_id,
             "seed": self.seed,
-            "face": self.assessment.face.score,
-            "skin": self.assessment.skin.score,
+            **{gate.picture_name: self.readings[gate.key].score for gate in gates.GATES if gate.key in self.readings},
+            "reason": self.assessment.face.reason,
             "shot_type": geometry.shot_type if geometry else None,
             "approved": self.verdict.approved,
             "sha256": self.assessment.sha256,
@@ -77,6 +68,9 @@ class Scorecard:
     protocol: Mapping[str, Any]
     thresholds: Mapping[str, float]
     minimum_grade: str
+    grade_is_enough: bool
+    shortfall: str
+    """Why its numbers cannot carry a promotion or a rank: too few pictures, or too few with a score. Empty where they can."""
     pictures: tuple[ScoredPicture, ...]
     configs: tuple[ConfigScore, ...]
     means: Means
@@ -89,14 +83,15 @@ class Scorecard:
     provider: str
 
     @property
-    def gates(self) -> dict[str, bool]:
-        """Whether each mean reaches its threshold. A mean that does not exist does not."""
-        values = {"face": self.means.face, "skin": self.means.skin, "texture": self.means.texture, "color": self.means.color}
-        return {name: value is not None and passes(value, self.thresholds[name]) for name, value in values.items()}
+    def passed(self) -> dict[str, bool]:
+        """Whether each gate's mean reaches its limit. A mean that does not exist does not."""
+        means = {key: self.means.value(key) for key in self.thresholds}
+        return {key: mean is not None and gates.gate_of(key).passes(mean, self.thresholds[key]) for key, mean in means.items()}
 
     @property
     def promotion_recommended(self) -> bool:
-        return self.grade is not None and self.grade <= self.minimum_grade  # A sorts before F
+        """Whether the grade is good enough, and enough pictures stand behind it (`shortfall` says what is missing)."""
+        return self.grade_is_enough and not self.shortfall
 
     @property
     def approved(self) -> int:
@@ -116,7 +111,8 @@ class Scorecard:
 
     def history_row(self) -> dict[str, Any]:
         """One line of evals/eval_history.jsonl."""
-        gates, best, worst = self.gates, self.best_config, self.worst_config
+        best, worst, passed = self.best_config, self.worst_config, self.passed
+        in_force = [gate for gate in gates.GATES if gate.key in self.thresholds]
         return {
             "schema_version": SCHEMA_VERSION,
             "run_id": self.run_id,
@@ -128,12 +124,9 @@ class Scorecard:
             "dataset_id": self.manifest.dataset_id if self.manifest else None,
             "protocol_id": self.protocol.get("id"),
             "eval_scores": {
-                "face_similarity_mean": self.means.face,
-                "face_similarity_pass": gates["face"],
-                "skin_realism_mean": self.means.skin,
-                "skin_realism_pass": gates["skin"],
-                "skin_texture_pass": gates["texture"],
-                "skin_color_pass": gates["color"],
+                **{gate.mean_name: self.means.value(gate.key) for gate in in_force},
+                **{gate.pass_name: passed[gate.key] for gate in in_force},
+                "coverage": {gate.picture_name: round(self.means.by_gate[gate.key].coverage, gates.DIGITS) for gate in in_force},
                 "overall_score": self.means.overall,
                 "overall_grade": self.grade,
                 "promotion_recommended": self.promotion_recommended,
@@ -157,7 +150,7 @@ class Scorecard:
             **row,
             "provider": self.provider,
             "thresholds": dict(self.thresholds),
-            "pass": all(self.gates.values()),
+            "pass": all(self.passed.values()),
             "approved": self.approved,
             "rejected": len(self.pictures) - self.approved,
             "means": _means_json(self.means),
@@ -184,24 +177,21 @@ def build_scorecard(
 ) -> Scorecard:
     """The scorecard of a run. `config_of` tells a picture's configuration (default: what its name says); `timestamp` is UTC with `Z`."""
     pictures = tuple(_scored(item, policy, config_of, generated_dir) for item in assessments)
-    means = measure_means(assessments, policy)
-    skin = policy["skin_realism"]
+    means = gates.means(assessments, policy)
+    grade = gates.grade(means.overall, policy)
     return Scorecard(
         run_id=run_id,
         timestamp=timestamp,
         lora_version=lora_version,
         protocol=protocol,
-        thresholds={
-            "face": policy["face_similarity"]["pass_threshold"],
-            "skin": skin["overall_pass_threshold"],
-            "texture": skin["texture_pass_threshold"],
-            "color": skin["color_naturalness_pass_threshold"],
-        },
+        thresholds=gates.limits_of(policy),
         minimum_grade=policy["scorecard"]["promotion_minimum_grade"],
+        grade_is_enough=gates.is_grade_enough(grade, policy),
+        shortfall=gates.why_not_ranked(means, policy),
         pictures=pictures,
         configs=_rank_configs(pictures, policy),
         means=means,
-        grade=grade_of(means.overall, policy),
+        grade=grade,
         training_params=training_params or {},
         manifest=manifest,
         notes=notes,
@@ -217,34 +207,16 @@ def _scored(
     name = parse_picture_name(item.file)
     config = config_of(item) if config_of else name.config
     file = eval_command.relative_name(item.file, folder) if folder else item.file
-    return ScoredPicture(file, config, name.prompt_id, name.seed, item, judge(item, policy))
-
-
-def measure_means(assessments: Sequence[Assessment], policy: Mapping[str, Any]) -> Means:
-    """The mean scores. Pictures without a face count as 0 in the face mean only where the policy says so."""
-    zeros = eval_command.zeros_for_faceless(assessments, policy)
-    face = eval_command.mean_score((item.face.score for item in assessments), zeros=zeros)
-    skin = eval_command.mean_score(item.skin.score for item in assessments)
-    texture = eval_command.mean_score(item.skin.texture for item in assessments)
-    color = eval_command.mean_score(item.skin.color for item in assessments)
-    return Means(face, skin, texture, color, overall_score(face, skin, policy))
-
-
-def overall_score(face: float | None, skin: float | None, policy: Mapping[str, Any]) -> float | None:
-    """The weighted mean of face and skin, at 4 decimals; None where a part that has weight is missing."""
-    weights = policy["scorecard"]["weights"]
-    parts = [(face, weights["face_similarity"]), (skin, weights["skin_realism"])]
-    if any(score is None and weight > 0 for score, weight in parts):
-        return None
-    return round(float(sum(score * weight for score, weight in parts if score is not None)), eval_command.DIGITS)
-
-
-def grade_of(score: float | None, policy: Mapping[str, Any]) -> str | None:
-    """The best grade whose boundary the score reaches, both at 4 decimals."""
-    if score is None:
-        return None
-    bounds: Mapping[str, float] = policy["scorecard"]["grade_boundaries"]
-    return next((grade for grade in sorted(bounds) if passes(score, bounds[grade])), max(bounds))
+    return ScoredPicture(
+        file,
+        config,
+        name.prompt_id,
+        name.seed,
+        item,
+        gates.verdict(item, policy),
+        gates.readings(item, policy),
+        gates.picture_overall(item, policy),
+    )
 
 
 def _rank_configs(pictures: Sequence[ScoredPicture], policy: Mapping[str, Any]) -> tuple[ConfigScore, ...]:
@@ -253,28 +225,27 @@ def _rank_configs(pictures: Sequence[ScoredPicture], policy: Mapping[str, Any]) 
     for picture in pictures:
         if picture.config:
             groups.setdefault(picture.config, []).append(picture)
-    return tuple(sorted((_score_config(config, group, policy) for config, group in groups.items()), key=_rank))
+    return tuple(
+        sorted(
+            (_score_config(config, group, policy) for config, group in groups.items()),
+            key=lambda score: gates.rank_key(score.means, policy, score.config),
+        )
+    )
 
 
 def _score_config(config: str, group: Sequence[ScoredPicture], policy: Mapping[str, Any]) -> ConfigScore:
     items = [picture.assessment for picture in group]
-    means = measure_means(items, policy)
+    means = gates.means(items, policy)
     approved = sum(picture.verdict.approved for picture in group)
-    return ConfigScore(config, len(group), eval_command.count_faceless(items), approved, means, grade_of(means.overall, policy))
+    return ConfigScore(config, len(group), eval_command.count_faceless(items), approved, means, gates.grade(means.overall, policy))
 
 
-def _rank(score: ConfigScore) -> tuple[bool, bool, float, str]:
-    few_faces = score.images - score.faceless < LEAST_FACES * score.images
-    return score.means.overall is None, few_faces, -(score.means.overall or 0.0), score.config
-
-
-def _means_json(means: Means) -> dict[str, float | None]:
+def _means_json(means: Means) -> dict[str, Any]:
+    named = [(gate, means.by_gate[gate.key]) for gate in gates.GATES if gate.key in means.by_gate]
     return {
-        "face_similarity": means.face,
-        "skin_realism": means.skin,
-        "texture_score": means.texture,
-        "color_naturalness_score": means.color,
+        **{gate.document_name: mean.value for gate, mean in named},
         "overall": means.overall,
+        "coverage": {gate.document_name: round(mean.coverage, gates.DIGITS) for gate, mean in named},
     }
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from evals.judging.gates import GATES, Gate, describe_group
 from evals.judging.records import explain_reason
 
 if TYPE_CHECKING:
@@ -35,24 +36,26 @@ def render_report(card: Scorecard, warnings: Sequence[str] = ()) -> str:
     parts += ["## Scores", _score_table(card)]
     if card.configs:
         parts += ["## Configurations", _config_table(card)]
-    parts += ["## Best pictures", _picture_table(_best(card)), "## Worst pictures", _picture_table(_worst(card))]
+    parts += ["## Best pictures", _picture_table(card, _best(card)), "## Worst pictures", _picture_table(card, _worst(card))]
     parts += ["## Why pictures are rejected", _reasons(card), "## How it was measured", _method(card)]
     return "\n\n".join(parts) + "\n"
 
 
 def _grade_sentence(card: Scorecard) -> str:
     if card.means.overall is None:
-        missing = "face" if card.means.face is None else "skin"
-        return f"No grade: no picture has a {missing} score."
+        return f"No grade: {card.shortfall}."
     return f"Grade {card.grade} ({card.means.overall:.2f})."
 
 
 def _gate_sentence(card: Scorecard) -> str:
-    words = {"face": "face similarity", "skin": "skin realism", "texture": "skin texture", "color": "skin colour"}
-    low = [words[name] for name, passed in card.gates.items() if not passed]
+    low = [gate.title for gate in _gates(card) if not card.passed[gate.key]]
     if not low:
-        return "The means of face and skin are above their thresholds."
-    return f"{_join(low).capitalize()} {'is' if len(low) == 1 else 'are'} below the threshold."
+        return "The mean of every gate reaches its limit."
+    return f"{_join(low).capitalize()} {'does' if len(low) == 1 else 'do'} not reach the limit."
+
+
+def _gates(card: Scorecard) -> list[Gate]:
+    return [gate for gate in GATES if gate.key in card.thresholds]
 
 
 def _count_sentence(card: Scorecard) -> str:
@@ -64,20 +67,17 @@ def _count_sentence(card: Scorecard) -> str:
 def _promotion(card: Scorecard) -> str:
     verdict = "**Promotion: recommended**" if card.promotion_recommended else "**Promotion: not recommended**"
     found = f"grade {card.grade}" if card.grade else "no grade"
-    return f"{verdict} ({found}; {card.minimum_grade} or better is asked for)."
+    wanted = f"{found}; {card.minimum_grade} or better is asked for"
+    return f"{verdict} ({wanted}{f'; {escape(card.shortfall)}' if card.grade and card.shortfall else ''})."
 
 
 def _score_table(card: Scorecard) -> str:
-    means, limits, gates = card.means, card.thresholds, card.gates
-    rows = [
-        ("Face similarity", means.face, "face"),
-        ("Skin realism", means.skin, "skin"),
-        ("Skin texture", means.texture, "texture"),
-        ("Skin colour", means.color, "color"),
-    ]
-    lines = ["| Score | Mean | Threshold | |", "|---|---:|---:|---|"]
-    lines += [f"| {name} | {_number(mean)} | {limits[key]:.2f} | {'pass' if gates[key] else 'FAIL'} |" for name, mean, key in rows]
-    return "\n".join([*lines, f"| **Overall** | **{_number(means.overall)}** | | **{card.grade or 'no grade'}** |"])
+    lines = ["| Score | Mean | Scored | Limit | |", "|---|---:|---:|---:|---|"]
+    for gate in _gates(card):
+        mean, outcome = card.means.by_gate[gate.key], "pass" if card.passed[gate.key] else "FAIL"
+        limit = f"{'at most ' if gate.lower_is_better else ''}{card.thresholds[gate.key]:.2f}"
+        lines.append(f"| {gate.heading} | {_number(mean.value)} | {mean.scored} of {mean.made} | {limit} | {outcome} |")
+    return "\n".join([*lines, f"| **Overall** | **{_number(card.means.overall)}** | | | **{card.grade or 'no grade'}** |"])
 
 
 def _config_table(card: Scorecard) -> str:
@@ -87,9 +87,11 @@ def _config_table(card: Scorecard) -> str:
         lead = f"One configuration: `{code(best.config)}`."
     if len(card.configs) > 2:
         lead += " The best of many looks good by luck: compare versions on all of them before deploying one."
-    head = "| Configuration | Pictures | Approved | No face | Face | Skin | Overall | Grade |"
-    lines = [lead, "", head, "|---|---:|---:|---:|---:|---:|---:|---|"]
-    lines += [_config_row(config) for config in card.configs[:SHOWN_CONFIGS]]
+    shown = [gate for gate in _gates(card) if gate.weight_key]
+    headings = " | ".join(gate.heading for gate in shown)
+    head = f"| Configuration | Pictures | Approved | No face | {headings} | Overall | Grade |"
+    lines = [lead, "", head, "|---|---:|---:|---:|" + "---:|" * len(shown) + "---:|---|"]
+    lines += [_config_row(config, shown) for config in card.configs[:SHOWN_CONFIGS]]
     if len(card.configs) > SHOWN_CONFIGS:
         lines.append(f"\n{len(card.configs) - SHOWN_CONFIGS} more are in the scorecard's JSON.")
     unnamed = sum(picture.config is None for picture in card.pictures)
@@ -99,10 +101,10 @@ def _config_table(card: Scorecard) -> str:
     return "\n".join(lines)
 
 
-def _config_row(config: ConfigScore) -> str:
+def _config_row(config: ConfigScore, shown: Sequence[Gate]) -> str:
     means = config.means
     counts = f"{config.images} | {config.approved} | {config.faceless}"
-    scores = " | ".join(_number(value) for value in (means.face, means.skin, means.overall))
+    scores = " | ".join(_number(value) for value in (*(means.value(gate.key) for gate in shown), means.overall))
     return f"| `{code(config.config)}` | {counts} | {scores} | {config.grade or '–'} |"
 
 
@@ -115,31 +117,32 @@ def _worst(card: Scorecard) -> list[ScoredPicture]:
     return sorted((picture for picture in card.pictures if not picture.verdict.approved), key=_rank)[:SHOWN]
 
 
-def _rank(picture: ScoredPicture) -> tuple[float, float]:
-    """By face, then skin; a picture without a score is below every other."""
-    face, skin = picture.assessment.face.score, picture.assessment.skin.score
-    return (-1.0 if face is None else face), (-1.0 if skin is None else skin)
+def _rank(picture: ScoredPicture) -> tuple[float, tuple[float, ...]]:
+    """By the overall score, then by each gate in turn; a picture without a score is below every other."""
+    scores = tuple(-1.0 if reading.score is None else reading.score for reading in picture.readings.values())
+    return (-1.0 if picture.overall is None else picture.overall), scores
 
 
-def _picture_table(pictures: Sequence[ScoredPicture]) -> str:
+def _picture_table(card: Scorecard, pictures: Sequence[ScoredPicture]) -> str:
     if not pictures:
         return "None."
-    lines = ["| Picture | Face | Skin | Remarks |", "|---|---:|---:|---|"]
+    shown = [gate for gate in _gates(card) if gate.weight_key]
+    lines = [f"| Picture | {' | '.join(gate.heading for gate in shown)} | Remarks |", "|---|" + "---:|" * len(shown) + "---|"]
     for picture in pictures:
         item = picture.assessment
         flags = [flag.replace("_", " ") for flag in (*item.face.flags, *item.skin.flags)]
         remarks = "; ".join([*picture.verdict.reasons, *flags]) or "–"
-        lines.append(f"| `{code(picture.file)}` | {_number(item.face.score)} | {_number(item.skin.score)} | {escape(remarks)} |")
+        scores = " | ".join(_number(picture.readings[gate.key].score) for gate in shown)
+        lines.append(f"| `{code(picture.file)}` | {scores} | {escape(remarks)} |")
     return "\n".join(lines)
 
 
 def _reasons(card: Scorecard) -> str:
-    """Each gate that said no, with how often: numbers are taken out, so that like reasons are counted together."""
-    reasons = (reason for item in card.pictures for reason in item.verdict.reasons)
-    counts = Counter(re.sub(r" [0-9.]+ is below .*", " below the threshold", reason) for reason in reasons)
+    """How often each gate rejected a picture, whatever the numbers were."""
+    counts = Counter(ground.group for item in card.pictures for ground in item.verdict.grounds)
     if not counts:
         return "None is."
-    lines = [f"- {_count(count, 'picture')}: {escape(reason)}" for reason, count in counts.most_common()]
+    lines = [f"- {_count(count, 'picture')}: {escape(describe_group(group, card.thresholds))}" for group, count in counts.most_common()]
     return "\n".join(lines)
 
 

@@ -26,11 +26,14 @@ DEFAULTS: dict[str, Any] = {
         "overall_pass_threshold": 0.6,
         "description": "Laplacian variance + skin-tone histogram comparison",
     },
+    "gates": {},
     "scorecard": {
         "grade_boundaries": {"A": 0.85, "B": 0.7, "C": 0.55, "D": 0.4, "F": 0.0},
         "promotion_minimum_grade": "C",
         "description": "Combined face similarity + skin realism weighted average",
         "weights": {"face_similarity": 0.75, "skin_realism": 0.25},
+        "minimum_coverage": 0.5,
+        "minimum_pictures": 3,
     },
     "context_budget": {
         "claude_md_max_lines": 120,

@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 
 from evals import scorecard
+from evals.judging.gates import grade as grade_of
 from evals.judging.records import Assessment, FaceScore, Geometry
 from evals.load_thresholds import load_thresholds
-from evals.scorecards.card import Manifest, Scorecard, build_scorecard, grade_of, overall_score
+from evals.scorecards.card import Manifest, Scorecard, build_scorecard
 from evals.scorecards.card_inputs import read_batch_config, read_training_params
 from evals.scorecards.card_report import escape, render_report, render_summary
 from evals.skin.realism import SkinScore
@@ -81,7 +82,7 @@ def test_a_part_that_is_missing_makes_no_score(
     face: float | None, skin: float | None, weights: tuple[float, float], overall: float | None
 ) -> None:
     policy = {"scorecard": {"weights": {"face_similarity": weights[0], "skin_realism": weights[1]}}}
-    assert overall_score(face, skin, policy) == overall
+    assert overall({"face": face, "skin": skin}, policy) == overall
 
 
 def test_no_score_is_no_grade_and_no_promotion() -> None:

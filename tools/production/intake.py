@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from evals.judging.gates import judge
+from evals.judging.gates import verdict as judge
 from evals.judging.records import Assessment
 from lifeos.picture_names import format_picture_name
 from tools.production.filing import BatchFolder, suffix_of

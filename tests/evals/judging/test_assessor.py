@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from evals.judging.assessor import Assessor, open_assessor
-from evals.judging.gates import describe_miss, judge
+from evals.judging.gates import describe_miss, verdict
 from evals.judging.records import REASONS, Assessment, FaceScore, Geometry, explain_reason
 from evals.load_thresholds import load_thresholds
 from evals.skin.realism import SkinScore
@@ -108,7 +108,7 @@ def test_a_grey_picture_has_a_face_and_no_skin(assessor: Assessor, tmp_path: Pat
     found = assessor.assess_bytes(picture_bytes(portrait().convert("L"), tmp_path), tmp_path / "grey.png")
     assert found.face.score is not None and found.face.score > 0.8
     assert (found.skin.score, found.skin.reason) == (None, "grey")
-    assert judge(found, POLICY).reasons == ("skin cannot be judged: the picture has no colour",)
+    assert verdict(found, POLICY).reasons == ("skin cannot be judged: the picture has no colour",)
 
 
 def test_flags(assessor: Assessor, references: Path, tmp_path: Path) -> None:
@@ -194,10 +194,10 @@ def test_an_insightface_pack_serves_both_scores(references: Path, model_root: Pa
     assessor = open_assessor(references, POLICY, engine="auto", model_root=model_root)
     assert assessor.description.startswith("face engine insightface (mini, CPUExecutionProvider), 3 references, protocol ")
     found = assessor.assess_bytes(picture_bytes(portrait().resize((640, 640)), tmp_path), tmp_path / "a.png")
-    assert judge(found, POLICY).approved
+    assert verdict(found, POLICY).approved
     stranger = assessor.assess_bytes(picture_bytes(group(), tmp_path), tmp_path / "b.png")
     assert stranger.face.score is not None and stranger.face.score < 0.3
-    assert not judge(stranger, POLICY).approved
+    assert not verdict(stranger, POLICY).approved
 
 
 def test_the_score_is_the_mean_over_the_references(references: Path, tmp_path: Path) -> None:
@@ -309,23 +309,23 @@ def scored(face: float | None, skin: float | None, texture: float | None = 0.9, 
         (BARE, ("the file is empty",)),
     ],
 )  # fmt: skip
-def test_judge(item: Assessment, reasons: tuple[str, ...]) -> None:
-    verdict = judge(item, POLICY)
-    assert (verdict.approved, verdict.reasons) == (not reasons, reasons)
+def test_verdict(item: Assessment, reasons: tuple[str, ...]) -> None:
+    judged = verdict(item, POLICY)
+    assert (judged.approved, judged.reasons) == (not reasons, reasons)
 
 
 def test_thresholds_of_zero_let_every_scored_picture_pass() -> None:
     keys = ("overall_pass_threshold", "texture_pass_threshold", "color_naturalness_pass_threshold")
     overrides = {"face_similarity.pass_threshold": 0.0, **{f"skin_realism.{key}": 0.0 for key in keys}}
     policy = load_thresholds(overrides=overrides)
-    assert judge(scored(0.0, 0.0, 0.0, 0.0), policy).approved
-    assert not judge(scored(None, None), policy).approved
+    assert verdict(scored(0.0, 0.0, 0.0, 0.0), policy).approved
+    assert not verdict(scored(None, None), policy).approved
 
 
 def test_skin_that_was_not_asked_for_is_no_gate(references: Path, tmp_path: Path) -> None:
     found = reopen(references, want_skin=False).assess_bytes(picture_bytes(portrait(), tmp_path), tmp_path / "a.png")
     assert found.skin == SkinScore(None, "not_measured")
-    assert judge(found, POLICY).approved
+    assert verdict(found, POLICY).approved
 
 
 def test_a_miss_is_shown_with_the_decimals_that_show_it() -> None:
