@@ -17,7 +17,7 @@ The rule for what is missing, everywhere:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from evals.judging.records import NOT_MEASURED, Assessment, Reading, explain_reason
@@ -60,6 +60,13 @@ class Gate:
     """Policy key that makes a missing score count as 0 in the mean, for the reasons in `zero_reasons`."""
     zero_reasons: frozenset[str] = frozenset()
     measure: Callable[[View], Reading] | None = None
+    needs_others: bool = False
+    """Whether `read` looks at the other pictures of the batch: only then are they kept at hand."""
+
+    def reading(self, assessment: Assessment, others: Sequence[Assessment] = ()) -> Reading:
+        """What the gate reads from a picture: what was kept when it was judged among others, else what it reads now."""
+        kept = assessment.measures.get(self.key)
+        return self.read(assessment, others) if kept is None else kept
 
     def limit(self, policy: Mapping[str, Any]) -> float | None:
         """Its limit in the policy; None where the policy does not hold one: then the gate is off."""
@@ -172,6 +179,10 @@ class Reason:
         """Reasons of one group are counted together, whatever their numbers are."""
         return self.gate, self.kind, self.cause
 
+    def to_json(self) -> dict[str, str]:
+        """Its group, for a record that holds the sentences as well."""
+        return {"gate": self.gate, "kind": self.kind, "cause": self.cause}
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -194,7 +205,7 @@ def verdict(assessment: Assessment, policy: Mapping[str, Any], others: Sequence[
     """
     grounds: list[Reason] = []
     for gate in gates_in_force(policy):
-        reading = gate.read(assessment, others)
+        reading = gate.reading(assessment, others)
         limit = gate.limit(policy)
         assert limit is not None
         if reading.score is None:
@@ -272,7 +283,13 @@ def means(assessments: Sequence[Assessment], policy: Mapping[str, Any]) -> Means
 
 def readings(assessment: Assessment, policy: Mapping[str, Any]) -> dict[str, Reading]:
     """What each gate in force reads from one picture."""
-    return {gate.key: gate.read(assessment, ()) for gate in gates_in_force(policy)}
+    return {gate.key: gate.reading(assessment) for gate in gates_in_force(policy)}
+
+
+def keep_readings(assessment: Assessment, policy: Mapping[str, Any], others: Sequence[Assessment]) -> Assessment:
+    """The assessment with what the gates that look at other pictures read now, so that it reads the same ever after."""
+    read = {gate.key: gate.read(assessment, others) for gate in gates_in_force(policy) if gate.needs_others}
+    return replace(assessment, measures={**assessment.measures, **read}) if read else assessment
 
 
 def means_of_readings(pictures: Sequence[Mapping[str, Reading]], policy: Mapping[str, Any]) -> Means:

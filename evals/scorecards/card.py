@@ -102,16 +102,13 @@ class Scorecard:
         return eval_command.count_faceless(picture.assessment for picture in self.pictures)
 
     @property
-    def best_config(self) -> ConfigScore | None:
-        return self.configs[0] if self.configs else None
-
-    @property
-    def worst_config(self) -> ConfigScore | None:
-        return self.configs[-1] if self.configs else None
+    def ranked(self) -> tuple[ConfigScore, ...]:
+        """The configurations that have an overall score, best first: the others have no rank."""
+        return tuple(config for config in self.configs if config.means.overall is not None)
 
     def history_row(self) -> dict[str, Any]:
         """One line of evals/eval_history.jsonl."""
-        best, worst, passed = self.best_config, self.worst_config, self.passed
+        ranked, passed = self.ranked, self.passed
         in_force = [gate for gate in gates.GATES if gate.key in self.thresholds]
         return {
             "schema_version": SCHEMA_VERSION,
@@ -132,8 +129,8 @@ class Scorecard:
                 "promotion_recommended": self.promotion_recommended,
                 "images_evaluated": len(self.pictures),
                 "images_without_face": self.faceless,
-                "best_config": best.config if best else None,
-                "worst_config": worst.config if worst else None,
+                "best_config": ranked[0].config if ranked else None,
+                "worst_config": ranked[-1].config if ranked else None,
             },
             "notes": self.notes,
             "images": [picture.history_entry() for picture in self.pictures],

@@ -81,12 +81,7 @@ def _score_table(card: Scorecard) -> str:
 
 
 def _config_table(card: Scorecard) -> str:
-    best, worst = card.configs[0], card.configs[-1]
-    lead = f"Best: `{code(best.config)}`. Worst: `{code(worst.config)}`."
-    if best is worst:
-        lead = f"One configuration: `{code(best.config)}`."
-    if len(card.configs) > 2:
-        lead += " The best of many looks good by luck: compare versions on all of them before deploying one."
+    lead = _config_lead(card)
     shown = [gate for gate in _gates(card) if gate.weight_key]
     headings = " | ".join(gate.heading for gate in shown)
     head = f"| Configuration | Pictures | Approved | No face | {headings} | Overall | Grade |"
@@ -99,6 +94,20 @@ def _config_table(card: Scorecard) -> str:
         verbs = ("tells no configuration by its name and is", "tell no configuration by their names and are")[unnamed != 1]
         lines.append(f"\n{_count(unnamed, 'picture')} {verbs} not in this table.")
     return "\n".join(lines)
+
+
+def _config_lead(card: Scorecard) -> str:
+    ranked = card.ranked
+    if not ranked:
+        return "No configuration has an overall score, so none is best."
+    lead = f"Best: `{code(ranked[0].config)}`. Worst: `{code(ranked[-1].config)}`."
+    if len(ranked) == 1:
+        lead = f"One configuration: `{code(ranked[0].config)}`."
+        if len(card.configs) > 1:
+            lead = f"Only `{code(ranked[0].config)}` has an overall score."
+    if len(ranked) > 2:
+        lead += " The best of many looks good by luck: compare versions on all of them before deploying one."
+    return lead
 
 
 def _config_row(config: ConfigScore, shown: Sequence[Gate]) -> str:

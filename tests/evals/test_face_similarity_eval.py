@@ -14,7 +14,9 @@ import pytest
 from evals import face_similarity_eval
 from evals.face_similarity_eval import FaceEvaluation, render
 from evals.judging import eval_command
+from evals.judging.gates import means
 from evals.judging.records import Assessment, FaceScore
+from evals.load_thresholds import load_thresholds
 from evals.skin.realism import SkinScore
 from lifeos import cli
 from lifeos.errors import InputError
@@ -196,9 +198,9 @@ def faces(*scores: float | None) -> list[Assessment]:
 )
 def test_pictures_without_a_face_and_the_mean(scores: tuple[float | None, ...], as_zero: bool, mean: float | None) -> None:
     assessments = faces(*scores)
-    policy = {"face_similarity": {"no_face_counts_as_zero": as_zero}}
-    zeros = eval_command.zeros_for_faceless(assessments, policy)
-    assert eval_command.mean_score((item.face.score for item in assessments), zeros=zeros) == mean
+    policy = load_thresholds(overrides={"face_similarity.no_face_counts_as_zero": as_zero})
+    found = means(assessments, policy).by_gate["face"]
+    assert (found.value, found.scored, found.made) == (mean, len(scores) - scores.count(None), len(scores))
 
 
 def evaluation(*scores: float | None, threshold: float = 0.6) -> FaceEvaluation:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from evals import scorecard
 from evals.judging.gates import grade as grade_of
+from evals.judging.gates import overall
 from evals.judging.records import Assessment, FaceScore, Geometry
 from evals.load_thresholds import load_thresholds
 from evals.scorecards.card import Manifest, Scorecard, build_scorecard
@@ -63,13 +64,13 @@ def card(*pictures: Assessment, policy: dict[str, Any] = POLICY, **more: Any) ->
     ],
 )
 def test_weights_and_grades(face: float, skin: float, overall: float, grade: str) -> None:
-    found = card(picture("a.png", face, skin))
+    found = card(*(picture(f"{name}.png", face, skin) for name in "abc"))
     assert (found.means.overall, found.grade) == (overall, grade)
     assert found.promotion_recommended == (grade in "ABC")
 
 
 @pytest.mark.parametrize(
-    ("face", "skin", "weights", "overall"),
+    ("face", "skin", "weights", "wanted"),
     [
         (None, 0.5, (0.75, 0.25), None),
         (0.5, None, (0.75, 0.25), None),
@@ -79,16 +80,35 @@ def test_weights_and_grades(face: float, skin: float, overall: float, grade: str
     ],
 )
 def test_a_part_that_is_missing_makes_no_score(
-    face: float | None, skin: float | None, weights: tuple[float, float], overall: float | None
+    face: float | None, skin: float | None, weights: tuple[float, float], wanted: float | None
 ) -> None:
-    policy = {"scorecard": {"weights": {"face_similarity": weights[0], "skin_realism": weights[1]}}}
-    assert overall({"face": face, "skin": skin}, policy) == overall
+    policy = load_thresholds(overrides={"scorecard.weights": {"face_similarity": weights[0], "skin_realism": weights[1]}})
+    assert overall({"face": face, "skin": skin}, policy) == wanted
 
 
 def test_no_score_is_no_grade_and_no_promotion() -> None:
     found = card(picture("a.png", None))
     assert (found.grade, found.promotion_recommended, grade_of(None, POLICY)) == (None, False, None)
-    assert render_summary(found).startswith("No grade: no picture has a face score.")
+    assert render_summary(found).startswith("No grade: no picture has a score of face similarity and skin realism.")
+
+
+@pytest.mark.parametrize(
+    ("scored", "faceless", "recommended", "why"),
+    [
+        (6, 6, True, ""),
+        (2, 10, False, "only 2 of 12 pictures have a score of face similarity; 50% are wanted"),
+        (2, 0, False, "2 pictures are too few: 3 are wanted"),
+        (3, 0, True, ""),
+    ],
+    ids=["half scored", "most without a face", "two pictures", "three pictures"],
+)
+def test_a_promotion_needs_enough_pictures_with_a_score(scored: int, faceless: int, recommended: bool, why: str) -> None:
+    pictures = [picture(f"{n}.png", 0.9, 0.9) for n in range(scored)] + [picture(f"n{n}.png", None) for n in range(faceless)]
+    found = card(*pictures)
+    assert (found.grade, found.promotion_recommended, found.shortfall) == ("A", recommended, why)
+    assert f"**Promotion: {'recommended' if recommended else 'not recommended'}** (grade A; C or better is asked for" in render_report(
+        found
+    )
 
 
 def test_grades_of_another_policy() -> None:
@@ -99,10 +119,10 @@ def test_grades_of_another_policy() -> None:
 def test_pictures_without_a_face_are_counted_and_not_averaged() -> None:
     pictures = [picture("a.png", 0.8), picture("b.png", None), picture("c.png", None, reason="truncated")]
     found = card(*pictures)
-    assert (found.means.face, found.faceless, len(found.pictures), found.approved) == (0.8, 1, 3, 1)
+    assert (found.means.value("face"), found.faceless, len(found.pictures), found.approved) == (0.8, 1, 3, 1)
     strict = json.loads(json.dumps(POLICY))
     strict["face_similarity"]["no_face_counts_as_zero"] = True
-    assert card(*pictures, policy=strict).means.face == 0.4  # the cut file is no picture without a face
+    assert card(*pictures, policy=strict).means.value("face") == 0.4  # the cut file is no picture without a face
 
 
 def test_best_and_worst_configuration() -> None:
@@ -114,7 +134,7 @@ def test_best_and_worst_configuration() -> None:
     assert [item.config for item in found.configs] == ["step1500_str0.80", "step900_str0.70", "step500_str0.60"]
     scores = found.history_row()["eval_scores"]
     assert (scores["best_config"], scores["worst_config"]) == ("step1500_str0.80", "step500_str0.60")
-    assert found.configs[0].means.face == 0.85 and found.configs[0].images == 2
+    assert found.configs[0].means.value("face") == 0.85 and found.configs[0].images == 2
 
 
 def test_a_configuration_that_loses_the_face_is_not_the_best() -> None:
@@ -153,14 +173,17 @@ def test_the_history_row_is_the_design_s() -> None:
         "protocol_id": "p1",
         "eval_scores": {
             "face_similarity_mean": 0.71,
-            "face_similarity_pass": True,
             "skin_realism_mean": 0.67,
+            "skin_texture_mean": 0.67,
+            "skin_color_mean": 0.67,
+            "face_similarity_pass": True,
             "skin_realism_pass": True,
             "skin_texture_pass": True,
             "skin_color_pass": True,
+            "coverage": {"face": 0.5, "skin": 0.5, "texture": 0.5, "color": 0.5},
             "overall_score": 0.7,
             "overall_grade": "B",
-            "promotion_recommended": True,
+            "promotion_recommended": False,  # two pictures are fewer than the policy's minimum
             "images_evaluated": 2,
             "images_without_face": 1,
             "best_config": "step1500_str0.80",
@@ -175,6 +198,9 @@ def test_the_history_row_is_the_design_s() -> None:
                 "seed": 42,
                 "face": 0.71,
                 "skin": 0.67,
+                "texture": 0.67,
+                "color": 0.67,
+                "reason": None,
                 "shot_type": "medium close-up",
                 "approved": True,
                 "sha256": "00",
@@ -186,6 +212,9 @@ def test_the_history_row_is_the_design_s() -> None:
                 "seed": 43,
                 "face": None,
                 "skin": None,
+                "texture": None,
+                "color": None,
+                "reason": "no_face",
                 "shot_type": None,
                 "approved": False,
                 "sha256": "00",
@@ -206,15 +235,15 @@ def test_the_history_row_is_the_design_s() -> None:
     ],
 )
 def test_gates(face: float, skin: float | None, gates: dict[str, bool]) -> None:
-    assert card(picture("a.png", face, skin)).gates == gates
+    assert card(picture("a.png", face, skin)).passed == gates
 
 
 def test_the_summary_is_plain() -> None:
     assert render_summary(card(picture("a.png", 0.71, 0.67), picture("b.png", None))) == (
-        "Grade B (0.70). The means of face and skin are above their thresholds. 1 of 2 pictures pass every gate; 1 without a face."
+        "Grade B (0.70). The mean of every gate reaches its limit. 1 of 2 pictures pass every gate; 1 without a face."
     )
     assert render_summary(card(picture("a.png", 0.5, 0.5))) == (
-        "Grade D (0.50). Face similarity, skin realism, skin texture and skin colour are below the threshold. "
+        "Grade D (0.50). Face similarity, skin realism, skin texture and skin colour do not reach the limit. "
         "0 of 1 picture passes every gate."
     )
 
@@ -229,18 +258,18 @@ def test_the_report() -> None:
     ]
     text = render_report(card(*pictures, notes="**bold** <script>|", training_params={"network_dim": 32}), ["careful_now"])
     # face .5167, skin .8: .75 * .5167 + .25 * .8 = .5875
-    assert text.startswith("# Scorecard: v3_sweep (v3)\n\nGrade C (0.59). Face similarity is below the threshold. 1 of 5 pictures")
+    assert text.startswith("# Scorecard: v3_sweep (v3)\n\nGrade C (0.59). Face similarity does not reach the limit. 1 of 5 pictures")
     assert "**Promotion: recommended** (grade C; C or better is asked for)." in text
     assert "Based on 5 pictures only: take the numbers as a hint." in text
     assert "- careful_now" in text
     # .9, .3 and .35: mean .5167
-    assert "| Face similarity | 0.52 | 0.60 | FAIL |" in text
-    assert "| Skin realism | 0.80 | 0.60 | pass |" in text
+    assert "| Face Similarity | 0.52 | 3 of 5 | 0.60 | FAIL |" in text
+    assert "| Skin Realism | 0.80 | 3 of 5 | 0.60 | pass |" in text
     assert "Best: `step1_str0.50`. Worst: `step2_str0.50`." in text
     assert "| `step1_str0.50` | 2 | 1 | 0 | 0.60 | 0.80 | 0.65 | C |" in text
     assert "| `step2_str0.50` | 2 | 0 | 1 | 0.35 | 0.80 | 0.46 | D |" in text
     assert "1 picture tells no configuration by its name and is not in this table." in text
-    assert "- 2 pictures: face similarity below the threshold" in text
+    assert "- 2 pictures: face similarity below 0.60" in text
     assert "- 1 picture: no face found" in text and "- 1 picture: the file is cut off" in text
     assert "| `step1_str0.50_0002_p002_v01_seed2_b.png` | 0.30 | 0.80 | face similarity 0.30 is below 0.60 |" in text
     assert "- Notes: \\*\\*bold\\*\\* \\<script\\>\\|" in text

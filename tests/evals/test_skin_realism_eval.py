@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageOps
 
-from evals.skin_realism_eval import Gate, SkinEvaluation, main
+from evals.judging.gates import gate_of
+from evals.skin_realism_eval import MeanResult, SkinEvaluation, main
 from lifeos import cli
 from tests.evals.portraits import noise, portrait, write_references
 
@@ -120,8 +121,9 @@ def test_a_flag_of_zero_is_a_value(folders: Path, capsys: pytest.CaptureFixture[
     ],
 )
 def test_each_threshold_is_a_gate_of_its_own(means: tuple[float | None, ...], passed: bool) -> None:
-    gates = [Gate(name, mean, limit) for name, mean, limit in zip("otc", means, (0.60, 0.60, 0.55), strict=True)]
-    evaluation = SkinEvaluation(Path("g"), Path("r"), (), *gates, protocol={}, provider="")
+    keys = ("skin", "texture", "color")
+    results = [MeanResult(gate_of(key), mean, limit) for key, mean, limit in zip(keys, means, (0.60, 0.60, 0.55), strict=True)]
+    evaluation = SkinEvaluation(Path("g"), Path("r"), (), *results, protocol={}, provider="")
     assert evaluation.passed is passed
     assert evaluation.to_json()["pass"] is passed
 

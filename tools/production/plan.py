@@ -20,13 +20,15 @@ from tools.workflows.workflow import Settings
 
 SCHEMA = 1
 PLAN_FILE = "batch.json"
-JUDGING_SECTIONS = ("face_similarity", "skin_realism", "scorecard")
+JUDGING_SECTIONS = ("face_similarity", "skin_realism", "gates", "scorecard")
 """The sections of the policy that decide on a picture. The rest may change while a batch goes on."""
 
 MAX_SEED = 2**64 - 1
 """The largest that ComfyUI's samplers take."""
 
 MAX_DIFFERENCES = 6
+SCALES = "face_similarity.engines."
+"""The row of the engine in use stands in the protocol; those of other engines decide nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,10 @@ def check_same(output_dir: Path, saved: Plan, wanted: Plan) -> None:
 def find_differences(saved: Plan, wanted: Plan) -> list[str]:
     """What differs, as `NAME: X there, Y now`. When and by which command a batch was planned is no difference."""
     old, new = _identity(saved), _identity(wanted)
-    return [_difference(key, old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)]
+    rules = _flat(saved.policy)  # a batch of an older version lacks what came later: the rules that it began with stay in force
+    later = _flat(wanted.policy).keys() - rules.keys()
+    keys = [key for key in {**old, **new} if key not in later and not key.startswith(SCALES)]
+    return [_difference(key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
 
 
 def _identity(plan: Plan) -> dict[str, Any]:
