@@ -3,7 +3,7 @@
 Reads evals/eval_history.jsonl and evals/thresholds.yaml; writes evals/comparison_report.md, and pictures beside it. With
 --promote also evals/champion.json, when the promotion gate says yes.
 
-    python evals/compare_versions.py --history evals/eval_history.jsonl --v1 v2_sweep --v2 v3_sweep
+    python evals/compare_versions.py --history-file evals/eval_history.jsonl --v1 v2_sweep --v2 v3_sweep
     python evals/compare_versions.py --v1 v2_seed1 --v1 v2_seed2 --v2 v3_seed1 --v2 v3_seed2     # versions, not files
     python evals/compare_versions.py --list
 
@@ -37,7 +37,9 @@ CHAMPION = Path("evals/champion.json")
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     parser.add_project_root()
-    parser.add_argument("--history", type=Path, metavar="FILE", help=f"the scorecards (default: {HISTORY} of the project)")
+    parser.add_argument(
+        "--history-file", dest="history", type=Path, metavar="FILE", help=f"the scorecards (default: {HISTORY} of the project)"
+    )
     run_help = "a run id, else the newest run whose id contains it; repeat for several training runs of one version"
     parser.add_argument("--v1", action="append", metavar="RUN", default=[], help=f"the old version: {run_help}")
     parser.add_argument("--v2", action="append", metavar="RUN", default=[], help="the new version: likewise")

@@ -3,7 +3,7 @@
 Reads two folders of pictures and the policy (evals/thresholds.yaml); writes the results as JSON with --output-json. The score of a
 picture is the mean cosine of its subject's face to all references, on the policy's scale: 0 a stranger, 0.60 a pass, 1 the same picture.
 
-    python evals/face_similarity_eval.py --generated out/ --reference references/ --output-json face.json
+    python evals/face_similarity_eval.py --generated-dir out/ --reference-dir references/ --output-json face.json
 
 Exit codes: 0 scored · 1 the mean is below the threshold (only with --fail-on-threshold) · 2 bad usage or input, or no reference with a
 face · 3 a model or package is missing · 130 interrupted.

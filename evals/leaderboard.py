@@ -4,7 +4,7 @@ Reads evals/eval_history.jsonl and evals/thresholds.yaml; writes evals/leaderboa
 different ways (protocols) are ranked apart.
 
     python evals/leaderboard.py
-    python evals/leaderboard.py --history evals/eval_history.jsonl --top 10 --format markdown
+    python evals/leaderboard.py --history-file evals/eval_history.jsonl --top 10 --format markdown
 
 Exit codes: 0 ranked · 2 no history, or none of its runs has a score.
 """
@@ -142,7 +142,9 @@ def trend_of(board: Board) -> Mapping[str, Sequence[tuple[Any, Estimate]]]:
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     parser.add_project_root()
-    parser.add_argument("--history", type=Path, metavar="FILE", help=f"the scorecards (default: {HISTORY} of the project)")
+    parser.add_argument(
+        "--history-file", dest="history", type=Path, metavar="FILE", help=f"the scorecards (default: {HISTORY} of the project)"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help=f"the Markdown table, its picture beside it (default: {OUTPUT})")
     parser.add_argument("--top", type=cli.positive_int, default=PLACES, metavar="N", help="places shown for each protocol")
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="what is printed")

@@ -3,7 +3,7 @@
 Reads two folders of pictures and the policy (evals/thresholds.yaml); writes the scorecard (JSON), a report to read, and one line in the
 evaluation history, which evals/compare_versions.py compares. Each picture is decoded, and its face found, once for both scores.
 
-    python evals/scorecard.py --generated out/ --reference references/ --run-id v3_sweep --lora-version v3
+    python evals/scorecard.py --generated-dir out/ --reference-dir references/ --run-id v3_sweep --lora-version v3
 
 Exit codes: 0 scored · 1 a mean is below its threshold (only with --fail-on-threshold) · 2 bad usage or input, or no reference with a
 face · 3 a model or package is missing · 130 interrupted.
@@ -45,8 +45,10 @@ def build_parser() -> cli.Parser:
     ):
         parser.add_argument(flag, type=cli.fraction, metavar="X", dest=key, help=cli.policy_help("pass from here, 0 to 1", key))
     parser.add_argument("--notes", default="", metavar="TEXT", help="kept with the run")
-    parser.add_argument("--training-params", metavar="JSON|FILE", help="how the LoRA was trained; goes before what --lora says")
-    parser.add_argument("--lora", type=Path, metavar="FILE", help="the LoRA: training parameters are read from its header")
+    parser.add_argument("--training-params", metavar="JSON|FILE", help="how the LoRA was trained; goes before what --lora-file says")
+    parser.add_argument(
+        "--lora-file", "--lora", dest="lora", type=Path, metavar="FILE", help="the LoRA: training parameters are read from its header"
+    )
     parser.add_argument("--dataset-manifest", type=Path, metavar="FILE", help="manifest of the training data: its hash is recorded")
     parser.add_argument("--history-file", type=Path, metavar="FILE", help=f"history to append to (default: {HISTORY_FILE})")
     parser.add_argument("--output-json", type=Path, metavar="FILE", help=f"the scorecard (default: {SCORECARD_FILE})")

@@ -3,7 +3,7 @@
 Reads two folders of pictures and the policy (evals/thresholds.yaml); writes the results as JSON with --output-json. Too smooth and too
 noisy both lose. A picture without a face, without colour, or with too little skin has no score and is not averaged.
 
-    python evals/skin_realism_eval.py --generated out/ --reference references/ --output-json skin.json
+    python evals/skin_realism_eval.py --generated-dir out/ --reference-dir references/ --output-json skin.json
 
 Exit codes: 0 scored · 1 a mean is below its threshold (only with --fail-on-threshold) · 2 bad usage or input, or no reference with a
 face · 3 a model or package is missing · 130 interrupted.

@@ -33,6 +33,7 @@ if not __package__:  # run as `python /path/to/checkout/lifeos`
 
 from lifeos import cli, environment
 from lifeos.errors import EXIT_OK, InputError, did_you_mean
+from lifeos.project import project_version
 
 SCRIPT_FOLDERS = ("tools", "evals")
 CHECKS = (
@@ -91,6 +92,9 @@ def main(argv: list[str] | None = None) -> int:
     scripts = find_scripts()
     if verb in ("-h", "--help", "help"):
         print(describe(scripts))
+        return EXIT_OK
+    if verb == "--version":
+        print(f"lifeos (LifeOS) {project_version()}")
         return EXIT_OK
     if verb == "test":
         return run_tests(rest)

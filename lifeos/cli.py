@@ -1,72 +1,94 @@
-"""What every command line shares: the one error boundary, the parser, the argument types, the JSON printer."""
+"""What every script shares at its edges: the one error boundary, and how text and JSON reach a terminal.
+
+The parser and its types are in `arguments.py` and are used from here: `cli.Parser`, `cli.fraction`.
+"""
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
-import math
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import NoReturn, TextIO
 
-from lifeos.errors import (
-    EXIT_INTERNAL,
-    EXIT_INTERRUPTED,
-    EXIT_UNAVAILABLE,
-    EXIT_USAGE,
-    InputError,
-    LifeosError,
-    did_you_mean,
-)
+from lifeos.arguments import AskedFor, Parser, fraction, non_negative, positive, positive_int, whole_number
+from lifeos.command_help import PolicyHelp, policy_help
+from lifeos.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, LifeosError
+from lifeos.escaping import escape_line, escape_terminal
+from lifeos.project import PROJECT_ROOT, require_directory, require_file
 
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
-"""The checkout that holds this file: the default of every `--project-root`."""
+__all__ = [
+    "PROJECT_ROOT",
+    "Parser",
+    "PolicyHelp",
+    "end_as_interrupted",
+    "fraction",
+    "non_negative",
+    "note",
+    "policy_help",
+    "positive",
+    "positive_int",
+    "print_json",
+    "require_directory",
+    "require_file",
+    "run",
+    "say",
+    "whole_number",
+]
 
 OUR_PACKAGES = frozenset({"lifeos", "evals", "tools"})
+ERROR_SCHEMA = 1
+LIVE_IN_JSON = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What JSON leaves as it is and a terminal acts on: delete, C1 control characters, direction marks."""
+
+
+class _Printed:
+    json = False
+    """Whether the one JSON document of this command is out."""
 
 
 def run(main: Callable[[], int]) -> int:
     """Run a script's `main` and turn what went wrong into one line on stderr and an exit code.
 
-    Returns the code instead of raising SystemExit, so that a script ends with `raise SystemExit(cli.run(main))`.
+    Where the command asked for JSON and printed none, the failure is the JSON document on stdout. Returns the code instead of raising
+    SystemExit, so that a script ends with `raise SystemExit(cli.run(main))`.
     """
+    AskedFor.json = _Printed.json = False
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a code-page console must not turn an emoji into a traceback
+        if hasattr(stream, "reconfigure"):  # whatever the locale: an emoji or a file name that is not UTF-8 is no traceback
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         code = main()
+        if code and AskedFor.json and not _Printed.json:
+            _print_json_error(AskedFor.prog, "it failed; the reasons are on stderr", "", code)
         sys.stdout.flush()
         return code
     except LifeosError as error:
-        return _fail(error, error.exit_code)
+        return _fail(error.what, error.why, error.fix, error.exit_code)
     except KeyboardInterrupt:
-        return _fail("interrupted", EXIT_INTERRUPTED, prefix="")
-    except BrokenPipeError:  # `script | head`: the reader left, nothing is wrong
+        print("interrupted", file=sys.stderr)
+        return _end("interrupted", "the same command continues where it can", "", EXIT_INTERRUPTED)
+    except BrokenPipeError:  # `script | head`: nobody reads on, nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if not package or package in OUR_PACKAGES:
-            _print_traceback()
-            return EXIT_INTERNAL
+            return _fail_internally(error)
         why = f"the package {package} is not installed for {sys.executable}"
-        return _fail(f"{package}: {why} (run: python -m lifeos setup)", EXIT_UNAVAILABLE)
+        return _fail(package, why, "run: python -m lifeos setup", EXIT_UNAVAILABLE)
+    except UnicodeEncodeError as error:
+        if error.encoding.replace("-", "").lower() in ("utf8", "utf16", "utf32"):
+            return _fail_internally(error)
+        why = f"this Python can only name files in {error.encoding}, because of the locale"
+        return _fail(str(error.object)[:80], why, "set PYTHONUTF8=1", EXIT_USAGE)
     except OSError as error:
         return _fail_os(error)
-    except Exception:
-        _print_traceback()
-        print("error: this is a fault of LifeOS, not yours: please report the lines above", file=sys.stderr)
-        return EXIT_INTERNAL
-
-
-def _print_traceback() -> None:
-    import traceback  # not for every start of every script
-
-    traceback.print_exc()
+    except Exception as error:
+        return _fail_internally(error)
 
 
 def end_as_interrupted() -> None:
@@ -78,138 +100,60 @@ def end_as_interrupted() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _fail(message: object, code: int, prefix: str = "error: ") -> int:
-    print(f"{prefix}{message}", file=sys.stderr)
-    return code
+def _fail(what: str, why: str, fix: str, code: int) -> int:
+    text = f"{what}: {why}" + (f" ({fix})" if fix else "")
+    print(f"error: {escape_line(' '.join(text.split()))}", file=sys.stderr)
+    return _end(what, why, fix, code)
+
+
+def _fail_internally(error: Exception) -> int:
+    import traceback  # not for every start of every script
+
+    traceback.print_exc()
+    print("error: this is a fault of LifeOS, not yours: please report the lines above", file=sys.stderr)
+    return _end("LifeOS", f"{type(error).__name__}: {error}", "report the lines on stderr", EXIT_INTERNAL)
 
 
 def _fail_os(error: OSError) -> int:
-    what = error.filename if error.filename is not None else "input/output"
+    what = str(error.filename if error.filename is not None else "input/output")
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _fail(f"{what}: {reason} (free some room, then run the same command again)", EXIT_UNAVAILABLE)
+        return _fail(what, reason, "free some room, then run the same command again", EXIT_UNAVAILABLE)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return _fail(f"{what}: {reason} (choose a place that you may read and write)", EXIT_USAGE)
-    return _fail(f"{what}: {reason}", EXIT_USAGE)
+        return _fail(what, reason, "choose a place that you may read and write", EXIT_USAGE)
+    return _fail(what, reason, "", EXIT_USAGE)
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse with our error line, full flag names only, and defaults shown in the help.
-
-    The description is the script's docstring, printed as it stands. A default that comes from the policy is `None` in
-    the parser and named in the help text: use `policy_help`.
-    """
-
-    def __init__(self, doc: str | None, **kwargs: Any) -> None:
-        kwargs.setdefault("formatter_class", _HelpFormatter)
-        kwargs.setdefault("allow_abbrev", False)  # an abbreviation breaks when a flag is added
-        super().__init__(description=doc, **kwargs)
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(self.prog, message, f"see {self.prog} --help")
-
-    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
-        known, rest = self.parse_known_args(None if args is None else list(args), namespace)
-        if rest:
-            flags = [name for name in self._option_string_actions if name.startswith("--")]
-            hint = did_you_mean(rest[0], flags) if rest[0].startswith("--") else ""
-            raise InputError(self.prog, f"unknown argument {rest[0]}", hint or f"see {self.prog} --help")
-        return known
-
-    def add_project_root(self) -> None:
-        self.add_argument(
-            "--project-root", type=Path, default=PROJECT_ROOT, metavar="DIR", help="the checkout (default: the one that holds this script)"
-        )
-
-    def add_json(self) -> None:
-        self.add_argument("--json", action="store_true", help="print one JSON document on stdout; people's text goes to stderr")
-
-    def add_skip_install(self) -> None:
-        self.add_argument("--skip-install", action="store_true", help="accepted for old callers; scripts never install packages")
+def _end(what: str, why: str, fix: str, code: int) -> int:
+    if AskedFor.json and not _Printed.json:
+        _print_json_error(what, why, fix, code)
+    return code
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30, width=110)
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        silent = action.default in (None, False, "", argparse.SUPPRESS) or action.default == [] or "default" in text
-        return text if silent or isinstance(action.default, Path) else f"{text} (default: %(default)s, built in)"
-
-
-def policy_help(text: str, key: str) -> str:
-    """Help for a flag whose default is read from the policy: `policy_help("pass from here", "face_similarity.pass_threshold")`."""
-    return f"{text} (default: {key} in evals/thresholds.yaml)"
+def _print_json_error(what: str, why: str, fix: str, code: int) -> None:
+    try:
+        print_json({"error": {"what": what, "why": why, "fix": fix, "exit_code": code}, "schema": ERROR_SCHEMA})
+        sys.stdout.flush()
+    except OSError:  # nobody reads stdout, or its disk is full: the line on stderr has said it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(document: object) -> None:
     """The one JSON document of `--json`. NaN and infinity are a fault of ours: JSON has neither."""
-    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    _Printed.json = True
+    print(LIVE_IN_JSON.sub(lambda char: f"\\u{ord(char[0]):04x}", text))
 
 
-def say(text: str, *, as_json: bool) -> None:
-    """Text for a person: on stdout, or on stderr when stdout belongs to `--json`."""
-    print(text, file=sys.stderr if as_json else sys.stdout)
+def say(text: str, *, as_json: bool = False) -> None:
+    """Text for a person: on stdout, or on stderr when stdout belongs to `--json`. What is in it cannot act on the terminal."""
+    _print(text, sys.stderr if as_json else sys.stdout)
 
 
-def fraction(text: str) -> float:
-    """A number from 0 to 1, both included."""
-    value = _number(text)
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
+def note(text: str) -> None:
+    """A line for a person beside the result, on stderr."""
+    _print(text, sys.stderr)
 
 
-def non_negative(text: str) -> float:
-    value = _number(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
-
-
-def positive(text: str) -> float:
-    value = _number(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
-def positive_int(text: str) -> int:
-    value = whole_number(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
-
-
-def whole_number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
-    return value
-
-
-def require_directory(path: Path, flag: str) -> Path:
-    """`path` if it is a directory, else an `InputError` that names the flag."""
-    if not path.is_dir():
-        why = "is a file, not a directory" if path.exists() else "no such directory"
-        raise InputError(path, why, f"give {flag} an existing directory")
-    return path
-
-
-def require_file(path: Path, flag: str) -> Path:
-    """`path` if it is a file, else an `InputError` that names the flag."""
-    if not path.is_file():
-        why = "is a directory, not a file" if path.is_dir() else "no such file"
-        raise InputError(path, why, f"give {flag} an existing file")
-    return path
+def _print(text: str, stream: TextIO) -> None:
+    print(escape_terminal(text), file=stream, flush=stream is sys.stderr)

@@ -195,7 +195,9 @@ def build_parser() -> cli.Parser:
         type=Path,
         metavar="DIR",
         help=cli.policy_help(
-            "with --faces: the evaluation references, of which none may be trained on", "the first of production.reference_dirs"
+            "with --faces: the evaluation references, of which none may be trained on",
+            "production.reference_dirs",
+            note="the first there is",
         ),
     )
     faces.add_argument("--engine", choices=engine_names(), default=AUTO, help=f"with --faces: {engine_help()}")

@@ -4,7 +4,8 @@ Reads prompts and a workflow; writes pictures to --output-dir, named NNNN_pPPP_v
 makes only what is missing: without --base-seed it takes up the seeds of the pictures that are there.
 
     python tools/generate_batch.py --prompt "amiranoor, portrait" --images-per-prompt 4 --output-dir /workspace/pictures
-    python tools/generate_batch.py --prompts-file prompts.txt --workflow mine_api.json --comfy-url http://a:8188 --comfy-url http://b:8188
+    python tools/generate_batch.py --prompts-file prompts.txt --workflow mine_api.json --output-dir pictures \\
+        --comfy-url http://a:8188 --comfy-url http://b:8188
 
 Exit codes: 0 every picture is there · 1 some could not be made · 2 bad usage or input · 3 no server · 4 directory in use ·
 130 interrupted: only our prompts were cancelled.
@@ -262,16 +263,16 @@ def build_parser() -> cli.Parser:
     flag("--lora-node-id", metavar="ID", help="the LoRA loader that takes --lora, where there are several")
     text = cli.policy_help("give up on a server after so long without a sign of progress", "production.prompt_timeout_seconds")
     parser.add_argument("--timeout-sec", type=cli.positive, metavar="X", help=text)
-    text = "seconds between questions where the server's WebSocket cannot be had; with it, ends are told at once"
-    parser.add_argument("--poll-interval", type=cli.positive, default=0.5, metavar="X", help=text)
+    poll = "seconds between questions where the server's WebSocket cannot be had; with it, ends are told at once"
+    parser.add_argument("--poll-interval", type=cli.positive, default=0.5, metavar="X", help=poll)
     parser.add_project_root()
     parser.add_json()
     parser.add_skip_install()
     return parser
 
 
-def _default(text: str, key: str) -> str:
-    return f"{text} (default: production.{key} in evals/thresholds.yaml; with --workflow, the workflow's own)"
+def _default(text: str, key: str) -> cli.PolicyHelp:
+    return cli.policy_help(text, f"production.{key}", note="with --workflow, the workflow's own")
 
 
 def seed(text: str) -> int:

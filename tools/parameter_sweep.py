@@ -5,8 +5,8 @@ sweep_report.md, .json and figures, and a batch folder for each round, into --ou
 evaluation history. With --max-images the worst configurations are dropped early (successive halving). The same command continues.
 
     python tools/parameter_sweep.py --lora v3-step00001500.safetensors --lora v3-step00002000.safetensors --strengths 0.6,0.8,1.0 \\
-        --prompts prompts.txt --seeds 2 --output-dir sweep_v3
-    python tools/parameter_sweep.py ... --cfgs 4,5,6 --samplers dpmpp_2m,euler --max-images 400
+        --prompts-file prompts.txt --seeds 2 --output-dir sweep_v3
+    python tools/parameter_sweep.py --lora v3.safetensors --cfgs 4,5,6 --samplers dpmpp_2m,euler --max-images 400 --output-dir sweep_cfg
 
 Exit codes: 0 done · 2 bad usage or input · 3 ComfyUI, a model or room on the disk is missing · 4 another process works in the output
 directory · 130 interrupted.
@@ -74,8 +74,10 @@ def add_design(parser: cli.Parser) -> None:
     group.add_argument("--strengths", type=listed(number), metavar="X,X", help=strengths)
     group.add_argument("--cfgs", type=listed(number), metavar="X,X", help=cli.policy_help("guidance scales", "production.cfg"))
     group.add_argument("--samplers", type=listed(str), metavar="NAME,NAME", help=cli.policy_help("samplers", "production.sampler"))
-    group.add_argument("--prompts", type=Path, metavar="FILE", help="one prompt a line (default: ten built-in prompts)")
-    group.add_argument("--prompt", action="append", metavar="TEXT", help="a prompt; may be repeated, instead of --prompts")
+    group.add_argument(
+        "--prompts-file", dest="prompts", type=Path, metavar="FILE", help="one prompt a line (default: ten built-in prompts)"
+    )
+    group.add_argument("--prompt", action="append", metavar="TEXT", help="a prompt; may be repeated, instead of --prompts-file")
     group.add_argument(
         "--seeds", type=cli.positive_int, default=1, metavar="N", help="seeds of each prompt, the same for all configurations"
     )
@@ -98,7 +100,7 @@ def add_shared(parser: cli.Parser) -> None:
     group.add_argument("--base-seed", type=cli.whole_number, metavar="N", help="seed of the first picture (default: drawn and recorded)")
     references = cli.policy_help("pictures of the character; else the first of these that holds faces", "production.reference_dirs")
     group.add_argument("--reference-dir", type=Path, metavar="DIR", help=references)
-    group.add_argument("--engine", choices=engine_names(), help=f"{engine_help()} (default: {AUTO}, built in)")
+    group.add_argument("--engine", choices=engine_names(), help=f"{engine_help()} (default: {AUTO}, built-in)")
     group.add_argument("--model-root", type=Path, metavar="DIR", help="folder of face models")
     group.add_argument("--model-pack", metavar="NAME", help="InsightFace pack")
 

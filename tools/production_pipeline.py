@@ -5,7 +5,7 @@ journal.jsonl, scores.csv, batch_report.md, .json and .html, and one line in the
 another, of the same run id, that supersedes it. The same command again continues where it stopped, after any interruption; what exists
 is never made again.
 
-    python tools/production_pipeline.py --prompts prompts.txt --lora amiranoor_v3.safetensors --count 5 --output-dir batch_001
+    python tools/production_pipeline.py --prompts-file prompts.txt --lora amiranoor_v3.safetensors --count 5 --output-dir batch_001
     python tools/production_pipeline.py --images DIR --reference-dir REFS --output-dir OUT      # judge pictures that exist
     python tools/production_pipeline.py --comfy-url embedded --lora amiranoor_v3.safetensors --reference-dir REFS --output-dir OUT
 
@@ -58,8 +58,14 @@ def build_parser() -> cli.Parser:
 
 def add_what(parser: cli.Parser) -> None:
     group = parser.add_argument_group("what is made")
-    group.add_argument("--prompts", type=Path, metavar="FILE", help="one prompt a line, # for comments (default: ten built-in prompts)")
-    group.add_argument("--prompt", action="append", metavar="TEXT", help="a prompt; may be repeated, instead of --prompts")
+    group.add_argument(
+        "--prompts-file",
+        dest="prompts",
+        type=Path,
+        metavar="FILE",
+        help="one prompt a line, # for comments (default: ten built-in prompts)",
+    )
+    group.add_argument("--prompt", action="append", metavar="TEXT", help="a prompt; may be repeated, instead of --prompts-file")
     group.add_argument("--count", type=cli.positive_int, metavar="N", help="pictures per prompt (default: 1)")
     group.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="the batch directory; of a begun batch: go on with it")
     group.add_argument("--images", type=Path, metavar="DIR", help="judge and sort copies of existing pictures; generate nothing")
@@ -99,7 +105,7 @@ def add_judging(parser: cli.Parser) -> None:
     group.add_argument("--face-threshold", type=cli.fraction, metavar="X", help=face)
     skin = cli.policy_help("skin realism, 0 to 1, from which a picture passes", "skin_realism.overall_pass_threshold")
     group.add_argument("--skin-threshold", type=cli.fraction, metavar="X", help=skin)
-    group.add_argument("--engine", choices=engine_names(), help=f"{engine_help()} (default: {AUTO}, built in)")
+    group.add_argument("--engine", choices=engine_names(), help=f"{engine_help()} (default: {AUTO}, built-in)")
     where = "LIFEOS_MODELS, models/ in the checkout, ~/.lifeos/models, ~/.insightface"
     group.add_argument("--model-root", type=Path, metavar="DIR", help=f"folder of model packs and YuNet (default: {where})")
     group.add_argument("--model-pack", metavar="NAME", help="InsightFace pack (default: buffalo_l, else one that the policy knows)")
@@ -121,7 +127,7 @@ def add_running(parser: cli.Parser) -> None:
     group.add_argument(
         "--rate-per-hr", type=cli.non_negative, metavar="USD", help=cli.policy_help("price of a server", "cost.rates_per_hr")
     )
-    outage = f"how long to wait for a server that is gone (default: {OUTAGE_SECONDS:g}, built in)"
+    outage = f"how long to wait for a server that is gone (default: {OUTAGE_SECONDS:g}, built-in)"
     group.add_argument("--outage-sec", type=cli.non_negative, metavar="S", default=OUTAGE_SECONDS, help=outage)
     pace = "what the embedded server takes for a picture (default: as long as it needs)"
     group.add_argument("--embedded-seconds", type=cli.non_negative, metavar="S", default=0.0, help=pace)

@@ -72,7 +72,7 @@ def exit_code(record: kept.CycleRecord) -> int:
 
 
 def build_parser() -> cli.Parser:
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, spellings={"--production-prompts": "--production-prompts-file"})
     parser.add_project_root()
     parser.add_argument("--dry-run", action="store_true", help="print every command and check scripts, flags and inputs; change nothing")
     parser.add_argument("--from", dest="start", choices=STEP_NAMES, metavar="STEP", help=f"begin here: {', '.join(STEP_NAMES)}")
@@ -108,8 +108,9 @@ def build_parser() -> cli.Parser:
     scores.add_argument("--comparison-output", type=Path, metavar="FILE", help="the report (default: evals/comparison_report.md)")
     batch = parser.add_argument_group("production")
     batch.add_argument("--run-production", action="store_true", help="make a production batch")
-    for flag in ("workflow", "prompts", "output-dir", "reference-dir"):
-        batch.add_argument(f"--production-{flag}", type=Path, metavar="PATH", help=f"production_pipeline.py --{flag}")
+    for flag in ("workflow", "prompts-file", "output-dir", "reference-dir"):
+        dest = f"production_{flag.removesuffix('-file').replace('-', '_')}"
+        batch.add_argument(f"--production-{flag}", dest=dest, type=Path, metavar="PATH", help=f"production_pipeline.py --{flag}")
     batch.add_argument("--production-count", type=cli.positive_int, metavar="N", help="production_pipeline.py --count")
     batch.add_argument("--production-lora", metavar="NAME", help="production_pipeline.py --lora")
     batch.add_argument("--production-comfy-url", action="append", default=[], metavar="URL", help="production_pipeline.py --comfy-url")

@@ -28,12 +28,12 @@ NO_HISTORY = """There is no history to compare yet: {path} {why}.
 
 Score the pictures of each version first; every scorecard appends one line to the history:
 
-    python evals/scorecard.py --generated PICTURES_OF_V2 --reference references --run-id v2_sweep --lora-version v2
-    python evals/scorecard.py --generated PICTURES_OF_V3 --reference references --run-id v3_sweep --lora-version v3
+    python evals/scorecard.py --generated-dir PICTURES_OF_V2 --reference-dir references --run-id v2_sweep --lora-version v2
+    python evals/scorecard.py --generated-dir PICTURES_OF_V3 --reference-dir references --run-id v3_sweep --lora-version v3
 
 Use the same prompts and seeds for both, so that pictures can be paired. Then:
 
-    python evals/compare_versions.py --history {path} --v1 v2_sweep --v2 v3_sweep
+    python evals/compare_versions.py --history-file {path} --v1 v2_sweep --v2 v3_sweep
 """
 
 
@@ -66,9 +66,9 @@ def read_blocks(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below; a missing file is reported before the first block
     except FileNotFoundError:
-        raise InputError(path, "no such file", "give --history an existing file") from None
+        raise InputError(path, "no such file", "give --history-file an existing file") from None
     except IsADirectoryError:
-        raise InputError(path, "is a directory, not a file", "give --history an existing file") from None
+        raise InputError(path, "is a directory, not a file", "give --history-file an existing file") from None
     with file:
         offset, rest, skipping = 0, b"", False
         while chunk := file.read(BLOCK_BYTES):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from evals.judging.records import NOT_MEASURED, Assessment, FaceScore, Geometry
 from evals.skin.realism import SkinScore
-from lifeos.cli import require_directory
+from lifeos.project import require_directory
 
 if TYPE_CHECKING:
     from evals.faces.face_engine import Face, FaceEngine
@@ -40,7 +40,7 @@ def open_assessor(
 
     Raises InputError (no usable reference, a model pack that the policy does not know) or UnavailableError (no engine, no model).
     """
-    require_directory(reference_dir, "--reference")
+    require_directory(reference_dir, "--reference-dir")
     import cv2
 
     from evals.faces.engines import choose_engine

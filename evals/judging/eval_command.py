@@ -23,8 +23,12 @@ FILED = ("approved", "rejected")
 
 def add_judging_arguments(parser: cli.Parser) -> None:
     """The flags that every evaluation has: what is judged, against what, with which engine."""
-    parser.add_argument("--generated", type=Path, required=True, metavar="DIR", help="pictures to score; sub-folders are included")
-    parser.add_argument("--reference", type=Path, required=True, metavar="DIR", help="pictures of the character, one face each")
+    parser.add_argument(
+        "--generated-dir", dest="generated", type=Path, required=True, metavar="DIR", help="pictures to score; sub-folders are included"
+    )
+    parser.add_argument(
+        "--reference-dir", dest="reference", type=Path, required=True, metavar="DIR", help="pictures of the character, one face each"
+    )
     parser.add_argument("--engine", choices=engine_names(), default=AUTO, help=engine_help())
     parser.add_argument("--prefer-cpu", action="store_true", help="do not use a GPU")
     where = "LIFEOS_MODELS, models/ in the checkout, ~/.lifeos/models, ~/.insightface"
@@ -73,14 +77,14 @@ def find_generated(folder: Path, reference_dir: Path) -> list[Path]:
 
     Of a batch directory only `approved/` and `rejected/` count.
     """
-    cli.require_directory(folder, "--generated")
+    cli.require_directory(folder, "--generated-dir")
     filed = [folder / name for name in FILED if (folder / name).is_dir()]
     paths = [path for place in filed or [folder] for path in find_pictures(place, recursive=True)]
     references = reference_dir.resolve()
     if references != folder.resolve():
         paths = [path for path in paths if not path.resolve().is_relative_to(references)]
     if not paths:
-        raise InputError(folder, "no pictures in it", "give --generated a folder with PNG, JPEG, WebP or BMP pictures")
+        raise InputError(folder, "no pictures in it", "give --generated-dir a folder with PNG, JPEG, WebP or BMP pictures")
     return paths
 
 

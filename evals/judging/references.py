@@ -58,7 +58,7 @@ def load_references(folder: Path, engine: FaceEngine, *, want_skin: bool, worker
     """Measure every picture in a folder. Raises InputError where there is none with a face; leaves out, and names, what is unusable."""
     paths = find_pictures(folder)
     if not paths:
-        raise InputError(folder, "no pictures in it", "give --reference a folder with PNG, JPEG, WebP or BMP pictures of the character")
+        raise InputError(folder, "no pictures in it", "give --reference-dir a folder with PNG, JPEG, WebP or BMP pictures of the character")
     with ThreadPoolExecutor(workers) as pool:
         outcomes = list(pool.map(lambda path: _measure_reference(path, engine, want_skin), paths))
     return _collect(folder, outcomes)
@@ -92,7 +92,7 @@ def _collect(folder: Path, outcomes: Iterable[_Reference | str]) -> ReferenceSet
     if not found:
         more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
         why = f"no usable reference: {'; '.join(left_out[:3])}{more}"
-        raise InputError(folder, why, "give --reference pictures that show the character's face")
+        raise InputError(folder, why, "give --reference-dir pictures that show the character's face")
     references = list(found.values())
     return ReferenceSet(
         folder,

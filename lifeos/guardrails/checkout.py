@@ -14,8 +14,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
-from lifeos.cli import require_directory
 from lifeos.errors import InputError
+from lifeos.project import require_directory
 
 MAX_TEXT_BYTES = 2_000_000
 """No file that people or assistants read is larger; a lock file is 0.3 MB."""

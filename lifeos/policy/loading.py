@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lifeos import cli
 from lifeos.errors import InputError
 from lifeos.files import read_text
 from lifeos.policy.defaults import DEFAULTS
 from lifeos.policy.schema import Fault, check_policy
+from lifeos.project import PROJECT_ROOT, require_file
 
 POLICY_FILE = Path("evals/thresholds.yaml")
 BUILT_IN = "built-in"
@@ -72,10 +72,10 @@ def load_policy(
     section: str = "",
 ) -> Policy:
     """`load_thresholds`, with the source of each value."""
-    root = Path(project_root) if project_root is not None else cli.PROJECT_ROOT
+    root = Path(project_root) if project_root is not None else PROJECT_ROOT
     file = Path(path) if path is not None else root / POLICY_FILE
     if path is not None:
-        cli.require_file(file, "--thresholds")
+        require_file(file, "--thresholds")
     document, lines, faults = _read_yaml(file) if file.exists() else ({}, {}, [])
     faults += check_policy(document, lines)
     values = _merge(DEFAULTS, document)

@@ -99,8 +99,8 @@ def test_exit_codes(threshold: str | None, fail: bool, code: int, few: Path, cap
     ("flags", "code", "message"),
     [
         (["--threshold", "60"], 2, "argument --threshold: 60 is not between 0 and 1"),
-        (["--generated", "nowhere"], 2, "error: nowhere: no such directory (give --generated an existing directory)"),
-        (["--reference", "nowhere"], 2, "error: nowhere: no such directory (give --reference an existing directory)"),
+        (["--generated", "nowhere"], 2, "error: nowhere: no such directory (give --generated-dir an existing directory)"),
+        (["--reference", "nowhere"], 2, "error: nowhere: no such directory (give --reference-dir an existing directory)"),
         (["--engine", "insightface"], 3, "(run: python -m lifeos setup --insightface, or use --engine dlib)"),
         (["--tresh", "1"], 2, "unknown argument --tresh"),
     ],
@@ -115,7 +115,7 @@ def test_bad_usage(flags: list[str], code: int, message: str, folders: Path, cap
 def test_an_empty_folder_is_told_before_models_load(folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = cli.run(lambda: face_similarity_eval.main(["--generated", str(tmp_path), "--reference", str(folders / "refs")]))
     assert code == 2
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: no pictures in it (give --generated ")
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: no pictures in it (give --generated-dir ")
 
 
 def test_text_for_a_person(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from lifeos import cli
 from lifeos.errors import InputError, LifeosError, LockedError, UnavailableError, did_you_mean, nearest
+from tests.checkouts import ROOT
 
 
 def _raiser(error: BaseException):
@@ -74,65 +76,6 @@ def test_a_reader_that_leaves_is_no_error(project_root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "value"),
-    [
-        (cli.fraction, "0", 0.0),
-        (cli.fraction, "1", 1.0),
-        (cli.positive, "1e-3", 0.001),
-        (cli.non_negative, "0", 0.0),
-        (cli.positive_int, "7", 7),
-    ],
-)
-def test_numbers_within_range(kind, text: str, value: float) -> None:
-    assert kind(text) == value
-
-
-@pytest.mark.parametrize(
-    ("kind", "text", "message"),
-    [
-        (cli.fraction, "1.01", "1.01 is not between 0 and 1"),
-        (cli.fraction, "nan", "nan is not a finite number"),
-        (cli.fraction, "high", "'high' is not a number"),
-        (cli.positive, "0", "0 is not above 0"),
-        (cli.non_negative, "-0.1", "-0.1 is below 0"),
-        (cli.positive_int, "0", "0 is not 1 or more"),
-        (cli.whole_number, "1.5", "'1.5' is not a whole number"),
-    ],
-)
-def test_numbers_out_of_range(kind, text: str, message: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=f"^{message}$"):
-        kind(text)
-
-
-def _parser() -> cli.Parser:
-    parser = cli.Parser("Decides nothing.", prog="script.py")
-    parser.add_argument("--threshold", type=cli.fraction, help=cli.policy_help("pass from here", "face_similarity.pass_threshold"))
-    parser.add_argument("--count", type=int, default=5, help="pictures per prompt")
-    return parser
-
-
-def test_an_unknown_flag_gets_the_nearest_one() -> None:
-    with pytest.raises(InputError) as caught:
-        _parser().parse_args(["--treshold", "0.5"])
-    assert str(caught.value) == "script.py: unknown argument --treshold (did you mean --threshold?)"
-
-
-def test_flags_are_not_abbreviated() -> None:
-    with pytest.raises(InputError):
-        _parser().parse_args(["--thresh", "0.5"])
-
-
-def test_help_says_where_a_default_comes_from() -> None:
-    text = " ".join(_parser().format_help().split())
-    assert "pass from here (default: face_similarity.pass_threshold in evals/thresholds.yaml)" in text
-    assert "pictures per prompt (default: 5, built in)" in text
-
-
-def test_explicit_zero_is_a_value() -> None:
-    assert _parser().parse_args(["--threshold", "0"]).threshold == 0.0
-
-
-@pytest.mark.parametrize(
     ("name", "known", "hint"),
     [
         ("amiranor_v3", ["amiranoor_v3", "style"], "did you mean amiranoor_v3?"),
@@ -151,3 +94,126 @@ def test_nearest_gives_at_most_three() -> None:
 
 def test_exit_codes_are_public() -> None:
     assert (InputError.exit_code, UnavailableError.exit_code, LockedError.exit_code, LifeosError.exit_code) == (2, 3, 4, 2)
+
+
+def _run(program: str, *args: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
+    """A script of a few lines, run as a process in the checkout."""
+    head = "import sys\nfrom lifeos import cli\nfrom lifeos.errors import InputError\n"
+    command = [sys.executable, "-c", f"{head}{program}\nraise SystemExit(cli.run(main))", *args]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, env=os.environ | environ, check=False)
+
+
+PARSING = "def main():\n    parser = cli.Parser('x', prog='x.py')\n    parser.add_json()\n    parser.parse_args()\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "flags", "error"),
+    [
+        (
+            "    raise InputError('a.png', 'is empty', 'give another')",
+            ["--json"],
+            {"what": "a.png", "why": "is empty", "fix": "give another", "exit_code": 2},
+        ),
+        (
+            "    pass",
+            ["--json", "--jsn"],
+            {"what": "x.py", "why": "unknown argument --jsn", "fix": "did you mean --json?", "exit_code": 2},
+        ),
+        (
+            "    raise KeyboardInterrupt",
+            ["--json"],
+            {"what": "interrupted", "why": "the same command continues where it can", "fix": "", "exit_code": 130},
+        ),
+        (
+            "    raise ZeroDivisionError('by zero')",
+            ["--json"],
+            {"what": "LifeOS", "why": "ZeroDivisionError: by zero", "fix": "report the lines on stderr", "exit_code": 70},
+        ),
+        (
+            "    raise ModuleNotFoundError('no', name='cv2')",
+            ["--json"],
+            {
+                "what": "cv2",
+                "why": f"the package cv2 is not installed for {sys.executable}",
+                "fix": "run: python -m lifeos setup",
+                "exit_code": 3,
+            },
+        ),
+        (
+            "    raise PermissionError(13, 'Permission denied', 'out.png')",
+            ["--json"],
+            {"what": "out.png", "why": "Permission denied", "fix": "choose a place that you may read and write", "exit_code": 2},
+        ),
+        (
+            "    return 1",
+            ["--json"],
+            {"what": "x.py", "why": "it failed; the reasons are on stderr", "fix": "", "exit_code": 1},
+        ),
+    ],
+    ids=["input", "usage", "interrupted", "ours", "package", "system", "only a code"],
+)
+def test_a_failure_is_json_where_json_was_asked_for(body: str, flags: list[str], error: dict[str, object]) -> None:
+    done = _run(f"{PARSING}{body}", *flags)
+    assert json.loads(done.stdout) == {"error": error, "schema": 1}
+    assert done.returncode == error["exit_code"]
+
+
+@pytest.mark.parametrize(
+    ("body", "flags", "stdout"),
+    [
+        ("    cli.print_json([1])\n    raise InputError('x', 'y')", ["--json"], b"[\n  1\n]\n"),
+        ("    raise InputError('x', 'y')", [], b""),
+        ("    cli.print_json([1])\n    return 1", ["--json"], b"[\n  1\n]\n"),
+        ("    raise InputError('x', 'y')", ["--", "--json"], b""),
+    ],
+    ids=["a document is out already", "not asked for", "a gate's no with its document", "an argument, not a flag"],
+)
+def test_one_json_document_or_none(body: str, flags: list[str], stdout: bytes) -> None:
+    assert _run(f"{PARSING}{body}", *flags).stdout == stdout
+
+
+@pytest.mark.parametrize("flags", [["--format", "json"], ["--format=json"]])
+def test_a_check_that_prints_json_fails_in_json(flags: list[str]) -> None:
+    command = [sys.executable, "tools/lifeos_preflight.py", "--project-root", "nowhere", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert json.loads(done.stdout)["error"] == {
+        "what": "nowhere",
+        "why": "no such directory",
+        "fix": "give --project-root an existing directory",
+        "exit_code": 2,
+    }
+
+
+@pytest.mark.parametrize("environ", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}], ids=["as it is", "LC_ALL=C"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    raise InputError(name, 'odd', 'x')",
+        "    open(name)",
+        "    cli.say(name)\n    cli.note(name)\n    print(name, name, file=sys.stderr)\n    print(name)\n    return 2",
+        "    cli.print_json({'name': name})\n    return 2",
+    ],
+    ids=["error", "system error", "printed", "JSON"],
+)
+def test_a_file_name_that_is_not_utf8_is_no_traceback(body: str, environ: dict[str, str]) -> None:
+    program = f"import os\nname = os.fsdecode(b'caf\\xe9 \\xc3\\xa9.png')\ndef main():\n{body}"
+    done = _run(program, **environ)
+    assert (done.returncode, b"Traceback" in done.stderr) == (2, False)
+    assert b"caf\\xe9 " in done.stdout + done.stderr or b"caf\\udce9 " in done.stdout
+
+
+def test_a_name_that_this_locale_cannot_say_is_told() -> None:
+    environ = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = _run("def main():\n    open('\\u65e5.png')", **environ)
+    assert done.returncode == 2
+    assert done.stderr.decode() == "error: 日.png: this Python can only name files in ascii, because of the locale (set PYTHONUTF8=1)\n"
+
+
+def test_nothing_foreign_acts_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.run(_raiser(InputError("\x1b[2Ja\x07.png", "is \x9bodd", "mv it\x7f")))
+    cli.say("a\x1b]0;title\x07\nb")
+    cli.print_json({"\x1b": "\x9b\u202e"})
+    printed = capsys.readouterr()
+    assert printed.err == "error: \\x1b[2Ja\\x07.png: is \\x9bodd (mv it\\x7f)\n"
+    assert printed.out == 'a\\x1b]0;title\\x07\nb\n{\n  "\\u001b": "\\u009b\\u202e"\n}\n'
+    assert json.loads(printed.out.partition("b\n")[2]) == {"\x1b": "\x9b\u202e"}

@@ -92,17 +92,14 @@ def choose_references(request: Request, policy: Mapping[str, Any], root: Path, n
 
 
 def _open(folder: Path, request: Request, policy: Mapping[str, Any]) -> Assessor:
-    try:
-        return open_assessor(
-            folder,
-            policy,
-            engine=request.engine or "auto",
-            prefer_cpu=request.prefer_cpu,
-            model_root=request.model_root,
-            model_pack=request.model_pack,
-        )
-    except InputError as error:  # the flag has another name here
-        raise InputError(error.what, error.why, re.sub(r"--reference\b(?!-)", "--reference-dir", error.fix)) from None
+    return open_assessor(
+        folder,
+        policy,
+        engine=request.engine or "auto",
+        prefer_cpu=request.prefer_cpu,
+        model_root=request.model_root,
+        model_pack=request.model_pack,
+    )
 
 
 def choose_seed(request: Request, saved: int | None) -> int:

@@ -13,7 +13,7 @@ GENERATION_ONLY = (
     "prompts_file", "prompts", "lora", "lora_strength", "count", "workflow", "checkpoint", "negative_prompt", "steps", "cfg",
     "sampler", "scheduler", "width", "height", "base_seed", "target_approved", "max_images", "max_cost", "comfy_urls",
 )  # fmt: skip
-FLAG_OF = {"prompts_file": "--prompts", "prompts": "--prompt", "comfy_urls": "--comfy-url"}
+FLAG_OF = {"prompts_file": "--prompts-file", "prompts": "--prompt", "comfy_urls": "--comfy-url"}
 NOT_REMEMBERED = ("max_images", "max_cost", "comfy_urls", "model_root", "prefer_cpu")
 """What may change from one run of a batch to the next: `--resume` alone does not bring it back."""
 
@@ -61,7 +61,7 @@ class Request:
             if odd is not None:
                 raise InputError(flag_of(odd), "has no use with --images, which generates nothing", "leave one of the two out")
         if self.prompts_file is not None and self.prompts is not None:
-            raise InputError("--prompt", "given beside --prompts", "put all prompts in the file, or all on the command line")
+            raise InputError("--prompt", "given beside --prompts-file", "put all prompts in the file, or all on the command line")
         if self.max_images is not None and self.target_approved is not None and self.max_images < self.target_approved:
             why = f"{self.max_images} pictures cannot hold {self.target_approved} approved ones"
             raise InputError("--max-images", why, "raise it, or lower --target-approved")
