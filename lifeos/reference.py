@@ -105,7 +105,7 @@ def render_page(page: Page) -> str:
     parts = [f"# {page.name}", GENERATED, f"`{page.file}`", *_paragraphs(body)]
     if page.parser is not None:
         for group in page.parser._action_groups:
-            rows = [_row(page.parser, action) for action in group._group_actions if not isinstance(action, argparse._HelpAction)]
+            rows = [_row(page.parser, action) for action in group._group_actions if action.default is not argparse.SUPPRESS]
             if rows:
                 title = {"options": "General", "positional arguments": "Arguments"}.get(
                     group.title or "", _sentence_case(group.title or "")

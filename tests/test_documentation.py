@@ -121,7 +121,7 @@ def test_a_page_of_the_reference_has_commands_flags_defaults_and_exit_codes() ->
         "",
         "| flag | meaning | default |",
         "|---|---|---|",
-        "| `--count N`, `-n N` | pictures \\| of each prompt | 2, built in |",
+        "| `--count N`, `-n N` | pictures \\| of each prompt | 2, built-in |",
         "| `--url URL` | the server (repeatable) | http://127.0.0.1:8188 |",
         "| `--engine {a,b}` | which one |  |",
         "",

@@ -62,6 +62,8 @@ def ask_script(checkout: Checkout, script: str, *arguments: str, seconds: float)
         document = json.loads(done.stdout)
     except ValueError:
         document = None
+    if isinstance(document, dict) and "error" in document:  # a failure in JSON: its line on stderr says the same
+        document = None
     return Answer(done.returncode, document, said[-1].removeprefix("error: ") if said else f"exit code {done.returncode}")
 
 

@@ -195,7 +195,7 @@ def test_protocols_can_be_forced_and_the_report_says_so(tmp_path: Path) -> None:
 def test_instructions_without_a_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "--v1", "a", "--v2", "b") == 2
     said = capsys.readouterr().err
-    assert "python evals/scorecard.py --generated PICTURES_OF_V2" in said
+    assert "python evals/scorecard.py --generated-dir PICTURES_OF_V2" in said
     assert said.strip().endswith("no history to compare (score both versions first: the commands stand above)")
 
 

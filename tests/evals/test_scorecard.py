@@ -451,5 +451,6 @@ def test_sigterm_ends_it_as_ctrl_c_does_and_nothing_is_half_written(folders: Pat
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     assert opening.startswith("face engine dlib")
-    assert (process.returncode, out, err.splitlines()[-1]) == (130, "", "interrupted")
+    assert (process.returncode, err.splitlines()[-1]) == (130, "interrupted")
+    assert json.loads(out)["error"]["what"] == "interrupted"
     assert not project.exists()

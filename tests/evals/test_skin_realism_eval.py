@@ -173,7 +173,7 @@ def test_help_from_an_unrelated_folder(project_root: Path, tmp_path: Path) -> No
     script = project_root / "evals" / "skin_realism_eval.py"
     done = subprocess.run([sys.executable, str(script), "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    judged = ("--generated", "--reference", "--engine", "--skip-install", "--output-json")
+    judged = ("--generated-dir", "--reference-dir", "--engine", "--skip-install", "--output-json")
     limits = ("--threshold", "--texture-threshold", "--color-threshold", "--fail-on-threshold")
     assert all(f"{flag} " in done.stdout for flag in judged + limits)
 

@@ -161,7 +161,7 @@ def refused(tmp_path: Path, references: Path) -> list[tuple[str, list[object], i
         ("zero pictures", [*generate, "--count", 0], 2, "0 is not 1 or more"),
         ("target over limit", [*generate, "--target-approved", 5, "--max-images", 4], 2, "4 pictures cannot hold 5 approved ones"),
         ("nothing to resume", ["--resume"], 2, "there is no batch to resume"),
-        ("no such flag", ["--promts", "x"], 2, "did you mean --prompts"),
+        ("no such flag", ["--promts", "x"], 2, "did you mean --prompt, --prompts-file"),
         ("strength alone", [*generate, "--lora-strength", 0.5], 2, "--lora-strength: given without --lora"),
     ]
 

@@ -239,7 +239,7 @@ def test_references_without_colour_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fill", "message"),
     [
-        (None, "no such directory (give --reference an existing directory)"),
+        (None, "no such directory (give --reference-dir an existing directory)"),
         ({}, "no pictures in it (give --reference-dir a folder with PNG, JPEG, WebP or BMP pictures of the character)"),
         (
             {"a.png": b"x", "b.png": b"", "c.png": b"x", "d.png": b"x"},
