@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from lifeos import cli
+from lifeos.errors import InputError
 from lifeos.process_group import is_group_alive
 from tests.tools.dataset.sets import make_picture, make_set
 from tools import dataset_manifest, lora_info, retrain_lora_v3
@@ -197,7 +198,7 @@ def test_killed_at_ten_random_moments(place: Place) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(record["process_group"], signal.SIGKILL)
         for name in place.names():
-            with contextlib.suppress(cli.InputError):  # cut off by the kill
+            with contextlib.suppress(InputError):  # cut off by the kill
                 assert read_lora_header(place.output / name).training_params["dataset_id"] == record["dataset_id"]
         assert record["state"] in ("prepared", "running", "finished")
         assert (record["state"] == "finished") == (record["ended"] is not None)
