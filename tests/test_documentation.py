@@ -135,6 +135,12 @@ def test_a_page_of_the_reference_has_commands_flags_defaults_and_exit_codes() ->
     ]
 
 
+def test_the_reference_needs_no_package() -> None:
+    """The launcher runs it in the Python it was started with, which may have nothing: without site-packages it works too."""
+    done = subprocess.run([sys.executable, "-S", "-m", "lifeos", "reference"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_every_script_has_a_page() -> None:
     index = (ROOT / "docs/reference/README.md").read_text(encoding="utf-8")
     scripts = [path for folder in ("evals", "tools") for path in sorted((ROOT / folder).glob("*.py")) if path.stem != "__init__"]
