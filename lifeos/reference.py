@@ -132,11 +132,11 @@ def _row(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     found = DEFAULT.search(text)
     default = found.group(2) if found else ""
     meaning = f"{text[: found.start()].rstrip()}{')' if found.group(1) else ''}{text[found.end() :]}" if found else text
-    return f"| {_flag(action)} | {_cell(meaning)} | {_cell(default)} |"
+    return f"| {_flag(parser, action)} | {_cell(meaning)} | {_cell(default)} |"
 
 
-def _flag(action: argparse.Action) -> str:
-    """`--lora NAME`, or `--action start`, `stop`, …; every spelling of it."""
+def _flag(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    """`--lora NAME`, or `--action {start,stop}`; every spelling of it, the older ones too."""
     if action.nargs == 0:
         value = ""
     elif action.metavar is not None:
@@ -147,7 +147,10 @@ def _flag(action: argparse.Action) -> str:
         value = action.dest.upper()
     if action.nargs in ("?", "*"):
         value = f"[{value}]"
-    return ", ".join(f"`{f'{option} {value}'.strip()}`" for option in action.option_strings or [""])
+    spellings = getattr(parser, "spellings", {})
+    older = [old for old, new in spellings.items() if new in action.option_strings and old not in parser._option_string_actions]
+    shown = ", ".join(f"`{f'{option} {value}'.strip()}`" for option in action.option_strings or [""])
+    return f"{shown} (also {', '.join(f'`{old}`' for old in older)})" if older else shown
 
 
 def _paragraphs(text: str) -> Iterator[str]:

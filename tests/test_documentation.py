@@ -97,7 +97,7 @@ def test_no_page_is_left_of_a_script_that_is_gone() -> None:
 
 
 def test_a_page_of_the_reference_has_commands_flags_defaults_and_exit_codes() -> None:
-    parser = cli.Parser("")
+    parser = cli.Parser("", spellings={"--number": "--count"})
     group = parser.add_argument_group("how it is made")
     group.add_argument("--count", "-n", type=int, default=2, metavar="N", help="pictures | of each prompt")
     group.add_argument("--url", metavar="URL", help="the server (repeatable; default: http://127.0.0.1:8188)")
@@ -121,7 +121,7 @@ def test_a_page_of_the_reference_has_commands_flags_defaults_and_exit_codes() ->
         "",
         "| flag | meaning | default |",
         "|---|---|---|",
-        "| `--count N`, `-n N` | pictures \\| of each prompt | 2, built-in |",
+        "| `--count N`, `-n N` (also `--number`) | pictures \\| of each prompt | 2, built-in |",
         "| `--url URL` | the server (repeatable) | http://127.0.0.1:8188 |",
         "| `--engine {a,b}` | which one |  |",
         "",
