@@ -1,7 +1,7 @@
-"""Decide whether a failure that happened once has come back: each regression is one function in `evals/regressions/`.
+"""Check that mistakes which happened once have not come back; each check is one function in `evals/regressions/`.
 
-Reads the checkout; starts `tools/retrain_lora_v3.py --dry-run` and `tools/dataset_manifest.py --verify` for what they say.
-Writes only `.lifeos/compiled.json`, a memory of sources that compiled before (it may be deleted at any time).
+Reads the checkout; starts `tools/retrain_lora_v3.py --dry-run` and `tools/dataset_manifest.py --verify` and reads their answers. Writes
+only `.lifeos/compiled.json`, a list of the files that compiled before (it may be deleted at any time).
 
     python evals/known_failures.py --project-root .
     python evals/known_failures.py --list
@@ -77,10 +77,10 @@ def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     parser.add_project_root()
     parser.add_argument(
-        "--strict-runtime-deps", action="store_true", help="also hold the packages installed for this Python against the locks"
+        "--strict-runtime-deps", action="store_true", help="also compare the packages installed for this Python with the locks"
     )
     parser.add_argument("--only", action="append", metavar="NAME", help="run this regression alone; repeatable")
-    parser.add_argument("--list", action="store_true", help="print the names of the regressions and what each wants")
+    parser.add_argument("--list", action="store_true", help="print the names of the regressions and what each checks")
     findings.add_format(parser)
     return parser
 

@@ -1,12 +1,13 @@
 """Load and validate the policy: `evals/thresholds.yaml`, with built-in defaults for whatever it leaves out.
 
-Setting order everywhere: command line > evals/thresholds.yaml > built-in default. Reads one YAML file, writes nothing.
+A value on the command line wins over evals/thresholds.yaml; that file wins over the built-in default. Reads one YAML file, writes
+nothing.
 
     python evals/load_thresholds.py                # the policy in force
     python evals/load_thresholds.py --explain      # each value with its source
     python evals/load_thresholds.py --check        # only say whether the file is sound
 
-Exit codes: 0 the policy is sound · 2 it is not (each fault at file:line) · 3 PyYAML is not installed.
+Exit codes: 0 the policy is valid · 2 it is not (each fault with file and line) · 3 PyYAML is not installed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def build_parser() -> cli.Parser:
     parser.add_project_root()
     parser.add_argument("--thresholds", type=Path, metavar="FILE", help="another policy file (default: evals/thresholds.yaml)")
     parser.add_argument("--explain", action="store_true", help="each value with its source: file:line or built-in")
-    parser.add_argument("--check", action="store_true", help="print only whether the policy is sound")
+    parser.add_argument("--check", action="store_true", help="only say whether the policy is valid")
     parser.add_json()
     return parser
 

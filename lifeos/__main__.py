@@ -2,7 +2,7 @@
 
     python -m lifeos demo                    from prompts to approved pictures, on this machine, with nothing else
     python -m lifeos test                    the whole test suite, as CI runs it (with arguments: pytest alone)
-    python -m lifeos doctor                  what is here, what is missing, how to mend it
+    python -m lifeos doctor                  what is here, what is missing, how to fix it
     python -m lifeos setup                   the environment and the freely licensed face detector
     python -m lifeos reference               the documents that are generated from the code: check, or --write
     python -m lifeos SCRIPT …                any script of evals/ or tools/ by its name

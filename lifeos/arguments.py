@@ -115,7 +115,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--json", action="store_true", help="print one JSON document on stdout; people's text goes to stderr")
 
     def add_skip_install(self) -> None:
-        self.add_argument("--skip-install", action="store_true", help="accepted for old callers; scripts never install packages")
+        self.add_argument("--skip-install", action="store_true", help="has no effect; scripts never install packages")
 
 
 class _ShowVersion(argparse.Action):

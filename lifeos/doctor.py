@@ -1,4 +1,4 @@
-"""`python -m lifeos doctor`: what is here, what is missing, how to mend it. Changes nothing, installs nothing.
+"""`python -m lifeos doctor`: what is here, what is missing, how to fix it. Changes nothing, installs nothing.
 
 Exit codes: 0 what the main job needs is here · 1 something it needs is missing.
 """
@@ -107,7 +107,7 @@ def examine_comfyui(url: str) -> Finding:
 def examine_disk() -> Finding:
     free = shutil.disk_usage(cli.PROJECT_ROOT).free / 1e9
     if free < LOW_DISK_GB:
-        return Finding("disk", WARNING, f"{free:.1f} GB free", f"make room: the environment and a batch want {LOW_DISK_GB} GB")
+        return Finding("disk", WARNING, f"{free:.1f} GB free", f"free some space: the environment and a batch need {LOW_DISK_GB} GB")
     return Finding("disk", OK, f"{free:.0f} GB free")
 
 
@@ -117,7 +117,7 @@ def _probe(python: Path) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(done.stdout)
         return document
     except ValueError:
-        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        reason = (done.stderr.strip().splitlines() or ["it gave no message"])[-1]
         return {"versions": {}, "broken": {"environment": reason}, "providers": [], "provider": None}
 
 

@@ -192,7 +192,7 @@ def _check_imports(folder: Path) -> None:
     try:
         broken = json.loads(done.stdout)["broken"]
     except (ValueError, KeyError):
-        broken = {"probe": (done.stderr.strip().splitlines() or ["it said nothing"])[-1]}
+        broken = {"probe": (done.stderr.strip().splitlines() or ["it gave no message"])[-1]}
     for package, reason in broken.items():
         raise UnavailableError(package, f"installed, but it does not work: {reason}", f"remove {folder} and run python -m lifeos setup")
 

@@ -18,7 +18,7 @@ EXIT_INTERRUPTED = 130
 
 
 class LifeosError(Exception):
-    """One line for the user: what, why, and how to mend it.
+    """One line for the user: what, why, and how to fix it.
 
     `what` names the thing (a file, `file:line`, a flag, an address), `why` says what was found and wanted, `fix` what to do.
     """

@@ -28,7 +28,7 @@ FILES_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing found: which rule or part, what was found, and how to mend it.
+    """One thing found: which rule or part, what was found, and how to fix it.
 
     `rule` names the check (`disk`, `caption_missing`, `--network_module`). A finding in one file has its `path`, relative to the checkout
     and `/`-separated, and the `line`, counted from 1; "" and 0 where there is none. One that holds for several files lists them in `files`.
@@ -56,7 +56,7 @@ class Finding:
 
     @property
     def sentence(self) -> str:
-        """`warning: a.md:3: what was found (how to mend it) [rule]`: the one line that every check prints."""
+        """`warning: a.md:3: what was found (how to fix it) [rule]`: the one line that every check prints."""
         place = f"{escape_line(self.place)}: " if self.path else ""
         return f"{self.severity}: {place}{self.text} [{escape_line(self.rule)}]"
 
@@ -121,7 +121,7 @@ def render_summary(report: Report) -> str:
     if report.details:  # indented, so a block of code that no line can end
         lines += [*(f"    {escape_line(line)}" for line in report.details), ""]
     if report.findings:
-        lines += ["| | where | what | how to mend it |", "|---|---|---|---|"]
+        lines += ["| | where | what | how to fix it |", "|---|---|---|---|"]
         found = sort_findings(report.findings)
         for item in found[:MAX_SUMMARY_ROWS]:
             cells = (item.place, f"{item.message}: {', '.join(item.files[:FILES_SHOWN])}" if item.files else item.message, item.fix)

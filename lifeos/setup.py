@@ -1,8 +1,8 @@
-"""`python -m lifeos setup`: the environment, and the models that may be fetched. Every file is checked by its SHA-256.
+"""`python -m lifeos setup`: make the environment and fetch the models that may be fetched. Every file is checked by its SHA-256.
 
 Without flags: the environment of this machine and YuNet, the freely licensed face detector (MIT). InsightFace's pretrained packs are
-for non-commercial research only, so they are fetched only when asked for. A model that cannot be fetched is a warning: everything
-works without, on dlib.
+for non-commercial research only, so they are fetched only when asked for. If a model cannot be fetched, a warning is printed;
+everything works without it, on dlib.
 
 Exit codes: 0 ready · 2 bad usage · 3 the environment cannot be made, or a pack that was asked for cannot be fetched.
 """

@@ -1,8 +1,8 @@
-"""The main job on this machine, with nothing else installed: prompts, pictures, scores, approved/ and rejected/, and a report.
+"""Try LifeOS on this machine, with nothing else installed: prompts, pictures, scores, approved/ and rejected/, and a report.
 
 Renders reference portraits, starts the embedded server, and runs tools/production_pipeline.py on it with the built-in prompts. The
-pictures are variations of a public-domain portrait: real input for real gates, and no evidence about any LoRA. Writes only to
---output-dir. The same command again continues, or shows the report that is there.
+pictures are variations of a public-domain portrait. They show how the work goes, and say nothing about a LoRA. Writes only to
+--output-dir. The same command again continues the demo, or shows its report.
 
     python tools/demo.py
     python tools/demo.py --output-dir /tmp/lifeos_demo --count 1
@@ -33,7 +33,9 @@ SEED = 20260211
 
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
-    parser.add_argument("--output-dir", type=Path, default=OUTPUT_DIR, metavar="DIR", help=f"where to (default: ./{OUTPUT_DIR})")
+    parser.add_argument(
+        "--output-dir", type=Path, default=OUTPUT_DIR, metavar="DIR", help=f"the folder to write to (default: ./{OUTPUT_DIR})"
+    )
     parser.add_argument("--count", type=cli.positive_int, default=2, metavar="N", help="pictures for each of the ten prompts")
     parser.add_argument(
         "--engine",

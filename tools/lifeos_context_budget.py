@@ -1,4 +1,4 @@
-"""Decide whether the context layer is small enough: line budgets from the policy, estimated tokens, what to cut first.
+"""Check that the files an assistant reads first are short enough: line budgets from the policy, estimated tokens, what to cut first.
 
 Reads the policy's section `context_budget`, the files it names, and what CLAUDE.md imports. Writes nothing.
 

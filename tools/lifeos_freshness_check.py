@@ -1,15 +1,14 @@
-"""Decide whether the watched files have been looked after: the age of each against the policy, and how to refresh it.
+"""Check the age of the watched files against the policy, and say how to refresh each.
 
 Reads the policy's section `freshness` and git's history. Writes nothing.
 
     python tools/lifeos_freshness_check.py --project-root . --max-age-days 14
 
-How age is known: by the date of a file's last commit, never by the file's own time where git can tell, because a checkout
-sets that to now and every check in CI would pass. A file with changes not yet committed is as fresh as its modification time;
-so is every file outside git, except in CI, where that fails. In a shallow clone a commit at the cut seems to touch every
-file: the age of such a file is unknown, which fails too (check out with `fetch-depth: 0`). `--skip-in-ci` turns the whole
-check into a warning there. The limit: --max-age-days, else freshness.ci_max_age_days in CI (the variable CI), else
-freshness.max_age_days.
+The age of a file is that of its last commit. The file's own time cannot be used, because a checkout sets it to now and every check in
+CI would pass. Two exceptions: a file with uncommitted changes, and a file outside git, are as old as their modification time (outside
+git in CI the check fails). In a shallow clone the age of a file can be unknown, and the check fails: check out with `fetch-depth: 0`.
+`--skip-in-ci` turns the whole check into a warning in CI. The limit is --max-age-days; without it freshness.ci_max_age_days in CI (the
+variable CI), and freshness.max_age_days elsewhere.
 
 Exit codes: 0 every watched file is fresh, or skipped · 1 one is stale, missing, or of unknown age · 2 bad usage or policy
 · 3 PyYAML is not installed.

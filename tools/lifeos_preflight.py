@@ -1,11 +1,11 @@
-"""Decide whether the checkout is in order: required files, references, machine paths, dates that contradict git, secrets, commands.
+"""Check the checkout: required files, references to files, paths of one machine, dates that contradict git, secrets, commands.
 
-Reads the text files of the checkout, and git. Writes nothing. Every finding is at its line, with the nearest thing that exists.
+Reads the text files of the checkout, and git. Writes nothing. Every finding has its file and line, and the nearest name that exists.
 
     python tools/lifeos_preflight.py --project-root .
 
 A missing command is an error on a person's machine and a warning in CI (the variable CI). A missing agent command is a warning
-everywhere: only the cycle's agent step needs it.
+everywhere, because only the cycle's agent step needs it.
 
 Exit codes: 0 in order, perhaps with warnings · 1 something is wrong · 2 bad usage or policy · 3 PyYAML is not installed.
 """

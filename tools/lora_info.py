@@ -1,7 +1,7 @@
-"""Say what a LoRA tells of itself: parameters, trigger, base model, dataset, step; or in what two of them differ.
+"""Show what a LoRA file says about its training: parameters, trigger word, base model, dataset, step; or how two of them differ.
 
-Reads only the header of each file, however large, and writes nothing. With --manifest (default: dataset_manifest.json beside the
-LoRA, or of an earlier run there) it also says whether that manifest is the one the LoRA names.
+Reads only the header of each file, however large the file is, and writes nothing. With --manifest (default: dataset_manifest.json
+beside the LoRA, or of an earlier run there) it also says whether that manifest is the one the LoRA names.
 
     python tools/lora_info.py amiranoor_v3.safetensors
     python tools/lora_info.py --compare amiranoor_v2.safetensors amiranoor_v3.safetensors
@@ -82,7 +82,7 @@ def _link_dataset(header: LoraHeader, manifest: Path | None) -> DatasetLink:
     named = header.training_params.get("dataset_id")
     file = manifest or _find_manifest(header, named)
     if named is None:
-        return DatasetLink(file, None, "it names no dataset: nothing proves which it was")
+        return DatasetLink(file, None, "it does not name its dataset")
     if file is None:
         return DatasetLink(None, None, "no dataset_manifest.json beside it")
     document = read_manifest(file)
@@ -90,7 +90,7 @@ def _link_dataset(header: LoraHeader, manifest: Path | None) -> DatasetLink:
         return DatasetLink(file, False, f"the manifest is of dataset {document['dataset_id'][:12]}, the LoRA names {named[:12]}")
     if manifest_hash(file) != header.training_params.get("dataset_manifest_hash"):
         return DatasetLink(file, True, "the same pictures and captions; the manifest's file was written again since")
-    return DatasetLink(file, True, "the very manifest that was written before its first step")
+    return DatasetLink(file, True, "this manifest was written before its first step")
 
 
 def _find_manifest(header: LoraHeader, named: str | None) -> Path | None:
@@ -119,7 +119,9 @@ def render(info: LoraInfo) -> str:
     lines = [f"{info.header.path}  {info.size_bytes / 1e6:.1f} MB{cut}"]
     params = info.params
     width = max((len(name) for name in params), default=0)
-    lines += [f"  {name:{width}}  {printable(str(value))}" for name, value in params.items()] or ["  it tells nothing of its training"]
+    lines += [f"  {name:{width}}  {printable(str(value))}" for name, value in params.items()] or [
+        "  it holds no information about its training"
+    ]
     lines.append(f"  dataset: {info.link.why}" + (f" ({info.link.manifest})" if info.link.manifest else ""))
     return "\n".join(lines)
 
@@ -146,8 +148,8 @@ def render_comparison(first: LoraInfo, second: LoraInfo) -> str:
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="LoRA files (.safetensors)")
-    parser.add_argument("--compare", nargs=2, type=Path, metavar=("FIRST", "SECOND"), help="say in what two LoRAs differ")
-    parser.add_argument("--manifest", type=Path, metavar="FILE", help="the manifest to hold against the LoRA (default: the one beside it)")
+    parser.add_argument("--compare", nargs=2, type=Path, metavar=("FIRST", "SECOND"), help="show how two LoRAs differ")
+    parser.add_argument("--manifest", type=Path, metavar="FILE", help="the manifest to compare with the LoRA (default: the one beside it)")
     parser.add_json()
     return parser
 

@@ -45,7 +45,7 @@ GIGABYTE, MIB = 10**9, 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at: what was found, and how to mend it where it is not well."""
+    """One thing that was looked at: what was found, and how to fix it where it is not well."""
 
     name: str
     status: Status
@@ -177,7 +177,7 @@ def check_disk(path: Path, min_free_gb: float) -> Check:
         place = place.parent
     free = shutil.disk_usage(place).free / GIGABYTE
     if not os.access(place, os.W_OK):
-        return Check("disk", "failed", f"{place} may not be written", "choose another --disk-path, or mend its permissions")
+        return Check("disk", "failed", f"{place} may not be written", "choose another --disk-path, or change its permissions")
     if free < min_free_gb:
         return Check(
             "disk", "failed", f"{free:.1f} GB free at {place}, {min_free_gb:g} wanted", "free some room, or give --min-free-disk-gb"
@@ -187,7 +187,7 @@ def check_disk(path: Path, min_free_gb: float) -> Check:
 
 def check_vram(info: ServerInfo, min_free_mb: float, *, gpu_wanted: bool) -> Check:
     if info.notice:
-        return Check("GPU memory", "ok", "not needed: a demo server, which makes no real pictures")
+        return Check("GPU memory", "ok", "not needed: this is the demo server, which makes no real pictures")
     if info.vram_usable is None:
         return _no_gpu(f"{info.url} works on {info.device}, without a GPU", gpu_wanted)
     return _judge_vram(info.vram_usable / MIB, (info.vram_total or 0) / MIB, min_free_mb, info.device)
@@ -249,7 +249,7 @@ def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     url = "the server (repeatable; `embedded` starts the built-in one; default: http://127.0.0.1:8188)"
     parser.add_argument("--comfy-url", action="append", default=[], metavar="URL", help=url)
-    parser.add_argument("--skip-comfy-api", action="store_true", help="look only at this machine: model files, disk, nvidia-smi")
+    parser.add_argument("--skip-comfy-api", action="store_true", help="check only this machine: model files, disk, nvidia-smi")
     nodes = f"a node class that must be there (repeatable; default: those of the built-in workflow, {', '.join(BUILT_IN_NODES)})"
     parser.add_argument("--required-node", action="append", default=[], metavar="NAME", help=nodes)
     models = (
@@ -260,7 +260,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--disk-path", type=Path, metavar="DIR", help=disk)
     text = cli.policy_help("room that must be free there", "production.min_free_disk_gb")
     parser.add_argument("--min-free-disk-gb", type=cli.non_negative, metavar="X", help=text)
-    text = cli.policy_help("GPU memory that must be usable; given here, a GPU must be there at all", "production.min_free_vram_mb")
+    text = cli.policy_help("GPU memory that must be free; if given, there must be a GPU", "production.min_free_vram_mb")
     parser.add_argument("--min-free-vram-mb", type=cli.non_negative, metavar="X", help=text)
     parser.add_project_root()
     parser.add_json()

@@ -1,4 +1,4 @@
-"""Train an SDXL LoRA of one character with kohya's sd-scripts, so that its data can be proven and a bad run never starts.
+"""Train an SDXL LoRA of one character with kohya's sd-scripts; check everything before the GPU is paid for, and record what made the LoRA.
 
 Reads the training set, stages a clean copy of it, and writes manifest, dataset TOML, command, environment and record into the
 output folder before the trainer starts; then the trainer's LoRA files, its whole log and the loss curve.
@@ -7,9 +7,10 @@ output folder before the trainer starts; then the trainer's LoRA files, its whol
     python tools/retrain_lora_v3.py --train-data-dir /workspace/lora_dataset_v3 --output-dir /workspace/lora_output_v3
     python tools/retrain_lora_v3.py --resume                           # continue where a killed run stopped
 
-Optimizer: Prodigy, which finds its own rate and forgives an unknown dataset; AdamW8bit with --unet-learning-rate 1e-4 takes
-2 GB less. Exit codes: 0 a new LoRA is there · 1 the training failed, or the dataset must not be trained on · 2 bad usage, or
-options that conflict · 3 trainer, base model or disk room is missing · 4 a training is at work there · 130 interrupted.
+The default optimizer, Prodigy, finds its own learning rate; AdamW8bit with --unet-learning-rate 1e-4 takes 2 GB less.
+
+Exit codes: 0 a new LoRA is there · 1 the training failed, or the dataset must not be trained on · 2 bad usage, or options that conflict
+· 3 trainer, base model or disk room is missing · 4 a training is at work there · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ POLICY_HELP: dict[str, tuple[str, Any]] = {
     "sd_scripts_dir": ("the checkout of kohya-ss/sd-scripts", str),
     "base_model": ("the SDXL checkpoint to train on: a file, or owner/name on the hub", str),
     "train_data_dir": ("the training set: pictures and captions, kohya's 10_name folders too", str),
-    "class_tokens": ("what the character is one of; names regularisation pictures without caption", str),
-    "output_dir": ("where the LoRA and all that explains it go", str),
+    "class_tokens": ("the class of the character, such as woman; also the caption of regularisation pictures without one", str),
+    "output_dir": ("the folder for the LoRA and everything that explains it", str),
     "output_name": ("the LoRA's file name without .safetensors", str),
-    "trigger_word": ("the word that calls the character: every caption must have it", str),
+    "trigger_word": ("the trigger word: every caption must contain it", str),
     "resolution": ("side of the training area in pixels", cli.positive_int),
-    "train_batch_size": ("pictures at a time", cli.positive_int),
-    "train_repeats": ("repeats of folders whose name does not say", cli.positive_int),
-    "reg_repeats": ("repeats of regularisation folders whose name does not say", cli.positive_int),
+    "train_batch_size": ("pictures in one step", cli.positive_int),
+    "train_repeats": ("repeats of folders without a number in their name", cli.positive_int),
+    "reg_repeats": ("repeats of regularisation folders without a number in their name", cli.positive_int),
     "max_train_steps": ("steps in all", cli.positive_int),
     "save_every_n_steps": ("save a checkpoint this often", cli.positive_int),
     "network_dim": ("rank of the LoRA", cli.positive_int),
@@ -78,7 +79,10 @@ def build_parser() -> cli.Parser:
     text = "as above, else 5e-5; used with --train-text-encoder"
     parser.add_argument("--text-encoder-learning-rate", type=cli.positive, metavar="X", help=f"rate of the text encoders (default: {text})")
     parser.add_argument(
-        "--optimizer-arg", action="append", metavar="NAME=VALUE", help="argument of the optimizer, instead of our own; repeatable"
+        "--optimizer-arg",
+        action="append",
+        metavar="NAME=VALUE",
+        help="argument of the optimizer, in place of the built-in ones; repeatable",
     )
     parser.add_argument("--max-token-length", type=int, choices=(75, 150, 225), help="CLIP tokens of a caption that are read (default: 75)")
     parser.add_argument("--train-text-encoder", action="store_true", help="train the text encoders too, not the U-Net alone")
@@ -87,24 +91,26 @@ def build_parser() -> cli.Parser:
         action="append",
         default=[],
         metavar="ARG",
-        help="pass on to the trainer as it is; repeatable: --trainer-arg=--flip_aug",
+        help="an argument for the trainer, unchanged; repeatable: --trainer-arg=--flip_aug",
     )
     parser.add_argument(
         "--dataset-manifest-out", type=Path, metavar="FILE", help="the manifest (default: dataset_manifest.json in the output folder)"
     )
     parser.add_argument(
-        "--skip-dataset-manifest", action="store_true", help="write no manifest: nothing will lead from the LoRA to its data"
+        "--skip-dataset-manifest", action="store_true", help="write no manifest; the LoRA then cannot be traced to its data"
     )
-    parser.add_argument("--allow-dataset-errors", action="store_true", help="train in spite of faults of the dataset, for old sets")
-    parser.add_argument("--no-save-state", action="store_true", help="keep no state: saves disk, and the run cannot be resumed")
+    parser.add_argument("--allow-dataset-errors", action="store_true", help="train although the dataset has errors (for old sets)")
+    parser.add_argument(
+        "--no-save-state", action="store_true", help="save no training state: needs less disk, but the run cannot be resumed"
+    )
     parser.add_argument(
         "--resume", nargs="?", const="auto", metavar="STATE", help="continue this run, from its latest state or the folder given"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace LoRA files of the same name")
-    parser.add_argument("--gpu", metavar="NAME", help=cli.policy_help("what is paid for", "cost.default_gpu"))
+    parser.add_argument("--gpu", metavar="NAME", help=cli.policy_help("the GPU, for the cost", "cost.default_gpu"))
     parser.add_argument("--rate-per-hr", type=cli.non_negative, metavar="USD", help=cli.policy_help("its price", "cost.rates_per_hr"))
     parser.add_argument(
-        "--dry-run", action="store_true", help="print the exact command and TOML, have the trainer's parser judge them, change nothing"
+        "--dry-run", action="store_true", help="print the exact command and TOML, check them with the trainer's own parser, change nothing"
     )
     parser.add_skip_install()
     parser.add_json()
@@ -191,7 +197,7 @@ def refuse(args: argparse.Namespace, preparation: Preparation) -> int | None:
     if preparation.missing:
         raise preparation.missing[0]
     if preparation.faults and not args.allow_dataset_errors:
-        print("error: the dataset must not be trained on as it is (mend it, or give --allow-dataset-errors)", file=sys.stderr)
+        print("error: the dataset has errors and must not be trained on (fix it, or give --allow-dataset-errors)", file=sys.stderr)
         return EXIT_GATE
     if preparation.plan is None:
         raise InputError(preparation.settings.train_data_dir, "holds no picture to train on", "give --train-data-dir a folder of pictures")

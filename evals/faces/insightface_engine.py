@@ -162,7 +162,9 @@ class InsightFaceEngine:
         self.provider: str = CPU if CPU in running else running[0]
         notes = [LICENCE_NOTE]
         if CUDA in wanted and self.provider != CUDA:
-            notes.append("CUDA was wanted, but the CPU runs, many times slower: python -m lifeos doctor tells why (--prefer-cpu if meant)")
+            notes.append(
+                "CUDA does not run, so the CPU scores, many times slower: python -m lifeos doctor says why (--prefer-cpu to choose the CPU)"
+            )
         self.notes: tuple[str, ...] = tuple(notes)
 
     def identity(self) -> dict[str, Any]:

@@ -247,7 +247,7 @@ def test_exit_2_where_nothing_may_be_written(tmp_path: Path, capsys: pytest.Capt
         assert cli.run(lambda: main(["--comfy-url", "http://127.0.0.1:9", "--output-dir", str(tmp_path / "out")])) == 2
     finally:
         tmp_path.chmod(0o700)
-    assert f"{tmp_path} may not be written (mend its permissions" in capsys.readouterr().err
+    assert f"{tmp_path} may not be written (change its permissions" in capsys.readouterr().err
 
 
 def test_help_from_anywhere(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_the_whole_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert found["trained_modules"] == ["unet", "text_encoder_1"]
     wanted = {"network_dim": 32, "network_alpha": 16.0, "steps": 500, "trigger_phrase": "amiranoor", "base_model_sha256": "12e4"}
     assert found["params"] == {**wanted, "trained": "unet+text_encoder_1"}
-    assert found["dataset"]["why"] == "it names no dataset: nothing proves which it was"
+    assert found["dataset"]["why"] == "it does not name its dataset"
 
 
 def test_the_manifest_beside_it(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +69,7 @@ def test_the_manifest_beside_it(manifest: Path, capsys: pytest.CaptureFixture[st
     assert run(exact, rewritten, other, "--json") == 0
     found = [item["dataset"] for item in answer(capsys)["loras"]]
     assert [(item["matches"], item["manifest"]) for item in found] == [(True, str(manifest)), (True, str(manifest)), (False, str(manifest))]
-    assert found[0]["why"] == "the very manifest that was written before its first step"
+    assert found[0]["why"] == "this manifest was written before its first step"
     assert found[1]["why"].startswith("the same pictures and captions")
     assert run(exact, "--manifest", manifest) == 0
     assert run(other, "--manifest", manifest) == 1

@@ -1,4 +1,4 @@
-"""The health check finds what would stop a batch, and says how to mend it."""
+"""The health check finds what would stop a batch, and says how to fix it."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ def test_an_orphaned_trainer_is_not_joined_by_a_second(place: Place, capsys: pyt
         process.wait()
         assert is_running(place.record)
         assert place.run("--overwrite") == 4  # the orphan
-    assert "still at work, though nobody watches it" in capsys.readouterr().err
+    assert "still running, although the command that started it has ended" in capsys.readouterr().err
     os.killpg(place.record["process_group"], signal.SIGKILL)
     wait_for(lambda: not is_running(place.record), "the group's end")
     assert place.run("--overwrite") == 0

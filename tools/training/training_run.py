@@ -71,7 +71,11 @@ def run_training(
         before = read_record(settings.output_dir)
         if before and is_running(before):
             fix = f"wait for it to end, or stop it: kill -INT -- -{before['process_group']}"
-            raise LockedError(settings.output_dir, f"the trainer of run {before['run_id']} is still at work, though nobody watches it", fix)
+            raise LockedError(
+                settings.output_dir,
+                f"the trainer of run {before['run_id']} is still running, although the command that started it has ended",
+                fix,
+            )
         _refuse_overwriting(preparation, overwrite)
         if before and not preparation.resume:
             _archive(settings.output_dir, before["run_id"])
@@ -251,9 +255,9 @@ class _Run:
         record, settings = self._record, self._preparation.settings
         final = settings.output_dir / f"{settings.output_name}.safetensors"
         if record.returncode:
-            return self._failure.cause() or f"return code {record.returncode}, without a word"
+            return self._failure.cause() or f"return code {record.returncode}, without a message"
         if not is_lora_of(final, record.run_id):
-            return f"return code 0, but {final.name} was not written: {self._failure.cause() or 'it said nothing'}"
+            return f"return code 0, but {final.name} was not written: {self._failure.cause() or 'it gave no message'}"
         return ""
 
     def _end(self, state: Any, fault: str) -> None:
