@@ -23,6 +23,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.faces.engines import AUTO, engine_help, engine_names
+from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 
@@ -61,6 +62,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--dataset-manifest", type=Path, metavar="FILE", help="training set of v2, to see whether pictures were memorised")
     parser.add_argument("--engine", choices=engine_names(), default=AUTO, help=f"for --rescore: {engine_help()}")
     parser.add_argument("--model-root", type=Path, metavar="DIR", help="the folder of face models, for --rescore and the memorised check")
+    add_gate_limits(parser.add_argument_group("limits of the gates, for --rescore"))
     parser.add_argument("--promote", action="store_true", help=f"make v2 champion ({CHAMPION}) if the promotion gate says yes, else exit 1")
     parser.add_argument("--champion", type=Path, metavar="FILE", help=f"the champion's record (default: {CHAMPION} of the project)")
     parser.add_argument("--fail-on-regression", action="store_true", help="exit 1 when any metric REGRESSED")
@@ -122,7 +124,10 @@ def _compare(args: Any, history: Path) -> int:
     from evals.load_thresholds import load_thresholds
     from lifeos.files import write_text
 
-    overrides = {"comparison.minimum_effect": args.min_effect, "comparison.confidence": args.confidence}
+    limits = given_limits(args)
+    if limits and not args.rescore:
+        raise InputError("limits of gates", "belong to --rescore: without it the verdicts of the history stand", "add --rescore")
+    overrides = {"comparison.minimum_effect": args.min_effect, "comparison.confidence": args.confidence, **limits}
     policy = load_thresholds(args.project_root, args.thresholds, overrides)
     folders = [args.pictures_v1, args.pictures_v2]
     first, second = _find_sides(args, history, folders)

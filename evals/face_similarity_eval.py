@@ -22,6 +22,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.judging import eval_command
 from evals.judging.assessor import Assessor
+from evals.judging.gate_limits import add_gate_limits, given_limits
 from evals.judging.gates import gate_of, means
 from evals.judging.records import Assessment
 from evals.load_thresholds import load_thresholds
@@ -124,10 +125,9 @@ def _line(item: Assessment, evaluation: FaceEvaluation) -> str:
 
 
 def build_parser() -> cli.Parser:
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, spellings={"--threshold": "--face-threshold"})
     eval_command.add_judging_arguments(parser)
-    help_text = cli.policy_help("pass from this mean score, 0 to 1", "face_similarity.pass_threshold")
-    parser.add_argument("--threshold", type=cli.fraction, metavar="X", help=help_text)
+    add_gate_limits(parser, subjects={"face"})
     parser.add_argument("--output-json", type=Path, metavar="FILE", help="write the results here")
     eval_command.add_gate_arguments(parser, fails_when="the mean is below the threshold")
     return parser
@@ -136,7 +136,7 @@ def build_parser() -> cli.Parser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     cli.end_as_interrupted()
-    policy = load_thresholds(args.project_root, overrides={"face_similarity.pass_threshold": args.threshold})
+    policy = load_thresholds(args.project_root, overrides=given_limits(args))
     eval_command.find_generated(args.generated, args.reference)  # an empty folder shows before the models load
     assessor = eval_command.open_assessor_for(args, policy, want_skin=False)
     evaluation = evaluate_faces(assessor, args.generated, args.reference, policy)

@@ -21,6 +21,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.judging import eval_command
+from evals.judging.gate_limits import add_gate_limits, given_limits
 from evals.load_thresholds import load_thresholds
 from evals.scorecards.card import Scorecard, build_scorecard
 from evals.scorecards.card_inputs import read_batch_config, read_manifest, read_training_params
@@ -37,13 +38,7 @@ def build_parser() -> cli.Parser:
     eval_command.add_judging_arguments(parser)
     parser.add_argument("--run-id", metavar="ID", help="name of the run in the history (default: the LoRA's version and the time)")
     parser.add_argument("--lora-version", default="", metavar="NAME", help="version of the LoRA, for the history")
-    for flag, key in (
-        ("--face-threshold", "face_similarity.pass_threshold"),
-        ("--skin-threshold", "skin_realism.overall_pass_threshold"),
-        ("--skin-texture-threshold", "skin_realism.texture_pass_threshold"),
-        ("--skin-color-threshold", "skin_realism.color_naturalness_pass_threshold"),
-    ):
-        parser.add_argument(flag, type=cli.fraction, metavar="X", dest=key, help=cli.policy_help("pass from here, 0 to 1", key))
+    add_gate_limits(parser)
     parser.add_argument("--notes", default="", metavar="TEXT", help="kept with the run")
     parser.add_argument("--training-params", metavar="JSON|FILE", help="how the LoRA was trained; goes before what --lora-file says")
     parser.add_argument(
@@ -60,7 +55,7 @@ def build_parser() -> cli.Parser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     cli.end_as_interrupted()
-    policy = load_thresholds(args.project_root, overrides={key: value for key, value in vars(args).items() if "." in key})
+    policy = load_thresholds(args.project_root, overrides=given_limits(args))
     from tools.trainers.lora_header import read_lora_header
 
     params = read_lora_header(args.lora).training_params if args.lora else {}

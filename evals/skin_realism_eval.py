@@ -23,6 +23,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.judging import eval_command
 from evals.judging.assessor import Assessor
+from evals.judging.gate_limits import add_gate_limits, given_limits
 from evals.judging.gates import Gate, gate_of, limits_of, means
 from evals.judging.records import Assessment, explain_reason
 from evals.load_thresholds import load_thresholds
@@ -157,15 +158,10 @@ def _word(passed: bool) -> str:
 
 
 def build_parser() -> cli.Parser:
-    parser = cli.Parser(__doc__)
+    old = {f"--{part}threshold": f"--skin-{part}threshold" for part in ("", "texture-", "color-")}
+    parser = cli.Parser(__doc__, spellings=old)
     eval_command.add_judging_arguments(parser)
-    for flag, what, key in (
-        ("--threshold", "overall", "overall_pass_threshold"),
-        ("--texture-threshold", "texture", "texture_pass_threshold"),
-        ("--color-threshold", "colour", "color_naturalness_pass_threshold"),
-    ):
-        help_text = cli.policy_help(f"pass from this mean {what} score, 0 to 1", f"skin_realism.{key}")
-        parser.add_argument(flag, type=cli.fraction, metavar="X", help=help_text)
+    add_gate_limits(parser, subjects={"skin"})
     parser.add_argument("--output-json", type=Path, metavar="FILE", help="write the results here")
     eval_command.add_gate_arguments(parser, fails_when="any of the three means is below its threshold")
     return parser
@@ -174,12 +170,7 @@ def build_parser() -> cli.Parser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     cli.end_as_interrupted()
-    overrides = {
-        "skin_realism.overall_pass_threshold": args.threshold,
-        "skin_realism.texture_pass_threshold": args.texture_threshold,
-        "skin_realism.color_naturalness_pass_threshold": args.color_threshold,
-    }
-    policy = load_thresholds(args.project_root, overrides=overrides)
+    policy = load_thresholds(args.project_root, overrides=given_limits(args))
     eval_command.find_generated(args.generated, args.reference)  # an empty folder shows before the models load
     assessor = eval_command.open_assessor_for(args, policy)
     evaluation = evaluate_skin(assessor, args.generated, args.reference, policy)

@@ -61,7 +61,9 @@ class ValuesInForce:
         values, sources, place = loaded
         value: Any = values
         for part in key.split("."):
-            value = value[part]
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is None:
+            return f"off, {key} is not set"
         line = _first_line(key, sources)
         return f"{show_value(value)}, {key}, {f'{place}:{line}' if line else BUILT_IN}"
 

@@ -25,6 +25,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.faces.engines import AUTO, engine_help, engine_names
+from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli
 from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError
 
@@ -101,6 +102,7 @@ def add_shared(parser: cli.Parser) -> None:
     references = cli.policy_help("pictures of the character; else the first of these that holds faces", "production.reference_dirs")
     group.add_argument("--reference-dir", type=Path, metavar="DIR", help=references)
     group.add_argument("--engine", choices=engine_names(), help=f"{engine_help()} (default: {AUTO}, built-in)")
+    add_gate_limits(group)
     group.add_argument("--model-root", type=Path, metavar="DIR", help="folder of face models")
     group.add_argument("--model-pack", metavar="NAME", help="InsightFace pack")
 
@@ -137,6 +139,7 @@ def read_request(args: argparse.Namespace) -> Request:
         prompts=tuple(args.prompt) if args.prompt else None,
         comfy_urls=tuple(args.comfy_url) if args.comfy_url else None,
         lora=args.lora[0] if args.lora else None,
+        limits=given_limits(args),
     )
 
 
@@ -224,7 +227,7 @@ def main(argv: list[str] | None = None) -> int:
     from tools.sweep.design import describe
     from tools.sweep.running import run_sweep
 
-    sweep, policy = read_sweep(args), load_thresholds(args.project_root)
+    sweep, policy = read_sweep(args), load_thresholds(args.project_root, overrides=given_limits(args))
     if args.dry_run:
         return preview(args, sweep, policy)
     around = read_circumstances(args)

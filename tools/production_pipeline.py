@@ -24,6 +24,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.faces.engines import AUTO, engine_help, engine_names
+from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli
 from lifeos.errors import EXIT_OK
 
@@ -101,10 +102,7 @@ def add_judging(parser: cli.Parser) -> None:
     group = parser.add_argument_group("how it is judged")
     references = cli.policy_help("pictures of the character; else the first of these folders that holds faces", "production.reference_dirs")
     group.add_argument("--reference-dir", type=Path, metavar="DIR", help=references)
-    face = cli.policy_help("face similarity, 0 to 1, from which a picture passes", "face_similarity.pass_threshold")
-    group.add_argument("--face-threshold", type=cli.fraction, metavar="X", help=face)
-    skin = cli.policy_help("skin realism, 0 to 1, from which a picture passes", "skin_realism.overall_pass_threshold")
-    group.add_argument("--skin-threshold", type=cli.fraction, metavar="X", help=skin)
+    add_gate_limits(group)
     group.add_argument("--engine", choices=engine_names(), help=f"{engine_help()} (default: {AUTO}, built-in)")
     where = "LIFEOS_MODELS, models/ in the checkout, ~/.lifeos/models, ~/.insightface"
     group.add_argument("--model-root", type=Path, metavar="DIR", help=f"folder of model packs and YuNet (default: {where})")
@@ -138,7 +136,7 @@ def read_request(args: argparse.Namespace) -> Request:
 
     same = (
         "output_dir", "lora", "lora_strength", "count", "reference_dir", "workflow", "checkpoint", "negative_prompt", "steps", "cfg",
-        "sampler", "scheduler", "width", "height", "base_seed", "face_threshold", "skin_threshold", "engine", "model_root", "model_pack",
+        "sampler", "scheduler", "width", "height", "base_seed", "engine", "model_root", "model_pack",
         "prefer_cpu", "images", "target_approved", "max_images", "max_cost", "lora_version", "lora_file", "run_id",
     )  # fmt: skip
     return Request(
@@ -146,6 +144,7 @@ def read_request(args: argparse.Namespace) -> Request:
         prompts_file=args.prompts,
         prompts=tuple(args.prompt) if args.prompt else None,
         comfy_urls=tuple(args.comfy_url) if args.comfy_url else None,
+        limits=given_limits(args),
     )
 
 

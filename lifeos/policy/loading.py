@@ -257,7 +257,5 @@ def _merge(defaults: Mapping[str, Any], document: Mapping[str, Any], prefix: str
 def _set(values: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     for parent in parents:
-        values = values[parent]
-    if last not in values:
-        raise KeyError(key)
-    values[last] = value
+        values = values.setdefault(parent, {})
+    values[last] = value  # a key that no policy has is found by the check that follows

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from evals.judging.gate_limits import limits_from_words, limits_to_words
 from lifeos.errors import InputError
 
 GENERATION_ONLY = (
@@ -40,8 +41,8 @@ class Request:
     width: int | None = None
     height: int | None = None
     base_seed: int | None = None
-    face_threshold: float | None = None
-    skin_threshold: float | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """The limits of gates that were given, by policy key."""
     engine: str | None = None
     model_root: Path | None = None
     model_pack: str | None = None
@@ -68,16 +69,16 @@ class Request:
 
     def to_json(self) -> dict[str, Any]:
         """The flags that were given, by name; paths absolute, so that they mean the same from everywhere."""
-        given = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("output_dir", *NOT_REMEMBERED)}
-        return {name: _plain(value) for name, value in given.items() if value is not None}
+        given = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("output_dir", "limits", *NOT_REMEMBERED)}
+        return {name: _plain(value) for name, value in given.items() if value is not None} | limits_to_words(self.limits)
 
     def completed_by(self, saved: Mapping[str, Any]) -> Request:
         """This request, with what it leaves open taken from the command that began the batch."""
-        known = {each.name for each in fields(self)}
+        known = {each.name for each in fields(self)} - {"limits"}
         missing = {name: _typed(name, value) for name, value in saved.items() if name in known and getattr(self, name) is None}
         if self.prompts is not None or self.prompts_file is not None:
             missing = {name: value for name, value in missing.items() if name not in ("prompts", "prompts_file")}
-        return replace(self, **missing)
+        return replace(self, **missing, limits={**limits_from_words(saved), **self.limits})
 
 
 def flag_of(name: str) -> str:
