@@ -98,7 +98,7 @@ def test_exit_codes(threshold: str | None, fail: bool, code: int, few: Path, cap
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
-        (["--threshold", "60"], 2, "argument --threshold: 60 is not between 0 and 1"),
+        (["--threshold", "60"], 2, "argument --face-threshold: 60 is not between 0 and 1"),
         (["--generated", "nowhere"], 2, "error: nowhere: no such directory (give --generated-dir an existing directory)"),
         (["--reference", "nowhere"], 2, "error: nowhere: no such directory (give --reference-dir an existing directory)"),
         (["--engine", "insightface"], 3, "(run: python -m lifeos setup --insightface, or use --engine dlib)"),
