@@ -25,6 +25,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from tools.workflows.seeds import choose_base_seed, parse_seed, seed_at
 
 if TYPE_CHECKING:
     from tools.backends.dispatch import Finished
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from tools.production.request import Request
     from tools.workflows.workflow import NodeOverrides, Settings, Workflow
 
-SEED_BITS = 32
-MAX_SEED = 2**64 - 1
 LOCK_NAME = ".generate_batch.lock"
 
 
@@ -63,7 +62,7 @@ def plan_pictures(prompts: Sequence[str], per_prompt: int, base_seed: int) -> li
     pictures = []
     for place in range(len(prompts) * per_prompt):
         variation, prompt = divmod(place, len(prompts))
-        seed = (base_seed + place) % (MAX_SEED + 1)
+        seed = seed_at(base_seed, place)
         text = prompts[prompt].partition(",")[2] or prompts[prompt]  # the trigger word is the same in all
         stem = format_picture_name(index=place + 1, prompt_id=prompt + 1, variation=variation + 1, seed=seed, text=text, suffix="")
         pictures.append(Picture(stem, prompts[prompt], seed))
@@ -78,7 +77,7 @@ def find_base_seed(folder: Path) -> int | None:
     for path in find_pictures(folder) if folder.is_dir() else ():
         name = parse_picture_name(path.name)
         if name.index and name.prompt_id and name.seed is not None:
-            return (name.seed - (name.index - 1)) % (MAX_SEED + 1)
+            return seed_at(name.seed, 1 - name.index)
     return None
 
 
@@ -143,7 +142,7 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
         settings = choose_settings(request, policy, choose_checkpoint(request, policy, reached[0].server))
         for each in reached:
             check_models(each.server, workflow.place(settings))
-        base_seed = choose_base_seed(args.base_seed, folder)
+        base_seed = choose_base_seed(args.base_seed, find_base_seed(folder))
         planned = plan_pictures(prompts, args.images_per_prompt, base_seed)
         stored = find_existing(folder)
         missing = [each for each in planned if each.stem not in stored]
@@ -168,15 +167,6 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
 def describe_failure(finished: Finished) -> str:
     outcome = finished.outcome
     return f"{outcome.message}" + (f" (node {outcome.node})" if outcome.node else "")
-
-
-def choose_base_seed(given: int | None, folder: Path) -> int:
-    if given is not None:
-        return given
-    import secrets
-
-    found = find_base_seed(folder)
-    return found if found is not None else secrets.randbits(SEED_BITS)
 
 
 def read_request(args: Any) -> Request:
@@ -239,7 +229,7 @@ def build_parser() -> cli.Parser:
     flag("--output-dir", type=Path, required=True, metavar="DIR", help="where the pictures go")
     flag(
         "--base-seed",
-        type=seed,
+        type=parse_seed,
         metavar="N",
         help="the seed of the first picture; each next has the next (default: as in --output-dir, else random)",
     )
@@ -273,15 +263,6 @@ def build_parser() -> cli.Parser:
 
 def _default(text: str, key: str) -> cli.PolicyHelp:
     return cli.policy_help(text, f"production.{key}", note="with --workflow, the workflow's own")
-
-
-def seed(text: str) -> int:
-    import argparse
-
-    value = cli.whole_number(text)
-    if not 0 <= value <= MAX_SEED:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {MAX_SEED}")
-    return value
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -28,6 +28,7 @@ from evals.faces.engines import AUTO, engine_help, engine_names
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli
 from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError
+from tools.workflows.seeds import parse_seed
 
 if TYPE_CHECKING:
     from tools.production.pipeline import Circumstances
@@ -98,7 +99,7 @@ def add_shared(parser: cli.Parser) -> None:
     group.add_argument("--scheduler", metavar="NAME", help=cli.policy_help("scheduler", "production.scheduler"))
     group.add_argument("--width", type=cli.positive_int, metavar="PX", help=cli.policy_help("width", "production.width"))
     group.add_argument("--height", type=cli.positive_int, metavar="PX", help=cli.policy_help("height", "production.height"))
-    group.add_argument("--base-seed", type=cli.whole_number, metavar="N", help="seed of the first picture (default: drawn and recorded)")
+    group.add_argument("--base-seed", type=parse_seed, metavar="N", help="seed of the first picture (default: drawn and recorded)")
     references = cli.policy_help("pictures of the character; else the first of these that holds faces", "production.reference_dirs")
     group.add_argument("--reference-dir", type=Path, metavar="DIR", help=references)
     group.add_argument("--engine", choices=engine_names(), help=f"{engine_help()} (default: {AUTO}, built-in)")

@@ -27,6 +27,7 @@ from evals.faces.engines import AUTO, engine_help, engine_names
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli
 from lifeos.errors import EXIT_OK
+from tools.workflows.seeds import parse_seed
 
 if TYPE_CHECKING:
     from tools.production.pipeline import Circumstances, Outcome
@@ -34,15 +35,7 @@ if TYPE_CHECKING:
 
 HISTORY_FILE = Path("evals/eval_history.jsonl")
 COST_LOG = Path("tools/cost_log.jsonl")
-MAX_SEED = 2**64 - 1
 OUTAGE_SECONDS = 120.0
-
-
-def seed(text: str) -> int:
-    value = cli.whole_number(text)
-    if not 0 <= value <= MAX_SEED:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {MAX_SEED}")
-    return value
 
 
 def build_parser() -> cli.Parser:
@@ -95,7 +88,7 @@ def add_settings(parser: cli.Parser) -> None:
     add("--scheduler", "scheduler", "scheduler", metavar="NAME")
     add("--width", "width", "width in pixels", type=cli.positive_int, metavar="PX")
     add("--height", "height", "height in pixels", type=cli.positive_int, metavar="PX")
-    group.add_argument("--base-seed", type=seed, metavar="N", help="seed of the first picture (default: drawn, printed and recorded)")
+    group.add_argument("--base-seed", type=parse_seed, metavar="N", help="seed of the first picture (default: drawn, printed and recorded)")
 
 
 def add_judging(parser: cli.Parser) -> None:

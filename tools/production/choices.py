@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from tools.production.prompts import BUILT_IN, check_prompt, read_prompts
 from tools.production.request import Request
 from tools.workflows.workflow import Settings, Workflow
 
-SEED_BITS = 32
 GENERATED_PER_APPROVED = 10
 """Without --max-images, `--target-approved N` gives up after this many times N pictures: the gate lets nearly none through."""
 
@@ -100,12 +98,6 @@ def _open(folder: Path, request: Request, policy: Mapping[str, Any]) -> Assessor
         model_root=request.model_root,
         model_pack=request.model_pack,
     )
-
-
-def choose_seed(request: Request, saved: int | None) -> int:
-    if request.base_seed is not None:
-        return request.base_seed
-    return saved if saved is not None else secrets.randbits(SEED_BITS)
 
 
 def choose_run_id(request: Request) -> str:

@@ -16,15 +16,13 @@ from typing import Any
 from lifeos.errors import InputError
 from lifeos.files import read_json, write_json
 from tools.production.prompts import shorten
+from tools.workflows.seeds import seed_at
 from tools.workflows.workflow import Settings
 
 SCHEMA = 1
 PLAN_FILE = "batch.json"
 JUDGING_SECTIONS = ("face_similarity", "skin_realism", "gates", "scorecard")
 """The sections of the policy that decide on a picture. The rest may change while a batch goes on."""
-
-MAX_SEED = 2**64 - 1
-"""The largest that ComfyUI's samplers take."""
 
 MAX_DIFFERENCES = 6
 SCALES = "face_similarity.engines."
@@ -105,7 +103,7 @@ class Plan:
         block = len(self.prompts) * self.count
         variant, place = divmod(index - 1, block) if len(self.variants) > 1 else (0, index - 1)
         variation, prompt = divmod(place, len(self.prompts))
-        return Item(index, prompt + 1, variation + 1, (self.base_seed + place) % (MAX_SEED + 1), variant)
+        return Item(index, prompt + 1, variation + 1, seed_at(self.base_seed, place), variant)
 
     def prompt_of(self, item: Item) -> str:
         return self.prompts[item.prompt_id - 1] if item.prompt_id is not None else ""

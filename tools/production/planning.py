@@ -15,6 +15,7 @@ from tools.production.journal import now_text
 from tools.production.plan import Item, Plan, Variant, judging_policy
 from tools.production.request import Request
 from tools.production.runner import Limits
+from tools.workflows.seeds import choose_base_seed
 from tools.workflows.workflow import Settings, Workflow, check_models, find_models
 
 
@@ -72,7 +73,7 @@ def make_plan(
         prompts=generation.prompts if generation is not None else (),
         count=request.count if request.count is not None else 1,
         target_approved=request.target_approved,
-        base_seed=choices.choose_seed(request, saved.base_seed if saved is not None else None) if generation is not None else 0,
+        base_seed=choose_base_seed(request.base_seed, saved.base_seed if saved is not None else None) if generation is not None else 0,
         variants=(Variant(generation.settings),) if generation is not None else (),
         workflow_name=generation.workflow.name if generation is not None else "",
         models=models,

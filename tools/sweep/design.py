@@ -15,8 +15,6 @@ KEPT = 3
 MOST_CONFIGS = 1000
 FINALISTS = 3
 """Halving stops at so few: a winner needs rivals that were measured as well as it was."""
-SEED_STRIDE = 1_000_003
-"""Between the seeds of two rungs: no rung makes a picture of another again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ from tools.production.results import read_results
 from tools.production.runner import Equipment, Limits, run_batch
 from tools.production.stopping import StopSignal
 from tools.sweep.analysis import Shot, survivors
-from tools.sweep.design import SEED_STRIDE, Config, Rung
+from tools.sweep.design import Config, Rung
+from tools.workflows.seeds import choose_base_seed, round_seed
 from tools.workflows.workflow import Settings, check_models
 
 SWEEP_FILE = "sweep.json"
@@ -98,7 +99,7 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
     ):
         servers = [each.server for each in reached]
         begun = check_begun(root, sweep)
-        seed = choices.choose_seed(sweep.request, begun)
+        seed = choose_base_seed(sweep.request.base_seed, begun)
         if begun is None:
             files.write_json(root / SWEEP_FILE, {**sweep.to_json(), "base_seed": seed})
         request = replace(sweep.request, base_seed=seed)
@@ -186,7 +187,7 @@ class _Running:
     def _plan(self, rung: Rung, left: list[Config], folder: BatchFolder) -> Plan:
         saved = read_plan(folder.root)
         prompts = tuple(self.sweep.prompts[place] for place in rung.prompts)
-        seed = (self.request.base_seed or 0) + (rung.number - 1) * SEED_STRIDE
+        seed = round_seed(self.request.base_seed or 0, rung.number)
         request = replace(
             self.request, output_dir=folder.root, count=rung.seeds, base_seed=seed, run_id=f"{self.sweep.run_id}_{rung.number}"
         )

@@ -13,14 +13,7 @@ from typing import Any
 
 from lifeos.errors import InputError, did_you_mean
 from tools.workflows.graph import Graph, ancestors, class_of, find_outputs, is_link, label, links
-
-SEED_KEYS = ("seed", "noise_seed")
-TEXT_KEYS = ("text", "text_g", "text_l", "clip_l", "t5xxl", "prompt")
-VALUE_KEYS = ("value", "int", "float", "number", "string", "text", "text_string", "String", "Number", "Value")
-"""Where nodes that only hold a value (primitives, text boxes) keep it."""
-
-LATENT_KEYS = ("latent_image", "latent", "samples", "optional_latent")
-MODEL_KEYS = ("ckpt_name", "unet_name")
+from tools.workflows.node_types import FORGETTING_NODES, LATENT_KEYS, MODEL_KEYS, SEED_KEYS, TEXT_KEYS, VALUE_KEYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +206,7 @@ class Placement:
             inputs = self.graph[node_id]["inputs"]
             if self._holds_text(inputs, role):
                 found.append(node_id)
-            elif class_of(self.graph, node_id) != "ConditioningZeroOut":  # nothing of the text is left after it
+            elif class_of(self.graph, node_id) not in FORGETTING_NODES:
                 ahead += self._conditioning_links(inputs, output)
         return list(dict.fromkeys(found))
 

@@ -14,27 +14,15 @@ from lifeos.errors import InputError, UnavailableError, did_you_mean
 from lifeos.files import read_json
 from tools.backends.comfyui_routes import ServerApi
 from tools.workflows.graph import EXPORT_HINT, Graph, class_of, insert_lora, label, read_graph
+from tools.workflows.node_types import MODEL_FOLDERS, STRENGTH_KEYS
 from tools.workflows.placing import NodeOverrides, Placement, Target
+from tools.workflows.seeds import MAX_SEED
 
 BUILT_IN_FILE = Path(__file__).resolve().parents[1] / "families" / "sdxl.json"
 
-STRENGTH_KEYS = ("strength_model", "strength_clip", "lora_model_strength", "lora_clip_strength", "lora_strength", "strength")
-MAX_SEED = 2**64 - 1
 MAX_SIDE = 16384
 LATENT_STEP = 8
 """A latent cell is 8 pixels wide: the server would silently cut a width of 100 down to 96."""
-
-MODEL_FOLDERS = {
-    "ckpt_name": "checkpoints",
-    "lora_name": "loras",
-    "unet_name": "diffusion_models",
-    "vae_name": "vae",
-    "control_net_name": "controlnet",
-    "clip_name": "text_encoders",
-    "clip_name1": "text_encoders",
-    "clip_name2": "text_encoders",
-    "upscale_model": "upscale_models",
-}
 
 
 @dataclass(frozen=True, slots=True)
