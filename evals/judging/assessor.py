@@ -65,10 +65,8 @@ class Assessor:
     """
 
     def __init__(self, engine: FaceEngine, references: ReferenceSet, policy: Mapping[str, Any], *, want_skin: bool = True) -> None:
-        from evals.faces import subject as faces
         from evals.faces.policy_scale import PolicyScale
-        from evals.judging.protocol import with_id
-        from evals.skin import realism as skin
+        from evals.judging.protocol import protocol_of
 
         limits = policy["face_similarity"]
         row = limits["engines"][engine.scale_key]
@@ -79,18 +77,7 @@ class Assessor:
         self._known: dict[str, Assessment] = {}
         self.provider = engine.provider
         self.reference_hashes = frozenset(references.hashes)
-        self.protocol: dict[str, Any] = with_id(
-            {
-                **engine.identity(),
-                "aggregation": "mean",
-                "subject": "area - 2 d2",
-                "scale": dict(row),
-                "face_metric": faces.METRIC,
-                "skin_metric": skin.METRIC if want_skin else None,
-                "reference_set_id": references.set_id,
-                "references": len(references.names),
-            }
-        )
+        self.protocol: dict[str, Any] = protocol_of(engine, references, row, want_skin=want_skin)
         name = f"{self.protocol['engine']} ({self.protocol['model_pack']}, {engine.provider})"
         count = len(references.names)
         self.description = f"face engine {name}, {count} reference{'s' if count != 1 else ''}, protocol {self.protocol['id']}"

@@ -1,11 +1,34 @@
-"""What makes two scores comparable, and its id: a hash over all of it."""
+"""The protocol of scores: everything that makes two of them comparable, and its id, a hash over all of it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evals.faces.face_engine import FaceEngine
+    from evals.judging.references import ReferenceSet
+
+
+def protocol_of(engine: FaceEngine, references: ReferenceSet, scale: Mapping[str, Any], *, want_skin: bool) -> dict[str, Any]:
+    """The protocol of scores by this engine against these references. `scale`: the engine's row of the policy."""
+    from evals.faces import subject as faces
+    from evals.skin import realism as skin
+
+    return with_id(
+        {
+            **engine.identity(),
+            "aggregation": "mean",
+            "subject": "area - 2 d2",
+            "scale": dict(scale),
+            "face_metric": faces.METRIC,
+            "skin_metric": skin.METRIC if want_skin else None,
+            "reference_set_id": references.set_id,
+            "references": len(references.names),
+        }
+    )
 
 
 def content_id(hashes: Iterable[str]) -> str:
