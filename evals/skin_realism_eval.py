@@ -1,7 +1,8 @@
-"""Score how real the skin looks in generated pictures: texture and colour, on skin only, against the references' own skin.
+"""Score how real the skin looks in generated pictures: texture and colour, on skin only, compared with the skin of the references.
 
-Reads two folders of pictures and the policy (evals/thresholds.yaml); writes the results as JSON with --output-json. Too smooth and too
-noisy both lose. A picture without a face, without colour, or with too little skin has no score and is not averaged.
+Reads two folders of pictures and the policy (evals/thresholds.yaml); writes the results as JSON with --output-json. Skin that is too
+smooth or too noisy scores low. A picture without a face, without colour, or with too little skin has no score and is left out of the
+mean.
 
     python evals/skin_realism_eval.py --generated-dir out/ --reference-dir references/ --output-json skin.json
 

@@ -1,8 +1,7 @@
-"""Say exactly which pictures and captions a training set holds, whether it is fit to train on, and whether it is still the same.
+"""Record exactly which pictures and captions a training set holds, check whether it is fit to train on, and whether it has changed.
 
-Reads a folder of pictures and captions (kohya's `10_name` folders and nested ones too); writes the manifest and nothing else.
-Hashing is parallel, and files that have not changed since the last run are not read again (a cache in the user's own folder). The same
-command over a set in which nothing has changed answers from there at once.
+Reads a folder of pictures and captions (also kohya's `10_name` folders and nested ones) and writes only the manifest. Files that have
+not changed since the last run are not read again.
 
     python tools/dataset_manifest.py --dataset-dir /workspace/lora_dataset_v2 --output manifest.json
     python tools/dataset_manifest.py --compare manifest_v2.json manifest_v3.json
@@ -152,11 +151,14 @@ def build_parser() -> cli.Parser:
     what = parser.add_argument_group("what to do (one of these)")
     what.add_argument("--dataset-dir", type=Path, metavar="DIR", help="the training set; with --verify or --compare, where it lies now")
     what.add_argument(
-        "--verify", type=Path, metavar="MANIFEST", help="say what is missing, extra or changed since the manifest; 1 if anything is"
+        "--verify",
+        type=Path,
+        metavar="MANIFEST",
+        help="say what is missing, extra or changed since the manifest; exit with 1 if anything is",
     )
     what.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="say what differs between two manifests")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write the manifest there; inside the dataset is fine, it is not part of it"
+        "--output", type=Path, metavar="FILE", help="write the manifest there (inside the dataset is fine: it is not counted as part of it)"
     )
     parser.add_argument("--reg-data-dir", type=Path, metavar="DIR", help="regularisation pictures: part of the manifest and of its id")
     parser.add_argument(
@@ -164,9 +166,12 @@ def build_parser() -> cli.Parser:
         metavar=".EXT",
         help=cli.policy_help("captions are files of the picture's name with this", "dataset.caption_extension"),
     )
-    parser.add_argument("--trigger-word", metavar="WORD", help="name every caption that lacks it")
+    parser.add_argument("--trigger-word", metavar="WORD", help="list every caption that does not contain it")
     parser.add_argument(
-        "--resolution", type=cli.positive_int, metavar="N", help=cli.policy_help("judge sizes for this", "training.resolution")
+        "--resolution",
+        type=cli.positive_int,
+        metavar="N",
+        help=cli.policy_help("the training resolution that picture sizes are checked for", "training.resolution"),
     )
     parser.add_argument(
         "--decode", action="store_true", help="also decode every picture: finds damage inside the compressed data, some 40 times slower"
@@ -174,7 +179,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--strict", action="store_true", help="end with 1 if there is any error or warning")
     parser.add_argument("--created", metavar="TIME", help="the manifest's `created` (default: SOURCE_DATE_EPOCH if set, else now)")
     parser.add_argument("--jobs", type=cli.positive_int, metavar="N", help="threads that read and hash (default: the processors there are)")
-    parser.add_argument("--no-cache", action="store_true", help="read every file, and keep nothing for the next time")
+    parser.add_argument("--no-cache", action="store_true", help="read every file again, and keep nothing for the next run")
     parser.add_argument(
         "--cache-file",
         type=Path,
@@ -195,7 +200,7 @@ def build_parser() -> cli.Parser:
         type=Path,
         metavar="DIR",
         help=cli.policy_help(
-            "with --faces: the evaluation references, of which none may be trained on",
+            "with --faces: the reference set, of which no picture may be trained on",
             "production.reference_dirs",
             note="the first there is",
         ),

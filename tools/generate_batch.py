@@ -1,7 +1,7 @@
 """Generate pictures for a list of prompts on one or several ComfyUI servers, and store them as they are made. No scores, no gates.
 
-Reads prompts and a workflow; writes pictures to --output-dir, named NNNN_pPPP_vVV_seedSEED_slug.png. The same command again
-makes only what is missing: without --base-seed it takes up the seeds of the pictures that are there.
+Reads prompts and a workflow; writes pictures to --output-dir, named NNNN_pPPP_vVV_seedSEED_slug.png. The same command again makes only
+the pictures that are missing. Without --base-seed it uses the seeds of the pictures that are there.
 
     python tools/generate_batch.py --prompt "amiranoor, portrait" --images-per-prompt 4 --output-dir /workspace/pictures
     python tools/generate_batch.py --prompts-file prompts.txt --workflow mine_api.json --output-dir pictures \\
@@ -189,7 +189,7 @@ def read_request(args: Any) -> Request:
         height=args.height,
     )
     if request.prompts is not None and request.prompts_file is not None:
-        raise InputError("--prompt", "given beside --prompts-file", "put all prompts in the file, or all on the command line")
+        raise InputError("--prompt", "given beside --prompts-file", "give all prompts in the file, or all on the command line")
     return request
 
 
@@ -220,7 +220,7 @@ def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     flag = parser.add_argument
     flag("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in SDXL text to image)")
-    url = "a server; given again, the batch is spread over all (`embedded` starts the built-in one; default: http://127.0.0.1:8188)"
+    url = "a server; repeat to spread the batch over several (`embedded` starts the built-in one; default: http://127.0.0.1:8188)"
     flag("--comfy-url", action="append", default=[], metavar="URL", help=url)
     flag("--prompts-file", type=Path, metavar="FILE", help="one prompt a line; blank lines and lines that begin with # are left out")
     flag("--prompt", action="append", default=[], metavar="TEXT", help="a prompt (repeatable; default: the ten built-in ones)")
@@ -239,10 +239,14 @@ def build_parser() -> cli.Parser:
     flag("--scheduler", metavar="NAME", help=_default("noise schedule", "scheduler"))
     flag("--width", type=cli.positive_int, metavar="N", help=_default("pixels, a multiple of 8", "width"))
     flag("--height", type=cli.positive_int, metavar="N", help=_default("pixels, a multiple of 8", "height"))
-    flag("--checkpoint", metavar="NAME", help=_default("checkpoint on the server; where that is empty, its only one", "checkpoint"))
-    flag("--lora", metavar="NAME", help="LoRA on the server; a workflow without a LoRA loader gets one behind its checkpoint")
+    flag(
+        "--checkpoint",
+        metavar="NAME",
+        help=_default("checkpoint by its name on the server; if that is empty, the only one there", "checkpoint"),
+    )
+    flag("--lora", metavar="NAME", help="LoRA by its name on the server; a workflow without a LoRA loader gets one after its checkpoint")
     flag("--lora-strength", type=float, metavar="X", help=_default("strength of --lora", "lora_strength"))
-    nodes = parser.add_argument_group("nodes of --workflow", "found by following its links; named here where that is not clear")
+    nodes = parser.add_argument_group("nodes of --workflow", "found by following the links; give them here where that is ambiguous")
     flag = nodes.add_argument
     for role in ("positive", "negative"):
         flag(f"--{role}-node-id", metavar="ID", help=f"the node that takes the {role} prompt")
@@ -251,9 +255,9 @@ def build_parser() -> cli.Parser:
     flag("--seed-key", metavar="KEY", help="its input for the seed (default: seed or noise_seed)")
     flag("--steps-key", metavar="KEY", help="its input for the steps (default: steps)")
     flag("--lora-node-id", metavar="ID", help="the LoRA loader that takes --lora, where there are several")
-    text = cli.policy_help("give up on a server after so long without a sign of progress", "production.prompt_timeout_seconds")
+    text = cli.policy_help("give up on a server after this many seconds without progress", "production.prompt_timeout_seconds")
     parser.add_argument("--timeout-sec", type=cli.positive, metavar="X", help=text)
-    poll = "seconds between questions where the server's WebSocket cannot be had; with it, ends are told at once"
+    poll = "seconds between two questions to a server whose WebSocket cannot be reached; with the WebSocket no waiting is needed"
     parser.add_argument("--poll-interval", type=cli.positive, default=0.5, metavar="X", help=poll)
     parser.add_project_root()
     parser.add_json()

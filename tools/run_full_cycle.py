@@ -1,14 +1,14 @@
-"""Run the whole cycle: guardrails, agent under the meter, findings, manifest, scorecard, comparison, production, commit.
+"""Run the whole cycle: guardrails, agent with cost tracking, findings, manifest, scorecard, comparison, production, commit.
 
-Each step is a standalone script run as a process; its output is shown and kept in cycle_runs/ID/STEP.log. The first failure stops
-the cycle; the same command goes on where it stopped, and guardrails run again. The meter is stopped in every ending. Nothing
-is ever pushed.
+Each step is a standalone script run as a process; its output is shown and kept in cycle_runs/ID/STEP.log. The first failure stops the
+cycle; the same command continues where it stopped, and the guardrails run again. The cost session is closed on success, failure, Ctrl-C
+and SIGTERM. Nothing is ever pushed.
 
     python tools/run_full_cycle.py --project-root . --dry-run
     python tools/run_full_cycle.py --agent-command "claude -p" --generated-dir out --reference-dir references --run-id v3_sweep
 
-Exit codes: 0 every step done · 1 a check said no · 2 bad usage or input · 3 something is not available · 4 a cycle runs already ·
-130 interrupted. A failing step's own code is passed on.
+Exit codes: 0 every step done · 1 a check failed · 2 bad usage or input · 3 something is not available · 4 a cycle runs already · 130
+interrupted. A failing step's own code is passed on.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def build_parser() -> cli.Parser:
     parser.add_project_root()
     parser.add_argument("--dry-run", action="store_true", help="print every command and check scripts, flags and inputs; change nothing")
     parser.add_argument("--from", dest="start", choices=STEP_NAMES, metavar="STEP", help=f"begin here: {', '.join(STEP_NAMES)}")
-    parser.add_argument("--only", choices=STEP_NAMES, metavar="STEP", help="run this step alone")
+    parser.add_argument("--only", choices=STEP_NAMES, metavar="STEP", help="run only this step")
     parser.add_argument("--skip", action="append", choices=STEP_NAMES, default=[], metavar="STEP", help="leave a step out (repeatable)")
     parser.add_argument("--fresh", action="store_true", help="a new cycle, even if one with the same settings is unfinished")
     parser.add_json()
@@ -89,10 +89,10 @@ def build_parser() -> cli.Parser:
     agent.add_argument(
         "--agent-max-cost", type=cli.non_negative, metavar="USD", help=cli.policy_help("0: none", "cycle.agent_max_cost_usd")
     )
-    agent.add_argument("--skip-agent", action="store_true", help="run no agent, and no meter")
+    agent.add_argument("--skip-agent", action="store_true", help="run neither the agent nor the cost session")
     agent.add_argument("--max-age-days", type=cli.non_negative, metavar="X", help="for the freshness check")
     money = parser.add_argument_group("cost")
-    money.add_argument("--skip-cost-tracking", action="store_true", help="run the agent without the meter")
+    money.add_argument("--skip-cost-tracking", action="store_true", help="run the agent without a cost session")
     money.add_argument("--cost-activity", default="agent", metavar="NAME", help="the session's tag")
     money.add_argument("--cost-rate-per-hr", metavar="X", help=cli.policy_help("dollars per hour", "cost.rates_per_hr"))
     money.add_argument("--cost-gpu", metavar="NAME", help=cli.policy_help("the card", "cost.default_gpu"))
@@ -156,7 +156,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             record, _ = cycle.run(lambda: datetime.now(UTC), fresh=args.fresh)
         except KeyboardInterrupt:
-            say("The cycle was interrupted; the same command goes on.")
+            say("The cycle was interrupted; the same command continues it.")
             raise
     files.write_json(settings.root / REPORT_FILE, kept.as_document(record))
     say("\n" + kept.render(record, TITLES))

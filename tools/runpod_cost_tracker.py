@@ -1,6 +1,6 @@
-"""Time what the GPU does and say what it cost: start, stop and report, exact to the cent and safe against crashes.
+"""Track what the GPU does and what it costs: start, stop and report, to the cent, without losing a session in a crash.
 
-Closed sessions are lines of tools/cost_log.jsonl (append-only), open ones lie in tools/.cost_session_state.json.
+Closed sessions are lines of tools/cost_log.jsonl (append-only), open ones are in tools/.cost_session_state.json.
 
     python tools/runpod_cost_tracker.py --action start --activity lora_v3_training
     python tools/runpod_cost_tracker.py --action stop
@@ -8,8 +8,8 @@ Closed sessions are lines of tools/cost_log.jsonl (append-only), open ones lie i
     python tools/runpod_cost_tracker.py --watch --on-idle "runpodctl stop pod $RUNPOD_POD_ID"
     python tools/runpod_cost_tracker.py --check-billing --since 2026-11-01
 
-Days and months are UTC; a session counts on the day it started. A pod that died leaves its session open: close it with
-`--action stop --at 2026-11-01T12:00:00Z` when you know when, or with `--at-last-heartbeat`.
+Days and months are UTC; a session counts on the day it started. When a pod dies, its session stays open: close it with `--action stop
+--at 2026-11-01T12:00:00Z` when you know when, or with `--at-last-heartbeat`.
 
 Exit codes: 0 done · 1 --check-billing found a difference · 2 bad usage, or no session is open · 3 RunPod does not answer.
 """
@@ -190,7 +190,7 @@ def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--action", choices=["start", "stop", "report", "status", "heartbeat"], help="what to do")
-    what.add_argument("--watch", action="store_true", help="sample GPU and queue, and split the time by what really runs")
+    what.add_argument("--watch", action="store_true", help="look at GPU and queue again and again, and split the time by what really runs")
     what.add_argument("--check-billing", action="store_true", help="compare the log with RunPod's bill (key in RUNPOD_API_KEY)")
     parser.add_project_root()
     parser.add_argument("--log-file", type=Path, metavar="FILE", help=f"closed sessions (default: {LOG_FILE})")
@@ -206,8 +206,8 @@ def build_parser() -> cli.Parser:
     session.add_argument("--keep-open", action="store_true", help="start beside an open session instead of closing it")
     session.add_argument("--session", metavar="ID", help="which open session (default: the newest)")
     end = session.add_mutually_exclusive_group()
-    end.add_argument("--at", type=_moment, metavar="TIME", help="stop: when it really ended (UTC)")
-    end.add_argument("--at-last-heartbeat", action="store_true", help="stop: it ended at its last heartbeat")
+    end.add_argument("--at", type=_moment, metavar="TIME", help="with stop: when it ended (UTC)")
+    end.add_argument("--at-last-heartbeat", action="store_true", help="with stop: it ended at its last heartbeat")
     shown = parser.add_argument_group("report")
     shown.add_argument("--since", type=_day, metavar="DATE", help="sessions that started on this day or later (UTC)")
     shown.add_argument("--until", type=_day, metavar="DATE", help="sessions that started on this day or earlier (UTC)")
@@ -218,10 +218,10 @@ def build_parser() -> cli.Parser:
     shown.add_argument("--plot", type=Path, metavar="FILE", help="draw cost by day and activity (PNG)")
     shown.add_argument("--billing-url", metavar="URL", help="RunPod's REST API (default: its public address)")
     watching = parser.add_argument_group("watch")
-    watching.add_argument("--comfy-url", default=COMFY_URL, metavar="URL", help="whose queue to look at")
-    watching.add_argument("--watch-interval", type=cli.positive, default=WATCH_SECONDS, metavar="SECONDS", help="between two looks")
-    watching.add_argument("--watch-samples", type=cli.positive_int, metavar="N", help="end after so many looks (default: never)")
-    watching.add_argument("--on-idle", metavar="CMD", help="run this by the shell when idle longer than cost.idle_minutes")
+    watching.add_argument("--comfy-url", default=COMFY_URL, metavar="URL", help="the ComfyUI whose queue is watched")
+    watching.add_argument("--watch-interval", type=cli.positive, default=WATCH_SECONDS, metavar="SECONDS", help="time between two checks")
+    watching.add_argument("--watch-samples", type=cli.positive_int, metavar="N", help="end after this many checks (default: never)")
+    watching.add_argument("--on-idle", metavar="CMD", help="run this shell command when idle for longer than cost.idle_minutes")
     return parser
 
 

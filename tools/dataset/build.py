@@ -135,7 +135,7 @@ def _overlap(catalogue: Catalogue, regularisation: Catalogue) -> list[Notice]:
     trained = "SELECT 1 FROM picture WHERE sha256 = ?"
     found = regularisation.rows("SELECT name, sha256 FROM picture ORDER BY name")
     names = tuple(os.fsdecode(name) for name, sha256 in found if any(catalogue.rows(trained, [sha256])))
-    text = "a training picture is also a regularisation picture: the character is taught and untaught"
+    text = "a training picture is also a regularisation picture: the two work against each other"
     return [Notice("regularisation_overlap", "error", text, names)] if names else []
 
 

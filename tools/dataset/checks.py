@@ -208,7 +208,11 @@ def _check_caption_texts(catalogue: Catalogue, settings: CheckSettings) -> Itera
     counts = f"SELECT COUNT(*) AS used, first_line(c.text) AS line FROM {pairs} GROUP BY line ORDER BY used DESC LIMIT 1"
     most, line = next(catalogue.rows(counts), (0, ""))
     if total > 1 and most == total and line:
-        yield Notice("identical_captions", "warning", f"all {total} captions are the same: nothing but the character is told apart")
+        yield Notice(
+            "identical_captions",
+            "warning",
+            f"all {total} captions are the same: the LoRA cannot tell the character from the rest of the picture",
+        )
     elif total >= 4 and most * 2 > total:
         yield Notice("repeated_caption", "warning", f"one caption is used {most} times in {total}")
     word, without_word, long = settings.trigger_word, [], []

@@ -186,7 +186,7 @@ def judge_faces(
     tell("face_cut_off", "the trainer's crop to its bucket cuts into the face", _find_cut(measured, bucket))
     tell("near_duplicate", "nearly the same picture as another: keep one of them", _find_near_duplicates(measured, sameness))
     notices += _judge_variety(sameness, limits)
-    held_out = "also an evaluation reference, or nearly: hold it out, or memorisation is rewarded"
+    held_out = "also an evaluation reference, or nearly: take it out of one of the two, or the scores reward memorising"
     tell("reference_overlap", held_out, _find_overlap(measured, references))
     return FaceReport(notices, engine.identity(), sameness, likeness)
 

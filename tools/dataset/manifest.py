@@ -263,10 +263,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(document.get("dataset_dir"), str):
         raise InputError(path, "has no dataset_dir", "make it anew")
     if document.get("total_images") != len(document["images"]):
-        raise InputError(path, f"total_images is not the {len(document['images'])} that it lists", "it was edited: make it anew")
+        raise InputError(path, f"total_images is not the {len(document['images'])} that it lists", "it was edited: make a new one")
     found = dataset_id(document)
     if document.setdefault("dataset_id", found) != found:
-        raise InputError(path, "its dataset_id does not fit the pictures it lists", "it was edited: make it anew")
+        raise InputError(path, "its dataset_id does not fit the pictures it lists", "it was edited: make a new one")
     return document
 
 

@@ -95,5 +95,5 @@ def render_verification(result: Verification) -> str:
         lines.append(f"the dataset is the same: {result.checked} files checked")
     else:
         counts = f"{len(result.missing)} missing, {len(result.extra)} extra, {len(result.changed)} changed"
-        lines.append(f"the dataset is not the same: {counts}, of {result.checked} files")
+        lines.append(f"the dataset has changed: {counts}, of {result.checked} files")
     return "\n".join(lines)
