@@ -172,18 +172,27 @@ def _check_depth(events: Iterable[Any]) -> None:
 def _construct(kind: Any, text: str, node: Any) -> Any:
     """The values of a node. A value that YAML takes for a date or a number and Python refuses is named at its line."""
     loader = kind(text)
+    import yaml
+
     try:
         return loader.construct_document(node)
-    except (ValueError, OverflowError, RecursionError) as error:
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # of a tag such as `!!int ""` PyYAML lets through whatever its own code runs into
         for scalar in _scalars(node):
             try:
                 kind("").construct_object(scalar)
-            except (ValueError, OverflowError):
-                why = f"{scalar.value[:40]} cannot be read ({error}): quote it if it is text"
+            except Exception as fault:
+                why = f"{scalar.value[:40]!r} cannot be read as {scalar.tag.rpartition(':')[2]} ({_reason(fault)}): quote it if it is text"
                 raise _ShapeError(scalar.start_mark.line + 1, why) from None
-        raise _ShapeError(1, str(error)) from None
+        raise _ShapeError(node.start_mark.line + 1, f"cannot be read: {_reason(error)}") from None
     finally:
         loader.dispose()
+
+
+def _reason(error: Exception) -> str:
+    """An error of PyYAML's own code on one short line."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:80]
 
 
 def _scalars(node: Any) -> Iterator[Any]:
@@ -208,27 +217,27 @@ class _Walk:
     def __init__(self, lines: dict[str, int], faults: list[Fault]) -> None:
         self.lines, self.faults, self.nodes = lines, faults, 0
 
-    def visit(self, node: Any, prefix: str, *, merged: bool = False) -> None:
+    def visit(self, node: Any, prefix: str, depth: int = 0, *, merged: bool = False) -> None:
         self.nodes += 1
-        if prefix.count(".") > MAX_DEPTH:
+        if depth > MAX_DEPTH:
             raise _ShapeError(node.start_mark.line + 1, f"nested more than {MAX_DEPTH} deep (or an alias that leads back to itself)")
         if self.nodes > MAX_NODES:
             raise _ShapeError(node.start_mark.line + 1, "aliases that multiply to more values than a policy has")
         if node.id == "sequence":
             for index, item in enumerate(node.value):
                 self.lines[f"{prefix}{index}"] = item.start_mark.line + 1
-                self.visit(item, f"{prefix}{index}.")
+                self.visit(item, f"{prefix}{index}.", depth + 1)
         elif node.id == "mapping":
             own: set[str] = set()
             for key_node, value_node in node.value:
-                self._visit_pair(key_node, value_node, prefix, own, merged)
+                self._visit_pair(key_node, value_node, prefix, own, depth + 1, merged)
 
-    def _visit_pair(self, key_node: Any, value_node: Any, prefix: str, own: set[str], merged: bool) -> None:
+    def _visit_pair(self, key_node: Any, value_node: Any, prefix: str, own: set[str], depth: int, merged: bool) -> None:
         line = key_node.start_mark.line + 1
         key = f"{prefix}{key_node.value}"
         if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`: its keys count where no other says them
             for source in value_node.value if value_node.id == "sequence" else [value_node]:
-                self.visit(source, prefix, merged=True)
+                self.visit(source, prefix, depth, merged=True)
             return
         if key_node.tag != "tag:yaml.org,2002:str":
             self.faults.append(Fault(line, prefix.rstrip("."), f"the key {_shown(key_node.value)} is not text: put it in quotes"))
@@ -239,7 +248,7 @@ class _Walk:
         own.add(key)
         if not merged or key not in self.lines:
             self.lines[key] = line
-        self.visit(value_node, f"{key}.", merged=merged)
+        self.visit(value_node, f"{key}.", depth, merged=merged)
 
 
 def _shown(key: Any) -> str:

@@ -17,6 +17,9 @@ from typing import Any
 
 from lifeos.errors import did_you_mean
 
+MOST_BITS = 63
+"""Of a whole number: what fits into 64 bits. Anything larger is a slip, and cannot be made a float."""
+LONGEST_SHOWN = 60
 SCHEMA_FILE = Path(__file__).resolve().parents[2] / "evals" / "thresholds.schema.json"
 
 
@@ -58,6 +61,9 @@ def _line(key: str, lines: Mapping[str, int]) -> int:
 
 def _check(value: Any, schema: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
     kind = schema.get("type")
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:
+        yield key, f"a number of {round(value.bit_length() * math.log10(2))} digits found, {_wanted(schema)} wanted"
+        return
     if kind and not _is_kind(value, kind):
         yield key, f"{_show(value)} found, {_wanted(schema)} wanted"
         return
@@ -98,6 +104,9 @@ def _check_between(policy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"face_similarity.engines.{name}", "stranger < warn < pass < same is wanted"
     bounds = card["grade_boundaries"]
     grades = sorted(bounds)
+    if not grades:
+        yield "scorecard.grade_boundaries", "at least one grade is wanted, with the boundary 0"
+        return
     if any(bounds[better] <= bounds[worse] for better, worse in pairwise(grades)):
         yield "scorecard.grade_boundaries", "must fall from A to F"
     if bounds[grades[-1]] != 0:
@@ -118,6 +127,8 @@ def _is_kind(value: Any, kind: str) -> bool:
 
 
 def _wanted(schema: Mapping[str, Any]) -> str:
+    if "type" not in schema:
+        return "a value"
     words = {"object": "a mapping", "array": "a list", "string": "text", "boolean": "true or false", "integer": "a whole number"}
     text = words.get(schema["type"], "a number")
     if "minimum" in schema and "maximum" in schema:
@@ -133,5 +144,11 @@ def _show(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, str):
-        return f'the text "{value}"'
-    return f"{str(value).lower() if isinstance(value, bool) else value}"
+        return f'the text "{_short(value)}"'
+    if isinstance(value, dict | list | set | tuple):  # what is in it may be long, or a number that cannot be written out
+        return f"a {type(value).__name__}".replace("a dict", "a mapping")
+    return _short(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

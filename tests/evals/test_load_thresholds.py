@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -129,7 +131,41 @@ def test_grades_are_replaced_and_engines_added(tmp_path: Path) -> None:
     assert set(values["face_similarity"]["engines"]) == {*DEFAULTS["face_similarity"]["engines"], "mine"}
 
 
+DIGITS_400 = "9" * 400
 FAULTS: dict[str, tuple[str | bytes, list[str]]] = {
+    "an empty int by its tag": (
+        'a: 1\nb: !!int ""\n',
+        ["2 '' cannot be read as int (string index out of range): quote it if it is text"],
+    ),
+    "a timestamp by its tag": (
+        "a: !!timestamp x\n",
+        ["1 'x' cannot be read as timestamp ('NoneType' object has no attribute 'groupdict'): quote it if it is text"],
+    ),
+    "a bool by its tag": ("\n\na: !!bool x\n", ["3 'x' cannot be read as bool ('x'): quote it if it is text"]),
+    "a number of 400 digits": (
+        f"production:\n  cfg: {DIGITS_400}\n",
+        ["2 production.cfg: a number of 400 digits found, a number, 0 or more, wanted"],
+    ),
+    "a whole number of 400 digits": (
+        f"training: {{seed: {DIGITS_400}}}\n",
+        ["1 training.seed: a number of 400 digits found, a whole number, 0 or more, wanted"],
+    ),
+    "a hexadecimal number of 6000 digits": (
+        f"production:\n  steps: 0x{'f' * 5000}\n",
+        ["2 production.steps: a number of 6021 digits found, a whole number, 0 or more, wanted"],
+    ),
+    "a mapping that is its own part": (
+        "a: &a\n  <<: *a\n",
+        ["1 nested more than 50 deep (or an alias that leads back to itself)"],
+    ),
+    "no grade": (
+        "scorecard:\n  grade_boundaries: {}\n",
+        ["2 scorecard.grade_boundaries: at least one grade is wanted, with the boundary 0"],
+    ),
+    "a long text for a number": (
+        f"face_similarity:\n  pass_threshold: {'x' * 300}\n",
+        [f'2 face_similarity.pass_threshold: the text "{"x" * 60}…" found, a number from 0 to 1 wanted'],
+    ),
     "empty": ("", ["1 the file is empty: write the policy, or remove the file to use the built-in defaults"]),
     "only comments": ("# x\n\n", ["1 the file is empty: write the policy, or remove the file to use the built-in defaults"]),
     "a list": ("- a\n", ["1 a mapping of sections is wanted, not list"]),
@@ -239,7 +275,7 @@ FAULTS: dict[str, tuple[str | bytes, list[str]]] = {
     "a control character": (b"cost: {}\n# \x00\n", ["2 not YAML: control characters are not allowed"]),
     "an impossible date": (
         "cost: {}\nfreshness:\n  max_age_days: 2026-13-45\n",
-        ["3 2026-13-45 cannot be read (month must be in 1..12): quote it if it is text"],
+        ["3 '2026-13-45' cannot be read as timestamp (month must be in 1..12): quote it if it is text"],
     ),
     "nested too deep": ("cost:\n  " + "[" * 100_000, ["2 nested more than 50 deep"]),
     "nested 60 deep": ("cost:\n  " + "[" * 60 + "]" * 60, ["2 nested more than 50 deep (or an alias that leads back to itself)"]),
@@ -389,3 +425,52 @@ def test_any_document_is_sound_or_a_policy_error(tmp_path: Path, document: dict[
         return
     assert set(values) == set(DEFAULTS)
     assert all(math.isfinite(value) for value in flatten(values).values() if isinstance(value, float))
+
+
+TAGS = st.sampled_from(
+    ["", "!!int ", "!!float ", "!!bool ", "!!timestamp ", "!!binary ", "!!null ", "!!str ", "!!omap ", "!!set ", "!x ", "&a "]
+)
+SCALARS = st.one_of(
+    st.sampled_from(
+        [".nan", ".inf", "-.inf", "9" * 400, "0x" + "f" * 5000, "1:60", "2026-13-45", "", "''", "*a", "~", "<<", "0o9", "1e400"]
+    ),
+    st.floats().map(str),
+    st.integers().map(str),
+    st.text(max_size=8),
+)
+VALUES = st.recursive(
+    st.tuples(TAGS, SCALARS).map("".join),
+    lambda inner: st.one_of(
+        st.tuples(TAGS, st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")).map("".join),
+        st.tuples(TAGS, st.lists(st.tuples(KEYS, inner), max_size=3).map(lambda items: f"{{{', '.join(map(': '.join, items))}}}")).map(
+            "".join
+        ),
+    ),
+    max_leaves=6,
+)
+KEYS = st.one_of(st.sampled_from(["<<", "? x", "!!int x", *DEFAULTS, *(key.rpartition(".")[2] for key in flatten(DEFAULTS))]), SCALARS)
+LINES = st.lists(st.tuples(st.sampled_from(["", "  ", "    ", "- "]), KEYS, VALUES).map(lambda parts: f"{parts[0]}{parts[1]}: {parts[2]}"))
+TEXTS = st.one_of(
+    LINES.map("\n".join),
+    st.text(),
+    st.binary(),
+    st.sampled_from(sorted(flatten(DEFAULTS))).flatmap(
+        lambda key: VALUES.map(lambda value: "{" + ": {".join(key.split(".")) + ": " + value + "}" * (key.count(".") + 1))
+    ),
+)
+EXAMPLES = int(os.environ.get("LIFEOS_FUZZ_EXAMPLES", "300"))
+
+
+@given(TEXTS)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[*HealthCheck], derandomize=EXAMPLES <= 300)
+def test_any_text_is_a_policy_or_one_clear_error_with_a_line(tmp_path: Path, text: str | bytes) -> None:
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    root = policy_file(tmp_path, data)
+    try:
+        policy = load_policy(root)
+    except InputError as error:
+        assert re.match(rf"{re.escape(str(root))}/evals/thresholds.yaml:[1-9][0-9]*: ", str(error)), str(error)
+        if isinstance(error, PolicyError):
+            assert all(fault.line >= 1 and fault.message for fault in error.faults)
+        return
+    assert all(math.isfinite(value) for value in flatten(policy.values).values() if isinstance(value, int | float))
