@@ -23,7 +23,8 @@ of a record's `__post_init__` becomes a fault at that record's place. What comes
 What is allowed, and how it is read:
 
 - size: `max_bytes`; nesting: `max_depth` levels; both are checked before the records are made.
-- numbers: up to 64 bits (-2**63 to 2**64-1, and the same range for fractions). 400 digits or 1e308 are refused, with their place.
+- numbers: up to 64 bits (-2**63 to 2**64-1, and the same range for fractions). 400 digits or 1e308 are refused, with their place;
+  with `too_large="null"` they are read as null (declarations of nodes name such limits).
 - NaN, Infinity, -Infinity (Python's json and older trainers write them): read as null, "not measured"; with `not_finite="refuse"` a fault.
 - a byte order mark: skipped. Anything but UTF-8: refused, with its line.
 - half surrogate pairs (`"\\ud800"`): each becomes U+FFFD, so that the text can be written again; with `surrogates="keep"` they
@@ -59,6 +60,7 @@ SEARCHED_KEYS = 1000
 """An object with more keys than this is named without the key that is at fault."""
 
 NotFinite = Literal["null", "refuse"]
+TooLarge = Literal["refuse", "null"]
 Surrogates = Literal["replace", "keep"]
 
 _BOM = b"\xef\xbb\xbf"
@@ -107,6 +109,7 @@ def decode(
     max_bytes: int = ...,
     max_depth: int = ...,
     not_finite: NotFinite = ...,
+    too_large: TooLarge = ...,
     surrogates: Surrogates = ...,
     fix: str = ...,
     error: type[LifeosError] = ...,
@@ -120,6 +123,7 @@ def decode(
     max_bytes: int = ...,
     max_depth: int = ...,
     not_finite: NotFinite = ...,
+    too_large: TooLarge = ...,
     surrogates: Surrogates = ...,
     fix: str = ...,
     error: type[LifeosError] = ...,
@@ -132,6 +136,7 @@ def decode(
     max_bytes: int = MAX_BYTES,
     max_depth: int = MAX_DEPTH,
     not_finite: NotFinite = "null",
+    too_large: TooLarge = "refuse",
     surrogates: Surrogates = "replace",
     fix: str = "",
     error: type[LifeosError] = InputError,
@@ -141,7 +146,7 @@ def decode(
     Raises `error`, which names `where`, the place inside (`$.images[3].seed`, or line and column where it is no JSON), what was wanted
     and what was found, and `fix`: what to do about it.
     """
-    reader = _Reader(where, max_depth, not_finite, surrogates, fix, error)
+    reader = _ExactReader(where, max_depth, not_finite, too_large, surrogates, fix, error)
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if len(raw) > max_bytes:
         reader.fail(f"{_size(len(raw))}: at most {_size(max_bytes)} are read")
@@ -163,12 +168,13 @@ def convert(
     *,
     max_depth: int = MAX_DEPTH,
     not_finite: NotFinite = "null",
+    too_large: TooLarge = "refuse",
     surrogates: Surrogates = "replace",
     fix: str = "",
     error: type[LifeosError] = InputError,
 ) -> Any:
     """The same for values that something else has parsed (YAML, a part of a plain object). The same rules, the same errors."""
-    return _Reader(where, max_depth, not_finite, surrogates, fix, error).convert(document, kind)
+    return _ExactReader(where, max_depth, not_finite, too_large, surrogates, fix, error).convert(document, kind)
 
 
 @overload
@@ -267,16 +273,23 @@ class _TooLarge:
     text: str
 
 
-class _Reader:
+class _ExactReader:
     """The exact way: Python's json, then every value looked at, then msgspec's types."""
 
     def __init__(
-        self, where: object, max_depth: int, not_finite: NotFinite, surrogates: Surrogates, fix: str, error: type[LifeosError]
+        self,
+        where: object,
+        max_depth: int,
+        not_finite: NotFinite,
+        too_large: TooLarge,
+        surrogates: Surrogates,
+        fix: str,
+        error: type[LifeosError],
     ) -> None:
-        self.where, self.max_depth, self.not_finite, self.surrogates = where, max_depth, not_finite, surrogates
-        self.fix, self.error = fix, error
+        self.where, self.max_depth, self.fix, self.error = where, max_depth, fix, error
+        self.not_finite, self.too_large, self.surrogates = not_finite, too_large, surrogates
         self._keys: list[str] = []  # the way to the value that is looked at
-        self._read_as_null: dict[str, str] = {}  # place → NaN or Infinity
+        self._read_as_null: dict[str, str] = {}  # place → what stood there
 
     def fail(self, why: str, place: str = "$") -> NoReturn:
         raise self.error(self.where if place == "$" else f"{self.where}: {place}", why, self.fix) from None
@@ -318,7 +331,10 @@ class _Reader:
         elif isinstance(value, float | int) and not MIN_NUMBER <= value <= MAX_NUMBER:
             value = _TooLarge(str(value) if abs(value) < 1e100 or isinstance(value, float) else f"an integer of {value.bit_length()} bits")
         if isinstance(value, _TooLarge):
-            self.fail(f"{_cut(value.text)} is beyond 64 bits", self._place())
+            if self.too_large == "refuse":
+                self.fail(f"{_cut(value.text)} is beyond 64 bits", self._place())
+            self._read_as_null[self._place()] = _cut(value.text)
+            return None
         if isinstance(value, _NotFinite):
             if self.not_finite == "refuse":
                 self.fail(f"{value.text} is not a number that can be used", self._place())

@@ -29,15 +29,16 @@ from tools.workflows.seeds import choose_base_seed, parse_seed, seed_at
 
 if TYPE_CHECKING:
     from tools.backends.dispatch import Finished
-    from tools.backends.servers import Reached
+    from tools.backends.registry import ConnectedBackend
     from tools.production.request import Request
     from tools.workflows.workflow import NodeOverrides, Settings, Workflow
 
+MEBIBYTE = 1 << 20
 LOCK_NAME = ".generate_batch.lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PlannedPicture:
     """One picture to make. `stem` is its file name without suffix."""
 
     stem: str
@@ -55,7 +56,7 @@ class Result:
     failed: tuple[str, ...]
 
 
-def plan_pictures(prompts: Sequence[str], per_prompt: int, base_seed: int) -> list[Picture]:
+def plan_pictures(prompts: Sequence[str], per_prompt: int, base_seed: int) -> list[PlannedPicture]:
     """Every prompt has its turn before any has its second; no two pictures share a seed."""
     from lifeos.picture_names import format_picture_name
 
@@ -65,7 +66,7 @@ def plan_pictures(prompts: Sequence[str], per_prompt: int, base_seed: int) -> li
         seed = seed_at(base_seed, place)
         text = prompts[prompt].partition(",")[2] or prompts[prompt]  # the trigger word is the same in all
         stem = format_picture_name(index=place + 1, prompt_id=prompt + 1, variation=variation + 1, seed=seed, text=text, suffix="")
-        pictures.append(Picture(stem, prompts[prompt], seed))
+        pictures.append(PlannedPicture(stem, prompts[prompt], seed))
     return pictures
 
 
@@ -89,9 +90,9 @@ def find_existing(folder: Path) -> dict[str, str]:
 
 
 def generate(
-    pictures: Sequence[Picture],
+    pictures: Sequence[PlannedPicture],
     folder: Path,
-    reached: Sequence[Reached],
+    reached: Sequence[ConnectedBackend],
     workflow: Workflow,
     settings: Settings,
     *,
@@ -120,7 +121,8 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     """The whole command: choose, check, generate what is missing."""
     from lifeos.locks import hold
     from lifeos.progress import Progress
-    from tools.backends.servers import open_servers
+    from tools.backends.backend import BackendOptions
+    from tools.backends.registry import connect_backends
     from tools.production.budget import counted
     from tools.production.choices import choose_checkpoint, choose_prompts, choose_settings
     from tools.production.filing import check_writable
@@ -137,8 +139,9 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     silence = args.timeout_sec if args.timeout_sec is not None else rules["prompt_timeout_seconds"]
     with contextlib.ExitStack() as stack:
         stack.enter_context(hold(folder / LOCK_NAME, str(folder)))
-        servers = open_servers(args.comfy_url, note, silence_seconds=silence, poll_seconds=args.poll_interval)
-        reached = stack.enter_context(servers)
+        limit = int(rules["max_picture_mb"] * MEBIBYTE)
+        options = BackendOptions(silence_seconds=silence, poll_seconds=args.poll_interval, max_picture_bytes=limit)
+        reached = stack.enter_context(connect_backends(args.comfy_url, note, options))
         settings = choose_settings(request, policy, choose_checkpoint(request, policy, reached[0].server))
         for each in reached:
             check_models(each.server, workflow.place(settings))

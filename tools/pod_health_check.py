@@ -10,6 +10,7 @@ Exit codes: 0 ready (warnings allowed) · 1 a check failed · 2 bad usage · 3 C
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import struct
 import subprocess
@@ -24,11 +25,10 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from lifeos import cli
-from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, UnavailableError, did_you_mean
+from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, InputError, UnavailableError, did_you_mean
 
 if TYPE_CHECKING:
-    from tools.backends.comfyui_routes import ServerApi
-    from tools.backends.outcomes import ServerInfo
+    from tools.backends.backend import Backend, ServerInfo
 
 Status = Literal["ok", "warning", "failed", "unavailable"]
 
@@ -40,11 +40,13 @@ STALL_SECONDS = 3.0
 """A healthy worker takes a waiting prompt within moments; between two prompts it may clear memory first."""
 
 NVIDIA_SECONDS = 10
+ANSWER_SECONDS = 10
+MAX_HEADER_BYTES = 100 << 20
 GIGABYTE, MIB = 10**9, 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class PodCheck:
     """One thing that was looked at: what was found, and how to fix it where it is not well."""
 
     name: str
@@ -54,121 +56,127 @@ class Check:
 
 
 def check_pod(
-    url: str,
+    server: Backend | None,
     *,
     required_nodes: Sequence[str] = BUILT_IN_NODES,
     required_models: Sequence[str] = (),
     disk_path: Path | None = None,
     min_free_disk_gb: float = 2.0,
     min_free_vram_mb: float = 6000,
-    skip_comfy_api: bool = False,
     gpu_wanted: bool = False,
     stall_seconds: float = STALL_SECONDS,
-) -> list[Check]:
+) -> list[PodCheck]:
     """Every check of one server and this machine's disk, in reading order. Never raises for what it finds.
 
     `required_models` are names in one of the server's model folders, or paths of files here. A server without a GPU is a
-    warning, with `gpu_wanted` a failure. With `skip_comfy_api` only this machine is looked at.
+    warning, with `gpu_wanted` a failure. Without a server only this machine is looked at.
     """
-    checks: list[Check] = []
-    files = [name for name in required_models if _is_path(name) or skip_comfy_api]
-    if skip_comfy_api:
+    checks: list[PodCheck] = []
+    files = [name for name in required_models if _is_path(name) or server is None]
+    if server is None:
         checks += check_local_vram(min_free_vram_mb, gpu_wanted=gpu_wanted)
     else:
         names = [name for name in required_models if name not in files]
-        checks += _check_server(url, required_nodes, names, min_free_vram_mb, gpu_wanted, stall_seconds)
+        checks += _check_server(server, required_nodes, names, min_free_vram_mb, gpu_wanted, stall_seconds)
     checks += [check_model_file(Path(name)) for name in files]
     checks.append(check_disk(disk_path or default_disk_path(), min_free_disk_gb))
     return checks
 
 
 def _check_server(
-    url: str, nodes: Sequence[str], models: Sequence[str], min_free_vram_mb: float, gpu_wanted: bool, stall_seconds: float
-) -> Iterator[Check]:
-    from tools.backends.comfyui_routes import ServerApi
-
-    with ServerApi(url, timeout_seconds=10) as server:
-        try:
-            info = server.info()
-            yield Check("ComfyUI", "ok", f"{info.version} at {info.url}, on {info.device}")
-            yield check_queue(server, stall_seconds)
+    server: Backend, nodes: Sequence[str], models: Sequence[str], min_free_vram_mb: float, gpu_wanted: bool, stall_seconds: float
+) -> Iterator[PodCheck]:
+    try:
+        info = server.info()
+        yield PodCheck("ComfyUI", "ok", f"{info.version} at {info.url}, on {info.device}")
+        yield check_queue(server, stall_seconds)
+        if server.offers.lists_nodes:
             yield from check_nodes(server, nodes)
+        if server.offers.lists_models:
             yield from check_models(server, models)
+        if server.offers.shares_memory:
             yield check_vram(info, min_free_vram_mb, gpu_wanted=gpu_wanted)
-        except UnavailableError as error:
-            yield Check("ComfyUI", "unavailable", f"{error.what}: {error.why}", error.fix)
+    except UnavailableError as error:
+        yield PodCheck("ComfyUI", "unavailable", f"{error.what}: {error.why}", error.fix)
 
 
-def check_queue(server: ServerApi, stall_seconds: float = STALL_SECONDS) -> Check:
+def check_queue(server: Backend, stall_seconds: float = STALL_SECONDS) -> PodCheck:
     """What waits before us, and whether the server works on it at all."""
-    running, pending = server.queue()
-    if pending and not running:
+    there = server.workload()
+    if there.waiting and not there.running:
         time.sleep(stall_seconds)
-        running, again = server.queue()
-        if set(again) == set(pending) and not running:
-            why = f"{len(pending)} prompts wait and none runs: the server's worker has died"
-            return Check("queue", "failed", why, "restart ComfyUI")
-    if running or pending:
-        found = f"busy: {len(running)} running, {len(pending)} waiting; ours come after them"
-        return Check("queue", "warning", found, "wait, or cancel them in ComfyUI if they are yours")
-    return Check("queue", "ok", "empty")
+        before, there = there, server.workload()
+        if set(there.waiting) == set(before.waiting) and not there.running:
+            why = f"{len(there.waiting)} prompts wait and none runs: the server's worker has died"
+            return PodCheck("queue", "failed", why, "restart ComfyUI")
+    if there.running or there.waiting:
+        found = f"busy: {len(there.running)} running, {len(there.waiting)} waiting; ours come after them"
+        return PodCheck("queue", "warning", found, "wait, or cancel them in ComfyUI if they are yours")
+    return PodCheck("queue", "ok", "empty")
 
 
-def check_nodes(server: ServerApi, wanted: Sequence[str]) -> Iterator[Check]:
-    missing = [name for name in wanted if server.object_info(name) is None]
+def check_nodes(server: Backend, wanted: Sequence[str]) -> Iterator[PodCheck]:
+    missing = [name for name in wanted if server.node(name) is None]
     known = server.node_classes() if missing else []
     for name in missing:
         fix = "; ".join(part for part in ("install its custom node", did_you_mean(name, known)) if part)
-        yield Check("node", "failed", f"{name} is not there", fix)
+        yield PodCheck("node", "failed", f"{name} is not there", fix)
     if wanted and not missing:
-        yield Check("nodes", "ok", f"all {len(wanted)} node classes are there")
+        yield PodCheck("nodes", "ok", f"all {len(wanted)} node classes are there")
 
 
-def check_models(server: ServerApi, wanted: Sequence[str]) -> Iterator[Check]:
+def check_models(server: Backend, wanted: Sequence[str]) -> Iterator[PodCheck]:
     """That each name is in one of the server's model folders, and that there is a model to start from at all."""
     folders = {folder: server.models(folder) for folder in server.model_folders()} if wanted else {}
     known = sorted({name for names in folders.values() for name in names})
     for name in wanted:
         found = [folder for folder, names in folders.items() if name in names]
         if found:
-            yield Check("model", "ok", f"{name} in {', '.join(found)}")
+            yield PodCheck("model", "ok", f"{name} in {', '.join(found)}")
         else:
-            yield Check("model", "failed", f"{name} is not on the server", did_you_mean(name, known) or "put it into its model folder")
+            yield PodCheck("model", "failed", f"{name} is not on the server", did_you_mean(name, known) or "put it into its model folder")
     main = {folder: folders.get(folder) or server.models(folder) for folder in MAIN_FOLDERS}
     if not any(main.values()):
-        yield Check("models", "failed", "no checkpoint and no diffusion model at all", "put one into ComfyUI/models/checkpoints")
+        yield PodCheck("models", "failed", "no checkpoint and no diffusion model at all", "put one into ComfyUI/models/checkpoints")
     else:
         counts = ", ".join(f"{len(names)} {folder.replace('_', ' ')}" for folder, names in main.items())
-        yield Check("models", "ok", counts)
+        yield PodCheck("models", "ok", counts)
 
 
-def check_model_file(path: Path) -> Check:
+@dataclass(frozen=True, slots=True)
+class TensorPlace:
+    """Of an entry of a safetensors header: where the tensor lies. `__metadata__` has none."""
+
+    data_offsets: tuple[int, int] | None = None
+
+
+def check_model_file(path: Path) -> PodCheck:
     """That a model file is here and whole: a safetensors header says how long the file must be."""
     if not path.is_file():
-        return Check("model file", "failed", f"{path}: no such file", "download it, or correct the path")
+        return PodCheck("model file", "failed", f"{path}: no such file", "download it, or correct the path")
     size = path.stat().st_size
     wanted = _safetensors_size(path) if path.suffix == ".safetensors" else None
     if size == 0 or (wanted is not None and size != wanted):
         of = f" of {wanted:,}" if wanted else ""
-        return Check("model file", "failed", f"{path}: {size:,}{of} bytes: not whole", "download it again")
-    return Check("model file", "ok", f"{path}, {size / GIGABYTE:.2f} GB")
+        return PodCheck("model file", "failed", f"{path}: {size:,}{of} bytes: not whole", "download it again")
+    return PodCheck("model file", "ok", f"{path}, {size / GIGABYTE:.2f} GB")
 
 
 def _safetensors_size(path: Path) -> int | None:
     """The length that the header asks for: 8 bytes of header length, the header, the tensors. 0 where it cannot be read."""
-    import json
+    from lifeos import foreign
 
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, 100 << 20)))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError):
+            data = file.read(min(length, MAX_HEADER_BYTES))
+        header = foreign.decode(data, dict[str, TensorPlace], path, max_bytes=MAX_HEADER_BYTES)
+    except (OSError, struct.error, InputError):
         return 0
-    return 8 + int(length) + max(ends, default=0)
+    return 8 + int(length) + max((place.data_offsets[1] for place in header.values() if place.data_offsets), default=0)
 
 
-def check_disk(path: Path, min_free_gb: float) -> Check:
+def check_disk(path: Path, min_free_gb: float) -> PodCheck:
     """Room and permission where pictures will be written: `path`, or the nearest folder above it that exists."""
     import os
 
@@ -177,23 +185,23 @@ def check_disk(path: Path, min_free_gb: float) -> Check:
         place = place.parent
     free = shutil.disk_usage(place).free / GIGABYTE
     if not os.access(place, os.W_OK):
-        return Check("disk", "failed", f"{place} may not be written", "choose another --disk-path, or change its permissions")
+        return PodCheck("disk", "failed", f"{place} may not be written", "choose another --disk-path, or change its permissions")
     if free < min_free_gb:
-        return Check(
+        return PodCheck(
             "disk", "failed", f"{free:.1f} GB free at {place}, {min_free_gb:g} wanted", "free some room, or give --min-free-disk-gb"
         )
-    return Check("disk", "ok", f"{free:.1f} GB free at {place}")
+    return PodCheck("disk", "ok", f"{free:.1f} GB free at {place}")
 
 
-def check_vram(info: ServerInfo, min_free_mb: float, *, gpu_wanted: bool) -> Check:
+def check_vram(info: ServerInfo, min_free_mb: float, *, gpu_wanted: bool) -> PodCheck:
     if info.notice:
-        return Check("GPU memory", "ok", "not needed: this is the demo server, which makes no real pictures")
+        return PodCheck("GPU memory", "ok", "not needed: this is the demo server, which makes no real pictures")
     if info.vram_usable is None:
         return _no_gpu(f"{info.url} works on {info.device}, without a GPU", gpu_wanted)
     return _judge_vram(info.vram_usable / MIB, (info.vram_total or 0) / MIB, min_free_mb, info.device)
 
 
-def check_local_vram(min_free_mb: float, *, gpu_wanted: bool) -> list[Check]:
+def check_local_vram(min_free_mb: float, *, gpu_wanted: bool) -> list[PodCheck]:
     """The GPU of this machine with the most free memory, as `nvidia-smi` tells."""
     query = ["nvidia-smi", "--query-gpu=memory.free,memory.total,name", "--format=csv,noheader,nounits"]
     try:
@@ -205,15 +213,15 @@ def check_local_vram(min_free_mb: float, *, gpu_wanted: bool) -> list[Check]:
     return [_judge_vram(free, total, min_free_mb, name)]
 
 
-def _no_gpu(found: str, gpu_wanted: bool) -> Check:
-    return Check("GPU memory", "failed" if gpu_wanted else "warning", found, "pictures take minutes each without one")
+def _no_gpu(found: str, gpu_wanted: bool) -> PodCheck:
+    return PodCheck("GPU memory", "failed" if gpu_wanted else "warning", found, "pictures take minutes each without one")
 
 
-def _judge_vram(free: float, total: float, wanted: float, device: str) -> Check:
+def _judge_vram(free: float, total: float, wanted: float, device: str) -> PodCheck:
     found = f"{free:,.0f} of {total:,.0f} MiB free on {device}"
     if free < wanted:
-        return Check("GPU memory", "failed", f"{found}, {wanted:,.0f} wanted", "end what else uses the GPU, or give --min-free-vram-mb")
-    return Check("GPU memory", "ok", found)
+        return PodCheck("GPU memory", "failed", f"{found}, {wanted:,.0f} wanted", "end what else uses the GPU, or give --min-free-vram-mb")
+    return PodCheck("GPU memory", "ok", found)
 
 
 def _is_path(name: str) -> bool:
@@ -226,14 +234,14 @@ def default_disk_path() -> Path:
     return workspace if workspace.is_dir() else Path()
 
 
-def exit_code_of(checks: Iterable[Check]) -> int:
+def exit_code_of(checks: Iterable[PodCheck]) -> int:
     statuses = {check.status for check in checks}
     if "unavailable" in statuses:
         return EXIT_UNAVAILABLE
     return EXIT_GATE if "failed" in statuses else EXIT_OK
 
 
-def render(checks: Sequence[Check]) -> str:
+def render(checks: Sequence[PodCheck]) -> str:
     wide = max(len(check.name) for check in checks)
     lines = []
     for check in checks:
@@ -271,21 +279,24 @@ def build_parser() -> cli.Parser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     from evals.load_thresholds import load_thresholds
-    from tools.backends.servers import embedded_urls
+    from tools.backends.backend import BackendOptions
+    from tools.backends.registry import open_backends
 
     overrides = {"production.min_free_disk_gb": args.min_free_disk_gb, "production.min_free_vram_mb": args.min_free_vram_mb}
     policy = load_thresholds(args.project_root, overrides=overrides)["production"]
-    checks: list[Check] = []
-    with embedded_urls(args.comfy_url) as urls:
-        for url in urls:
+    checks: list[PodCheck] = []
+    with contextlib.ExitStack() as stack:
+        servers: list[Backend | None] = [None]
+        if not args.skip_comfy_api:
+            servers = [*stack.enter_context(open_backends(args.comfy_url, BackendOptions(timeout_seconds=ANSWER_SECONDS)))]
+        for server in servers:
             found = check_pod(
-                url,
+                server,
                 required_nodes=args.required_node or BUILT_IN_NODES,
                 required_models=args.required_model,
                 disk_path=args.disk_path,
                 min_free_disk_gb=policy["min_free_disk_gb"],
                 min_free_vram_mb=policy["min_free_vram_mb"],
-                skip_comfy_api=args.skip_comfy_api,
                 gpu_wanted=bool(args.min_free_vram_mb),
             )
             checks += [check for check in found if check not in checks]

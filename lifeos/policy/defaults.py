@@ -82,6 +82,7 @@ DEFAULTS: dict[str, Any] = {
         "retries": 2,
         "min_free_disk_gb": 2.0,
         "min_free_vram_mb": 6000,
+        "max_picture_mb": 256,
         "seconds_per_picture": 8,
         "same_pose_yaw_spread_deg": 5,
     },

@@ -134,6 +134,10 @@ def test_numbers_that_are_none_can_be_refused() -> None:
         foreign.decode(b'{"x": [1, -Infinity]}', dict, "a", not_finite="refuse")
 
 
+def test_numbers_that_are_too_large_can_be_read_as_null() -> None:
+    assert foreign.decode(b'{"max": 1e308, "min": -1e400, "step": 1}', dict, "a", too_large="null") == {"max": None, "min": None, "step": 1}
+
+
 def test_names_that_are_not_utf8_can_be_kept() -> None:
     name = b"a\xff.png".decode("utf-8", "surrogateescape")
     assert foreign.decode(json.dumps({"file": name}), dict, "a", surrogates="keep") == {"file": name}

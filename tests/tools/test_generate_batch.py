@@ -179,7 +179,7 @@ def test_exit_1_when_a_picture_cannot_be_made(embedded_server: Any, tmp_path: Pa
         (["--base-seed", "-1"], "--base-seed: -1 is not from 0 to 18446744073709551615"),
         (["--images-per-prompt", "0"], "--images-per-prompt: 0 is not 1 or more"),
         (["--positive-node-id", "6"], "name nodes of your own workflow (give it with --workflow)"),
-        (["--comfy-url", "ftp://x"], "--comfy-url ftp://x: not an http or https address"),
+        (["--comfy-url", "ftp://x"], "--comfy-url ftp://x: ftp:// is no back end that is known"),
         (["--imagesperprompt", "3"], "unknown argument --imagesperprompt (did you mean --images-per-prompt"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

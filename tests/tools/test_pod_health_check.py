@@ -15,7 +15,8 @@ import pytest
 from lifeos.errors import InputError
 from tests.tools.backends.fakes import fake_server
 from tools import pod_health_check
-from tools.pod_health_check import Check, check_disk, check_local_vram, check_model_file, check_pod, exit_code_of, main
+from tools.backends.registry import open_backends
+from tools.pod_health_check import PodCheck, check_disk, check_local_vram, check_model_file, check_pod, exit_code_of, main
 
 MIB = 1 << 20
 GPU = {
@@ -43,10 +44,10 @@ def answers(**changes: Any) -> dict[str, Any]:
     }
 
 
-def check(pod: dict[str, Any], **options: Any) -> dict[str, Check]:
+def check(pod: dict[str, Any], **options: Any) -> dict[str, PodCheck]:
     options = {"required_nodes": ["KSampler"], "min_free_disk_gb": 0.0, "stall_seconds": 0.0} | options
-    with fake_server(pod) as fake:
-        return {each.name: each for each in check_pod(fake.url, **options)}
+    with fake_server(pod) as fake, open_backends([fake.url]) as (server,):
+        return {each.name: each for each in check_pod(server, **options)}
 
 
 def test_healthy_pod(tmp_path: Path) -> None:
@@ -122,7 +123,8 @@ def test_what_would_stop_a_batch(pod: dict[str, Any], options: dict[str, Any], n
 
 
 def test_nothing_else_is_asked_of_a_server_that_is_not_there(tmp_path: Path) -> None:
-    checks = check_pod("http://127.0.0.1:9", disk_path=tmp_path, min_free_disk_gb=0.0)
+    with open_backends(["http://127.0.0.1:9"]) as (server,):
+        checks = check_pod(server, disk_path=tmp_path, min_free_disk_gb=0.0)
     assert [(each.name, each.status) for each in checks] == [("ComfyUI", "unavailable"), ("disk", "ok")]
 
 
@@ -182,7 +184,7 @@ def test_gpu_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ou
 
 @pytest.mark.parametrize(("statuses", "code"), [(["ok", "warning"], 0), (["ok", "failed"], 1), (["failed", "unavailable"], 3)])
 def test_exit_codes_of_checks(statuses: list[Any], code: int) -> None:
-    assert exit_code_of([Check("x", status, "") for status in statuses]) == code
+    assert exit_code_of([PodCheck("x", status, "") for status in statuses]) == code
 
 
 def test_exit_0_and_json(embedded_server: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,25 +1,38 @@
 """One followed ComfyUI server. HTTP is the truth, the WebSocket only makes it quick.
 
-An end is believed when `/history/{id}` tells it. A message on the WebSocket only says when to ask; without one a slow poll
-asks anyway. A prompt is lost when it is in neither the queue nor, asked after that, the history: a prompt moves from the
+A prompt counts as finished only when GET /history/{id} returns it. WebSocket messages only trigger that request; without one a
+slow poll asks anyway. A prompt is lost when it is in neither the queue nor, asked after that, the history: a prompt moves from the
 one to the other, so the other order would miss one that ends in between.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
-from lifeos.errors import UnavailableError
-from tools.backends.comfyui_events import CONNECTED, DISCONNECTED, Event, EventStream
+from lifeos.errors import InputError, UnavailableError
+from tools.backends.backend import (
+    MAX_PICTURE_BYTES,
+    BackendOptions,
+    LostPicture,
+    Offers,
+    PictureRef,
+    PromptEnd,
+    ServerInfo,
+    StalledError,
+    Tariff,
+)
+from tools.backends.comfyui_answers import PromptAnswer, SocketMessage, is_preview, read_end, read_rejection
+from tools.backends.comfyui_events import CONNECTED, DISCONNECTED, EventStream
 from tools.backends.comfyui_routes import ServerApi
-from tools.backends.outcomes import ImageRef, Outcome, ServerInfo, read_outcome, read_rejection
-from tools.backends.picture_bytes import find_damage
-from tools.backends.transport import NoReplyError
+from tools.backends.picture_bytes import find_damage, is_other_format
+from tools.backends.transport import NoReplyError, RefusedReplyError
 
 POLL_SECONDS = 2.0
 POLL_SECONDS_WITHOUT_SOCKET = 0.5
@@ -48,18 +61,24 @@ FINAL_STATUSES = frozenset({401, 403, 413})
 DOWNLOAD_PAUSES = (0.1, 0.3, 1.0, 2.0)
 
 
-class LostPicture(UnavailableError):
-    """A picture that cannot be had: deleted since, named by the server's cache, or never complete."""
-
-
-class StalledError(UnavailableError):
-    """The server answers, but does not work."""
+@contextlib.contextmanager
+def open_backend(url: str, options: BackendOptions) -> Iterator[ComfyServer]:
+    """The ComfyUI at an address, not yet connected."""
+    with ComfyServer(
+        url,
+        timeout_seconds=options.timeout_seconds,
+        silence_seconds=options.silence_seconds,
+        outage_seconds=options.outage_seconds,
+        poll_seconds=options.poll_seconds,
+        max_picture_bytes=options.max_picture_bytes,
+    ) as server:
+        yield server
 
 
 class ComfyServer(ServerApi):
     """A ComfyUI that we queue prompts on and follow. Use as a context manager, or `close` it.
 
-    `submit`, `wait`, `cancel` belong to one thread; `download`, `models`, `object_info` may be called from any.
+    `submit`, `wait`, `cancel` belong to one thread; the rest may be called from any.
 
     timeout_seconds: for one HTTP answer. silence_seconds: for a running prompt without any sign of progress.
     stalled_seconds: for a queue that holds prompts and runs none. outage_seconds: for a server that is gone, so that a
@@ -75,13 +94,16 @@ class ComfyServer(ServerApi):
         stalled_seconds: float = 60,
         outage_seconds: float = 120,
         poll_seconds: float = POLL_SECONDS_WITHOUT_SOCKET,
+        max_picture_bytes: int = MAX_PICTURE_BYTES,
     ) -> None:
         super().__init__(url, timeout_seconds=timeout_seconds)
         self.client_id = uuid.uuid4().hex
         self.progress: dict[str, tuple[int, int]] = {}
         """Steps done and wanted of our running prompts, by prompt id."""
         self.on_outage: Callable[[UnavailableError | None], None] = lambda error: None
-        """Told what is wrong when an outage begins that is waited out, and None when it is over."""
+        self.on_note: Callable[[str], None] = lambda text: None
+        self.offers = Offers()
+        self._max_picture_bytes = max_picture_bytes
         self._stream: EventStream | None = None
         self.outage_seconds = outage_seconds
         self._poll_seconds_without_socket = poll_seconds
@@ -89,7 +111,7 @@ class ComfyServer(ServerApi):
         self._reconcile_seconds = min(RECONCILE_SECONDS, stalled_seconds / 4, silence_seconds / 4)
         self._open: dict[str, None] = {}  # ours that have not ended, oldest first
         self._announced: set[str] = set()  # of those, the ones whose end the socket told
-        self._ended: list[Outcome] = []
+        self._ended: list[PromptEnd] = []
         self._poll_due = self._reconcile_due = 0.0
         self._gone_since: float | None = None
         self._idle_since: float | None = None
@@ -106,8 +128,25 @@ class ComfyServer(ServerApi):
             self._stream.start()
         return info
 
-    def submit(self, prompt_id: str, graph: dict[str, Any], *, workflow_ui: dict[str, Any] | None = None, ask_first: bool = False) -> None:
-        """Queue a prompt under our own id, and follow it.
+    def depth(self, ahead: int) -> int:
+        return ahead + 1
+
+    def tariff(self, usd_per_hour: float) -> Tariff:
+        return Tariff(usd_per_hour=usd_per_hour)
+
+    def upload_model(self, folder: str, file: Path) -> str:
+        raise InputError(self.url, "ComfyUI takes no model files over HTTP", f"copy {file} into its models/{folder}")
+
+    def submit(
+        self,
+        prompt_id: str,
+        graph: dict[str, Any],
+        *,
+        workflow_ui: dict[str, Any] | None = None,
+        ask_first: bool = False,
+        handle: str | None = None,
+    ) -> str:
+        """Queue a prompt under our own id, and follow it. ComfyUI takes our id, so that no other is needed to find it again.
 
         A reply that is lost on the way is settled by asking the server before posting again. With `ask_first` (resuming
         after a crash) a prompt that the server has already is only followed. Raises RejectedPrompt, UnavailableError.
@@ -124,6 +163,7 @@ class ComfyServer(ServerApi):
             self._forget(prompt_id)
             raise
         self._poll_due = min(self._poll_due, time.monotonic() + self._poll_seconds())
+        return prompt_id
 
     def _post_prompt(self, prompt_id: str, body: dict[str, Any], ask_first: bool) -> None:
         unsure = ask_first
@@ -132,28 +172,27 @@ class ComfyServer(ServerApi):
                 if unsure and self._is_known(prompt_id):
                     return
                 reply = self._transport.post_once("/prompt", body)
+                if reply.status in FINAL_STATUSES:
+                    raise RefusedReplyError(self.url, f"answers POST /prompt with status {reply.status}", "look at the server's log")
+                if reply.status not in (200, 400):
+                    raise UnavailableError(self.url, f"answers POST /prompt with status {reply.status}", "look at the server's log")
+                answer = self._transport.record(reply, "/prompt", PromptAnswer)
+            except RefusedReplyError:
+                raise
             except UnavailableError as error:
                 unsure = unsure or not isinstance(error, NoReplyError) or error.may_have_arrived
                 self._bear_outage(error)
                 continue
-            answer = reply.json()
-            if reply.status in (200, 400) and isinstance(answer, dict):
-                self._recovered()
-                if reply.status == 400:
-                    raise read_rejection(self.url, answer)
-                self._refuse_dropped_outputs(prompt_id, body["prompt"], answer)
-                return
-            odd = UnavailableError(self.url, f"answers POST /prompt with status {reply.status}", "look at the server's log")
-            if reply.status in FINAL_STATUSES:
-                raise odd
-            unsure = True
-            self._bear_outage(odd)
+            self._recovered()
+            if reply.status == 400:
+                raise read_rejection(self.url, answer)
+            self._refuse_dropped_outputs(prompt_id, body["prompt"], answer)
+            return
 
-    def _refuse_dropped_outputs(self, prompt_id: str, graph: dict[str, Any], answer: dict[str, Any]) -> None:
+    def _refuse_dropped_outputs(self, prompt_id: str, graph: dict[str, Any], answer: PromptAnswer) -> None:
         """A 200 with `node_errors`: outputs that failed validation are dropped. Only a preview may be."""
-        errors = answer.get("node_errors") or {}
-        dropped = {str(node) for entry in errors.values() for node in entry.get("dependent_outputs") or []} or set(errors)
-        if any(not str(graph.get(node, {}).get("class_type", "")).startswith("Preview") for node in dropped):
+        dropped = {str(node) for faults in answer.faults.values() for node in faults.dependent_outputs or []} or set(answer.faults)
+        if any(not is_preview(graph, node) for node in dropped):
             self.cancel([prompt_id])
             raise read_rejection(self.url, answer)
 
@@ -161,10 +200,10 @@ class ComfyServer(ServerApi):
         """Whether the server has a prompt: ended, queued, or ended while we asked."""
         if self.history(prompt_id) is not None:
             return True
-        running, pending = self.queue()
-        return prompt_id in (*running, *pending) or self.history(prompt_id) is not None
+        there = self.workload()
+        return prompt_id in (*there.running, *there.waiting) or self.history(prompt_id) is not None
 
-    def wait(self, timeout: float) -> list[Outcome]:
+    def wait(self, timeout: float) -> list[PromptEnd]:
         """The ends of our prompts since the last call, as soon as there is one; empty after `timeout` seconds.
 
         Raises UnavailableError when the server has been gone for too long, or accepts prompts and does not run them.
@@ -198,33 +237,33 @@ class ComfyServer(ServerApi):
             self._closing.wait(seconds)
             return
         try:
-            event = self._stream.events.get(timeout=seconds) if seconds else self._stream.events.get_nowait()
+            message = self._stream.events.get(timeout=seconds) if seconds else self._stream.events.get_nowait()
             while True:
-                self._take(event)
-                event = self._stream.events.get_nowait()
+                self._take(message)
+                message = self._stream.events.get_nowait()
         except queue.Empty:
             return
 
-    def _take(self, event: Event) -> None:
+    def _take(self, message: SocketMessage) -> None:
         now = time.monotonic()
-        if event.type in (CONNECTED, DISCONNECTED):  # nothing is replayed: what was missed meanwhile must be asked for
-            self._reconcile_due = min(self._reconcile_due, now + (0 if event.type == CONNECTED else SOON_SECONDS))
+        if message is CONNECTED or message is DISCONNECTED:  # nothing is replayed: what was missed meanwhile must be asked for
+            self._reconcile_due = min(self._reconcile_due, now + (0 if message is CONNECTED else SOON_SECONDS))
             self._poll_due = min(self._poll_due, now + self._poll_seconds_without_socket)
             return
-        if event.type == "status":
-            info = (event.data.get("status") or {}).get("exec_info") or {}
-            if info.get("queue_remaining") == 0 and self._open:  # ended, deleted, or lost
+        data = message.data
+        if message.type == "status":
+            info = data.status.exec_info if data.status is not None else None
+            if info is not None and info.queue_remaining == 0 and self._open:  # ended, deleted, or lost
                 self._reconcile_due = min(self._reconcile_due, now + SOON_SECONDS)
             return
-        prompt_id = event.data.get("prompt_id")
-        if prompt_id not in self._open:
+        if data.prompt_id is None or data.prompt_id not in self._open:
             return
         self._alive_at, self._idle_since = now, None
-        if event.type in ENDING or (event.type == "executing" and event.data.get("node") is None):
-            self._announced.add(prompt_id)
+        if message.type in ENDING or (message.type == "executing" and data.node is None):
+            self._announced.add(data.prompt_id)
             self._reconcile_due = min(self._reconcile_due, now + 2 * SOON_SECONDS)
-        elif event.type == "progress":
-            self.progress[prompt_id] = (int(event.data.get("value") or 0), int(event.data.get("max") or 0))
+        elif message.type == "progress":
+            self.progress[data.prompt_id] = (int(data.value or 0), int(data.max or 0))
 
     def _ask_what_is_due(self) -> None:
         for prompt_id in list(self._announced):
@@ -247,17 +286,17 @@ class ComfyServer(ServerApi):
             self._take_events(MESSAGE_SECONDS)
             if oldest not in self._announced:
                 self._stream.replace()  # it should have told: the server has lost this socket
-        self._end(read_outcome(oldest, entry))
+        self._end(read_end(oldest, entry))
 
     def _ask_whether_ended(self, prompt_id: str) -> bool:
         entry = self.history(prompt_id)
         self._recovered()
         if entry is None:
             return False
-        self._end(read_outcome(prompt_id, entry))
+        self._end(read_end(prompt_id, entry))
         return True
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, outcome: PromptEnd) -> None:
         self._forget(outcome.prompt_id)
         self._alive_at, self._idle_since = time.monotonic(), None
         self._ended.append(outcome)
@@ -270,16 +309,16 @@ class ComfyServer(ServerApi):
     def _reconcile(self) -> None:
         """Compare what we follow with what the server has."""
         self._reconcile_due = time.monotonic() + self._reconcile_seconds
-        running, pending = self.queue()
-        queued = {*running, *pending}
+        there = self.workload()
+        queued = {*there.running, *there.waiting}
         for prompt_id in [mine for mine in self._open if mine not in queued]:
             if not self._ask_whether_ended(prompt_id):
                 why = "the server has it neither queued nor in its history: restarted, or deleted there"
-                self._end(Outcome(prompt_id, "lost", message=why))
+                self._end(PromptEnd(prompt_id, "lost", message=why))
         self._recovered()
-        self._watch_for_silence(running)
+        self._watch_for_silence(there.running)
 
-    def _watch_for_silence(self, running: list[str]) -> None:
+    def _watch_for_silence(self, running: tuple[str, ...]) -> None:
         now = time.monotonic()
         if not self._open:
             return
@@ -291,8 +330,8 @@ class ComfyServer(ServerApi):
                 raise StalledError(self.url, why, "restart ComfyUI, then run the same command again")
             return
         self._idle_since = None
-        if tuple(running) != self._running:
-            self._running, self._alive_at = tuple(running), now
+        if running != self._running:
+            self._running, self._alive_at = running, now
         ours = any(prompt_id in self._open for prompt_id in running)
         allowed = self._silence_seconds if ours else self._silence_seconds * FOREIGN_SILENCE_FACTOR
         if now - self._alive_at > allowed:
@@ -319,16 +358,20 @@ class ComfyServer(ServerApi):
             self._reconcile_due = 0.0
             self.on_outage(None)
 
-    def download(self, ref: ImageRef) -> bytes:
+    def download(self, ref: PictureRef) -> bytes:
         """A picture, complete: its length, its chunks and its end are checked, and it is fetched again where they are wrong.
 
-        Raises LostPicture where the server has it no more or never sends it whole, else UnavailableError.
+        Raises LostPicture where the server has it no more, never sends it whole, or made a file that we cannot take; else
+        UnavailableError.
         """
         params = {"filename": ref.filename, "subfolder": ref.subfolder, "type": ref.type}
         name = f"{self.url}: {ref.subfolder}/{ref.filename}".replace(": /", ": ")
         damage = ""
         for pause in (*DOWNLOAD_PAUSES, 0.0):
-            reply = self._transport.get("/view", params)
+            try:
+                reply = self._transport.get("/view", params, limit=self._max_picture_bytes)
+            except RefusedReplyError as error:
+                raise LostPicture(name, error.why, error.fix, can_heal=False) from None
             if reply.status in (400, 403, 404):
                 raise LostPicture(name, f"the server has this picture no more (status {reply.status})", "it is generated again")
             if reply.content_length not in (None, len(reply.body)):
@@ -337,6 +380,8 @@ class ComfyServer(ServerApi):
                 damage = find_damage(reply.body) or ""
             if not damage:
                 return reply.body
+            if is_other_format(reply.body):
+                raise LostPicture(name, damage, "have the workflow save PNG, JPEG or WebP", can_heal=False)
             self._closing.wait(pause)
         raise LostPicture(name, f"arrived incomplete {len(DOWNLOAD_PAUSES) + 1} times: {damage}", "is the server's disk full?")
 
@@ -352,8 +397,7 @@ class ComfyServer(ServerApi):
         if not mine:
             return
         self._transport.post_safely("/queue", {"delete": mine})
-        running, _ = self.queue()
-        for prompt_id in running:
+        for prompt_id in self.workload().running:
             if prompt_id in mine:  # older servers stop whatever runs, so only ask while it is ours
                 self._transport.post_safely("/interrupt", {"prompt_id": prompt_id})
 

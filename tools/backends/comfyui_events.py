@@ -6,14 +6,16 @@ Nothing is replayed after a drop, and a message can be missed at any time: what 
 from __future__ import annotations
 
 import contextlib
-import json
+import functools
+import math
 import queue
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
-from tools.backends.transport import Address
+from tools.backends.address import Address
+from tools.backends.comfyui_answers import SocketMessage, read_message
+from tools.backends.transport import open_socket
 
 RECEIVE_SECONDS = 1.0
 """How soon the thread notices that it should stop, on a silent connection."""
@@ -28,22 +30,21 @@ STEADY_SECONDS = 5.0
 """A connection that ends sooner counts as a failure: the pause before the next one grows."""
 
 
-CONNECTED, DISCONNECTED = "connected", "disconnected"
+CONNECTED, DISCONNECTED = SocketMessage("connected"), SocketMessage("disconnected")
+"""What the thread itself tells, among the server's messages."""
 
+MESSAGE_LIMIT = 8 << 20
+"""Bytes of one message: those that we read have a few hundred, `progress_state` of a large graph some 100,000, previews up to 1 MB."""
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A message of the server, or `connected`/`disconnected` from the thread itself."""
-
-    type: str
-    data: dict[str, Any] = field(default_factory=dict)
+WAITING_LIMIT = 10_000
+"""Messages that nobody has taken yet; further ones are dropped, since the truth is asked for over HTTP."""
 
 
 class EventStream:
     """Keeps one WebSocket open under one client id, and never two: the server forgets the newer when the older ends."""
 
     def __init__(self, address: Address, client_id: str) -> None:
-        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.events: queue.Queue[SocketMessage] = queue.Queue(WAITING_LIMIT)
         self.connected = False
         self._address = address
         self._url = address.websocket_url(client_id)
@@ -69,15 +70,13 @@ class EventStream:
             self._thread.join(CLOSE_SECONDS + RECEIVE_SECONDS)
 
     def _run(self) -> None:
-        import websocket
-
         failures = 0
         while not self._closing.is_set():
             opened = time.monotonic()
             try:
                 self._open()
                 self._receive()
-            except (websocket.WebSocketException, OSError, ValueError):
+            except Exception:  # noqa: BLE001 - a decoder of others' bytes: whatever it meets, the connection is made anew
                 pass
             finally:
                 self._drop()
@@ -85,14 +84,18 @@ class EventStream:
             self._closing.wait(RETRY_PAUSES[min(failures, len(RETRY_PAUSES) - 1)])
 
     def _open(self) -> None:
-        import websocket
-
         header = [f"Authorization: {self._address.authorization}"] if self._address.authorization else None
         self._replace.clear()
-        self._socket = websocket.create_connection(self._url, timeout=OPEN_SECONDS, header=header, suppress_origin=True)
-        self._socket.settimeout(RECEIVE_SECONDS)
+        plain = open_socket(self._address.base, OPEN_SECONDS)
+        try:
+            self._socket = _bounded_class()(suppress_origin=True)
+            self._socket.connect(self._url, socket=plain, header=header, suppress_origin=True, redirect_limit=0)
+        except BaseException:
+            plain.close()
+            raise
+        plain.deadline, plain.patience = math.inf, RECEIVE_SECONDS
         self.connected = True
-        self.events.put(Event(CONNECTED))
+        self._tell(CONNECTED)
 
     def _receive(self) -> None:
         """Until the connection ends. Binary frames are previews: not wanted."""
@@ -102,6 +105,7 @@ class EventStream:
         while not self._closing.is_set() and not self._replace.is_set():
             try:
                 opcode, data = self._socket.recv_data(control_frame=True)
+                self._socket.received = 0
             except websocket.WebSocketTimeoutException:
                 silent = time.monotonic() - heard
                 if silent > 2 * PING_SECONDS:
@@ -117,12 +121,13 @@ class EventStream:
                 self._take(data)
 
     def _take(self, data: bytes) -> None:
-        try:
-            message = json.loads(data)
-        except (ValueError, RecursionError):
-            return
-        if isinstance(message, dict) and isinstance(message.get("data"), dict):
-            self.events.put(Event(str(message.get("type")), message["data"]))
+        message = read_message(data, MESSAGE_LIMIT)
+        if message is not None:
+            self._tell(message)
+
+    def _tell(self, message: SocketMessage) -> None:
+        with contextlib.suppress(queue.Full):
+            self.events.put_nowait(message)
 
     def _drop(self) -> None:
         socket, self._socket = self._socket, None
@@ -132,4 +137,22 @@ class EventStream:
             socket.shutdown()  # a connection that broke is not closed by `close`
         if self.connected:
             self.connected = False
-            self.events.put(Event(DISCONNECTED))
+            self._tell(DISCONNECTED)
+
+
+@functools.cache
+def _bounded_class() -> Any:
+    """websocket-client's WebSocket, which would take a message of any size, with a limit for the bytes of one."""
+    import websocket
+
+    class BoundedWebSocket(websocket.WebSocket):
+        received = 0
+
+        def _recv(self, bufsize: int) -> bytes:
+            data: bytes = super()._recv(bufsize)  # type: ignore[no-untyped-call]
+            self.received += len(data)
+            if self.received > MESSAGE_LIMIT:
+                raise websocket.WebSocketException("a message beyond the limit")
+            return data
+
+    return BoundedWebSocket

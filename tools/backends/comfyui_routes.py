@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Self
 from urllib.parse import quote
 
-from lifeos.errors import UnavailableError
-from tools.backends.outcomes import ServerInfo, read_server_info
-from tools.backends.transport import Transport, read_address
+from tools.backends.address import read_address
+from tools.backends.backend import NodeDeclaration, ServerInfo, Workload
+from tools.backends.comfyui_answers import DeclaredNode, HistoryEntry, Queue, Stats, read_declaration, read_server_info
+from tools.backends.transport import LARGE_ANSWER, Transport
 
 
 class ServerApi:
@@ -23,51 +24,47 @@ class ServerApi:
 
     def info(self) -> ServerInfo:
         """What the server says of itself. Raises UnavailableError where it is not there, or is no ComfyUI."""
-        stats = self._transport.get_json("/system_stats")
-        if not isinstance(stats, dict) or "system" not in stats:
-            raise UnavailableError(self.url, "answers, but is not ComfyUI", "check --comfy-url")
-        return read_server_info(self.url, stats)
+        return read_server_info(self.url, self._transport.get_record("/system_stats", Stats))
 
     def models(self, folder: str) -> list[str]:
         """The model files of a folder (`checkpoints`, `loras`, …); empty where the server knows no such folder."""
-        reply = self._transport.get(f"/models/{folder}")
-        names = reply.json() if reply.status == 200 else []
-        return [str(name) for name in names] if isinstance(names, list) else []
+        path = f"/models/{quote(folder, safe='')}"
+        reply = self._transport.get(path, limit=LARGE_ANSWER)
+        names: list[str] = self._transport.record(reply, path, list[str]) if reply.status == 200 else []
+        return names
 
     def model_folders(self) -> list[str]:
         """The folders that `models` knows."""
-        names = self._transport.get_json("/models")
-        return [str(name) for name in names] if isinstance(names, list) else []
+        names: list[str] = self._transport.get_record("/models", list[str])
+        return names
 
-    def object_info(self, class_type: str) -> dict[str, Any] | None:
+    def node(self, class_type: str) -> NodeDeclaration | None:
         """The declaration of a node class, or None where the server has none of that name."""
-        reply = self._transport.get(f"/object_info/{quote(class_type, safe='')}")
-        document = reply.json() if reply.status == 200 else None
-        found = document.get(class_type) if isinstance(document, dict) else None
-        return found if isinstance(found, dict) else None
+        path = f"/object_info/{quote(class_type, safe='')}"
+        reply = self._transport.get(path, limit=LARGE_ANSWER)
+        if reply.status != 200:
+            return None
+        found = self._transport.record(reply, path, dict[str, DeclaredNode]).get(class_type)
+        return read_declaration(found) if found is not None else None
 
     def node_classes(self) -> list[str]:
         """The names of all node classes. A large answer: ask only to suggest a name."""
-        document = self._transport.get_json("/object_info")
-        return sorted(document) if isinstance(document, dict) else []
+        return sorted(self._transport.get_record("/object_info", dict[str, Any], limit=LARGE_ANSWER))
 
-    def queue(self) -> tuple[list[str], list[str]]:
+    def workload(self) -> Workload:
         """The prompt ids that run and that wait, everybody's; those that wait in no particular order."""
-        document = self._transport.get_json("/queue")
-        if not isinstance(document, dict):
-            raise UnavailableError(self.url, "answers, but not as ComfyUI does (/queue)", "check --comfy-url")
-        running, pending = ([str(item[1]) for item in document.get(key) or []] for key in ("queue_running", "queue_pending"))
-        return running, pending
+        queue = self._transport.get_record("/queue", Queue, limit=LARGE_ANSWER)
+        return Workload(tuple(item[1] for item in queue.queue_running), tuple(item[1] for item in queue.queue_pending))
 
     def free_memory(self) -> None:
         """Have the server unload its models and forget its cache (after it ran out of memory)."""
         self._transport.post_safely("/free", {"unload_models": True, "free_memory": True})
 
-    def history(self, prompt_id: str) -> dict[str, Any] | None:
+    def history(self, prompt_id: str) -> HistoryEntry | None:
         """The history entry of a prompt that has ended; None for one that waits, runs, or is not known."""
-        document = self._transport.get_json(f"/history/{quote(prompt_id, safe='')}")
-        entry = document.get(prompt_id) if isinstance(document, dict) else None
-        return entry if isinstance(entry, dict) else None
+        path = f"/history/{quote(prompt_id, safe='')}"
+        entry: HistoryEntry | None = self._transport.get_record(path, dict[str, HistoryEntry], limit=LARGE_ANSWER).get(prompt_id)
+        return entry
 
     def close(self) -> None:
         self._transport.close()

@@ -1,4 +1,4 @@
-"""Many jobs over one or several ComfyUI servers, each kept busy: two prompts wait behind the one that runs.
+"""Many jobs over one or several back ends, each kept busy: two prompts wait behind the one that runs.
 
     with Dispatcher(servers, ahead=2) as dispatcher:
         for finished in dispatcher.run(jobs):
@@ -16,12 +16,11 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lifeos.errors import UnavailableError
-from tools.backends.comfyui import ComfyServer, LostPicture
-from tools.backends.outcomes import ImageRef, Outcome, RejectedPrompt
+from tools.backends.backend import Backend, LostPicture, PictureRef, PromptEnd, RejectedPrompt
 from tools.workflows.graph import rename_outputs
 
 REVIVE_SECONDS = 20.0
@@ -38,8 +37,9 @@ CLOSE_SECONDS = 5.0
 class Job:
     """A graph to run. `key` is the caller's name for it, unique in the run.
 
-    Resuming after a crash: `sent_as` and `sent_to` are the prompt id and server URL under which it may be on a server
-    already (from `on_submit` of the earlier run): then that server is asked before anything is queued again.
+    Resuming after a crash: `sent_as` and `sent_to` are the prompt id and server URL under which it may be on a server already (from
+    `on_submit` of the earlier run), `sent_handle` the server's own name for it (from `on_accepted`): then that server is asked before
+    anything is queued again.
     """
 
     key: str
@@ -47,6 +47,7 @@ class Job:
     workflow_ui: dict[str, Any] | None = None
     sent_as: str | None = None
     sent_to: str | None = None
+    sent_handle: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ class Finished:
     """
 
     job: Job
-    outcome: Outcome
-    pictures: tuple[tuple[ImageRef, bytes], ...]
+    outcome: PromptEnd
+    pictures: tuple[tuple[PictureRef, bytes], ...]
     server: str
     attempts: int
 
@@ -83,7 +84,8 @@ class Dispatcher:
     submitted once more; failures that can heal are tried `retries` times more, after `POST /free` where memory ran out.
     An outage that is waited out is told when it begins and when it ends.
     Every attempt has a prompt id of its own, told to `on_submit(job, prompt_id, server_url)` just before it is posted
-    (from a server's thread). `on_note(text)` gets one line for a person whenever something of this happens.
+    (from a server's thread); a back end that has a name of its own for it tells `on_accepted(job, prompt_id, handle)` just after.
+    `on_note(text)` gets one line for a person whenever something of this happens.
 
     The servers must be connected. They are neither connected nor closed here, but their prompts are followed by threads
     of the dispatcher until `close`.
@@ -91,16 +93,18 @@ class Dispatcher:
 
     def __init__(
         self,
-        servers: Sequence[ComfyServer],
+        servers: Sequence[Backend],
         *,
         ahead: int = 2,
         retries: int = 2,
         on_submit: Callable[[Job, str, str], None] | None = None,
+        on_accepted: Callable[[Job, str, str], None] | None = None,
         on_note: Callable[[str], None] | None = None,
     ) -> None:
-        self.depth = ahead + 1
+        self.ahead = ahead
         self.retries = retries
         self.on_submit = on_submit or (lambda job, prompt_id, url: None)
+        self.on_accepted = on_accepted or (lambda job, prompt_id, handle: None)
         self.note = on_note or (lambda text: None)
         self.closing = False
         self.changed = threading.Condition(threading.RLock())  # guards what follows
@@ -116,7 +120,7 @@ class Dispatcher:
     def wanted(self) -> int:
         """How many more jobs the servers could take now."""
         with self.changed:
-            room = sum(self.depth - lane.load for lane in self._lanes if lane.alive)
+            room = sum(lane.room for lane in self._lanes if lane.alive)
             return max(0, room - len(self._waiting))
 
     @property
@@ -176,7 +180,7 @@ class Dispatcher:
         """The first waiting task that suits a lane with room; with `wait`, as soon as there is one. None when closing."""
         with self.changed:
             while not self.closing:
-                if lane.load < self.depth:
+                if lane.room > 0:
                     for task in self._waiting:
                         if self._suits(task, lane):
                             self._waiting.remove(task)
@@ -229,22 +233,24 @@ class Dispatcher:
 class _Lane:
     """One server: a thread that feeds and follows it, and one that downloads what it made."""
 
-    def __init__(self, dispatcher: Dispatcher, server: ComfyServer) -> None:
+    def __init__(self, dispatcher: Dispatcher, server: Backend) -> None:
         self.server = server
         self.alive = True
         self._d = dispatcher
         self._is_out = False
         server.on_outage = self._tell_outage
+        server.on_note = lambda text: dispatcher.note(f"{server.url}: {text}")
         self._tasks: dict[str, _Task] = {}  # on the server, by prompt id
-        self._done: queue.SimpleQueue[tuple[_Task, Outcome] | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[_Task, PromptEnd] | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._guarded, args=(work,), name=f"{work.__name__} {server.url}", daemon=True)
             for work in (self._feed_and_follow, self._download)
         ]
 
     @property
-    def load(self) -> int:
-        return len(self._tasks)
+    def room(self) -> int:
+        """How many more prompts the server should hold."""
+        return max(1, self.server.depth(self._d.ahead)) - len(self._tasks)
 
     def start(self) -> None:
         for thread in self._threads:
@@ -303,17 +309,25 @@ class _Lane:
         self._tasks[prompt_id] = task
         self._d.on_submit(job, prompt_id, self.server.url)
         try:
-            self.server.submit(prompt_id, task.graph, workflow_ui=job.workflow_ui, ask_first=may_be_there)
+            handle = self.server.submit(
+                prompt_id,
+                task.graph,
+                workflow_ui=job.workflow_ui,
+                ask_first=may_be_there,
+                handle=job.sent_handle if may_be_there else None,
+            )
+            if handle != prompt_id:
+                self._d.on_accepted(job, prompt_id, handle)
         except RejectedPrompt as error:
             del self._tasks[prompt_id]
             task.refused_by.add(self.server.url)
-            outcome = Outcome(
+            outcome = PromptEnd(
                 prompt_id, "failed", node=error.node, message=f"rejected: {error.message}" + (f" ({error.fix})" if error.fix else "")
             )
             if not self._d.give_back([task], to_others=True):
                 self._d.finish(Finished(job, outcome, (), self.server.url, task.attempts))
 
-    def _judge(self, task: _Task, outcome: Outcome) -> None:
+    def _judge(self, task: _Task, outcome: PromptEnd) -> None:
         if outcome.kind == "done":
             self._done.put((task, outcome))
         elif outcome.kind == "lost" and not task.was_lost:
@@ -323,10 +337,11 @@ class _Lane:
         else:
             if outcome.out_of_memory and not task.memory_freed:
                 task.memory_freed = True
-                self.server.free_memory()
+                with contextlib.suppress(UnavailableError):  # a server that is gone has freed it as well
+                    self.server.free_memory()
             self._retry_or_finish(task, outcome)
 
-    def _retry_or_finish(self, task: _Task, outcome: Outcome) -> None:
+    def _retry_or_finish(self, task: _Task, outcome: PromptEnd) -> None:
         task.failures += 1
         where = f" at node {outcome.node}" if outcome.node else ""
         if outcome.can_heal and task.failures <= self._d.retries:
@@ -339,17 +354,21 @@ class _Lane:
         while (item := self._done.get()) is not None:
             task, outcome = item
             try:
-                pictures = tuple((ref, self._fetch(ref)) for ref in outcome.images)
-            except LostPicture as error:
+                pictures = tuple((ref, self._fetch(ref)) for ref in outcome.pictures)
+            except UnavailableError as error:
+                is_lost = isinstance(error, LostPicture)
+                if not is_lost and (not self.alive or self._d.closing):
+                    self._d.give_back([task])  # the server is gone: no failure of this prompt
+                    continue
                 # only a changed node runs again: the server has the rest in its cache
                 task.graph = rename_outputs(task.graph, f"_{task.failures + 2}")
-                self._retry_or_finish(task, Outcome(outcome.prompt_id, "failed", message=error.why, can_heal=True, seconds=outcome.seconds))
-            except UnavailableError:
-                self._d.give_back([task])
+                can_heal = error.can_heal if isinstance(error, LostPicture) else True
+                failed = replace(outcome, kind="failed", pictures=(), message=error.why, can_heal=can_heal)
+                self._retry_or_finish(task, failed)
             else:
                 self._d.finish(Finished(task.job, outcome, pictures, self.server.url, task.attempts))
 
-    def _fetch(self, ref: ImageRef) -> bytes:
+    def _fetch(self, ref: PictureRef) -> bytes:
         """A picture is on the server's disk: a restart is waited out, as it is while following."""
         until = time.monotonic() + self.server.outage_seconds
         while True:

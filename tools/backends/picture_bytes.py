@@ -20,6 +20,15 @@ def find_damage(data: bytes) -> str | None:
     return "not a PNG, JPEG or WebP picture" if data else "no bytes at all"
 
 
+OTHER_HEADS = (b"GIF8", b"II*\0", b"MM\0*", b"BM", b"\xff\x0a", b"\0\0\0\x0cJXL ", b"\x1aE\xdf\xa3")
+"""GIF, TIFF twice, BMP, JPEG XL twice, WebM."""
+
+
+def is_other_format(data: bytes) -> bool:
+    """Whether the bytes begin as a picture or film of a format that we do not take: sent again, it would be the same."""
+    return data.startswith(OTHER_HEADS) or data[4:8] == b"ftyp"  # AVIF, HEIC, MP4
+
+
 def _find_png_damage(data: bytes) -> str | None:
     """Walks the chunks: length, name, content, CRC over name and content (PNG specification, section 5)."""
     at = len(PNG_HEAD)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import mean, median
+
+from tools.backends.backend import Tariff
 
 SECONDS_PER_HOUR = 3600
 RECENT = 20
@@ -19,29 +22,37 @@ class Estimate:
     usd: float
 
 
-def estimate(pictures: int, seconds_per_picture: float, servers: int, rate_per_hr: float) -> Estimate:
-    """`rate_per_hr` is that of one server; all of them are paid for as long as the batch takes."""
-    seconds = pictures * seconds_per_picture / max(1, servers)
-    return Estimate(pictures, seconds, seconds / SECONDS_PER_HOUR * rate_per_hr * max(1, servers))
+def estimate(pictures: int, seconds_per_picture: float, tariffs: Sequence[Tariff]) -> Estimate:
+    """`tariffs` has one for each server. What costs by the hour is paid for as long as the batch takes, the rest by the picture."""
+    seconds = pictures * seconds_per_picture / max(1, len(tariffs))
+    work = mean(tariff.of_work(seconds_per_picture) for tariff in tariffs) if tariffs else 0.0
+    return Estimate(pictures, seconds, seconds / SECONDS_PER_HOUR * usd_per_hour(tariffs) + pictures * work)
+
+
+def usd_per_hour(tariffs: Sequence[Tariff]) -> float:
+    """What all servers together cost in an hour, whether they work or not."""
+    return sum(tariff.usd_per_hour for tariff in tariffs)
 
 
 @dataclass(slots=True)
 class Budget:
     """The meter of a running batch. Times are those of one monotonic clock, which the caller reads.
 
-    `spent_before`: dollars of the runs before this one. `max_cost`: None is no limit.
+    `tariffs` has one for each server. `spent_before`: dollars of the runs before this one. `max_cost`: None is no limit.
     """
 
-    rate_per_hr: float
-    servers: int
+    tariffs: Sequence[Tariff]
     seconds_per_picture: float
     started: float
     spent_before: float = 0.0
     max_cost: float | None = None
+    charged: float = 0.0
+    """Dollars for pictures that were paid for one by one."""
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
 
-    def measured(self, seconds: float | None) -> None:
-        """Take in how long a server worked on a picture."""
+    def measured(self, seconds: float | None, charged: float = 0.0) -> None:
+        """Take in how long a server worked on a picture, and what was charged for it beside the hour."""
+        self.charged += charged
         if seconds is not None and seconds > 0:
             self._recent.append(seconds)
 
@@ -51,17 +62,21 @@ class Budget:
         return median(self._recent) if self._recent else self.seconds_per_picture
 
     def spent(self, now: float) -> float:
-        return self.spent_before + (now - self.started) / SECONDS_PER_HOUR * self.rate_per_hr * self.servers
+        return self.spent_before + self.charged + (now - self.started) / SECONDS_PER_HOUR * usd_per_hour(self.tariffs)
 
     def allows(self, now: float, underway: int) -> bool:
         """Whether one more picture, behind those under way, still fits under `max_cost`."""
         if self.max_cost is None:
             return True
-        ahead = estimate(underway + 1, self.pace, self.servers, self.rate_per_hr)
+        ahead = self.left(underway + 1)
         return self.spent(now) + ahead.usd <= self.max_cost + 1e-9
 
     def left(self, pictures: int) -> Estimate:
-        return estimate(pictures, self.pace, self.servers, self.rate_per_hr)
+        return estimate(pictures, self.pace, self.tariffs)
+
+    @property
+    def is_free(self) -> bool:
+        return all(tariff == Tariff() for tariff in self.tariffs)
 
 
 def counted(number: int, noun: str) -> str:

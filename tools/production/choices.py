@@ -11,7 +11,7 @@ from typing import Any
 from evals.judging.assessor import Assessor, open_assessor
 from lifeos.errors import InputError, did_you_mean
 from lifeos.images import find_pictures
-from tools.backends.comfyui import ComfyServer
+from tools.backends.backend import Backend
 from tools.production.prompts import BUILT_IN, check_prompt, read_prompts
 from tools.production.request import Request
 from tools.workflows.workflow import Settings, Workflow
@@ -54,13 +54,13 @@ def choose_settings(request: Request, policy: Mapping[str, Any], checkpoint: str
     return replace(settings, **filled)
 
 
-def choose_checkpoint(request: Request, policy: Mapping[str, Any], server: ComfyServer | None) -> str | None:
+def choose_checkpoint(request: Request, policy: Mapping[str, Any], server: Backend | None) -> str | None:
     """The checkpoint's name; None where a user's workflow names its own, or no server could be asked."""
     if request.checkpoint is not None or request.workflow is not None:
         return request.checkpoint
     if policy["production"]["checkpoint"]:
         return str(policy["production"]["checkpoint"])
-    if server is None:
+    if server is None or not server.offers.lists_models:
         return None
     names = server.models("checkpoints")
     if len(names) == 1:

@@ -73,6 +73,8 @@ class ItemState:
 
     prompt_id: str | None = None
     server: str | None = None
+    handle: str | None = None
+    """The server's own name for the prompt, where it does not take ours."""
     files: tuple[str, ...] = ()
     seconds: float | None = None
     failure: str | None = None
@@ -86,6 +88,8 @@ class Session:
     last: str
     servers: int = 0
     rate_per_hr: float = 0.0
+    charged: float = 0.0
+    """Dollars for pictures that were paid for one by one."""
 
     @property
     def seconds(self) -> float:
@@ -94,7 +98,7 @@ class Session:
 
     @property
     def usd(self) -> float:
-        return self.seconds / 3600 * self.rate_per_hr * self.servers
+        return self.seconds / 3600 * self.rate_per_hr * self.servers + self.charged
 
 
 @dataclass(slots=True)
@@ -127,7 +131,18 @@ def _started(state: BatchState, record: dict[str, Any]) -> None:
 
 def _submitted(state: BatchState, record: dict[str, Any]) -> None:
     item = state.item(record["item"])
-    item.prompt_id, item.server, item.failure = record["prompt_id"], record["server"], None
+    item.prompt_id, item.server, item.handle, item.failure = record["prompt_id"], record["server"], None, None
+
+
+def _accepted(state: BatchState, record: dict[str, Any]) -> None:
+    item = state.item(record["item"])
+    if item.prompt_id == record["prompt_id"]:
+        item.handle = record["handle"]
+
+
+def _charged(state: BatchState, record: dict[str, Any]) -> None:
+    if state.sessions:
+        state.sessions[-1].charged += float(record["usd"])
 
 
 def _downloaded(state: BatchState, record: dict[str, Any]) -> None:
@@ -154,6 +169,8 @@ def _recorded(state: BatchState, record: dict[str, Any]) -> None:
 _HANDLERS: dict[str, Callable[[BatchState, dict[str, Any]], None]] = {
     "started": _started,
     "submitted": _submitted,
+    "accepted": _accepted,
+    "charged": _charged,
     "downloaded": _downloaded,
     "scored": _scored,
     "filed": _filed,

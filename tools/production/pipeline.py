@@ -13,8 +13,8 @@ from typing import Any
 from evals.scorecards.card_inputs import Manifest
 from lifeos import locks
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError, UnavailableError
-from tools.backends.comfyui import ComfyServer
-from tools.backends.servers import DEFAULT_URL, Reached, open_servers
+from tools.backends.backend import Backend, BackendOptions, Tariff
+from tools.backends.registry import ConnectedBackend, connect_backends
 from tools.cost.meter import beat
 from tools.production import choices
 from tools.production.budget import counted, estimate, format_seconds
@@ -26,6 +26,8 @@ from tools.production.request import Request
 from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
 from tools.production.stopping import Note, StopSignal
 from tools.trainers.lora_header import read_lora_header
+
+MEBIBYTE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         rate = rate_of(plan, policy, around)
         limits = limits_of(request, plan)
         say_plan(plan, generation, saved is not None, around.note)
-        say_estimate(plan, limits, policy, len(servers), rate, around)
+        say_estimate(plan, limits, policy, [server.tariff(rate) for server in servers], around)
         equipment = Equipment(
             assessor,
             policy,
@@ -152,22 +154,25 @@ def continued(request: Request, folder: BatchFolder, around: Circumstances) -> t
 
 
 @contextlib.contextmanager
-def _servers(request: Request, policy: Mapping[str, Any], around: Circumstances) -> Iterator[list[Reached]]:
+def _servers(request: Request, policy: Mapping[str, Any], around: Circumstances) -> Iterator[list[ConnectedBackend]]:
     if request.images is not None:
         yield []
         return
-    urls = request.comfy_urls or (DEFAULT_URL,)
-    with open_servers(
-        urls,
-        around.note,
-        silence_seconds=policy["production"]["prompt_timeout_seconds"],
-        outage_seconds=around.outage_seconds,
-        seconds_per_picture=around.embedded_seconds,
-    ) as reached:
+    with connect_backends(request.comfy_urls or (), around.note, backend_options(policy, around)) as reached:
         yield reached
 
 
-def check_health(servers: Sequence[ComfyServer], generation: Generation, policy: Mapping[str, Any], note: Note) -> None:
+def backend_options(policy: Mapping[str, Any], around: Circumstances) -> BackendOptions:
+    rules = policy["production"]
+    return BackendOptions(
+        silence_seconds=rules["prompt_timeout_seconds"],
+        outage_seconds=around.outage_seconds,
+        seconds_per_picture=around.embedded_seconds,
+        max_picture_bytes=int(rules["max_picture_mb"] * MEBIBYTE),
+    )
+
+
+def check_health(servers: Sequence[Backend], generation: Generation, policy: Mapping[str, Any], note: Note) -> None:
     """The pod health check, on every server. Raises UnavailableError for the first thing that would stop the batch."""
     from tools.pod_health_check import check_pod
 
@@ -176,7 +181,7 @@ def check_health(servers: Sequence[ComfyServer], generation: Generation, policy:
     nodes = sorted({str(node["class_type"]) for node in graph.values()})
     for server in servers:
         checks = check_pod(
-            server.url,
+            server,
             required_nodes=nodes,
             min_free_disk_gb=0.0,  # the batch's own disk is checked by the batch
             min_free_vram_mb=rules["min_free_vram_mb"],
@@ -217,13 +222,13 @@ def say_plan(plan: Plan, generation: Generation | None, continues: bool, note: N
         note(f"  {plan.engine_notice}")
 
 
-def say_estimate(plan: Plan, limits: Limits, policy: Mapping[str, Any], servers: int, rate: float, around: Circumstances) -> None:
+def say_estimate(plan: Plan, limits: Limits, policy: Mapping[str, Any], tariffs: Sequence[Tariff], around: Circumstances) -> None:
     if not plan.generates or plan.engine_notice:
         return
     wanted = plan.target_approved if plan.target_approved is not None else plan.planned
     if limits.max_images is not None:
         wanted = min(wanted, limits.max_images)
-    need = estimate(wanted, policy["production"]["seconds_per_picture"], servers, rate)
+    need = estimate(wanted, policy["production"]["seconds_per_picture"], tariffs)
     around.note(f"  about {format_seconds(need.seconds)} and ${need.usd:.2f} for {wanted} pictures")
     warning = budget_warning(around.cost_log, policy, need.usd)
     if warning:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.judging.assessor import Assessor
-from tools.backends.comfyui import ComfyServer
+from tools.backends.backend import Backend
 from tools.production import choices
 from tools.production.journal import now_text
 from tools.production.plan import Item, Plan, Variant, judging_policy
@@ -35,7 +35,7 @@ class Generation:
         return self.workflow.place(replace(self.settings, positive=prompt, seed=seed, filename_prefix=prefix))
 
 
-def plan_generation(request: Request, policy: Mapping[str, Any], servers: Sequence[ComfyServer]) -> Generation:
+def plan_generation(request: Request, policy: Mapping[str, Any], servers: Sequence[Backend]) -> Generation:
     """Settings, workflow and prompts; refuses what the servers cannot run before anything is queued."""
     prompts = choices.choose_prompts(request)
     workflow = choices.choose_workflow(request)

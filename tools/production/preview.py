@@ -10,7 +10,8 @@ from typing import Any
 
 from evals.judging.assessor import Assessor
 from lifeos.errors import UnavailableError
-from tools.backends.servers import DEFAULT_URL, Reached, open_servers
+from tools.backends.backend import Tariff
+from tools.backends.registry import ConnectedBackend, connect_backends
 from tools.production import choices
 from tools.production.budget import counted, estimate, format_seconds
 from tools.production.filing import GIGABYTE, BatchFolder
@@ -44,8 +45,9 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
     rules = policy["production"]
     most = plan.planned if plan.target_approved is None else limits.max_images or plan.planned
     wanted = min(most, limits.max_images) if limits.max_images is not None else most
-    count, rate = max(1, len(request.comfy_urls or (DEFAULT_URL,))), rate_of(plan, policy, around)
-    need = estimate(wanted if plan.generates else 0, rules["seconds_per_picture"], count, rate)
+    count, rate = max(1, len(request.comfy_urls or ())), rate_of(plan, policy, around)
+    tariffs = [server.tariff(rate) for server in servers] or [Tariff(rate)] * count
+    need = estimate(wanted if plan.generates else 0, rules["seconds_per_picture"], tariffs)
     return {
         "run_id": plan.run_id,
         "lora_version": plan.lora_version,
@@ -62,7 +64,7 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         "source_dir": plan.source_dir,
         "reference_dir": str(reference_dir),
         "engine": plan.engine or None,
-        "estimate": {"seconds": round(need.seconds, 1), "usd": round(need.usd, 4), "rate_per_hr": rate, "servers": count},
+        "estimate": {"seconds": round(need.seconds, 1), "usd": round(need.usd, 4), "rate_per_hr": rate, "servers": len(tariffs)},
         "budget_warning": budget_warning(around.cost_log, policy, need.usd) or None,
         "free_gb": round(folder.free_bytes() / GIGABYTE, 1),
         "min_free_gb": rules["min_free_disk_gb"],
@@ -70,11 +72,11 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
     }
 
 
-def _reach(request: Request, stack: contextlib.ExitStack, unchecked: list[str]) -> list[Reached]:
+def _reach(request: Request, stack: contextlib.ExitStack, unchecked: list[str]) -> list[ConnectedBackend]:
     if request.images is not None:
         return []
     try:
-        return stack.enter_context(open_servers(request.comfy_urls or (DEFAULT_URL,), unchecked.append))
+        return stack.enter_context(connect_backends(request.comfy_urls or (), unchecked.append))
     except UnavailableError as error:
         unchecked.append(f"checkpoint, LoRA and nodes of the workflow: {error}")
         return []

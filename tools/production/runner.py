@@ -18,9 +18,9 @@ from evals.judging.assessor import default_workers
 from lifeos.errors import LifeosError, UnavailableError
 from lifeos.locks import Held
 from lifeos.progress import Progress
-from tools.backends.comfyui import ComfyServer
+from tools.backends.backend import Backend, Tariff
 from tools.backends.dispatch import Dispatcher, Finished, Job
-from tools.production.budget import Budget, format_seconds
+from tools.production.budget import Budget, format_seconds, usd_per_hour
 from tools.production.filing import RESERVE_BYTES, BatchFolder
 from tools.production.intake import Gate, Scorer, find_stored
 from tools.production.journal import JOURNAL_FILE, BatchState, ItemState, Journal, read_state
@@ -53,12 +53,12 @@ class Equipment:
     """What a batch is run with, none of which changes what its pictures are.
 
     `make_graph(item)` is the graph as it is sent; not needed where nothing is generated. `rate_per_hr` is the price of one
-    server. `seconds_per_picture` serves estimates until pictures are measured.
+    rented machine. `seconds_per_picture` serves estimates until pictures are measured.
     """
 
     scorer: Scorer
     policy: Mapping[str, Any]
-    servers: Sequence[ComfyServer] = ()
+    servers: Sequence[Backend] = ()
     make_graph: Callable[[Item], dict[str, Any]] | None = None
     workflow_ui: dict[str, Any] | None = None
     rate_per_hr: float = 0.0
@@ -126,9 +126,9 @@ class _Run:
         self.logged = time.monotonic()
         self.refreshed = self.logged - LOCK_REFRESH_SECONDS
         production = equipment.policy["production"]
+        self.tariffs = {server.url: server.tariff(equipment.rate_per_hr) for server in equipment.servers}
         self.budget = Budget(
-            rate_per_hr=equipment.rate_per_hr,
-            servers=max(1, len(equipment.servers)),
+            tariffs=tuple(self.tariffs.values()),
             seconds_per_picture=production["seconds_per_picture"],
             started=time.monotonic(),
             spent_before=sum(session.usd for session in state.sessions),
@@ -136,8 +136,8 @@ class _Run:
         )
 
     def run(self) -> BatchEnd:
-        servers = [server.url for server in self.equipment.servers]
-        self.journal.append("started", servers=servers, rate_per_hr=self.equipment.rate_per_hr, durable=True)
+        hourly = usd_per_hour(self.budget.tariffs) / max(1, len(self.tariffs))
+        self.journal.append("started", servers=list(self.tariffs), rate_per_hr=hourly, durable=True)
         why = "complete"
         error: Exception | None = None
         with (
@@ -213,6 +213,7 @@ class _Run:
             ahead=production["queue_ahead"],
             retries=production["retries"],
             on_submit=self._submitted,
+            on_accepted=self._accepted,
             on_note=self.bar.note,
         ) as dispatcher:
             underway = 0
@@ -232,7 +233,7 @@ class _Run:
                     return blocked or self._why_no_more()
                 for finished in dispatcher.wait(0.0 if self.pending and not underway else PASS_SECONDS):
                     if was_stopped_before(finished):
-                        dispatcher.put(replace(finished.job, sent_as=None, sent_to=None))
+                        dispatcher.put(replace(finished.job, sent_as=None, sent_to=None, sent_handle=None))
                         continue
                     underway -= 1
                     self._take(finished)
@@ -257,15 +258,22 @@ class _Run:
     def _job(self, item: Item, make_graph: Callable[[Item], dict[str, Any]]) -> Job:
         state = self.state.items.get(item.index)
         sent = state if state is not None and state.failure is None else ItemState()
-        return Job(item.key, make_graph(item), self.equipment.workflow_ui, sent.prompt_id, sent.server)
+        return Job(item.key, make_graph(item), self.equipment.workflow_ui, sent.prompt_id, sent.server, sent.handle)
 
     def _submitted(self, job: Job, prompt_id: str, url: str) -> None:
         self.journal.append("submitted", item=int(job.key), prompt_id=prompt_id, server=url, durable=True)
 
+    def _accepted(self, job: Job, prompt_id: str, handle: str) -> None:
+        """The server has a name of its own for a prompt, without which it would not be found again."""
+        self.journal.append("accepted", item=int(job.key), prompt_id=prompt_id, handle=handle, durable=True)
+
     def _take(self, finished: Finished) -> None:
         item = self.plan.item(int(finished.job.key))
         outcome = finished.outcome
-        self.budget.measured(outcome.seconds)
+        charged = self.tariffs.get(finished.server, Tariff()).of_work(outcome.seconds, outcome.credits)
+        self.budget.measured(outcome.seconds, charged)
+        if charged:
+            self.journal.append("charged", item=item.index, usd=charged)
         if outcome.kind == "done":
             self.failures = 0
             data = [picture for _, picture in finished.pictures]
@@ -343,12 +351,12 @@ class _Run:
     def _show(self, item: Item) -> None:
         made, approved = self._made(), self._approved()
         left = self.budget.left(max(0, self._total() - made))
-        usd = f"${self.budget.spent(time.monotonic()):.2f}" if self.budget.rate_per_hr else "$0"
+        usd = f"${self.budget.spent(time.monotonic()):.2f}" if not self.budget.is_free else "$0"
         self.bar.advance(len(self.state.item(item.index).files) and 1, approved=approved, left=format_seconds(left.seconds), spent=usd)
         now = time.monotonic()
         if now - self.logged >= LOG_SECONDS and not sys.stderr.isatty():
             self.logged = now
-            money = f", {usd} spent, ${left.usd:.2f} to go" if self.budget.rate_per_hr else ""
+            money = f", {usd} spent, ${left.usd:.2f} to go" if not self.budget.is_free else ""
             self.note(f"{made} of {self._total()} pictures, {approved} approved, {format_seconds(left.seconds)} left{money}")
 
     def _keep_alive(self) -> None:

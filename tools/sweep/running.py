@@ -10,14 +10,14 @@ from typing import Any
 from evals.judging.assessor import Assessor
 from lifeos import files, locks
 from lifeos.errors import InputError
-from tools.backends.comfyui import ComfyServer
-from tools.backends.servers import DEFAULT_URL, open_servers
+from tools.backends.backend import Backend
+from tools.backends.registry import connect_backends
 from tools.production import choices
 from tools.production.budget import estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
 from tools.production.journal import JOURNAL_FILE, read_state
-from tools.production.pipeline import Circumstances, check_health, rate_of
+from tools.production.pipeline import Circumstances, backend_options, check_health, rate_of
 from tools.production.plan import Item, Plan, Variant, check_same, read_plan, write_plan
 from tools.production.planning import Generation, make_plan, plan_generation
 from tools.production.request import Request
@@ -89,13 +89,9 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
     root = sweep.request.output_dir
     check_writable(root)
     check_room(BatchFolder(root), policy["production"]["min_free_disk_gb"])
-    urls = sweep.request.comfy_urls or (DEFAULT_URL,)
-    silence = policy["production"]["prompt_timeout_seconds"]
     with (
         locks.hold(root / ".work" / "lock", str(root)) as held,
-        open_servers(
-            urls, around.note, silence_seconds=silence, outage_seconds=around.outage_seconds, seconds_per_picture=around.embedded_seconds
-        ) as reached,
+        connect_backends(sweep.request.comfy_urls or (), around.note, backend_options(policy, around)) as reached,
     ):
         servers = [each.server for each in reached]
         begun = check_begun(root, sweep)
@@ -113,7 +109,7 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
         return run.run(held)
 
 
-def _check_models(sweep: Sweep, generation: Generation, servers: Sequence[ComfyServer]) -> None:
+def _check_models(sweep: Sweep, generation: Generation, servers: Sequence[Backend]) -> None:
     """Every LoRA and sampler of the grid must be on every server, before the first picture is paid for."""
     seen: set[tuple[str | None, str | None]] = set()
     for config in sweep.configs:
@@ -144,7 +140,7 @@ class _Running:
     policy: Mapping[str, Any]
     around: Circumstances
     stop: StopSignal
-    servers: list[ComfyServer]
+    servers: list[Backend]
     generation: Generation
     references: Path
     assessor: Assessor
@@ -173,7 +169,7 @@ class _Running:
         folder.root.mkdir(parents=True, exist_ok=True)
         plan = self._plan(rung, left, folder)
         rate = rate_of(plan, self.policy, self.around)
-        need = estimate(plan.planned, self.policy["production"]["seconds_per_picture"], len(self.servers), rate)
+        need = estimate(plan.planned, self.policy["production"]["seconds_per_picture"], [server.tariff(rate) for server in self.servers])
         self.around.note(f"round {rung.number}: {plan.planned} pictures, about {format_seconds(need.seconds)} and ${need.usd:.2f}")
         equipment = Equipment(self.assessor, self.policy, self.servers, lambda item: self._graph(plan, item), None, rate)
         cost_left = None if self.request.max_cost is None else max(0.0, self.request.max_cost - spent)

@@ -12,7 +12,7 @@ from typing import Any
 
 from lifeos.errors import InputError, UnavailableError, did_you_mean
 from lifeos.files import read_json
-from tools.backends.comfyui_routes import ServerApi
+from tools.backends.backend import Backend, NodeDeclaration
 from tools.workflows.graph import EXPORT_HINT, Graph, class_of, insert_lora, label, read_graph
 from tools.workflows.node_types import MODEL_FOLDERS, STRENGTH_KEYS
 from tools.workflows.placing import NodeOverrides, Placement, Target
@@ -217,23 +217,25 @@ def find_models(graph: Graph) -> list[ModelUse]:
     ]
 
 
-def check_models(server: ServerApi, graph: Graph) -> None:
+def check_models(server: Backend, graph: Graph) -> None:
     """Refuse a graph that this server cannot run: a node class, model file, sampler or scheduler that it does not have.
 
     Raises InputError that names all of them, each with the nearest that there is, before anything is queued.
     """
+    if not server.offers.lists_nodes:
+        return  # the back end refuses such a graph itself, when it is sent
     missing = list(_find_missing(server, graph))
     if missing:
         raise InputError(server.url, "; ".join(missing), "put the files on the server, or choose among what it has")
 
 
-def _find_missing(server: ServerApi, graph: Graph) -> Iterator[str]:
-    declared: dict[str, dict[str, Any] | None] = {}
+def _find_missing(server: Backend, graph: Graph) -> Iterator[str]:
+    declared: dict[str, NodeDeclaration | None] = {}
     known_classes: list[str] | None = None
     for node_id, node in graph.items():
         class_type = class_of(graph, node_id)
         if class_type not in declared:
-            declared[class_type] = server.object_info(class_type)
+            declared[class_type] = server.node(class_type)
         info = declared[class_type]
         if info is None:
             known_classes = known_classes if known_classes is not None else server.node_classes()
@@ -247,19 +249,14 @@ def _find_missing(server: ServerApi, graph: Graph) -> Iterator[str]:
                 yield f"{key} {value!r} of {label(graph, node_id)} is not there: {did_you_mean(value, choices) or 'there is none'}"
 
 
-def _choices(info: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """The model, sampler and scheduler inputs with what they take: `[[…], {}]`, in newer servers also `["COMBO", {"options": […]}]`.
+def _choices(node: NodeDeclaration) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The model, sampler and scheduler inputs with what they take.
 
-    Other lists are left to the server: custom nodes may accept more than they declare.
+    Other choices are left to the server: custom nodes may accept more than they declare.
     """
-    declared = info.get("input") or {}
-    for key, kind in {**(declared.get("optional") or {}), **(declared.get("required") or {})}.items():
-        if not (key in MODEL_FOLDERS or key.endswith("_name") or key == "scheduler"):
-            continue
-        extra = kind[1] if len(kind) > 1 and isinstance(kind[1], dict) else {}
-        options = extra.get("options") if kind[0] == "COMBO" else kind[0]
-        if isinstance(options, list):
-            yield key, [str(option) for option in options]
+    for key, declared in node.inputs.items():
+        if declared.choices is not None and (key in MODEL_FOLDERS or key.endswith("_name") or key == "scheduler"):
+            yield key, declared.choices
 
 
 __all__ = ["EXPORT_HINT", "ModelUse", "NodeOverrides", "Settings", "Workflow", "check_models", "check_settings", "find_models"]

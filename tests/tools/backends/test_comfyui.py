@@ -12,9 +12,10 @@ from lifeos.errors import InputError, UnavailableError
 from tests.tools.backends.fakes import fake_server
 from tests.tools.backends.test_contract import plain_graph
 from tools.backends import comfyui as client_module
-from tools.backends.comfyui import ComfyServer, LostPicture, StalledError
-from tools.backends.outcomes import ImageRef, Outcome, RejectedPrompt
-from tools.backends.transport import Transport, read_address
+from tools.backends.address import read_address
+from tools.backends.backend import LostPicture, PictureRef, PromptEnd, RejectedPrompt, StalledError
+from tools.backends.comfyui import ComfyServer
+from tools.backends.transport import Transport
 from tools.stand_in import Faults
 from tools.workflows.workflow import Settings, Workflow
 
@@ -33,7 +34,7 @@ def submit(server: ComfyServer, graph: dict[str, Any]) -> str:
     return prompt_id
 
 
-def first_end(server: ComfyServer) -> Outcome:
+def first_end(server: ComfyServer) -> PromptEnd:
     until = time.monotonic() + PATIENCE
     while not (ended := server.wait(0.5)):
         assert time.monotonic() < until, "no end"
@@ -158,9 +159,9 @@ def test_reconnects_and_asks_what_it_missed(embedded_server: Any, follow: Any, m
     for seed in range(2, 22):
         submit(other, sampled_graph(seed))
     assert first_end(server).kind == "done"
-    assert sum(map(len, server.queue())) > 0
+    assert server.workload().count > 0
     assert embedded.counters["GET /ws"] >= 3
-    other.cancel(other.queue()[1])
+    other.cancel(other.workload().waiting)
 
 
 def test_deaf_socket_is_replaced(embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +205,7 @@ def test_works_without_any_websocket(follow: Any) -> None:
     ) as fake:
         server = follow(fake.url, poll_seconds=0.02)
         server.submit(prompt_id, plain_graph())
-        assert first_end(server).images == (ImageRef("a.png", "", "output", "2"),)
+        assert first_end(server).pictures == (PictureRef("a.png", "", "output", "2"),)
 
 
 def test_restarted_server_has_lost_its_prompts(embedded_server: Any, follow: Any) -> None:
@@ -339,9 +340,9 @@ def test_unhappy_ends(
 # Downloading
 
 
-def ended_picture(server: ComfyServer) -> ImageRef:
+def ended_picture(server: ComfyServer) -> PictureRef:
     submit(server, plain_graph())
-    return first_end(server).images[0]
+    return first_end(server).pictures[0]
 
 
 @pytest.mark.parametrize(
@@ -367,14 +368,14 @@ def test_picture_that_never_arrives_whole(embedded_server: Any, follow: Any, mon
 def test_deleted_picture_is_lost(embedded_server: Any, follow: Any) -> None:
     server = follow(embedded_server().url)
     with pytest.raises(LostPicture, match="status 404"):
-        server.download(ImageRef("gone_00001_.png", "lifeos", "output"))
+        server.download(PictureRef("gone_00001_.png", "lifeos", "output"))
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/../../b.png"])
 def test_hostile_names_stay_on_the_server(embedded_server: Any, follow: Any, name: str) -> None:
     server = follow(embedded_server().url)
     with pytest.raises(LostPicture):
-        server.download(ImageRef(name, "", "output"))
+        server.download(PictureRef(name, "", "output"))
 
 
 # Cancelling
@@ -443,8 +444,14 @@ def test_what_is_no_address(text: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        pytest.param((200, b"<html>Welcome</html>"), "answers, but not as ComfyUI does (/system_stats gives no JSON)", id="a web page"),
-        pytest.param((200, {"hello": 1}), "answers, but is not ComfyUI", id="another service"),
+        pytest.param(
+            (200, b"<html>Welcome</html>"),
+            "answers, but not as ComfyUI does (/system_stats: not JSON: Expecting value (line 1, column 1))",
+            id="a web page",
+        ),
+        pytest.param(
+            (200, {"hello": 1}), "answers, but not as ComfyUI does (/system_stats: the key system is missing)", id="another service"
+        ),
         pytest.param((404, b""), "/system_stats gives status 404", id="no such page"),
         pytest.param((401, b""), "refuses with 401", id="login wanted"),
         pytest.param((502, b""), "answers GET /system_stats with status 502", id="proxy without its pod"),
@@ -486,5 +493,5 @@ def test_proxy_of_the_environment_is_not_asked_for_loopback(monkeypatch: pytest.
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with fake_server({"GET /x": (200, {"ok": True})}) as fake:
         transport = Transport(read_address(fake.url), timeout_seconds=5)
-        assert transport.get_json("/x") == {"ok": True}
+        assert transport.get_record("/x", dict) == {"ok": True}
         transport.close()

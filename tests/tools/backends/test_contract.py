@@ -20,8 +20,8 @@ import requests
 from PIL import Image
 
 from lifeos.errors import InputError
+from tools.backends.backend import PromptEnd, RejectedPrompt
 from tools.backends.comfyui import ComfyServer
-from tools.backends.outcomes import Outcome, RejectedPrompt
 from tools.stand_in import start_embedded_server
 from tools.workflows.workflow import Settings, Workflow, check_models
 
@@ -86,8 +86,8 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def wait_for(server: ComfyServer, count: int) -> dict[str, Outcome]:
-    found: dict[str, Outcome] = {}
+def wait_for(server: ComfyServer, count: int) -> dict[str, PromptEnd]:
+    found: dict[str, PromptEnd] = {}
     until = time.monotonic() + PATIENCE
     while len(found) < count:
         assert time.monotonic() < until, f"only {found} after {PATIENCE} s"
@@ -97,7 +97,7 @@ def wait_for(server: ComfyServer, count: int) -> dict[str, Outcome]:
 
 def wait_until_running(server: ComfyServer, prompt_id: str) -> None:
     until = time.monotonic() + PATIENCE
-    while prompt_id not in server.queue()[0]:
+    while prompt_id not in server.workload().running:
         assert time.monotonic() < until
         server.wait(0.01)
 
@@ -111,10 +111,10 @@ def test_server_names_its_version(server: ComfyServer) -> None:
 def test_models_and_nodes(server: ComfyServer) -> None:
     assert server.models("no_such_folder") == []
     assert "loras" in server.model_folders()
-    sampler = server.object_info("KSampler")
+    sampler = server.node("KSampler")
     assert sampler is not None
-    assert sampler["output"] == ["LATENT"]
-    assert server.object_info("NoSuchNode") is None
+    assert sampler.outputs == ("LATENT",)
+    assert server.node("NoSuchNode") is None
     assert {"KSampler", "SaveImage"} <= set(server.node_classes())
 
 
@@ -123,8 +123,8 @@ def test_picture_arrives_whole_with_its_text_chunks(server: ComfyServer) -> None
     graph["2"]["inputs"]["filename_prefix"] = f"lifeos_test/{prompt_id[:8]}"  # type: ignore[index]
     server.submit(prompt_id, graph, workflow_ui={"id": "from the editor", "nodes": []})
     outcome = wait_for(server, 1)[prompt_id]
-    assert (outcome.kind, len(outcome.images), outcome.images[0].node) == ("done", 1, "2")
-    image = Image.open(io.BytesIO(server.download(outcome.images[0])))
+    assert (outcome.kind, len(outcome.pictures), outcome.pictures[0].node) == ("done", 1, "2")
+    image = Image.open(io.BytesIO(server.download(outcome.pictures[0])))
     assert image.size == (64, 64)
     assert image.convert("RGB").getpixel((0, 0)) == (0x10, 0x20, 0x30)
     assert json.loads(image.info["prompt"])["1"]["inputs"]["color"] == 0x102030
@@ -134,7 +134,7 @@ def test_picture_arrives_whole_with_its_text_chunks(server: ComfyServer) -> None
 def test_every_picture_of_a_batch_is_named(server: ComfyServer) -> None:
     prompt_id = new_id()
     server.submit(prompt_id, plain_graph(batch_size=3))
-    images = wait_for(server, 1)[prompt_id].images
+    images = wait_for(server, 1)[prompt_id].pictures
     assert len({image.filename for image in images}) == 3
 
 
@@ -151,7 +151,7 @@ def test_identical_prompt_names_the_old_file(server: ComfyServer) -> None:
     before = wait_for(server, 1)[first]
     server.submit(second, graph)
     after = wait_for(server, 1)[second]
-    assert (after.kind, after.images) == ("done", before.images)
+    assert (after.kind, after.pictures) == ("done", before.pictures)
 
 
 @pytest.mark.parametrize(
@@ -231,8 +231,8 @@ def test_cancel_stops_ours_and_spares_others(server: ComfyServer, url: str) -> N
         server.cancel(mine)
         assert wait_for(other, 1)[theirs].kind == "done"
     assert server.wait(0.0) == []
-    running, pending = server.queue()
-    assert not {*running, *pending} & set(mine)
+    there = server.workload()
+    assert not {*there.running, *there.waiting} & set(mine)
 
 
 def test_cancel_of_a_waiting_prompt_does_not_stop_the_running_one(server: ComfyServer) -> None:

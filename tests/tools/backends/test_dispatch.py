@@ -69,11 +69,11 @@ def test_prompts_wait_behind_the_running_one_and_no_more_is_read(embedded_server
         thread = threading.Thread(target=lambda: next(dispatcher.run(source()), None), daemon=True)
         thread.start()
         until = time.monotonic() + PATIENCE
-        while sum(map(len, server.queue())) < 3:
+        while server.workload().count < 3:
             assert time.monotonic() < until
-        assert sum(map(len, server.queue())) == 3
+        assert server.workload().count == 3
         assert len(taken) == 3
-    assert server.queue()[1] == []  # closing cancels what waits
+    assert server.workload().waiting == ()  # closing cancels what waits
 
 
 def test_server_is_given_no_more_than_it_is_kept_ahead(embedded_server: Any, follow: Any) -> None:
@@ -155,7 +155,7 @@ def test_an_outage_is_told_at_once_and_once_and_so_is_its_end(embedded_server: A
         for job in jobs(2, sampled_graph):
             dispatcher.put(job)
         until = time.monotonic() + PATIENCE
-        while sum(map(len, server.queue())) < 2:
+        while server.workload().count < 2:
             assert time.monotonic() < until
         embedded.kill()
         while not notes or len(attempts) < 3:  # told at the first failure, and not again at the next ones
@@ -196,7 +196,7 @@ def test_no_server_left(embedded_server: Any, follow: Any) -> None:
         for job in jobs(2, sampled_graph):
             dispatcher.put(job)
         until = time.monotonic() + PATIENCE
-        while sum(map(len, server.queue())) < 2:
+        while server.workload().count < 2:
             assert time.monotonic() < until
         embedded.kill()
         with pytest.raises(UnavailableError, match="gone for"):
@@ -307,10 +307,10 @@ def test_closing_cancels_only_ours(embedded_server: Any, follow: Any) -> None:
         for job in jobs(3, sampled_graph):
             dispatcher.put(job)
         until = time.monotonic() + PATIENCE
-        while sum(map(len, theirs.queue())) < 3:
+        while theirs.workload().count < 3:
             assert time.monotonic() < until
         theirs.submit("someone-elses", sampled_graph(99))
-    assert set(theirs.queue()[1]) <= {"someone-elses"}
+    assert set(theirs.workload().waiting) <= {"someone-elses"}
     ended: list[Any] = []
     while not ended:
         assert time.monotonic() < until + PATIENCE

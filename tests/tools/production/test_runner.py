@@ -17,6 +17,7 @@ from lifeos.files import read_records
 from tests.power_loss import Disk
 from tests.tools.backends.fakes import Fake, fake_server
 from tests.tools.production.scenes import HashScorer, filed, graph_maker, make_plan, make_policy
+from tools.backends.backend import Workload
 from tools.backends.comfyui import ComfyServer
 from tools.production.filing import BatchFolder
 from tools.production.journal import Journal, read_state
@@ -173,10 +174,10 @@ def test_a_prompt_that_the_run_before_cancelled_is_made_now(folder: BatchFolder,
     with ComfyServer(server.url) as client:
         client.connect()
         client.submit(sent, graph_maker(plan)(plan.item(1)))
-        while client.queue()[0] != [sent]:
+        while client.workload().running != (sent,):
             client.wait(0.05)
         client.cancel([sent])
-        while client.queue() != ([], []):
+        while client.workload() != Workload():
             client.wait(0.05)
     folder.prepare()
     journal = Journal(folder.root / "journal.jsonl")
@@ -310,7 +311,7 @@ def test_a_stop_cancels_ours_and_keeps_what_is_done(folder: BatchFolder, embedde
     assert 1 <= len(filed(folder)) < 20
     assert list(folder.incoming.iterdir()) == []
     client = ComfyServer(server.url)
-    assert client.queue() == ([], [])
+    assert client.workload() == Workload()
     client.close()
 
 

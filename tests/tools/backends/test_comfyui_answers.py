@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tools.backends.outcomes import ImageRef, Outcome, ServerInfo, read_outcome, read_rejection, read_server_info
+from lifeos import foreign
+from tools.backends.backend import PictureRef, PromptEnd, ServerInfo
+from tools.backends.comfyui_answers import HistoryEntry, PromptAnswer, Stats, read_end, read_rejection, read_server_info
 from tools.backends.picture_bytes import find_damage
 
 START = ["execution_start", {"prompt_id": "p", "timestamp": 1_000}]
@@ -34,69 +36,73 @@ def failed(kind: str, text: str) -> Any:
     return entry(START, ["execution_error", data], status="error")
 
 
+def read(history: dict[str, Any]) -> PromptEnd:
+    return read_end("p", foreign.convert(history, HistoryEntry, "history"))
+
+
 @pytest.mark.parametrize(
     ("history", "outcome"),
     [
         pytest.param(
             entry(START, SUCCESS, outputs={"9": saved("a.png", "b.png")}),
-            Outcome("p", "done", (ImageRef("a.png", "lab", "output", "9"), ImageRef("b.png", "lab", "output", "9")), seconds=8.5),
+            PromptEnd("p", "done", (PictureRef("a.png", "lab", "output", "9"), PictureRef("b.png", "lab", "output", "9")), seconds=8.5),
             id="done",
         ),
         pytest.param(
             entry(START, SUCCESS, outputs={"8": saved("preview.png", kind="temp"), "9": saved("a.png")}),
-            Outcome("p", "done", (ImageRef("a.png", "lab", "output", "9"),), seconds=8.5),
+            PromptEnd("p", "done", (PictureRef("a.png", "lab", "output", "9"),), seconds=8.5),
             id="previews do not count where something was saved",
         ),
         pytest.param(
             entry(START, SUCCESS, outputs={"8": saved("preview.png", kind="temp")}),
-            Outcome("p", "done", (ImageRef("preview.png", "lab", "temp", "8"),), seconds=8.5),
+            PromptEnd("p", "done", (PictureRef("preview.png", "lab", "temp", "8"),), seconds=8.5),
             id="only previews",
         ),
         pytest.param(
             entry(START, ["execution_cached", {"nodes": ["3", "9"], "timestamp": 1_000}], SUCCESS),
-            Outcome("p", "failed", message="served from the server's cache, without a new picture", can_heal=True, seconds=8.5),
+            PromptEnd("p", "failed", message="served from the server's cache, without a new picture", can_heal=True, seconds=8.5),
             id="cached, and no picture named",
         ),
         pytest.param(
             entry(START, SUCCESS, outputs={"9": {"text": ["hello"]}}),
-            Outcome("p", "failed", message="ended without a picture: no node saved one", seconds=8.5),
+            PromptEnd("p", "failed", message="ended without a picture: no node saved one", seconds=8.5),
             id="no picture at all",
         ),
         pytest.param(
             entry(START, ["execution_interrupted", {"node_id": "3", "node_type": "KSampler", "timestamp": 2_000}], status="error"),
-            Outcome("p", "interrupted", node="3 (KSampler)", message="interrupted at the server", can_heal=True, seconds=1.0),
+            PromptEnd("p", "interrupted", node="3 (KSampler)", message="interrupted at the server", can_heal=True, seconds=1.0),
             id="interrupted, which the history calls an error",
         ),
         pytest.param(
             failed("torch.OutOfMemoryError", "Allocation on device \n"),
-            Outcome("p", "failed", (), "3 (KSampler)", "torch.OutOfMemoryError: Allocation on device", True, True, 2.0),
+            PromptEnd("p", "failed", (), "3 (KSampler)", "torch.OutOfMemoryError: Allocation on device", True, True, 2.0),
             id="out of memory by its type",
         ),
         pytest.param(
             failed("RuntimeError", "CUDA error: out of memory"),
-            Outcome("p", "failed", (), "3 (KSampler)", "RuntimeError: CUDA error: out of memory", True, True, 2.0),
+            PromptEnd("p", "failed", (), "3 (KSampler)", "RuntimeError: CUDA error: out of memory", True, True, 2.0),
             id="out of memory by its words",
         ),
         pytest.param(
             failed("ValueError", "shapes do not match"),
-            Outcome("p", "failed", (), "3 (KSampler)", "ValueError: shapes do not match", False, False, 2.0),
+            PromptEnd("p", "failed", (), "3 (KSampler)", "ValueError: shapes do not match", False, False, 2.0),
             id="repeats itself",
         ),
         pytest.param(
             failed("requests.exceptions.ConnectionError", "x"),
-            Outcome("p", "failed", (), "3 (KSampler)", "requests.exceptions.ConnectionError: x", False, True, 2.0),
+            PromptEnd("p", "failed", (), "3 (KSampler)", "requests.exceptions.ConnectionError: x", False, True, 2.0),
             id="passes",
         ),
-        pytest.param(entry(status="error"), Outcome("p", "failed", message="the server gave no reason"), id="error without a message"),
-        pytest.param({}, Outcome("p", "failed", message="ended without a picture: no node saved one"), id="an entry of an old version"),
+        pytest.param(entry(status="error"), PromptEnd("p", "failed", message="the server gave no reason"), id="error without a message"),
+        pytest.param({}, PromptEnd("p", "failed", message="ended without a picture: no node saved one"), id="an entry of an old version"),
     ],
 )
-def test_ends(history: dict[str, Any], outcome: Outcome) -> None:
-    assert read_outcome("p", history) == outcome
+def test_ends(history: dict[str, Any], outcome: PromptEnd) -> None:
+    assert read(history) == outcome
 
 
 def test_long_messages_are_cut() -> None:
-    assert len(read_outcome("p", failed("ValueError", "x" * 100_000)).message) == 400
+    assert len(read(failed("ValueError", "x" * 100_000)).message) == 400
 
 
 @pytest.mark.parametrize(
@@ -117,7 +123,9 @@ def test_long_messages_are_cut() -> None:
     ],
 )
 def test_rejections_of_the_whole_graph(body: dict[str, Any], told: str) -> None:
-    assert str(read_rejection("http://pod", body)) == f"http://pod: the prompt was rejected: {told}"
+    assert (
+        str(read_rejection("http://pod", foreign.convert(body, PromptAnswer, "answer"))) == f"http://pod: the prompt was rejected: {told}"
+    )
 
 
 def test_memory_that_the_server_itself_holds_is_usable() -> None:
@@ -126,8 +134,9 @@ def test_memory_that_the_server_itself_holds_is_usable() -> None:
     gpu = {"type": "cuda", "name": "RTX 4090", "vram_total": 24 * gib, "vram_free": 8 * gib}
     gpu |= {"torch_vram_total": 14 * gib, "torch_vram_free": 2 * gib}
     stats = {"system": {"comfyui_version": "0.8.0"}, "devices": [{"type": "cpu", "name": "cpu", "vram_free": 1}, gpu]}
-    assert read_server_info("u", stats) == ServerInfo("u", "0.8.0", "RTX 4090", 24 * gib, 20 * gib)
-    assert read_server_info("u", {"system": {}, "devices": []}) == ServerInfo("u", "unknown version", "unknown device", None, None)
+    assert read_server_info("u", foreign.convert(stats, Stats, "stats")) == ServerInfo("u", "0.8.0", "RTX 4090", 24 * gib, 20 * gib)
+    unknown = ServerInfo("u", "unknown version", "unknown device", None, None)
+    assert read_server_info("u", foreign.convert({"system": {}}, Stats, "stats")) == unknown
 
 
 def encoded(kind: str) -> bytes:

@@ -1,0 +1,251 @@
+"""What a back end is: something that makes pictures from graphs, and what everything else of ours knows of it.
+
+A back end is a class that satisfies `Backend`, a function `open_backend(url, options)` in its module that opens one, and a row in
+`registry.py`. Dispatcher, planning, health check and budget know only what is here.
+
+The life of a prompt: `submit` under an id of ours → `wait` tells its end once → `download` its pictures. A back end that names prompts
+itself (Comfy API v2, RunPod serverless) returns its own name from `submit`; the caller records it and gives it back when it asks
+again after a crash. What failed on the way is settled inside `submit`: one call queues one prompt, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from lifeos.errors import InputError, UnavailableError
+
+MAX_PICTURE_BYTES = 256 << 20
+"""Of one picture file: an uncompressed one of 9,000 x 9,000 pixels."""
+
+EndKind = Literal["done", "failed", "interrupted", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class BackendOptions:
+    """How to open a back end. Each reads what concerns it.
+
+    silence_seconds: how long a running prompt may show no progress. outage_seconds: how long a server may be gone. poll_seconds: how
+    often to ask where nothing tells. seconds_per_picture: the pretended time of the embedded server. max_picture_bytes: a picture
+    larger than this is not taken.
+    """
+
+    silence_seconds: float = 600
+    outage_seconds: float = 120
+    poll_seconds: float = 0.5
+    timeout_seconds: float = 30
+    seconds_per_picture: float = 0.0
+    max_picture_bytes: int = MAX_PICTURE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What a back end says of itself. Bytes are those of its first GPU; None where it has none, or does not say.
+
+    `vram_usable` is what a prompt can have: what is free, and what the server's own loaded models hold, which it lets go.
+    `notice` is what one that makes no real pictures says of itself: reports repeat it.
+    """
+
+    url: str
+    version: str
+    device: str
+    vram_total: int | None = None
+    vram_usable: int | None = None
+    notice: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What can be asked of a back end. What it cannot answer is not checked before the first picture, and said so.
+
+    lists_models, lists_nodes: `models`, `node` and their like know what is there. shares_memory: its GPU memory can be looked at and
+    freed. takes_models: `upload_model` works.
+    """
+
+    lists_models: bool = True
+    lists_nodes: bool = True
+    shares_memory: bool = True
+    takes_models: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """What a back end costs: by the hour while it is held, by the second of work, by the credit; most cost in one of the three ways."""
+
+    usd_per_hour: float = 0.0
+    usd_per_work_second: float = 0.0
+    usd_per_credit: float = 0.0
+
+    def of_work(self, seconds: float | None, credits: float | None = None) -> float:
+        """Dollars for a prompt, beside what the hour costs."""
+        return self.usd_per_work_second * (seconds or 0.0) + self.usd_per_credit * (credits or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The prompts on a back end, everybody's, by its names for them; those that wait in no particular order."""
+
+    running: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        return len(self.running) + len(self.waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInput:
+    """An input of a node class: its type (`MODEL`, `INT`, `COMBO` …), and what it may be chosen from, None where it is no choice."""
+
+    type: str
+    choices: tuple[str, ...] | None = None
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDeclaration:
+    """The signature of a node class: inputs by name, and the types and names of its outputs."""
+
+    inputs: Mapping[str, NodeInput]
+    outputs: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRef:
+    """A picture on a server. The names are the server's: data, never a path on this machine.
+
+    `handle` is what else a back end needs to fetch it (an id, an address): its own business.
+    """
+
+    filename: str
+    subfolder: str = ""
+    type: str = "output"
+    node: str = ""
+    handle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptEnd:
+    """How one of our prompts ended.
+
+    `lost`: the server has it no more (a restart, someone deleted it, its results expired). `can_heal`: another try may succeed.
+    `seconds` is what the server worked on it, by its own clock; `credits` what it charged; None where it does not say.
+    """
+
+    prompt_id: str
+    kind: EndKind
+    pictures: tuple[PictureRef, ...] = ()
+    node: str = ""
+    message: str = ""
+    out_of_memory: bool = False
+    can_heal: bool = False
+    seconds: float | None = None
+    credits: float | None = None
+
+
+class RejectedPrompt(InputError):
+    """The server refused a prompt. `node` is its id (empty: the graph as a whole), `message` what the server said."""
+
+    def __init__(self, url: str, node: str, message: str, fix: str = "") -> None:
+        self.node, self.message = node, message
+        where = f"{url}: node {node}" if node else url
+        super().__init__(where, f"the prompt was rejected: {message}", fix)
+
+
+class LostPicture(UnavailableError):
+    """A picture that cannot be had. `can_heal`: made again, it may be (deleted, expired, never complete); else it would be the same."""
+
+    def __init__(self, what: object, why: str, fix: str = "", *, can_heal: bool = True) -> None:
+        self.can_heal = can_heal
+        super().__init__(what, why, fix)
+
+
+class StalledError(UnavailableError):
+    """The server answers, but does not work."""
+
+
+class Backend(Protocol):
+    """A place that makes pictures. `submit`, `wait` and `cancel` are called by one thread, all else by any.
+
+    What is unavailable raises UnavailableError: gone for longer than `outage_seconds`, refusing, or answering what nobody can read.
+    """
+
+    on_outage: Callable[[UnavailableError | None], None]
+    """Set by the caller: told what is wrong when an outage begins that is waited out, and None when it is over."""
+    on_note: Callable[[str], None]
+    """Set by the caller: told what a person may want to know, such as that a machine is only starting."""
+
+    @property
+    def url(self) -> str:
+        """Its address without credentials: what records, reports and messages call it, and what finds it again."""
+
+    @property
+    def outage_seconds(self) -> float: ...
+    @property
+    def offers(self) -> Offers: ...
+    @property
+    def progress(self) -> Mapping[str, tuple[int, int]]:
+        """Steps done and wanted of our running prompts, by prompt id, as far as they are told."""
+
+    def connect(self) -> ServerInfo:
+        """Reach it, for the first time or again, and begin to follow it."""
+
+    def close(self) -> None:
+        """Stop following. What is queued stays queued: `cancel` it first if it should not run."""
+
+    def info(self) -> ServerInfo: ...
+    def workload(self) -> Workload: ...
+    def models(self, folder: str) -> list[str]:
+        """The model files of a folder (`checkpoints`, `loras`, …); empty where there is no such folder."""
+
+    def model_folders(self) -> list[str]: ...
+    def node(self, class_type: str) -> NodeDeclaration | None:
+        """The declaration of a node class, None where there is none of that name."""
+
+    def node_classes(self) -> list[str]:
+        """The names of all node classes. A large answer: ask only to suggest a name."""
+
+    def depth(self, ahead: int) -> int:
+        """How many prompts it should hold at once, where `ahead` are wanted behind the one that runs."""
+
+    def submit(
+        self,
+        prompt_id: str,
+        graph: dict[str, Any],
+        *,
+        workflow_ui: dict[str, Any] | None = None,
+        ask_first: bool = False,
+        handle: str | None = None,
+    ) -> str:
+        """Queue a prompt under our id and follow it; returns the back end's name for it (ours, where it takes ours).
+
+        An answer that is lost on the way is settled by asking before anything is queued again; where that is impossible, it is said.
+        With `ask_first` (after a crash) a prompt that the server has already, found by our id or by the `handle` that an earlier call
+        returned, is only followed. Raises RejectedPrompt, UnavailableError.
+        """
+
+    def wait(self, timeout: float) -> list[PromptEnd]:
+        """The ends of our prompts since the last call, as soon as there is one; empty after `timeout` seconds."""
+
+    def cancel(self, prompt_ids: Iterable[str]) -> None:
+        """Stop these prompts of ours, and nobody else's. Their ends are not told any more."""
+
+    def download(self, ref: PictureRef) -> bytes:
+        """A picture, whole. Raises LostPicture."""
+
+    def free_memory(self) -> None:
+        """Have it unload its models after memory ran out; nothing where that is not ours to do."""
+
+    def upload_model(self, folder: str, file: Path) -> str:
+        """Put a model file there and return its name. Raises InputError where `offers.takes_models` is false."""
+
+    def tariff(self, usd_per_hour: float) -> Tariff:
+        """What it costs, where a rented machine costs `usd_per_hour`."""
+
+
+OpenBackend = Callable[[str, BackendOptions], AbstractContextManager[Backend]]
+"""`open_backend(url, options)` of a back end's module. Nothing is asked of the server yet: `connect` does that."""
