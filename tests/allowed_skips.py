@@ -47,6 +47,7 @@ ALLOWED_SKIPS = (
     AllowedSkip("tests/lifeos/test_progress.py::*", "pseudo-terminals are POSIX", not POSIX),
     AllowedSkip("tests/lifeos/test_files.py::*", "permission bits are POSIX", not POSIX),
     AllowedSkip("tests/*", "kill -9 is POSIX", not POSIX),
+    AllowedSkip("tests/lifeos/test_locks.py::*", "flock is POSIX", not POSIX),
     AllowedSkip("tests/tools/test_production_pipeline.py::*", "signals are sent as POSIX does", not POSIX),
     AllowedSkip("tests/tools/test_lifeos_preflight.py::*", "Windows has no such file names", not POSIX),
     AllowedSkip("tests/tools/test_generate_batch.py::*", "signals", not POSIX),

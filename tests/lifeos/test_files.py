@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +31,66 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
 def test_text_is_written_as_utf8_with_unix_line_ends(tmp_path: Path) -> None:
     files.write_text(tmp_path / "a", "é\n")
     assert (tmp_path / "a").read_bytes() == b"\xc3\xa9\n"
+
+
+def test_folders_above_are_made(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "a" / "b" / "c.txt", "1")
+    files.append_record(tmp_path / "d" / "e" / "f.jsonl", {"n": 1})
+    assert (tmp_path / "a" / "b" / "c.txt").read_text() == "1"
+    assert (tmp_path / "d" / "e" / "f.jsonl").read_text() == '{"n": 1}\n'
+
+
+def test_json_is_written_for_people_and_never_holds_nan(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "a.json", {"name": "Ámira", "scores": [1, None]})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "name": "Ámira",\n  "scores": [\n    1,\n    null\n  ]\n}\n'
+    with pytest.raises(ValueError):
+        files.write_json(tmp_path / "b.json", {"score": float("nan")})
+    files.append_record(tmp_path / "log.jsonl", {"name": "Ámira"})
+    assert (tmp_path / "log.jsonl").read_bytes() == '{"name": "Ámira"}\n'.encode()
+
+
+@pytest.mark.parametrize(
+    ("raised", "named"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "report.md"),
+        (OSError(errno.ENOSPC, "No space left on device", "another"), "another"),
+    ],
+    ids=["writing does not say what was written", "what is named stays so"],
+)
+def test_a_full_disk_names_the_file(tmp_path: Path, raised: OSError, named: str) -> None:
+    with pytest.raises(OSError) as caught, files.replacing(tmp_path / "report.md"):
+        raise raised
+    assert caught.value is raised and Path(str(raised.filename)).name == named
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_tells_its_own_failure_though_its_file_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="the reason"), files.replacing(tmp_path / "a") as temporary:
+        temporary.unlink()
+        raise RuntimeError("the reason")
+
+
+def test_a_volume_that_cannot_sync_folders_can_still_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def refuse(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    files.write_text(tmp_path / "a", "1")
+    assert (tmp_path / "a").read_text() == "1"
+
+
+def test_no_handle_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handles: list[int] = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: handles.append(handle) or real(handle))
+    files.write_text(tmp_path / "a", "1")
+    for handle in handles:
+        with pytest.raises(OSError):
+            os.fstat(handle)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
@@ -56,6 +118,26 @@ def test_text_that_is_not_utf8_is_named_at_its_line(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         files.read_text(path)
     assert str(caught.value) == f"{path}:2: not UTF-8 (byte 0xe9) (save it as UTF-8)"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as missing:
+        files.read_text(tmp_path / "a")
+    assert str(missing.value) == f"{tmp_path / 'a'}: no such file"
+    with pytest.raises(InputError) as missing:
+        list(files.read_records(tmp_path / "a"))
+    assert str(missing.value) == f"{tmp_path / 'a'}: no such file"
+    if os.name == "posix":
+        with pytest.raises(InputError) as folder:
+            files.read_text(tmp_path)
+        assert str(folder.value) == f"{tmp_path}: is a directory, not a file"
+
+
+def test_a_warning_goes_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "log.jsonl").write_text("[]\n")
+    assert list(files.read_records(tmp_path / "log.jsonl")) == []
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"warning: {tmp_path / 'log.jsonl'}:1: line skipped (not a JSON object)\n")
 
 
 def test_json_that_is_broken_is_named_at_its_line(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +16,9 @@ import pytest
 
 from lifeos import locks
 from lifeos.errors import LockedError
+
+if os.name == "posix":
+    import fcntl
 
 HOLDER = (
     "import sys; from pathlib import Path; from lifeos import locks\n"
@@ -77,3 +82,81 @@ def test_refresh_keeps_the_record_young(tmp_path: Path) -> None:
         os.utime(lock, (0, 0))
         held.refresh()
         assert time.time() - lock.stat().st_mtime < locks.STALE_SECONDS
+
+
+def test_who_waits_gets_it_when_the_holder_ends(tmp_path: Path, project_root: Path) -> None:
+    lock, got = tmp_path / "deep" / "er" / "batch.lock", []
+
+    def wait_for_it() -> None:
+        with locks.hold(lock, "batch", wait=True):
+            got.append(json.loads(lock.read_text())["pid"])
+
+    with _start_holder(lock, project_root) as child:
+        thread = threading.Thread(target=wait_for_it)
+        thread.start()
+        thread.join(0.1)
+        assert got == []
+        child.communicate()
+        thread.join()
+    assert got == [os.getpid()]
+
+
+def test_what_was_written_under_an_exclusive_lock_is_seen_by_the_next(tmp_path: Path) -> None:
+    """Though the first still has its file open: it is flushed, and the lock let go, when the body ends."""
+    path = tmp_path / "log"
+    with open(path, "a+", encoding="utf-8") as first, open(path, "a+", encoding="utf-8") as second:
+        with locks.exclusive(first):
+            first.write("a line")
+            assert not locks._lock(second, wait=False)
+        with locks.exclusive(second):
+            second.seek(0)
+            assert second.read() == "a line"
+
+
+@pytest.mark.parametrize("record", ["", "{torn", "[1]", '"text"'])
+def test_a_holder_that_cannot_be_read_is_another_process(tmp_path: Path, record: str, project_root: Path) -> None:
+    lock = tmp_path / "batch.lock"
+    with _start_holder(lock, project_root) as child:
+        lock.write_text(record)
+        with pytest.raises(LockedError) as caught, locks.hold(lock, "batch"):
+            pytest.fail("two holders")
+        child.communicate()
+    assert str(caught.value) == "batch: in use by another process (wait for it to end, or stop it)"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="flock is POSIX")
+@pytest.mark.parametrize(
+    ("number", "held"), [(errno.ENOLCK, True), (errno.EOPNOTSUPP, True), (errno.EIO, False)], ids=["no locks", "not supported", "broken"]
+)
+def test_a_volume_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, held: bool) -> None:
+    """Where there are none, the record alone guards the folder; a disk that fails is no such volume."""
+
+    def refuse(file: object, how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    if held:
+        with locks.hold(tmp_path / "batch.lock", "batch"):
+            assert json.loads((tmp_path / "batch.lock").read_text())["host"] == socket.gethostname()
+    else:
+        with pytest.raises(OSError, match=os.strerror(number)), locks.hold(tmp_path / "batch.lock", "batch"):
+            pytest.fail("held on a broken disk")
+
+
+def test_a_full_disk_costs_only_the_holder_s_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project_root: Path) -> None:
+    def full(record: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(locks.json, "dumps", full)
+    with locks.hold(tmp_path / "batch.lock", "batch"):
+        assert (tmp_path / "batch.lock").read_text() == ""
+        done = subprocess.run(
+            [sys.executable, "-c", HOLDER, str(tmp_path / "batch.lock")], cwd=project_root, capture_output=True, check=False
+        )
+    assert done.returncode == 1 and b"LockedError" in done.stderr
+
+
+def test_refreshing_a_lock_whose_file_was_taken_away_harms_nobody(tmp_path: Path) -> None:
+    with locks.hold(tmp_path / "batch.lock", "batch") as held:
+        (tmp_path / "batch.lock").unlink()
+        held.refresh()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lifeos.errors import InputError
-from tools.cost.meter import LOG_FILE, STATE_FILE, Instant, Meter, Session, beat, make_row, parse_rate
+from tools.cost.meter import LOG_FILE, STATE_FILE, Instant, Meter, Session, beat, make_row, parse_rate, read_clock
 
 RATE = Decimal("0.60")
 
@@ -89,6 +89,57 @@ def test_a_start_while_one_is_open_closes_that_at_its_last_heartbeat(meter: Mete
     assert warnings == ["session 2026-02-11_001 (training, since 2026-02-11T15:00:00Z) was never stopped: closed at its last sign of life"]
 
 
+@pytest.mark.parametrize("beat_all", [False, True], ids=["one session", "every session"])
+@pytest.mark.parametrize("boot", ["boot-1", "boot-2"], ids=["seen on the same boot", "seen after a reboot"])
+def test_a_dead_pod_is_closed_at_its_last_heartbeat(meter: Meter, clock: Clock, beat_all: bool, boot: str) -> None:
+    """Both clocks are recorded with a heartbeat: whichever counts later, the session ended there."""
+    meter.start("training", "RTX 4090", RATE)
+    clock.pass_time(minutes=30)
+    if beat_all:
+        meter.heartbeat_all()
+    else:
+        assert meter.heartbeat().last_heartbeat == "2026-02-11T15:30:00Z"
+    clock.pass_time(hours=8)
+    clock.boot = boot
+    row = meter.stop(at_last_heartbeat=True)
+    assert (row["end"], row["duration_min"], row["cost_usd"]) == ("2026-02-11T15:30:00Z", 30, 0.3)
+    assert row["end_is"] == "last_heartbeat" and "clock_moved" not in row
+
+
+def test_a_session_that_an_older_version_opened_can_be_closed(meter: Meter, clock: Clock) -> None:
+    """It knows nothing of heartbeats, hosts and boots: it ends where it began, or now."""
+    old = {"session_id": "2026-02-11_001", "start": "2026-02-11T15:00:00Z", "activity": "a", "gpu": "RTX 4090", "rate_per_hr": "0.60"}
+    meter.state_file.write_text(json.dumps({"open": [old, {**old, "session_id": "2026-02-11_002"}]}))
+    clock.pass_time(hours=1)
+    assert meter.stop("2026-02-11_001", at_last_heartbeat=True)["duration_min"] == 0
+    assert meter.stop("2026-02-11_002")["duration_min"] == 60
+
+
+def test_what_an_open_session_has_cost_so_far(meter: Meter, clock: Clock) -> None:
+    session = meter.start("training", "RTX 4090", RATE).session
+    clock.pass_time(minutes=90)
+    assert meter.cost_so_far(session) == Decimal("0.9000")
+
+
+@pytest.mark.parametrize(("hour", "minutes"), [(15, 0), (16, 60)], ids=["at its start", "now"])
+def test_a_stated_end_may_be_the_start_or_now(meter: Meter, clock: Clock, hour: int, minutes: int) -> None:
+    meter.start("training", "RTX 4090", RATE)
+    clock.pass_time(hours=1)
+    assert meter.stop(at=datetime(2026, 2, 11, hour, tzinfo=UTC))["duration_min"] == minutes
+
+
+def test_the_clock_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = read_clock(), read_clock()
+    assert first.boot == second.boot and first.uptime <= second.uptime
+    assert (first.wall.microsecond, first.wall.tzinfo) == (0, UTC)
+
+    def missing(path: Path, encoding: str) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", missing)  # not Linux
+    assert read_clock().boot == ""
+
+
 def test_a_start_beside_an_open_one_keeps_both(meter: Meter, clock: Clock, warnings: list[str]) -> None:
     first = meter.start("training", "RTX 4090", RATE).session
     meter.start("generation", "RTX 3090", Decimal("0.40"), keep_open=True)
@@ -155,6 +206,25 @@ def test_a_day_ends_and_numbers_begin_again(meter: Meter, clock: Clock) -> None:
     assert meter.start("b", "RTX 4090", RATE).session.session_id == "2027-01-01_001"
 
 
+def test_ids_go_on_after_sessions_that_are_open(meter: Meter, clock: Clock) -> None:
+    for _ in range(10):
+        meter.start("a", "RTX 4090", RATE, keep_open=True)
+    assert meter.start("a", "RTX 4090", RATE, keep_open=True).session.session_id == "2026-02-11_011"
+    clock.pass_time(days=1)  # those of the day before do not count
+    assert meter.start("a", "RTX 4090", RATE, keep_open=True).session.session_id == "2026-02-12_001"
+
+
+@pytest.mark.parametrize(("drift", "moved"), [(60, False), (61, True), (-60, False), (-61, True)])
+def test_a_wall_clock_that_is_a_minute_off_is_believed(meter: Meter, clock: Clock, drift: int, moved: bool) -> None:
+    """It may drift, or be set by a time server; a change of more than a minute is somebody's hand."""
+    meter.start("training", "RTX 4090", RATE)
+    clock.pass_time(hours=1)
+    clock.wall += timedelta(seconds=drift)
+    row = meter.stop()
+    assert row.get("clock_moved", False) is moved
+    assert row["duration_min"] == (60 if moved else 60 + drift // 60)
+
+
 def test_ids_go_on_after_a_log_edited_by_hand(meter: Meter) -> None:
     meter.log_file.write_text('{"session_id":"2026-02-11_041","note":"by hand"}\n{"session_id": "2026-02-11_007", "torn')
     assert meter.start("a", "RTX 4090", RATE).session.session_id == "2026-02-11_042"
@@ -209,7 +279,12 @@ def test_a_rate_stays_with_its_session(meter: Meter, clock: Clock) -> None:
     assert [row["cost_usd"] for row in _rows(meter)] == [0.6, 0.74]
 
 
-@pytest.mark.parametrize("text", ["-1", "nan", "inf", "much", ""])
+@pytest.mark.parametrize(("value", "rate"), [("0", "0"), (0.6, "0.6"), ("0.74", "0.74"), (1, "1")])
+def test_what_is_a_rate(value: object, rate: str) -> None:
+    assert parse_rate(value) == Decimal(rate)
+
+
+@pytest.mark.parametrize("text", ["-1", "-0.01", "nan", "inf", "much", ""])
 def test_what_is_no_rate(text: str) -> None:
     with pytest.raises(InputError):
         parse_rate(text)
