@@ -91,6 +91,49 @@ def test_server_is_asked_before_posting_again(history: dict[str, Any], queue: tu
     assert all(body["prompt_id"] == prompt_id and "number" not in body for body in sent)
 
 
+def test_a_prompt_that_ends_while_it_is_asked_for_is_not_made_twice() -> None:
+    """The answer to the post is lost; the prompt runs when the history is asked, and has ended when the queue is."""
+    prompt_id = str(uuid.uuid4())
+    replies = iter([None])
+    state = {"ended": False}
+
+    def queue(body: Any) -> Any:
+        state["ended"] = True
+        return 200, {"queue_running": [], "queue_pending": []}
+
+    with (
+        fake_server(
+            {
+                "POST /prompt": lambda body: next(replies),
+                f"GET /history/{prompt_id}": lambda body: (200, {prompt_id: {"status": None}} if state["ended"] else {}),
+                "GET /queue": queue,
+            }
+        ) as fake,
+        ComfyServer(fake.url) as server,
+    ):
+        server.submit(prompt_id, plain_graph())
+        assert len(fake.asked("POST /prompt")) == 1
+
+
+ODD_REJECTIONS = {
+    "node_errors as a list": ({"error": {"message": "no outputs"}, "node_errors": []}, "no outputs"),
+    "an error in words": ({"error": "refused"}, "refused"),
+    "a fault without anything": ({"node_errors": {"3": {"errors": [{}]}}}, "no reason given"),
+    "a choice of numbers": (
+        {"node_errors": {"3": {"errors": [{"type": "value_not_in_list", "extra_info": {"input_name": "x", "input_config": [[1, 2]]}}]}}},
+        "x None is not on the server",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "told"), ODD_REJECTIONS.values(), ids=ODD_REJECTIONS)
+def test_rejections_of_odd_shapes(body: Any, told: str) -> None:
+    with fake_server({"POST /prompt": (400, body)}) as fake, ComfyServer(fake.url) as server:
+        with pytest.raises(RejectedPrompt) as caught:
+            server.submit("x", plain_graph())
+    assert caught.value.message == told
+
+
 def test_server_in_trouble_gets_the_prompt_once_it_has_recovered(embedded_server: Any, follow: Any) -> None:
     embedded = embedded_server(faults=Faults(http_500={"POST /prompt": 2}))
     server = follow(embedded.url)
@@ -371,6 +414,21 @@ def test_deleted_picture_is_lost(embedded_server: Any, follow: Any) -> None:
         server.download(PictureRef("gone_00001_.png", "lifeos", "output"))
 
 
+UNUSABLE = {
+    "an AVIF picture": (b"\0\0\0\x20ftypavif" + bytes(100), "not a PNG, JPEG or WebP picture"),
+    "a GIF": (b"GIF89a" + bytes(100), "not a PNG, JPEG or WebP picture"),
+    "too large": (b"x" * 2000, "answers GET /view with more than 0.000954 MiB"),
+}
+
+
+@pytest.mark.parametrize(("body", "why"), UNUSABLE.values(), ids=UNUSABLE)
+def test_what_would_come_again_is_told_at_once(body: bytes, why: str) -> None:
+    with fake_server({"GET /view": (200, body)}) as fake, ComfyServer(fake.url, max_picture_bytes=1000) as server:
+        with pytest.raises(LostPicture) as caught:
+            server.download(PictureRef("a.png"))
+        assert (caught.value.why, caught.value.can_heal, len(fake.requests)) == (why, False, 1)
+
+
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/../../b.png"])
 def test_hostile_names_stay_on_the_server(embedded_server: Any, follow: Any, name: str) -> None:
     server = follow(embedded_server().url)
@@ -463,6 +521,39 @@ def test_what_is_not_comfyui(answer: Any, words: str) -> None:
         with pytest.raises(UnavailableError) as caught:
             server.connect()
     assert words in str(caught.value)
+
+
+ODD_ANSWERS: dict[str, tuple[list[Any], str]] = {
+    "/system_stats": ([True, {"system": 3}, {"system": {}, "devices": 5}, {"system": {"comfyui_version": []}}], "info"),
+    "/queue": ([[], {}, {"queue_running": [[]], "queue_pending": []}, {"queue_running": [True], "queue_pending": []}], "workload"),
+    "/models": ([{}, [3], None], "model_folders"),
+    "/models/loras": ([{"a": 1}, [["x"]]], "models loras"),
+    "/object_info/KSampler": ([{"KSampler": {"input": []}}, [1], {"KSampler": 5}], "node KSampler"),
+    "/object_info": ([[], 7], "node_classes"),
+    "/history/p": ([[], {"p": []}, {"p": {"status": {"messages": [[]]}}}, {"p": {"outputs": []}}], "history p"),
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "ask"),
+    [pytest.param(path, body, ask, id=f"{path} {body}") for path, (bodies, ask) in ODD_ANSWERS.items() for body in bodies],
+)
+def test_answers_of_a_wrong_type_are_refused(path: str, body: Any, ask: str) -> None:
+    method, *arguments = ask.split()
+    with fake_server({f"GET {path}": (200, body)}) as fake, ComfyServer(fake.url) as server:
+        with pytest.raises(UnavailableError) as caught:
+            getattr(server, method)(*arguments)
+    assert caught.value.why.startswith(f"answers, but not as ComfyUI does ({path}: ")
+
+
+def test_limits_of_a_node_beyond_64_bits_are_no_fault() -> None:
+    declared = {
+        "Math": {"input": {"required": {"value": ["FLOAT", {"max": 1.7976931348623157e308, "min": -(10**40)}]}}, "output": ["FLOAT"]}
+    }
+    with fake_server({"GET /object_info/Math": (200, declared)}) as fake, ComfyServer(fake.url) as server:
+        node = server.node("Math")
+    assert node is not None
+    assert (node.inputs["value"].type, node.outputs) == ("FLOAT", ("FLOAT",))
 
 
 def test_nobody_listens() -> None:
