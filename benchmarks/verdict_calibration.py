@@ -152,7 +152,9 @@ def measure_sweep(configs: int, prompts: int, shape: str, repeats: int, *, sprea
         change = INTERACTION * draw(shape, (prompts, configs), rng) * scale
         scores = 0.6 + truth + np.repeat(change, 2, axis=0) + PICTURE * rng.standard_normal((2 * prompts, configs))
         scores += np.repeat(DIFFICULTY * draw("skewed", (prompts, 1), rng), 2, axis=0)
-        found = selection.select(names, scores, labels, confidence=CONFIDENCE, minimum_effect=MINIMUM_EFFECT, baseline="c0")
+        trials = selection.Trials.of_scores(names, scores, labels)
+        found = selection.select(trials, confidence=CONFIDENCE, minimum_effect=MINIMUM_EFFECT, baseline="c0")
+        assert found.chosen is not None
         chosen = names.index(found.chosen.name)
         called += not found.rivals
         beats += found.baseline_verdict in (verdicts.IMPROVED, verdicts.REGRESSED)

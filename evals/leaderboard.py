@@ -19,41 +19,55 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from evals.judging.gates import GATES, Gate
 from lifeos import cli
 from lifeos.errors import EXIT_OK, InputError
 
 if TYPE_CHECKING:
     from evals.comparison.inference import Estimate
+    from evals.comparison.run_scores import RunScores
     from evals.comparison.standings import Board, Standing, Standings
 
 HISTORY = Path("evals/eval_history.jsonl")
 OUTPUT = Path("evals/leaderboard.md")
 PLACES = 20
-COLUMNS = ("#", "Run", "Version", "Overall", "Interval", "Face", "Skin", "Grade", "Pictures", "Approved", "When")
+
+
+def shown_gates(board: Board) -> list[Gate]:
+    """The gates with a column: those with a weight, and others where a run on the board has a score of them."""
+    return [gate for gate in GATES if gate.weight_key or any(gate.key in standing.gates for standing in board.best)]
 
 
 def table_rows(board: Board) -> list[tuple[str, ...]]:
-    """The cells of COLUMNS for each place of a board."""
-    return [
-        (
-            str(place),
-            standing.run_id,
-            standing.version or "-",
-            f"{standing.overall.effect:.2f}",
-            _interval(standing.overall),
-            _mean(standing.face),
-            _mean(standing.skin),
-            standing.grade,
-            "-" if standing.images is None else str(standing.images),
-            "-" if standing.approved is None else f"{100 * standing.approved:.0f} %",
-            standing.timestamp[:10] or "-",
+    """The table of a board, its headings first."""
+    gates = shown_gates(board)
+    means = [gate.key.capitalize() for gate in gates]
+    rows: list[tuple[str, ...]] = [("#", "Run", "Version", "Overall", "Interval", *means, "Grade", "Pictures", "Approved", "When")]
+    for place, standing in enumerate(board.best, 1):
+        numbers = standing.numbers
+        rows.append(
+            (
+                str(place),
+                standing.run_id,
+                standing.version or "-",
+                f"{standing.overall.effect:.2f}",
+                _interval(standing.overall),
+                *(_mean(numbers, gate) for gate in gates),
+                numbers.grade or "-",
+                "-" if numbers.made is None else str(numbers.made),
+                "-" if numbers.approved is None else f"{numbers.approved} of {standing.pictures}",
+                standing.timestamp[:10] or "-",
+            )
         )
-        for place, standing in enumerate(board.best, 1)
-    ]
+    return rows
 
 
-def _mean(estimate: Estimate | None) -> str:
-    return "-" if estimate is None else f"{estimate.effect:.2f}"
+def _mean(numbers: RunScores, gate: Gate) -> str:
+    """A mean, and behind it how many of the pictures have that score, where not all have."""
+    mean = numbers.means.by_gate.get(gate.key)
+    if mean is None or mean.value is None:
+        return "-"
+    return f"{mean.value:.2f}" + (f" ({mean.scored} of {mean.made})" if mean.scored < mean.made else "")
 
 
 def _interval(estimate: Estimate) -> str:
@@ -63,8 +77,15 @@ def _interval(estimate: Estimate) -> str:
 def remarks(standings: Standings, confidence: float) -> list[str]:
     """What a reader must know before believing the order."""
     said = [
-        f"Interval: where a run's true mean lies, {confidence:.0%} sure, for prompts like these. "
-        "Runs whose intervals overlap may stand in either order: evals/compare_versions.py pairs their pictures and tells more."
+        f"Interval: {confidence:.0%} confidence interval of the run's overall score. If two intervals overlap, the order may be chance: "
+        "evals/compare_versions.py pairs their pictures and tells more.",
+        "In brackets behind a mean: how many of the pictures have that score, where not all have.",
+    ]
+    said += [
+        f"{standing.run_id}: {standing.numbers.shortfall}, so it ranks below the runs that have enough."
+        for board in standings.boards
+        for standing in board.best
+        if standing.numbers.shortfall
     ]
     if len(standings.boards) > 1:
         said.append(f"{len(standings.boards)} protocols: runs that were scored in different ways are ranked apart.")
@@ -80,8 +101,8 @@ def remarks(standings: Standings, confidence: float) -> list[str]:
 def render_text(standings: Standings, confidence: float) -> str:
     parts = []
     for board in standings.boards:
-        rows = [COLUMNS, *table_rows(board)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+        rows = table_rows(board)
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         parts.append(
             "\n".join([_title(board), *("  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)])
         )
@@ -93,8 +114,8 @@ def render_markdown(standings: Standings, confidence: float, picture: str | None
 
     parts = ["# Leaderboard"]
     for board in standings.boards:
-        head = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
-        parts.append("\n".join([f"## {_title(board)}", "", *head, *(f"| {' | '.join(map(escape, row))} |" for row in table_rows(board))]))
+        heading, *rows = (f"| {' | '.join(map(escape, row))} |" for row in table_rows(board))
+        parts.append("\n".join([f"## {_title(board)}", "", heading, "|---" * (heading.count(" | ") + 1) + "|", *rows]))
     parts.append("\n".join(f"- {escape(remark)}" for remark in remarks(standings, confidence)))
     if picture is not None:
         parts.append(f"![Ranking and trend of the newest protocol]({picture})")
@@ -109,14 +130,28 @@ def _title(board: Board) -> str:
 def to_document(standings: Standings) -> dict[str, Any]:
     from evals.comparison.document import estimate_document
 
-    def entry(place: int, standing: Standing) -> dict[str, Any]:
-        parts = {"overall": standing.overall, "face": standing.face, "skin": standing.skin}
+    def entry(place: int, standing: Standing, gates: Sequence[Gate]) -> dict[str, Any]:
+        numbers = standing.numbers
+        parts = {"overall": standing.overall, **{gate.key: standing.gates.get(gate.key) for gate in gates}}
         scores = {name: _renamed(estimate_document(estimate)) for name, estimate in parts.items()}
-        facts = {"grade": standing.grade, "images": standing.images, "approved": standing.approved, "timestamp": standing.timestamp}
+        total = max(standing.pictures, 1)
+        facts = {
+            "grade": numbers.grade,
+            "images": numbers.made,
+            "approved": None if numbers.approved is None else round(numbers.approved / total, 6),
+            "approved_pictures": numbers.approved,
+            "coverage": {key: round(mean.coverage, 6) for key, mean in numbers.means.by_gate.items()},
+            "shortfall": numbers.shortfall or None,
+            "timestamp": standing.timestamp,
+        }
         return {"place": place, "run_id": standing.run_id, "lora_version": standing.version, **scores, **facts}
 
     boards = [
-        {"protocol_id": board.protocol, "runs": board.runs, "ranking": [entry(place, each) for place, each in enumerate(board.best, 1)]}
+        {
+            "protocol_id": board.protocol,
+            "runs": board.runs,
+            "ranking": [entry(place, each, shown_gates(board)) for place, each in enumerate(board.best, 1)],
+        }
         for board in standings.boards
     ]
     return {"schema": 1, "boards": boards, "unranked": standings.unranked, "damaged": standings.damaged, "replaced": standings.replaced}
@@ -133,9 +168,9 @@ def trend_of(board: Board) -> Mapping[str, Sequence[tuple[Any, Estimate]]]:
     dated = sorted(((standing.when, standing) for standing in board.newest if standing.when is not None), key=lambda pair: pair[0])
     if len(dated) < 2:
         return {}
-    faces = [(when, standing.face) for when, standing in dated if standing.face is not None]
-    skins = [(when, standing.skin) for when, standing in dated if standing.skin is not None]
-    series = {"overall": [(when, standing.overall) for when, standing in dated], "face": faces, "skin": skins}
+    series = {"overall": [(when, standing.overall) for when, standing in dated]}
+    for gate in shown_gates(board):
+        series[gate.key] = [(when, standing.gates[gate.key]) for when, standing in dated if gate.key in standing.gates]
     return {name: points for name, points in series.items() if points}
 
 

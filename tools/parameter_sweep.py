@@ -197,8 +197,8 @@ def finish(sweep: Sweep, end: SweepEnd, policy: dict[str, Any], history: Path | 
     root = sweep.request.output_dir
     selection = choose(end.shots, sweep.configs, policy, sweep.baseline)
     pictures = report.draw(selection, sweep, root)
-    files.write_text(root / "sweep_report.md", report.render(selection, sweep, end, pictures))
-    document = report.to_document(selection, sweep, end, root / "sweep_report.md", pictures)
+    files.write_text(root / "sweep_report.md", report.render(selection, sweep, end, pictures, policy))
+    document = report.to_document(selection, sweep, end, root / "sweep_report.md", pictures, policy)
     files.write_json(root / "sweep_report.json", document)
     if end.why == "complete" and history is not None:
         report.record_runs(sweep, end, policy, history, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from evals.comparison import verdicts
-from evals.comparison.inference import Estimate, estimate_means, estimate_unpaired, estimate_versions, share_interval, sum_by_prompt
-from evals.comparison.pairing import MEASURES, Pairs, PassMark, pair_runs
+from evals.comparison.estimating import OVERALL, Slice, estimate_changes, slice_pairs
+from evals.comparison.inference import Estimate, share_interval
+from evals.comparison.pairing import TRUTHS, Columns, Pairs, pair_runs
+from evals.comparison.protocol_check import check_protocols
+from evals.comparison.run_scores import RunScores, score_version
 from evals.comparison.runs import Run
-from evals.comparison.verdicts import INCONCLUSIVE, NO_VERDICT, Settle
+from evals.comparison.verdicts import IMPROVED, INCONCLUSIVE, NO_VERDICT, REGRESSED, UNCHANGED, Settle
+from evals.judging import gates
+from evals.judging.gates import DIGITS, Gate
 from lifeos.errors import InputError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-
-METRICS = (
-    ("face", "Face Similarity", "face_similarity_mean"),
-    ("skin", "Skin Realism", "skin_realism_mean"),
-    ("overall", "Overall Score", "overall_score"),
-)
-RESAMPLING_SEED = 20260211
-"""Fixed, so that the same rows give the same report."""
-SHOWN_DIFFERENCES = 8
-NOT_OF_THE_ENGINE = frozenset(
-    {"engine", "model_pack", "aggregation", "subject", "face_metric", "skin_metric", "reference_set_id", "references"}
-)
-
-
-class ProtocolMismatch(InputError):
-    """Two runs whose scores cannot be compared: they were measured in different ways."""
+OVERALL_TITLE = "Overall Score"
+TRUTH_TITLES = {"approved": "Approved", "has_face": "Face found"}
+SAME_NUMBER = 2e-4
+"""Two ways to one number differ by no more than this: each mean is rounded to 4 decimals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +31,30 @@ class Side:
     name: str
     version: str
     runs: tuple[Run, ...]
-    scores: dict[str, float | None]
-    grade: str | None
+    numbers: RunScores
     best_config: str | None
-    images: int | None
-    faceless: int | None
+    shares: dict[str, float | None]
+    """Of the pictures, how many are approved and have a face, 0 to 1."""
     spans: dict[str, tuple[float, float] | None]
-    """The intervals of its shares: approved, has_face."""
+    """The intervals of these shares."""
+
+    @property
+    def grade(self) -> str | None:
+        return self.numbers.grade
+
+    @property
+    def images(self) -> int | None:
+        return self.numbers.made
+
+    @property
+    def faceless(self) -> int | None:
+        return self.numbers.faceless
+
+    def score(self, key: str) -> float | None:
+        """A number by its metric's key: a gate's, `overall`, `approved` or `has_face`."""
+        if key in self.shares:
+            return self.shares[key]
+        return self.numbers.overall if key == OVERALL else self.numbers.value(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +70,23 @@ class MetricResult:
     estimate: Estimate | None = None
     settle: Settle | None = None
     doubt: str = ""
+    gate: Gate | None = None
+    """None for the overall score and the shares of pictures."""
 
+    @property
+    def is_score(self) -> bool:
+        """A gate's mean or the overall score: what a version can be better or worse on."""
+        return self.key not in TRUTHS
 
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """The paired differences of a part of the pictures: one shot type, one configuration."""
+    @property
+    def lower_is_better(self) -> bool:
+        return self.gate is not None and self.gate.lower_is_better
 
-    name: str
-    pairs: int
-    face: Estimate
-    skin: Estimate
+    @property
+    def gain(self) -> float | None:
+        """How much better the second version is, by the pairs where there are any: below 0 where it is worse."""
+        change = self.delta if self.estimate is None else self.estimate.effect
+        return None if change is None else (-change if self.lower_is_better else change)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +111,16 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        return self.metrics["overall"].verdict
+        return self.metrics[OVERALL].verdict
+
+    @property
+    def scores(self) -> list[MetricResult]:
+        """The gates' means and the overall score, in the order of the table of gates."""
+        return [result for result in self.metrics.values() if result.is_score]
+
+    def of_gates(self, verdict: str) -> list[MetricResult]:
+        """The gates' means with this verdict."""
+        return [result for result in self.scores if result.gate is not None and result.verdict == verdict]
 
 
 def compare(first: Sequence[Run], second: Sequence[Run], policy: dict[str, Any], *, allow_protocol_mismatch: bool = False) -> Comparison:
@@ -111,12 +132,13 @@ def compare(first: Sequence[Run], second: Sequence[Run], policy: dict[str, Any],
     if both:
         raise InputError("--v1 and --v2", f"{', '.join(sorted(both))} stands on both sides", "name two different runs; --list shows them")
     notes = check_protocols([*first, *second], allow=allow_protocol_mismatch)
-    sides = [_side(runs, policy, notes) for runs in (first, second)]
-    pairs = pair_runs(first, second, PassMark.of(policy)) if all(run.images for run in (*first, *second)) else None
-    estimates, doubt = _estimate(pairs, first, second, policy) if pairs else ({}, "")
-    metrics = {key: _metric(key, title, sides, estimates.get(key), doubt, policy) for key, title, _ in METRICS}
-    rates = {"approved": "Approved", "has_face": "Face found"}
-    metrics |= {key: _metric(key, title, sides, estimates.get(key), doubt, policy) for key, title in rates.items() if pairs}
+    sides = [_side(runs, policy) for runs in (first, second)]
+    notes += [note for side in sides for note in side.numbers.notes] + _age_note(sides)
+    pairs = pair_runs(first, second, Columns.of(policy)) if all(run.images for run in (*first, *second)) else None
+    estimates, doubt = estimate_changes(pairs, first, second, policy) if pairs else ({}, "")
+    metrics = {
+        key: _metric(key, title, gate, sides, estimates.get(key), doubt, policy) for key, title, gate in _metrics(sides, policy, pairs)
+    }
     levels = _levels(sides, policy, notes)
     for run in (*first, *second):
         notes += [f"{run.run_id}: {problem}" for problem in run.problems]
@@ -127,130 +149,63 @@ def compare(first: Sequence[Run], second: Sequence[Run], policy: dict[str, Any],
         second=sides[1],
         metrics=metrics,
         grade_levels=levels,
-        grade_verdict=_grade_verdict(levels, metrics["overall"]),
+        grade_verdict=_grade_verdict(levels, metrics[OVERALL]),
         pairs=pairs,
-        by_shot=_slices(pairs, "shot", policy),
-        by_config=_slices(pairs, "config", policy),
+        by_shot=slice_pairs(pairs, "shot", policy),
+        by_config=slice_pairs(pairs, "config", policy),
         claims_versions=len(first) > 1 or len(second) > 1,
         notes=tuple(dict.fromkeys(notes)),
         policy=policy,
     )
 
 
-def check_protocols(runs: Sequence[Run], *, allow: bool) -> list[str]:
-    """Notes on protocols. Raises ProtocolMismatch with what differs when the runs were scored in different ways."""
-    known = {run.protocol_id: run for run in runs if run.protocol_id}
-    notes = [f"{run.run_id} does not say how it was scored (no protocol_id)" for run in runs if not run.protocol_id]
-    if notes:
-        notes.append("If the runs were scored with another engine or reference set, their difference means nothing.")
-    if len(known) < 2:
-        return notes
-    one, other = list(known.values())[:2]
-    what = describe_protocol_difference(one, other)
-    if not allow:
-        ids = f"{one.run_id} and {other.run_id}"
-        again = f"python evals/compare_versions.py --v1 {one.run_id} --v2 {other.run_id} --rescore"
-        raise ProtocolMismatch(ids, f"scored in different ways: {what}", f"score both again in one way: {again}")
-    forced = f"FORCED: {one.run_id} and {other.run_id} were scored in different ways ({what}): differences may come from that alone."
-    return [*notes, forced]
+def _metrics(sides: Sequence[Side], policy: dict[str, Any], pairs: Pairs | None) -> list[tuple[str, str, Gate | None]]:
+    """Key, title and gate of what is compared. A gate without a weight is left out where neither version knows of it."""
+    measured = {key for side in sides for key in side.numbers.means.by_gate}
+    known = [gate for gate in gates.headline_gates(policy) if gate.weight_key or gate.key in measured]
+    shares = [(key, title, None) for key, title in TRUTH_TITLES.items()] if pairs else []
+    return [*((gate.key, gate.heading, gate) for gate in known), (OVERALL, OVERALL_TITLE, None), *shares]
 
 
-def describe_protocol_difference(one: Run, other: Run) -> str:
-    """What differs, key by key where the rows hold their protocols, else the two ids."""
-    mine, theirs = _flatten(one.protocol), _flatten(other.protocol)
-    differing = [key for key in dict.fromkeys([*mine, *theirs]) if mine.get(key) != theirs.get(key)]
-    if "engine" in differing:  # its models, detector and scale differ with it
-        differing = [key for key in differing if key in NOT_OF_THE_ENGINE]
-    parts = [f"{key} {_short(mine.get(key))} against {_short(theirs.get(key))}" for key in differing]
-    if one.protocol and other.protocol and parts:
-        return "; ".join(parts[:SHOWN_DIFFERENCES])
-    return f"protocol {_short(one.protocol_id)} against {_short(other.protocol_id)}"
-
-
-def _flatten(protocol: Mapping[str, Any]) -> dict[str, object]:
-    """A protocol without its id, `scale: {pass: 0.3}` as `scale.pass`: so that a difference is said by what differs."""
-    flat: dict[str, object] = {}
-    for key, value in protocol.items():
-        flat |= {f"{key}.{inner}": part for inner, part in value.items()} if isinstance(value, Mapping) else {key: value}
-    flat.pop("id", None)
-    return flat
-
-
-def _short(value: object) -> str:
-    text = "none" if value is None else str(value)
-    return text if len(text) <= 24 else f"{text[:16]}…"
-
-
-def _side(runs: Sequence[Run], policy: dict[str, Any], notes: list[str]) -> Side:
+def _side(runs: Sequence[Run], policy: dict[str, Any]) -> Side:
     import numpy as np
 
-    mark = PassMark.of(policy)
-    scores: dict[str, float | None] = {}
-    tables = [np.array([mark.measure(image) for image in run.images]) for run in runs]
-    for index, (key, _, stored) in enumerate(METRICS):
-        values = [_score(run, table, index, key, stored, policy, notes) for run, table in zip(runs, tables, strict=True)]
-        there = [value for value in values if value is not None]
-        scores[key] = sum(there) / len(there) if there else None
-    spans: dict[str, tuple[float, float] | None] = {}
-    prompts = [image.prompt_id or f"{run.run_id}/{image.file}" for run in runs for image in run.images]
-    for index, key in ((3, "approved"), (4, "has_face")):
-        rows = [table[:, index] for table in tables if len(table)]
-        scores[key] = float(np.concatenate(rows).mean()) if rows else None
-        spans[key] = share_interval(np.concatenate(rows), prompts, policy["comparison"]["confidence"]) if rows else None
+    pictures = [picture for run in runs for picture in run.images]
+    prompts = [picture.prompt_id or f"{run.run_id}/{picture.file}" for run in runs for picture in run.images]
+    truths = {
+        "approved": np.array([picture.is_approved(policy) for picture in pictures], dtype=np.float64),
+        "has_face": np.array([picture.has_face for picture in pictures], dtype=np.float64),
+    }
+    confidence = policy["comparison"]["confidence"]
     names = list(dict.fromkeys(run.run_id for run in runs))
     versions = list(dict.fromkeys(run.version for run in runs))
     return Side(
         name=names[0] if len(names) == 1 else (versions[0] if len(versions) == 1 else " + ".join(names)),
         version=versions[0] if len(versions) == 1 else " + ".join(versions),
         runs=tuple(runs),
-        scores=scores,
-        grade=_grade(runs, scores["overall"], policy, notes),
-        best_config=next((run.best_config for run in sorted(runs, key=_overall, reverse=True) if run.best_config), None),
-        images=_total([run.images_evaluated if run.images_evaluated is not None else (len(run.images) or None) for run in runs]),
-        faceless=_total([_faceless(run) for run in runs]),
-        spans=spans,
+        numbers=score_version(runs, policy),
+        best_config=next((run.best_config for run in sorted(runs, key=lambda run: -(run.overall or 0.0)) if run.best_config), None),
+        shares={key: float(values.mean()) if pictures else None for key, values in truths.items()},
+        spans={key: share_interval(values, prompts, confidence) if pictures else None for key, values in truths.items()},
     )
 
 
-def _score(run: Run, table: Floats, index: int, key: str, stored: str, policy: dict[str, Any], notes: list[str]) -> float | None:
-    """The run's mean: as its row says, else from its pictures, else (overall) from the two means."""
-    import numpy as np
-
-    value = run.scores.get(stored)
-    if value is not None:
-        return value
-    if len(table) and np.isfinite(table[:, index]).any():
-        notes.append(f"{run.run_id}: {stored} is missing in the row; it was worked out from its pictures")
-        return float(np.nanmean(table[:, index]))
-    face, skin = run.scores.get("face_similarity_mean"), run.scores.get("skin_realism_mean")
-    if key == "overall" and face is not None and skin is not None:
-        weights = policy["scorecard"]["weights"]
-        return float(weights["face_similarity"] * face + weights["skin_realism"] * skin)
-    if key != "overall":
-        notes.append(f"{run.run_id}: {stored} is missing: it is not compared")
-    return None
+def _age_note(sides: Sequence[Side]) -> list[str]:
+    """Where the second version is the older one: then the table tells what going back would change."""
+    dates = [max((run.timestamp for run in side.runs if run.timestamp), default="") for side in sides]
+    if not all(dates) or dates[1] >= dates[0]:
+        return []
+    first, second = (side.name for side in sides)
+    return [f"{second} is older than {first}: the table shows what would change if you went back to {second}."]
 
 
-def _grade(runs: Sequence[Run], overall: float | None, policy: dict[str, Any], notes: list[str]) -> str | None:
-    if len(runs) == 1 and runs[0].grade:
-        return runs[0].grade
-    if overall is None:
-        notes.append(f"{runs[0].run_id}: overall_grade is missing, and so are the scores it could be worked out from")
-        return None
-    if len(runs) == 1:
-        notes.append(f"{runs[0].run_id}: overall_grade is missing in the row; it was worked out from the scores")
-    return verdicts.grade_for(overall, policy["scorecard"]["grade_boundaries"])
-
-
-def _levels(sides: list[Side], policy: dict[str, Any], notes: list[str]) -> int | None:
-    boundaries = policy["scorecard"]["grade_boundaries"]
+def _levels(sides: Sequence[Side], policy: dict[str, Any], notes: list[str]) -> int | None:
+    known = gates.grades_best_first(policy)
     for side in sides:
-        if side.grade is not None and side.grade not in boundaries:
-            known = ", ".join(verdicts.grades_best_first(boundaries))
-            notes.append(f"{side.name}: the grade {side.grade} is not one of the policy's ({known}): grades are not compared")
-    if any(side.grade not in boundaries for side in sides):
-        return None
-    return verdicts.level_delta(str(sides[0].grade), str(sides[1].grade), boundaries)
+        if side.grade is not None and side.grade not in known:
+            notes.append(f"{side.name}: the grade {side.grade} is not one of the policy's ({', '.join(known)}): grades are not compared")
+    first, second = sides[0].grade, sides[1].grade
+    return known.index(first) - known.index(second) if first in known and second in known else None
 
 
 def _grade_verdict(levels: int | None, overall: MetricResult) -> str:
@@ -258,81 +213,53 @@ def _grade_verdict(levels: int | None, overall: MetricResult) -> str:
     if levels is None:
         return NO_VERDICT
     if levels == 0:
-        return verdicts.UNCHANGED
-    direction = verdicts.IMPROVED if levels > 0 else verdicts.REGRESSED
-    if overall.estimate is None and not overall.doubt:
-        return direction
-    return direction if overall.verdict == direction else INCONCLUSIVE
+        return UNCHANGED
+    direction = IMPROVED if levels > 0 else REGRESSED
+    return direction if overall.verdict in (direction, NO_VERDICT) else INCONCLUSIVE
 
 
-def _overall(run: Run) -> float:
-    return run.scores.get("overall_score") or 0.0
-
-
-def _faceless(run: Run) -> int | None:
-    if run.images_without_face is not None:
-        return run.images_without_face
-    return sum(image.face is None for image in run.images) if run.images else None
-
-
-def _total(counts: Sequence[int | None]) -> int | None:
-    there = [count for count in counts if count is not None]
-    return sum(there) if there else None
-
-
-def _estimate(pairs: Pairs, first: Sequence[Run], second: Sequence[Run], policy: dict[str, Any]) -> tuple[dict[str, Estimate], str]:
-    """An estimate of each measure, or the reason why there is none."""
-    section = policy["comparison"]
-    confidence = section["confidence"]
-    if pairs.matched_by == "nothing":
-        if any(image.prompt_id for run in (*first, *second) for image in run.images):
-            return {}, "the versions have no prompt in common, so a difference may come from the prompts alone"
-        columns = zip(MEASURES, pairs.first.T, pairs.second.T, strict=True)
-        return {key: estimate_unpaired(_there(one), _there(two), confidence=confidence) for key, one, two in columns}, ""
-    if len(first) > 1 or len(second) > 1:
-        return {key: _estimate_versions(pairs, index, confidence) for index, key in enumerate(MEASURES)}, ""
-    difference = pairs.second - pairs.first
-    scores, shares = sum_by_prompt(difference[:, :3], pairs.prompts), sum_by_prompt(difference[:, 3:], pairs.prompts)
-    estimates = estimate_means(scores, confidence=confidence, resamples=section["resamples"], seed=RESAMPLING_SEED)
-    # a share moves in a few prompts only, and resamples without any of them have no spread to divide by: Student's t
-    estimates += estimate_means(shares, confidence=confidence, resamples=0)
-    return dict(zip(MEASURES, estimates, strict=True)), ""
-
-
-def _there(values: Floats) -> Floats:
-    import numpy as np
-
-    return values[np.isfinite(values)]
-
-
-def _estimate_versions(pairs: Pairs, column: int, confidence: float) -> Estimate:
-    """Runs as well as prompts vary: means per run and prompt, over the pictures that every run has a score for."""
-    import numpy as np
-
-    runs = np.array([run[:, column] for run in (*pairs.runs_first, *pairs.runs_second)]).T
-    complete = np.isfinite(runs).all(axis=1)
-    prompts = [prompt for prompt, there in zip(pairs.prompts, complete, strict=True) if there]
-    if not prompts:
-        return Estimate(float("nan"), None, None, None, None, 0, 0, 0, "none")
-    sums = sum_by_prompt(runs[complete], prompts)
-    means = (sums.sums / sums.counts).T
-    split = len(pairs.runs_first)
-    return estimate_versions(means[:split], means[split:], sums.counts[:, 0], confidence=confidence)
-
-
-def _metric(key: str, title: str, sides: list[Side], estimate: Estimate | None, doubt: str, policy: dict[str, Any]) -> MetricResult:
-    section = policy["comparison"]
-    first, second = sides[0].scores.get(key), sides[1].scores.get(key)
-    delta = None if first is None or second is None else second - first
+def _metric(
+    key: str, title: str, gate: Gate | None, sides: Sequence[Side], estimate: Estimate | None, doubt: str, policy: dict[str, Any]
+) -> MetricResult:
+    first, second = sides[0].score(key), sides[1].score(key)
+    delta = None if first is None or second is None else round(second - first, DIGITS + 2)
+    result = MetricResult(key, title, first, second, delta, NO_VERDICT, doubt=doubt, gate=gate)
     if delta is None:
-        return MetricResult(key, title, first, second, None, NO_VERDICT, None, None, doubt)
+        return result
+    section = policy["comparison"]
+    limit = section["minimum_effect"] * (1.0 if gate is None else gate.span[1] - gate.span[0])
     if doubt:
-        return MetricResult(key, title, first, second, delta, INCONCLUSIVE, None, None, doubt)
+        return replace(result, verdict=INCONCLUSIVE)
     if estimate is None:
-        return MetricResult(key, title, first, second, delta, verdicts.judge_delta(delta, section["minimum_effect"]))
-    verdict = verdicts.judge_estimate(estimate, section["minimum_effect"])
-    settled = verdicts.settle(estimate, section["minimum_effect"], section["confidence"]) if verdict == INCONCLUSIVE else None
-    return MetricResult(key, title, first, second, delta, verdict, estimate, settled, _why_unknown(estimate))
+        return replace(result, verdict=verdicts.judge_delta(-delta if result.lower_is_better else delta, limit))
+    estimate = _settle_on(estimate, delta)
+    verdict = verdicts.judge_estimate(verdicts.mirrored(estimate) if result.lower_is_better else estimate, limit)
+    if conflict := _conflict(delta, estimate, verdict, limit):
+        return replace(result, verdict=INCONCLUSIVE, estimate=estimate, doubt=conflict)
+    settled = verdicts.settle(estimate, limit, section["confidence"]) if verdict == INCONCLUSIVE else None
+    return replace(result, verdict=verdict, estimate=estimate, settle=settled, doubt=_why_unknown(estimate))
+
+
+def _settle_on(estimate: Estimate, delta: float) -> Estimate:
+    """The estimate around the very number that the table shows, where the two differ by their rounding alone."""
+    shift = delta - estimate.effect
+    if not abs(shift) < SAME_NUMBER:
+        return estimate
+    low, high = (None if end is None else end + shift for end in (estimate.low, estimate.high))
+    return replace(estimate, effect=delta, low=low, high=high)
+
+
+def _conflict(delta: float, estimate: Estimate, verdict: str, limit: float) -> str:
+    """The sentence for a difference over all pictures and one over the pairs that do not say the same; empty where they do."""
+    effect = estimate.effect
+    opposite = round(delta, DIGITS) * round(effect, DIGITS) < 0 and max(abs(delta), abs(effect)) > limit
+    hidden = verdict == UNCHANGED and round(abs(delta), DIGITS) > limit
+    if effect != effect or not (opposite or hidden):
+        return ""
+    return (
+        f"over all pictures the difference is {delta:+.2f}, over the pictures that have a partner it is {effect:+.2f}: "
+        "make both versions' pictures with the same prompts and seeds"
+    )
 
 
 def _why_unknown(estimate: Estimate) -> str:
@@ -341,30 +268,8 @@ def _why_unknown(estimate: Estimate) -> str:
     if estimate.pairs == 0:
         return "no picture has a score in both versions"
     if estimate.pairs == 1:
-        return "one picture cannot show how much pictures differ by chance"
+        return "one pair of pictures cannot show how much pictures differ by chance"
     if estimate.prompts == 1:
-        return "all pictures are of one prompt, which cannot show how prompts differ: at least two are needed"
-    return f"every prompt differs by exactly {estimate.effect:+.4f}: nothing is known of the noise (are these copies?)"
-
-
-def _slices(pairs: Pairs | None, attribute: str, policy: Mapping[str, Any]) -> tuple[Slice, ...]:
-    """Paired differences of each shot type or configuration, where the pictures of both versions carry it."""
-    import numpy as np
-
-    if pairs is None or not pairs.keys:
-        return ()
-    groups: dict[str, list[int]] = {}
-    for index, (one, two) in enumerate(zip(pairs.images_first, pairs.images_second, strict=True)):
-        name = getattr(one, attribute)
-        if name and (attribute == "shot" or name == getattr(two, attribute)):
-            groups.setdefault(name, []).append(index)
-    if len(groups) < 2:
-        return ()
-    difference = pairs.second - pairs.first
-    slices = []
-    for name, indices in sorted(groups.items()):
-        rows: Floats = difference[np.array(indices)]
-        prompts: list[Hashable] = [pairs.prompts[index] for index in indices]
-        estimates = estimate_means(sum_by_prompt(rows[:, :2], prompts), confidence=policy["comparison"]["confidence"], resamples=0)
-        slices.append(Slice(name, len(indices), estimates[0], estimates[1]))
-    return tuple(slices)
+        return "all pictures are of one prompt: at least two prompts are needed to see how much prompts differ"
+    same = f"all prompts changed by the same amount ({estimate.effect:+.2f})"
+    return f"{same}, so no interval can be computed. Did you score the same files twice?"

@@ -8,27 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from evals.comparison import wording
-from evals.comparison.comparing import Comparison, MetricResult, Side, Slice
+from evals.comparison.comparing import Comparison, MetricResult, Side
+from evals.comparison.estimating import Slice
 from evals.comparison.inference import Estimate
-from evals.comparison.promotion import Gate
+from evals.comparison.promotion import PromotionGate
 from evals.comparison.verdicts import REGRESSED
 
 SCHEMA = 1
 
 
 def to_document(
-    comparison: Comparison, gate: Gate, champion: Mapping[str, Any] | None, report: Path, pictures: Sequence[str]
+    comparison: Comparison, gate: PromotionGate, champion: Mapping[str, Any] | None, report: Path, pictures: Sequence[str]
 ) -> dict[str, Any]:
     """Everything that the report says."""
     pairs = comparison.pairs
     return {
         "schema": SCHEMA,
-        "v1": _side(comparison.first),
-        "v2": _side(comparison.second),
+        "v1": _side(comparison.first, comparison),
+        "v2": _side(comparison.second, comparison),
         "verdict": comparison.verdict,
         "sentence": wording.verdict_sentence(comparison),
         "recommendation": wording.recommendation(comparison, gate.objections),
-        "regressed": any(r.verdict == REGRESSED for key, r in comparison.metrics.items() if key in ("face", "skin", "overall")),
+        "regressed": any(result.verdict == REGRESSED for result in comparison.scores),
         "metrics": {key: _metric(result) for key, result in comparison.metrics.items()},
         "grade": {"levels": comparison.grade_levels, "verdict": comparison.grade_verdict},
         "claim": "versions" if comparison.claims_versions else "files",
@@ -67,12 +68,14 @@ def estimate_document(estimate: Estimate | None) -> dict[str, Any] | None:
     }
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _side(side: Side, comparison: Comparison) -> dict[str, Any]:
     return {
         "name": side.name,
         "run_ids": [run.run_id for run in side.runs],
         "lora_version": side.version,
-        "scores": {key: finite(value) for key, value in side.scores.items()},
+        "scores": {key: finite(side.score(key)) for key in (*comparison.metrics, *side.shares)},
+        "coverage": {key: finite(mean.coverage) for key, mean in side.numbers.means.by_gate.items()},
+        "shortfall": side.numbers.shortfall or None,
         "grade": side.grade,
         "best_config": side.best_config,
         "images": side.images,
@@ -93,4 +96,4 @@ def _metric(result: MetricResult) -> dict[str, Any]:
 
 
 def _slice(part: Slice) -> dict[str, Any]:
-    return {"name": part.name, "pairs": part.pairs, "face": estimate_document(part.face), "skin": estimate_document(part.skin)}
+    return {"name": part.name, "pairs": part.pairs, **{key: estimate_document(estimate) for key, estimate in part.estimates.items()}}

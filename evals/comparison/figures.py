@@ -54,7 +54,8 @@ def label(text: str) -> str:
 
 def draw_intervals(comparison: Comparison, path: Path) -> None:
     """Each metric's difference with its interval, over the band that does not matter."""
-    results = [comparison.metrics[key] for key in ("overall", "face", "skin") if comparison.metrics[key].estimate is not None]
+    shown = sorted(comparison.scores, key=lambda result: result.gate is not None)  # the overall score first
+    results = [result for result in shown if result.estimate is not None]
     figure = _figure(8.4, 1.5 + 0.62 * len(results))
     axes = figure.subplots()
     limit = comparison.policy["comparison"]["minimum_effect"]
@@ -70,7 +71,8 @@ def draw_intervals(comparison: Comparison, path: Path) -> None:
         axes.plot([estimate.effect], [row], "o", color="white", markeredgecolor=colour, markersize=9, markeredgewidth=2.5)
         axes.annotate(f"{estimate.effect:+.2f}  {result.verdict}", (estimate.effect, row), (0, 10), textcoords="offset points",
                       ha="center", fontsize=9.5, color=colour, fontweight="bold")  # fmt: skip
-    axes.set_yticks(range(len(results)), [result.title for result in reversed(results)])
+    titles = [f"{result.title}{' (less is better)' if result.lower_is_better else ''}" for result in reversed(results)]
+    axes.set_yticks(range(len(results)), titles)
     axes.set_ylim(-0.6, len(results) - 0.25)
     axes.margins(x=0.16)
     first, second = label(comparison.first.name), label(comparison.second.name)
@@ -84,20 +86,26 @@ def draw_intervals(comparison: Comparison, path: Path) -> None:
 
 
 def draw_scatter(comparison: Comparison, path: Path) -> None:
-    """Every pair as a dot: old score across, new score up; above the grey band of differences too small to matter the new one is better."""
+    """Every pair as a dot: the first version's score across, the second's up; within the grey band a difference is too small to matter."""
     assert comparison.pairs is not None
-    figure = _figure(9.6, 4.9)
+    gates = comparison.pairs.columns.gates
+    shown = [column for column, gate in enumerate(gates) if gate.key in comparison.metrics]
+    figure = _figure(4.8 * len(shown), 4.9)
     step = max(1, len(comparison.pairs.keys) // MOST_DOTS)
     limit = comparison.policy["comparison"]["minimum_effect"]
-    for axes, column, title in zip(figure.subplots(1, 2), (0, 1), ("Face similarity", "Skin realism"), strict=True):
+    for axes, column in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        gate = gates[column]
         old, new = comparison.pairs.first[::step, column], comparison.pairs.second[::step, column]
         both = (old == old) & (new == new)
         old, new = old[both], new[both]
         better, worse = int((new - old >= limit).sum()), int((old - new >= limit).sum())
+        if gate.lower_is_better:
+            better, worse = worse, better
         counts = f"{better} better, {worse} worse, {len(old) - better - worse} alike"
-        axes.fill_between([-1, 2], [-1, 2], 2, color="#eef7f0", zorder=0)
-        axes.plot([-1, 2], [-1, 2], color=INK, linewidth=1)
-        axes.fill_between([-1, 2], [-1 - limit, 2 - limit], [-1 + limit, 2 + limit], color="#e4e7ea", zorder=0)
+        least, most = gate.span[0] - 1, gate.span[1] + 1
+        axes.fill_between([least, most], [least, most], least if gate.lower_is_better else most, color="#eef7f0", zorder=0)
+        axes.plot([least, most], [least, most], color=INK, linewidth=1)
+        axes.fill_between([least, most], [least - limit, most - limit], [least + limit, most + limit], color="#e4e7ea", zorder=0)
         axes.scatter(old, new, s=22, alpha=0.65 if len(old) < 500 else 0.25, color="#0b5fa5", edgecolors="none")
         low, high = (min(old.min(), new.min()), max(old.max(), new.max())) if len(old) else (0.0, 1.0)
         room = max(0.03, 0.06 * (high - low))
@@ -105,7 +113,7 @@ def draw_scatter(comparison: Comparison, path: Path) -> None:
         axes.set_xlabel(label(comparison.first.name))
         axes.set_ylabel(label(comparison.second.name))
         share = "" if step == 1 else f" (each {step}th pair)"
-        axes.set_title(f"{title}: {counts}{share}", fontsize=10.5, loc="left", color=INK)
+        axes.set_title(f"{gate.title.capitalize()}: {counts}{share}", fontsize=10.5, loc="left", color=INK)
         axes.grid(color=FAINT, linewidth=0.5)
         _bare(axes)
     _save(figure, path)

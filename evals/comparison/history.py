@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.comparison.runs import Run, read_run
+from lifeos import foreign
 from lifeos.errors import InputError, nearest
 
 BLOCK_BYTES = 4 << 20
@@ -185,8 +186,9 @@ def _suggest(name: str, recent: Sequence[str]) -> str:
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
+    """A row, with what no number can be (NaN, 400 digits) as text, so that `read_run` can say what it leaves out."""
     try:
-        row = json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
+        row: dict[str, Any] = foreign.decode(line, dict, "a line of the history", not_finite="text", too_large="text")
+    except InputError:
         return None
-    return row if isinstance(row, dict) else None
+    return row

@@ -33,7 +33,7 @@ def draw_comparison(comparison: Comparison, report: Path, folders: Sequence[Path
     drawn = [("Differences with their intervals", names["intervals.png"].name)]
     if pairs.keys:
         draw_scatter(comparison, names["pairs.png"])
-        drawn.append(("Every pair of pictures: above the grey band the new version is better, below it worse", names["pairs.png"].name))
+        drawn.append((f"Every pair of pictures: in the green part {comparison.second.name} is better", names["pairs.png"].name))
     old = find_run_pictures(comparison.first.runs[0], folders[0])
     new = find_run_pictures(comparison.second.runs[0], folders[1])
     couples = choose_couples(comparison, old, new)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +172,24 @@ def t_estimate(mean: float, error: float, degrees: float, prompts: int, pairs: i
     return Estimate(mean, mean - reach, mean + reach, t_cdf(mean / error, degrees), error, degrees, prompts, pairs, "t")
 
 
+def keep_within(estimate: Estimate, low: float, high: float) -> Estimate:
+    """The estimate with no more of its interval than is possible."""
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    return replace(estimate, low=max(low, estimate.low), high=min(high, estimate.high))
+
+
+def estimate_level(estimate: Estimate, low: float, high: float, confidence: float) -> Estimate:
+    """A mean of scores between `low` and `high` with an interval that stays between them: Student's t on the logit of the mean."""
+    share = (estimate.effect - low) / (high - low)
+    if estimate.error is None or not 0.0 < share < 1.0:
+        return keep_within(estimate, low, high)
+    middle = math.log(share / (1 - share))
+    reach = t_quantile((1 + confidence) / 2, estimate.degrees) * estimate.error / (high - low) / (share * (1 - share))
+    ends = [low + (high - low) / (1 + math.exp(-min(max(middle + way, -700.0), 700.0))) for way in (-reach, reach)]
+    return replace(estimate, low=ends[0], high=ends[1])
+
+
 def share_interval(values: Floats, prompts: Sequence[Any], confidence: float) -> tuple[float, float] | None:
     """Wilson's interval for a share of pictures, widened by how much pictures of one prompt go together.
 
@@ -201,7 +219,7 @@ def estimate_unpaired(first: Floats, second: Floats, *, confidence: float) -> Es
     if count1 < 2 or count2 < 2:
         return Estimate(effect, None, None, None, None, 0, 0, min(count1, count2), "none")
     part1, part2 = float(first.var(ddof=1)) / count1, float(second.var(ddof=1)) / count2
-    if part1 + part2 <= 1e-24:
+    if not part1 + part2 > 1e-24:
         return Estimate(effect, None, None, None, None, 0, 0, min(count1, count2), "none")
     degrees = (part1 + part2) ** 2 / (part1**2 / (count1 - 1) + part2**2 / (count2 - 1))
     return t_estimate(effect, math.sqrt(part1 + part2), degrees, 0, min(count1, count2), confidence)

@@ -9,15 +9,14 @@ from typing import Any
 
 from evals.comparison.history import read_rows
 from evals.comparison.runs import Run, read_run
+from evals.judging.gates import GATES, Gate
 from lifeos.errors import EXIT_OK
-
-COLUMNS = f"{'RUN':32} {'WHEN':20} {'VERSION':10} {'FACE':>5} {'SKIN':>5} {'OVERALL':>7} GRADE PICTURES"
 
 
 def print_runs(history: Path, *, as_json: bool) -> int:
     """Print every run, oldest first; with `as_json` one JSON array, also streamed."""
     shown = torn = 0
-    print("[" if as_json else COLUMNS)
+    print("[" if as_json else _heading())
     for row in read_rows(history):
         if row is None:
             torn += 1
@@ -35,11 +34,23 @@ def print_runs(history: Path, *, as_json: bool) -> int:
     return EXIT_OK
 
 
+def _weighted() -> list[Gate]:
+    return [gate for gate in GATES if gate.weight_key]
+
+
+def _heading() -> str:
+    means = " ".join(f"{gate.key.upper():>5}" for gate in _weighted())
+    return f"{'RUN':32} {'WHEN':20} {'VERSION':10} {means} {'OVERALL':>7} GRADE PICTURES"
+
+
 def _line(run: Run) -> str:
-    numbers = [run.scores["face_similarity_mean"], run.scores["skin_realism_mean"], run.scores["overall_score"]]
-    face, skin, overall = ("-" if value is None else f"{value:.2f}" for value in numbers)
+    means = " ".join(f"{_number(run.means.get(gate.key)):>5}" for gate in _weighted())
     images = "-" if run.images_evaluated is None else str(run.images_evaluated)
-    return f"{run.run_id:32} {run.timestamp:20} {run.lora_version:10} {face:>5} {skin:>5} {overall:>7} {run.grade or '-':5} {images:>8}"
+    return f"{run.run_id:32} {run.timestamp:20} {run.lora_version:10} {means} {_number(run.overall):>7} {run.grade or '-':5} {images:>8}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _entry(run: Run) -> dict[str, Any]:
@@ -47,7 +58,8 @@ def _entry(run: Run) -> dict[str, Any]:
         "run_id": run.run_id,
         "timestamp": run.timestamp,
         "lora_version": run.lora_version,
-        **run.scores,
+        **{gate.mean_name: run.means[gate.key] for gate in GATES if gate.weight_key or run.means.get(gate.key) is not None},
+        "overall_score": run.overall,
         "overall_grade": run.grade,
         "images_evaluated": run.images_evaluated,
         "protocol_id": run.protocol_id,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.comparison.promotion import NO, SKIPPED, UNKNOWN, YES, Check
+from evals.comparison.promotion import NO, SKIPPED, UNKNOWN, YES, PromotionCheck
 from evals.comparison.run_pictures import find_run_pictures
 from evals.comparison.runs import Run
 from lifeos.errors import LifeosError
@@ -24,7 +24,7 @@ TITLE = "Memorised"
 
 def check_memorised(
     runs: Sequence[Run], folder: Path | None, manifest: Path | None, policy: Mapping[str, Any], *, model_root: Path | None = None
-) -> Check:
+) -> PromotionCheck:
     """Compare every picture with the training pictures that the manifest names, by file hash and by face.
 
     Without a manifest, its dataset, or the run's pictures nothing is known, and the check says so; it does not bar promotion then,
@@ -35,17 +35,17 @@ def check_memorised(
         told = next((run.manifest_path for run in runs if run.manifest_path), None)
         manifest = Path(told) if told else None
     if manifest is None or not manifest.is_file():
-        return Check(TITLE, unchecked, "no dataset manifest at hand (--dataset-manifest names it)")
+        return PromotionCheck(TITLE, unchecked, "no dataset manifest at hand (--dataset-manifest names it)")
     pictures = {name: path for run in runs for name, path in find_run_pictures(run, folder).items()}
     if not pictures:
-        return Check(TITLE, unchecked, "the pictures are not at hand (--pictures-v2 names their folder)")
+        return PromotionCheck(TITLE, unchecked, "the pictures are not at hand (--pictures-v2 names their folder)")
     try:
         return _check(pictures, manifest, policy, model_root)
     except (LifeosError, ModuleNotFoundError) as error:
-        return Check(TITLE, unchecked, str(error))
+        return PromotionCheck(TITLE, unchecked, str(error))
 
 
-def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, Any], model_root: Path | None) -> Check:
+def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, Any], model_root: Path | None) -> PromotionCheck:
     from evals.faces.engines import choose_engine
     from evals.faces.policy_scale import PolicyScale
     from evals.judging.references import load_references
@@ -54,9 +54,9 @@ def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, An
     hashes, folders = read_training_set(manifest)
     copies = [name for name, path in pictures.items() if sha256_file(path) in hashes]
     if copies:
-        return Check(TITLE, NO, f"{len(copies)} pictures are files of the training set, such as {copies[0]}")
+        return PromotionCheck(TITLE, NO, f"{len(copies)} pictures are files of the training set, such as {copies[0]}")
     if not folders:
-        return Check(TITLE, YES, "no picture is a file of the training set (its pictures are not at hand: faces not compared)")
+        return PromotionCheck(TITLE, YES, "no picture is a file of the training set (its pictures are not at hand: faces not compared)")
     engine = choose_engine("auto", policy, model_root=model_root)
     scale = PolicyScale.from_policy(policy["face_similarity"]["engines"][engine.scale_key])
     training = [load_references(folder, engine, want_skin=False, workers=1) for folder in folders]
@@ -71,8 +71,8 @@ def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, An
     if close:
         score, name, like = max(close)
         worst = f"{name} is {score:.2f} like {like}; {limit:g} is too close"
-        return Check(TITLE, NO, f"{len(close)} of {len(pictures)} pictures repeat a training picture ({worst})")
-    return Check(TITLE, YES, f"the nearest training picture is {nearest:.2f} alike, {limit:g} would be too close")
+        return PromotionCheck(TITLE, NO, f"{len(close)} of {len(pictures)} pictures repeat a training picture ({worst})")
+    return PromotionCheck(TITLE, YES, f"the nearest training picture is {nearest:.2f} alike, {limit:g} would be too close")
 
 
 def nearest_training_picture(path: Path, training: Sequence[ReferenceSet], engine: FaceEngine, scale: PolicyScale) -> tuple[float, str]:

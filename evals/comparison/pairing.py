@@ -1,12 +1,14 @@
-"""Which picture of one version stands against which of the other: by prompt and seed where both have it."""
+"""Which picture of one version is compared with which of the other: that of the same prompt and seed where both have it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evals.comparison.runs import ImageScore, Run
+from evals.comparison.runs import RowPicture, Run
+from evals.judging.gates import Gate, effective, headline_gates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,47 +16,47 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-MEASURES = ("face", "skin", "overall", "approved", "has_face")
-"""The columns of a table of pictures: two scores, their weighted mean, and two things that are true (1) or not (0)."""
+TRUTHS = ("approved", "has_face")
+"""Two columns of things that are true (1) or not (0) of a picture."""
 
 Key = tuple[Hashable, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class PassMark:
-    """What the policy says of one picture: the weights of the overall score and what it needs to be approved."""
+class Columns:
+    """What is known of one picture as a row of numbers: what each gate's score counts for (NaN for none), then TRUTHS."""
 
-    face_weight: float
-    skin_weight: float
-    face_pass: float
-    skin_pass: float
+    gates: tuple[Gate, ...]
+    policy: Mapping[str, Any]
 
     @classmethod
-    def of(cls, policy: dict[str, Any]) -> PassMark:
-        weights = policy["scorecard"]["weights"]
-        return cls(
-            weights["face_similarity"],
-            weights["skin_realism"],
-            policy["face_similarity"]["pass_threshold"],
-            policy["skin_realism"]["overall_pass_threshold"],
-        )
+    def of(cls, policy: Mapping[str, Any]) -> Columns:
+        return cls(headline_gates(policy), policy)
 
-    def measure(self, image: ImageScore) -> tuple[float, ...]:
-        """The row of MEASURES for one picture; NaN where there is no score."""
-        nan = float("nan")
-        face = nan if image.face is None else image.face
-        skin = nan if image.skin is None else image.skin
-        overall = self.face_weight * face + self.skin_weight * skin
-        approved = image.approved
-        if approved is None:  # compared after rounding: 0.6 must not fail as 0.59999999
-            approved = round(face, 4) >= self.face_pass and round(skin, 4) >= self.skin_pass
-        return (face, skin, overall, float(approved), float(image.face is not None))
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*(gate.key for gate in self.gates), *TRUTHS)
+
+    def row(self, picture: RowPicture) -> tuple[float, ...]:
+        readings = picture.readings()
+        scores = [effective(gate, readings[gate.key], self.policy) if gate.key in readings else None for gate in self.gates]
+        truths = float(picture.is_approved(self.policy)), float(picture.has_face)
+        return (*(math.nan if score is None else score for score in scores), *truths)
+
+    def weights(self) -> Floats:
+        """Columns x numbers: one number for each column, and the overall score last."""
+        import numpy as np
+
+        count = len(self.names)
+        overall = [gate.weight(self.policy) for gate in self.gates] + [0.0] * len(TRUTHS)
+        return np.column_stack([np.eye(count), overall])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """Pictures side by side. `first` and `second` are pairs x MEASURES; `runs_*` the same for each training run."""
+    """Pictures side by side. `first` and `second` are pairs x columns; `runs_*` the same for each training run."""
 
+    columns: Columns
     matched_by: str
     """`prompt and seed`, `prompt`, `file name`, or `nothing`."""
     keys: tuple[Key, ...]
@@ -63,8 +65,8 @@ class Pairs:
     second: Floats
     runs_first: tuple[Floats, ...]
     runs_second: tuple[Floats, ...]
-    images_first: tuple[ImageScore, ...]
-    images_second: tuple[ImageScore, ...]
+    images_first: tuple[RowPicture, ...]
+    images_second: tuple[RowPicture, ...]
     unmatched_first: int
     unmatched_second: int
 
@@ -73,23 +75,23 @@ class Pairs:
         return len(set(self.prompts))
 
 
-def _by_config(image: ImageScore) -> Key | None:
+def _by_config(image: RowPicture) -> Key | None:
     return None if image.prompt_id is None or image.seed is None else (image.prompt_id, image.seed, image.config)
 
 
-def _by_seed(image: ImageScore) -> Key | None:
+def _by_seed(image: RowPicture) -> Key | None:
     return None if image.prompt_id is None or image.seed is None else (image.prompt_id, image.seed)
 
 
-def _by_prompt(image: ImageScore) -> Key | None:
+def _by_prompt(image: RowPicture) -> Key | None:
     return None if image.prompt_id is None else (image.prompt_id,)
 
 
-def _by_file(image: ImageScore) -> Key | None:
+def _by_file(image: RowPicture) -> Key | None:
     return (image.file,) if image.file and image.prompt_id is None else None
 
 
-WAYS: tuple[tuple[str, Callable[[ImageScore], Key | None]], ...] = (
+WAYS: tuple[tuple[str, Callable[[RowPicture], Key | None]], ...] = (
     ("prompt and seed", _by_config),
     ("prompt and seed", _by_seed),
     ("prompt", _by_prompt),
@@ -97,40 +99,41 @@ WAYS: tuple[tuple[str, Callable[[ImageScore], Key | None]], ...] = (
 )
 
 
-def pair_runs(first: Sequence[Run], second: Sequence[Run], mark: PassMark) -> Pairs:
+def pair_runs(first: Sequence[Run], second: Sequence[Run], columns: Columns) -> Pairs:
     """Pair the pictures that every run has, in the closest way that finds any; several pictures of one key are averaged."""
     for matched_by, key_of in WAYS:
-        tables = [_group(run, key_of, mark) for run in (*first, *second)]
+        tables = [_group(run, key_of, columns) for run in (*first, *second)]
         common = set(tables[0]).intersection(*tables[1:])
         if common:
-            return _pairs(matched_by, sorted(common, key=_sortable), tables, len(first))
-    return _unpaired(first, second, mark)
+            return _pairs(columns, matched_by, sorted(common, key=_sortable), tables, len(first))
+    return _unpaired(first, second, columns)
 
 
 @dataclass(slots=True)
 class _Cell:
     rows: list[tuple[float, ...]]
-    image: ImageScore
+    image: RowPicture
 
 
-def _group(run: Run, key_of: Callable[[ImageScore], Key | None], mark: PassMark) -> dict[Key, _Cell]:
+def _group(run: Run, key_of: Callable[[RowPicture], Key | None], columns: Columns) -> dict[Key, _Cell]:
     cells: dict[Key, _Cell] = {}
     for image in run.images:
         key = key_of(image)
         if key is None:
             continue
         cell = cells.setdefault(key, _Cell([], image))
-        cell.rows.append(mark.measure(image))
+        cell.rows.append(columns.row(image))
     return cells
 
 
-def _pairs(matched_by: str, keys: list[Key], tables: list[dict[Key, _Cell]], split: int) -> Pairs:
+def _pairs(columns: Columns, matched_by: str, keys: list[Key], tables: list[dict[Key, _Cell]], split: int) -> Pairs:
     import numpy as np
 
     runs = [np.array([_mean_row(table[key].rows) for key in keys]) for table in tables]
     paired = set(keys)
     unmatched = [sum(len(cell.rows) for key, cell in table.items() if key not in paired) for table in _sides(tables, split)]
     return Pairs(
+        columns=columns,
         matched_by=matched_by,
         keys=tuple(keys),
         prompts=tuple(key[0] for key in keys),
@@ -156,21 +159,21 @@ def _sides(tables: list[dict[Key, _Cell]], split: int) -> tuple[dict[Key, _Cell]
 def _mean_row(rows: list[tuple[float, ...]]) -> tuple[float, ...]:
     if len(rows) == 1:
         return rows[0]
-    columns = []
+    means = []
     for values in zip(*rows, strict=True):
         there = [value for value in values if value == value]
-        columns.append(sum(there) / len(there) if there else float("nan"))
-    return tuple(columns)
+        means.append(sum(there) / len(there) if there else math.nan)
+    return tuple(means)
 
 
-def _unpaired(first: Sequence[Run], second: Sequence[Run], mark: PassMark) -> Pairs:
+def _unpaired(first: Sequence[Run], second: Sequence[Run], columns: Columns) -> Pairs:
     import numpy as np
 
     sides = []
     for runs in (first, second):
-        rows = [mark.measure(image) for run in runs for image in run.images]
-        sides.append(np.array(rows) if rows else np.empty((0, len(MEASURES))))
-    return Pairs("nothing", (), (), sides[0], sides[1], (), (), (), (), len(sides[0]), len(sides[1]))
+        rows = [columns.row(image) for run in runs for image in run.images]
+        sides.append(np.array(rows) if rows else np.empty((0, len(columns.names))))
+    return Pairs(columns, "nothing", (), (), sides[0], sides[1], (), (), (), (), len(sides[0]), len(sides[1]))
 
 
 def _sortable(key: Key) -> tuple[str, ...]:

@@ -7,20 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.comparison.comparing import Comparison, Side
-from evals.comparison.verdicts import DIGITS, INCONCLUSIVE, REGRESSED, grades_best_first
-from lifeos.errors import InputError
-from lifeos.files import read_json, write_json
+from evals.comparison.comparing import Comparison
+from evals.comparison.estimating import OVERALL
+from evals.comparison.verdicts import INCONCLUSIVE, REGRESSED
+from evals.judging import gates
+from evals.judging.gates import DIGITS
+from lifeos import foreign
+from lifeos.files import write_json
 from lifeos.locks import hold
 
 CHAMPION_SCHEMA = 1
 YES, NO, UNKNOWN, SKIPPED = "yes", "NO", "not known", "not checked"
 FORMER_KEPT = 50
+MUST_BE_KNOWN = ("Champion", "Memorised")
+"""If one of these checks was asked for and could not be made, deploying is not recommended."""
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One condition of the gate. NO and not known bar `--promote`, only a NO speaks against deploying, and not checked does neither."""
+class PromotionCheck:
+    """One condition of the gate. NO and not known prevent `--promote`; not checked does not."""
 
     title: str
     outcome: str
@@ -28,11 +33,11 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class PromotionGate:
     """The answer to: may the second version become champion?"""
 
     run_id: str
-    checks: tuple[Check, ...]
+    checks: tuple[PromotionCheck, ...]
 
     @property
     def passed(self) -> bool:
@@ -40,7 +45,9 @@ class Gate:
 
     @property
     def objections(self) -> tuple[str, ...]:
-        return tuple(check.why for check in self.checks if check.outcome == NO and check.title not in ("Grade", "Comparison"))
+        """What speaks against deploying it besides its grade and the comparison."""
+        others = [check for check in self.checks if check.title not in ("Grade", "Comparison")]
+        return tuple(check.why for check in others if check.outcome == NO or (check.outcome == UNKNOWN and check.title in MUST_BE_KNOWN))
 
     @property
     def sentence(self) -> str:
@@ -50,88 +57,109 @@ class Gate:
         return f"{self.run_id} may not be promoted: the gate says no ({', '.join(failed)})."
 
 
-def check_promotion(comparison: Comparison, champion: Mapping[str, Any] | None, memorised: Check | None = None) -> Gate:
+def check_promotion(comparison: Comparison, champion: Mapping[str, Any] | None, memorised: PromotionCheck | None = None) -> PromotionGate:
     """The gate of the policy on the second version. `memorised` comes from outside: it needs the training pictures."""
-    checks = [_grade(comparison), _verdict(comparison), *_against_champion(comparison, champion), _enough(comparison)]
-    checks.append(memorised or Check("Memorised", SKIPPED, "no training pictures at hand"))
-    return Gate(comparison.second.name, tuple(checks))
+    checks = [_grade(comparison), _verdict(comparison), *_against_champion(comparison, champion), _enough(comparison), _covered(comparison)]
+    checks.append(memorised or PromotionCheck("Memorised", SKIPPED, "no training pictures at hand"))
+    return PromotionGate(comparison.second.name, tuple(checks))
 
 
-def _grade(comparison: Comparison) -> Check:
-    card = comparison.policy["scorecard"]
-    ranked = grades_best_first(card["grade_boundaries"])
-    minimum, grade = card["promotion_minimum_grade"], comparison.second.grade
-    if grade not in ranked:
-        return Check("Grade", UNKNOWN, "the run has no grade of the policy")
-    met = ranked.index(grade) <= ranked.index(minimum)
-    return Check("Grade", YES if met else NO, f"{grade}, {minimum} or better is wanted")
+def _grade(comparison: Comparison) -> PromotionCheck:
+    minimum, grade = comparison.policy["scorecard"]["promotion_minimum_grade"], comparison.second.grade
+    if grade not in gates.grades_best_first(comparison.policy):
+        return PromotionCheck("Grade", UNKNOWN, "the run has no grade of the policy")
+    met = gates.is_grade_enough(grade, comparison.policy)
+    return PromotionCheck("Grade", YES if met else NO, f"{grade}, {minimum} or better is wanted")
 
 
-def _verdict(comparison: Comparison) -> Check:
+def _verdict(comparison: Comparison) -> PromotionCheck:
     """Worse than what it was compared with is a no, whoever is champion. Not shown to be better is not."""
-    worse = [
-        result.title for key, result in comparison.metrics.items() if key in ("face", "skin", "overall") and result.verdict == REGRESSED
-    ]
+    worse = [result.title for result in comparison.scores if result.verdict == REGRESSED]
     if worse:
-        return Check("Comparison", NO, f"worse than {comparison.first.name}: {', '.join(worse)}")
+        return PromotionCheck("Comparison", NO, f"worse than {comparison.first.name}: {', '.join(worse)}")
     if comparison.verdict == INCONCLUSIVE:
-        return Check("Comparison", UNKNOWN, f"not shown to be better than {comparison.first.name}")
-    return Check("Comparison", YES, f"not worse than {comparison.first.name}")
+        return PromotionCheck("Comparison", UNKNOWN, f"not shown to be better than {comparison.first.name}")
+    return PromotionCheck("Comparison", YES, f"not worse than {comparison.first.name}")
 
 
-def _against_champion(comparison: Comparison, champion: Mapping[str, Any] | None) -> list[Check]:
+def _against_champion(comparison: Comparison, champion: Mapping[str, Any] | None) -> list[PromotionCheck]:
     allowed = comparison.policy["comparison"]["promotion_max_regression"]
     title = "Champion"
     if champion is None:
-        return [Check(title, YES, "there is no champion yet")]
+        return [PromotionCheck(title, YES, "there is no champion yet")]
     name = str(champion.get("run_id"))
     if name in {run.run_id for run in comparison.second.runs}:
-        return [Check(title, YES, f"{name} is the champion")]
+        return [PromotionCheck(title, YES, f"{name} is the champion")]
     if name in {run.run_id for run in comparison.first.runs}:
-        differences = {r.title: r.estimate.effect if r.estimate else r.delta for k, r in comparison.metrics.items() if k != "has_face"}
+        differences = {result.title: result.gain for result in comparison.metrics.values() if result.key != "has_face"}
     else:
         protocols = {run.protocol_id for run in comparison.second.runs}
         if champion.get("protocol_id") not in protocols:
-            return [Check(title, UNKNOWN, f"the champion {name} was scored in another way: compare with it, with --rescore")]
-        differences = _plain_differences(champion, comparison.second)
+            return [PromotionCheck(title, UNKNOWN, f"the champion {name} was scored in another way: compare with it, with --rescore")]
+        differences = _plain_differences(champion, comparison)
     worse = [f"{key} {value:+.2f}" for key, value in differences.items() if value is not None and round(value, DIGITS) < -allowed]
     if worse:
-        return [Check(title, NO, f"worse than the champion {name} by more than {allowed:g}: {', '.join(worse)}")]
+        return [PromotionCheck(title, NO, f"worse than the champion {name} by more than {allowed:g}: {', '.join(worse)}")]
     unknown = [key for key, value in differences.items() if value is None or value != value]
     if unknown:
-        return [Check(title, UNKNOWN, f"against the champion {name} not known: {', '.join(unknown)}")]
-    return [Check(title, YES, f"on no metric worse than the champion {name} by more than {allowed:g}")]
+        return [PromotionCheck(title, UNKNOWN, f"against the champion {name} not known: {', '.join(unknown)}")]
+    return [PromotionCheck(title, YES, f"on no metric worse than the champion {name} by more than {allowed:g}")]
 
 
-def _plain_differences(champion: Mapping[str, Any], side: Side) -> dict[str, float | None]:
-    scores = champion.get("scores")
-    held: Mapping[str, Any] = scores if isinstance(scores, Mapping) else {}
+def _plain_differences(champion: Mapping[str, Any], comparison: Comparison) -> dict[str, float | None]:
+    """How much better than the champion's recorded scores."""
+    held = champion.get("scores") or {}
     differences: dict[str, float | None] = {}
-    for key, title in (("face", "Face Similarity"), ("skin", "Skin Realism"), ("overall", "Overall Score")):
-        mine, theirs = side.scores.get(key), held.get(key)
-        known = mine is not None and isinstance(theirs, int | float)
-        differences[title] = mine - theirs if known and mine is not None and theirs is not None else None
+    for result in comparison.scores:
+        mine, theirs = comparison.second.score(result.key), held.get(result.key)
+        if theirs is None and (result.gate is None or result.gate.weight_key is None) and result.key != OVERALL:
+            continue  # the champion was judged without that gate
+        change = None if mine is None or theirs is None else mine - theirs
+        differences[result.title] = -change if change is not None and result.lower_is_better else change
     return differences
 
 
-def _enough(comparison: Comparison) -> Check:
+def _enough(comparison: Comparison) -> PromotionCheck:
     wanted, images = comparison.policy["comparison"]["promotion_min_images"], comparison.second.images
     if images is None:
-        return Check("Pictures", UNKNOWN, f"how many were scored is not recorded; {wanted} are wanted")
-    return Check("Pictures", YES if images >= wanted else NO, f"{images} scored, {wanted} are wanted")
+        return PromotionCheck("Pictures", UNKNOWN, f"how many were scored is not recorded; {wanted} are wanted")
+    return PromotionCheck("Pictures", YES if images >= wanted else NO, f"{images} scored, {wanted} are wanted")
+
+
+def _covered(comparison: Comparison) -> PromotionCheck:
+    """A mean over few of the pictures says little about the rest."""
+    policy, numbers = comparison.policy, comparison.second.numbers
+    wanted = policy["scorecard"]["minimum_coverage"]
+    weighted = [gate for gate in gates.gates_in_force(policy) if gate.weight(policy) > 0 and gate.key in numbers.means.by_gate]
+    means = [(numbers.means.by_gate[gate.key], gate) for gate in weighted if numbers.means.by_gate[gate.key].made]
+    if not means:
+        return PromotionCheck("Coverage", UNKNOWN, f"how many pictures have a score is not recorded; {wanted:.0%} are wanted")
+    mean, gate = min(means, key=lambda pair: pair[0].coverage)
+    why = f"{mean.scored} of {mean.made} pictures have a score of {gate.title}, {wanted:.0%} are wanted"
+    return PromotionCheck("Coverage", YES if mean.coverage >= wanted else NO, why)
+
+
+@dataclass(frozen=True, slots=True)
+class ChampionRecord:
+    """What of a champion's file is read. The rest of it is kept as it is."""
+
+    run_id: str
+    protocol_id: str | None = None
+    scores: dict[str, float | None] | None = None
+    former: list[dict[str, Any]] | None = None
 
 
 def read_champion(path: Path) -> dict[str, Any] | None:
     """The champion's record, None where there is none yet. Raises InputError for a file that is no such record."""
     if not path.exists():
         return None
-    record = read_json(path)
-    if not isinstance(record, dict) or not isinstance(record.get("run_id"), str):
-        raise InputError(path, "not a champion record: run_id is missing", "restore it from git, or remove it to start anew")
+    fix = "restore it from git, or remove it to start anew"
+    record: dict[str, Any] = foreign.read_file(path, dict, fix=fix)
+    foreign.convert(record, ChampionRecord, path, fix=fix)
     return record
 
 
-def promote(path: Path, comparison: Comparison, gate: Gate, now: str) -> dict[str, Any]:
+def promote(path: Path, comparison: Comparison, gate: PromotionGate, now: str) -> dict[str, Any]:
     """Make the second version champion. The one before stays in `former`. Only for a gate that passed."""
     if not gate.passed:
         raise ValueError("the gate did not pass")
@@ -140,16 +168,16 @@ def promote(path: Path, comparison: Comparison, gate: Gate, now: str) -> dict[st
         if before is not None and before["run_id"] == comparison.second.runs[0].run_id:
             return before
         record = _record(comparison, gate, now)
-        former = before.pop("former", []) if before else []
-        record["former"] = ([{**before, "until": now}] if before else []) + (former if isinstance(former, list) else [])[:FORMER_KEPT]
+        former = before.pop("former", None) or [] if before else []
+        record["former"] = ([{**before, "until": now}] if before else []) + former[:FORMER_KEPT]
         write_json(path, record)
     return record
 
 
-def _record(comparison: Comparison, gate: Gate, now: str) -> dict[str, Any]:
+def _record(comparison: Comparison, gate: PromotionGate, now: str) -> dict[str, Any]:
     side = comparison.second
     newest = side.runs[0]
-    overall = comparison.metrics["overall"]
+    overall = comparison.metrics[OVERALL]
     estimate = overall.estimate
     return {
         "schema": CHAMPION_SCHEMA,
@@ -157,7 +185,7 @@ def _record(comparison: Comparison, gate: Gate, now: str) -> dict[str, Any]:
         "lora_version": side.version,
         "since": now,
         "grade": side.grade,
-        "scores": {key: side.scores.get(key) for key in ("face", "skin", "overall")},
+        "scores": {result.key: side.score(result.key) for result in comparison.scores},
         "images": side.images,
         "best_config": side.best_config,
         "protocol_id": newest.protocol_id,

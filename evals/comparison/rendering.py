@@ -7,31 +7,38 @@ from typing import Any
 from urllib.parse import quote
 
 from evals.comparison import wording
-from evals.comparison.comparing import Comparison, MetricResult, Side, Slice
+from evals.comparison.comparing import Comparison, MetricResult, Side
 from evals.comparison.config_details import describe_training
+from evals.comparison.estimating import Slice
 from evals.comparison.inference import Estimate
-from evals.comparison.promotion import Gate
+from evals.comparison.promotion import PromotionGate
 from evals.comparison.verdicts import NO_VERDICT, level_text
+from evals.judging.gates import gate_of
 
 HEAD = "| Metric | {first} | {second} | Delta | Verdict |\n|--------|----------|----------|-------|---------|"
 SURELY = 0.995
 """From here on a probability is written as `> 99 %`: more digits would be false precision."""
 
 
-def render(comparison: Comparison, gate: Gate | None = None, pictures: Sequence[tuple[str, str]] = (), missing: Sequence[str] = ()) -> str:
+def render(
+    comparison: Comparison,
+    gate: PromotionGate | None = None,
+    pictures: Sequence[tuple[str, str]] = (),
+    missing: Sequence[str] = (),
+) -> str:
     """The whole report. `pictures` are (title, path relative to the report), `missing` sentences on those that could not be shown."""
     parts = [render_head(comparison, gate), f"**In short:** {escape(wording.verdict_sentence(comparison))}", _evidence(comparison)]
-    parts += [_rates(comparison), _slices("By shot type", "Shot type", comparison.by_shot)]
+    parts += [_coverage(comparison), _rates(comparison), _slices("By shot type", "Shot type", comparison.by_shot)]
     parts += [_slices("By configuration", "Configuration", comparison.by_config), _extras(comparison), _gate(gate)]
     parts += [_pictures(pictures, missing), _notes(comparison)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def render_head(comparison: Comparison, gate: Gate | None = None) -> str:
+def render_head(comparison: Comparison, gate: PromotionGate | None = None) -> str:
     """Title, table, Recommendation and Config Details, exactly as specified."""
     first, second = comparison.first, comparison.second
     names = {"first": escape(first.name), "second": escape(second.name)}
-    rows = [_row(comparison.metrics[key], f"{comparison.metrics[key].title} (mean)") for key in ("face", "skin")]
+    rows = [_row(result, f"{result.title} (mean)") for result in comparison.scores if result.gate and result.gate.weight_key]
     levels = "-" if comparison.grade_levels is None else level_text(comparison.grade_levels)
     rows.append(f"| Overall Grade | {_or_dash(first.grade)} | {_or_dash(second.grade)} | {levels} | {comparison.grade_verdict} |")
     rows.append(f"| Best Config | {_or_dash(first.best_config)} | {_or_dash(second.best_config)} | - | - |")
@@ -95,13 +102,15 @@ def interval_text(estimate: Estimate | None) -> str:
     return f"{signed(estimate.low)} to {signed(estimate.high)}"
 
 
-def chance_text(estimate: Estimate | None) -> str:
+def chance_text(result: MetricResult) -> str:
     """The chance that the second is better, without false precision."""
+    estimate = result.estimate
     if estimate is None or estimate.probability is None:
         return "not known"
-    if estimate.probability > SURELY:
+    chance = 1 - estimate.probability if result.lower_is_better else estimate.probability
+    if chance > SURELY:
         return "> 99 %"
-    return "< 1 %" if estimate.probability < 1 - SURELY else percent(estimate.probability)
+    return "< 1 %" if chance < 1 - SURELY else percent(chance)
 
 
 def _evidence(comparison: Comparison) -> str:
@@ -119,36 +128,52 @@ def _evidence_table(comparison: Comparison) -> str:
         f"| Metric | Pairs | Difference | {confidence} interval | Chance that {second} is better | Verdict |",
         "|---|---:|---:|---|---:|---|",
     ]
-    for key in ("face", "skin", "overall"):
-        result = comparison.metrics[key]
+    for result in comparison.scores:
         if result.estimate is None:
             lines.append(f"| {result.title} | 0 | - | not known | not known | {result.verdict} |")
             continue
         effect = "-" if result.estimate.effect != result.estimate.effect else signed(result.estimate.effect)
-        cells = [str(result.estimate.pairs), effect, interval_text(result.estimate), chance_text(result.estimate), result.verdict]
-        lines.append(f"| {result.title} | {' | '.join(cells)} |")
+        cells = [str(result.estimate.pairs), effect, interval_text(result.estimate), chance_text(result), result.verdict]
+        lines.append(f"| {result.title}{' (less is better)' if result.lower_is_better else ''} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _explanations(comparison: Comparison) -> list[str]:
     section = comparison.policy["comparison"]
     lines = [
-        f"- The interval is where the true difference lies, right about {round(100 * section['confidence'])} times in 100. It counts "
-        "prompts, not pictures, as what was drawn by chance.",
-        f"- IMPROVED or REGRESSED: the interval leaves zero out. UNCHANGED: all of it is smaller than {section['minimum_effect']:g}, the "
-        "smallest difference that matters. INCONCLUSIVE: neither; more pictures are needed.",
+        f"- The interval holds the true difference in about {round(100 * section['confidence'])} of 100 comparisons. Prompts are counted "
+        "as the sample, because pictures of one prompt are alike.",
+        "- IMPROVED or REGRESSED: zero lies outside the interval. UNCHANGED: the whole interval is smaller than "
+        f"{section['minimum_effect']:g}, the smallest difference that matters. INCONCLUSIVE: neither; more pictures are needed.",
     ]
-    for result in comparison.metrics.values():
-        if result.key in ("face", "skin", "overall") and result.verdict == "INCONCLUSIVE":
-            why = f"{result.settle}, if the difference stays what it seems" if result.settle else (result.doubt or "the noise is not known")
-            lines.append(f"- {result.title}: {escape(why)}.")
+    for result in comparison.scores:
+        if result.verdict == "INCONCLUSIVE":
+            why = f"{result.settle}, if the difference stays what it seems" if result.settle else (result.doubt or "no interval is known")
+            lines.append(f"- {result.title}: {escape(why.rstrip('.'))}.")
         estimate, delta = result.estimate, result.delta
-        if estimate and delta is not None and estimate.low is not None and abs(delta - estimate.effect) > section["minimum_effect"]:
+        if estimate and not result.doubt and delta is not None and abs(delta - estimate.effect) > section["minimum_effect"]:
             lines.append(
                 f"- {result.title}: the table at the top says {signed(delta)}, the pairs say {signed(estimate.effect)}. "
                 "The top compares all pictures, also those without a partner; trust the pairs."
             )
     return lines
+
+
+def _coverage(comparison: Comparison) -> str:
+    """How many of the pictures stand behind each mean."""
+    sides = (comparison.first, comparison.second)
+    names = " | ".join(escape(side.name) for side in sides)
+    lines = ["## Pictures with a score", "", f"| Score | {names} |", "|---|---:|---:|"]
+    for result in comparison.scores:
+        if result.gate is not None:
+            lines.append(f"| {result.title} | {' | '.join(_scored(side, result.key) for side in sides)} |")
+    lines += ["", *(f"{escape(side.name)}: {escape(side.numbers.shortfall)}." for side in sides if side.numbers.shortfall)]
+    return "\n".join(lines).rstrip()
+
+
+def _scored(side: Side, key: str) -> str:
+    mean = side.numbers.means.by_gate.get(key)
+    return "-" if mean is None or not mean.made else f"{mean.scored} of {mean.made}"
 
 
 def _rates(comparison: Comparison) -> str:
@@ -167,13 +192,13 @@ def _rates(comparison: Comparison) -> str:
         lines.append(f"| {result.title} | {shares[0]} | {shares[1]} | {delta} | {span} |")
     lines += [
         "",
-        "Approved: face and skin reach the policy's pass thresholds. In brackets where the true share lies; differences in points.",
+        "Approved: the picture passes every gate of the policy. In brackets: the interval of the share. Differences are in points.",
     ]
     return "\n".join(lines)
 
 
 def _share(side: Side, key: str) -> str:
-    value, span = side.scores.get(key), side.spans.get(key)
+    value, span = side.shares.get(key), side.spans.get(key)
     if value is None:
         return "-"
     return percent(value) + (f" ({100 * span[0]:.0f} to {100 * span[1]:.0f})" if span else "")
@@ -186,11 +211,13 @@ def _points(share: float) -> str:
 def _slices(title: str, column: str, slices: Sequence[Slice]) -> str:
     if not slices:
         return ""
-    lines = [f"## {title}", "", f"| {column} | Pairs | Face | Interval | Skin | Interval |", "|---|---:|---:|---|---:|---|"]
+    keys = list(slices[0].estimates)
+    headings = " | ".join(f"{gate_of(key).heading} | Interval" for key in keys)
+    lines = [f"## {title}", "", f"| {column} | Pairs | {headings} |", f"|---|---:|{'---:|---|' * len(keys)}"]
     for part in slices:
-        cells = [_effect(part.face), interval_text(part.face), _effect(part.skin), interval_text(part.skin)]
+        cells = [cell for key in keys for cell in (_effect(part.estimates[key]), interval_text(part.estimates[key]))]
         lines.append(f"| {escape(part.name)} | {part.pairs} | {' | '.join(cells)} |")
-    lines += ["", f"Of {len(slices)} rows looked at one by one some will leave zero by chance: look here for where, not whether."]
+    lines += ["", f"With {len(slices)} rows, some intervals leave zero out by chance: use this table to see where, not whether."]
     return "\n".join(lines)
 
 
@@ -231,7 +258,7 @@ def _extra(side: Side, section: str, key: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _gate(gate: Gate | None) -> str:
+def _gate(gate: PromotionGate | None) -> str:
     if gate is None:
         return ""
     lines = ["## Promotion", "", escape(gate.sentence), "", "| Check | Result | Why |", "|---|---|---|"]

@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.comparison.pairing import PassMark
 from evals.comparison.run_pictures import find_run_pictures
-from evals.comparison.runs import ImageScore, Run
-from evals.comparison.verdicts import DIGITS, grade_for
+from evals.comparison.runs import RowPicture, Run
+from evals.judging import gates
 from lifeos.errors import InputError, UnavailableError
 from lifeos.progress import track
 
 if TYPE_CHECKING:
     from evals.judging.assessor import Assessor
+    from evals.judging.records import Assessment
 
 
 def rescore(
@@ -68,34 +68,42 @@ def rescore_run(run: Run, paths: Mapping[str, Path], assessor: Assessor, policy:
     order = [image.file for image in run.images]
     assessed = track(assessor.assess_many([paths[file] for file in order]), f"scoring {run.run_id}", total=len(order), unit="picture")
     images, changed = [], []
+    images_before: list[Assessment] = []
     for image, assessment in zip(run.images, assessed, strict=True):
-        shot = assessment.geometry.shot_type if assessment.geometry else None
         if image.sha256 not in (None, assessment.sha256):
             changed.append(image.file)
-        images.append(replace(image, face=assessment.face.score, skin=assessment.skin.score, shot=shot, approved=None))
+        images.append(_with_scores(image, assessment, images_before, policy))
+        images_before.append(assessment)
     if changed:
         why = f"{len(changed)} of its {len(order)} pictures are not the files that were scored, such as {changed[0]}"
         raise UnavailableError(run.run_id, why, "score what is there now as a run of its own: evals/scorecard.py")
     protocol = assessor.protocol
-    return rescored(run, tuple(images), {**protocol}, policy)
+    return _rescored(run, tuple(images), gates.means(images_before, policy), {**protocol}, policy)
 
 
-def rescored(run: Run, images: tuple[ImageScore, ...], protocol: dict[str, Any], policy: dict[str, Any]) -> Run:
+def _with_scores(picture: RowPicture, found: Assessment, others: Sequence[Assessment], policy: Mapping[str, Any]) -> RowPicture:
+    return replace(
+        picture,
+        scores={key: reading.score for key, reading in gates.readings(found, policy).items()},
+        reason=found.face.reason,
+        says_why=True,
+        shot=found.geometry.shot_type if found.geometry else None,
+        approved=gates.verdict(found, policy, others).approved,
+    )
+
+
+def _rescored(run: Run, pictures: tuple[RowPicture, ...], means: gates.Means, protocol: dict[str, Any], policy: Mapping[str, Any]) -> Run:
     """`run` with other scores of its pictures, and the means and grade that follow from them."""
-    faces = [image.face for image in images if image.face is not None]
-    skins = [image.skin for image in images if image.skin is not None]
-    face = sum(faces) / len(faces) if faces else None
-    skin = sum(skins) / len(skins) if skins else None
-    mark = PassMark.of(policy)
-    overall = None if face is None or skin is None else round(mark.face_weight * face + mark.skin_weight * skin, DIGITS)
     return replace(
         run,
-        images=images,
+        images=pictures,
         protocol_id=str(protocol.get("id")),
         protocol=protocol,
-        scores={"face_similarity_mean": face, "skin_realism_mean": skin, "overall_score": overall},
-        grade=None if overall is None else grade_for(overall, policy["scorecard"]["grade_boundaries"]),
-        images_evaluated=len(images),
-        images_without_face=sum(image.face is None for image in images),
+        means={key: mean.value for key, mean in means.by_gate.items()},
+        overall=means.overall,
+        grade=gates.grade(means.overall, policy),
+        coverage={key: mean.coverage for key, mean in means.by_gate.items()},
+        images_evaluated=len(pictures),
+        images_without_face=sum(picture.reason == "no_face" for picture in pictures),
         problems=(*run.problems, f"scored again now, with protocol {protocol.get('id')}"),
     )

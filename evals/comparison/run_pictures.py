@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from evals.comparison.runs import ImageScore, Run
+from evals.comparison.runs import RowPicture, Run
 from lifeos.errors import InputError
 from lifeos.files import read_json, sha256_file
 
@@ -66,7 +66,7 @@ def find_run_pictures(run: Run, folder: Path | None = None) -> dict[str, Path]:
     return found
 
 
-def is_unchanged(image: ImageScore, path: Path) -> bool:
+def is_unchanged(image: RowPicture, path: Path) -> bool:
     """Whether a file is the one that was scored, as far as the row tells."""
     return image.sha256 is None or sha256_file(path) == image.sha256
 

@@ -7,28 +7,58 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from evals.judging import gates
+from evals.judging.records import Reading
+from lifeos import foreign
+from lifeos.errors import InputError
+
 SCHEMA_VERSION = 1
 """The newest schema of rows that this reads in full."""
-SCORE_KEYS = ("face_similarity_mean", "skin_realism_mean", "overall_score")
-SCORE_LIMIT = 1.0
 MOST_PROBLEMS = 12
-"""A row that is wrong in ten thousand images must not fill the report with it."""
+"""A row that is wrong in ten thousand pictures must not fill the report with it."""
+MOST_COUNTED = 1e12
+NO_EVAL_SCORES = "the row has no eval_scores"
 
 
 @dataclass(frozen=True, slots=True)
-class ImageScore:
-    """One picture of a run. A score of None means that there is none (no face, unreadable), never zero."""
+class RowPicture:
+    """One picture of a run. `scores` by gate key holds the gates that the row knows of: None means that there is no score, never zero."""
 
     file: str
     config: str | None
     prompt_id: str | None
     seed: int | None
-    face: float | None
-    skin: float | None
+    scores: Mapping[str, float | None]
     shot: str | None
     approved: bool | None
     sha256: str | None = None
     """Of the file that was scored: a folder may have been used again since."""
+    reason: str | None = None
+    """Why it has no face score. Rows of older versions do not say it: then a picture without one is one without a face."""
+    says_why: bool = False
+    """Whether the row tells the reason."""
+
+    def readings(self) -> dict[str, Reading]:
+        """What each gate that the row knows of reads from the picture."""
+        return {key: Reading(score, None if score is not None else self._reason(key)) for key, score in self.scores.items()}
+
+    def _reason(self, key: str) -> str | None:
+        if self.says_why:
+            return self.reason
+        return next(iter(gates.gate_of(key).zero_reasons), None)
+
+    def is_approved(self, policy: Mapping[str, Any]) -> bool:
+        """The verdict that the row holds, else the policy's on its scores."""
+        return gates.approves(self.readings(), policy) if self.approved is None else self.approved
+
+    @property
+    def has_face(self) -> bool:
+        return self.scores.get("face") is not None
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether it is a picture at all, as far as the row tells."""
+        return not self.says_why or self.reason in (None, "no_face")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +73,17 @@ class Run:
     protocol: dict[str, Any]
     manifest_path: str | None
     manifest_hash: str | None
-    scores: dict[str, float | None]
+    means: Mapping[str, float | None]
+    """By gate key, as the row holds them."""
+    overall: float | None
     grade: str | None
+    coverage: Mapping[str, float]
+    """By gate key: the share of the pictures that have a score; empty in rows of older versions."""
     best_config: str | None
     worst_config: str | None
     images_evaluated: int | None
     images_without_face: int | None
-    images: tuple[ImageScore, ...]
+    images: tuple[RowPicture, ...]
     notes: str
     extra: dict[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
@@ -69,39 +103,52 @@ class _Reader:
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def number(self, value: object, name: str, *, low: float = -SCORE_LIMIT, high: float = SCORE_LIMIT) -> float | None:
+    def take(self, value: object, kind: Any, name: str) -> Any:
+        """The value as a `kind`, None where it is not there or is none."""
         if value is None:
             return None
-        if isinstance(value, str):
-            text = value
+        try:
+            return foreign.convert(value, kind, name, not_finite="text", too_large="text")
+        except InputError as error:
+            self.complain(f"{error.what}: {error.why}: left out")
+            return None
+
+    def number(self, value: object, name: str, *, low: float, high: float) -> float | None:
+        if type(value) is float and low <= value <= high:  # ten thousand of these in a row
+            return value
+        found: float | str | None = self.take(value, float | str, name)
+        if found is None:
+            return None
+        if isinstance(found, str):
             try:
-                value = float(text)
+                number = float(found)
             except ValueError:
-                self.complain(f'{name} is the text "{text[:40]}", not a number: left out')
+                self.complain(f'{name} is the text "{found[:40]}", not a number: left out')
                 return None
-            self.complain(f"{name} is a number written as text: read as {value:g}")
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.complain(f"{name} is not a number: left out")
-            return None
-        if not math.isfinite(value):
-            self.complain(f"{name} is {value}: left out")
-            return None
-        if not low <= value <= high:
-            self.complain(f"{name} is {value:g}, which no score can be: left out")
-            return None
-        return float(value)
+            if low <= number <= high:
+                self.complain(f"{name} is a number written as text: read as {number:g}")
+        else:
+            number = float(found)
+        if not math.isfinite(number):
+            self.complain(f"{name} is {number}: left out")
+        elif not low <= number <= high:
+            self.complain(f"{name} is {number:g}, which no score can be: left out")
+        else:
+            return number
+        return None
+
+    def score(self, value: object, name: str, gate: gates.Gate | None = None) -> float | None:
+        """A score, or a mean of scores. Hands also wrote cosines, which may be below 0."""
+        low, high = gate.span if gate is not None else (0.0, 1.0)
+        return self.number(value, name, low=low - (high - low), high=high)
 
     def count(self, value: object, name: str) -> int | None:
-        number = self.number(value, name, low=0, high=1e12)
+        number = self.number(value, name, low=0, high=MOST_COUNTED)
         return None if number is None else int(number)
 
     def mapping(self, value: object, name: str) -> dict[str, Any]:
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            self.complain(f"{name} is not a mapping: left out")
-            return {}
-        return {str(key): item for key, item in value.items()}
+        found: dict[str, Any] | None = self.take(value, dict[str, Any], name)
+        return found or {}
 
 
 def read_run(row: Mapping[str, Any]) -> Run:
@@ -111,17 +158,21 @@ def read_run(row: Mapping[str, Any]) -> Run:
     if version is None:
         reader.complain("the row has no schema_version: written by hand or by an older version, read as far as it goes")
     elif version != SCHEMA_VERSION:
-        reader.complain(f"the row has schema_version {version}, this reads {SCHEMA_VERSION}: what it does not know is left out")
+        told = _text(version) or "of another kind"
+        reader.complain(f"the row has schema_version {told}, this reads {SCHEMA_VERSION}: what it does not know is left out")
     scores = reader.mapping(row.get("eval_scores"), "eval_scores")
-    values = {key: reader.number(scores.get(key), f"eval_scores.{key}") for key in SCORE_KEYS}
+    means = {gate.key: reader.score(scores.get(gate.mean_name), f"eval_scores.{gate.mean_name}", gate) for gate in gates.GATES}
+    coverage = reader.mapping(scores.get("coverage"), "eval_scores.coverage")
+    covered = {
+        gate.key: reader.number(coverage.get(gate.picture_name), f"eval_scores.coverage.{gate.picture_name}", low=0, high=1)
+        for gate in gates.GATES
+    }
+    overall = reader.score(scores.get("overall_score"), "eval_scores.overall_score")
     if "eval_scores" not in row:
-        reader.complain("the row has no eval_scores")
-    images = _read_images(row.get("images"), reader)
-    problems = reader.problems
-    if len(problems) > MOST_PROBLEMS:
-        problems = [*problems[:MOST_PROBLEMS], f"and {len(problems) - MOST_PROBLEMS} more like these"]
+        reader.complain(NO_EVAL_SCORES)
+    images = _read_pictures(row.get("images"), reader)
     return Run(
-        run_id=str(row.get("run_id", "")),
+        run_id=_text(row.get("run_id")) or "",
         timestamp=_text(row.get("timestamp")) or "",
         lora_version=_text(row.get("lora_version")) or "",
         training_params=reader.mapping(row.get("training_params"), "training_params"),
@@ -129,8 +180,10 @@ def read_run(row: Mapping[str, Any]) -> Run:
         protocol=reader.mapping(row.get("protocol"), "protocol"),
         manifest_path=_text(row.get("dataset_manifest_path")),
         manifest_hash=_text(row.get("dataset_manifest_hash")),
-        scores=values,
+        means=means,
+        overall=overall,
         grade=_text(scores.get("overall_grade")),
+        coverage={key: share for key, share in covered.items() if share is not None},
         best_config=_config_name(scores.get("best_config")),
         worst_config=_config_name(scores.get("worst_config")),
         images_evaluated=reader.count(scores.get("images_evaluated"), "eval_scores.images_evaluated"),
@@ -138,46 +191,54 @@ def read_run(row: Mapping[str, Any]) -> Run:
         images=images,
         notes=_text(row.get("notes")) or "",
         extra={key: row[key] for key in ("cost", "sameness", "generated_dir", "reference_dir", "dataset_id") if key in row},
-        problems=tuple(problems),
+        problems=_first_of(reader.problems),
     )
 
 
-def _read_images(value: object, reader: _Reader) -> tuple[ImageScore, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        reader.complain("images is not a list: left out")
-        return ()
-    images = [_read_image(item, reader) for item in value if isinstance(item, Mapping)]
-    if len(images) < len(value):
-        reader.complain(f"{len(value) - len(images)} entries of images are no mappings: left out")
-    return tuple(images)
+def _first_of(problems: list[str]) -> tuple[str, ...]:
+    if len(problems) <= MOST_PROBLEMS:
+        return tuple(problems)
+    return (*problems[:MOST_PROBLEMS], f"and {len(problems) - MOST_PROBLEMS} more like these")
 
 
-def _read_image(item: Mapping[str, Any], reader: _Reader) -> ImageScore:
+def _read_pictures(value: object, reader: _Reader) -> tuple[RowPicture, ...]:
+    entries = reader.take(value, list[Any], "images") or []
+    pictures = [_read_picture(item, reader) for item in entries if isinstance(item, Mapping)]
+    if len(pictures) < len(entries):
+        reader.complain(f"{len(entries) - len(pictures)} entries of images are no mappings: left out")
+    return tuple(pictures)
+
+
+def _read_picture(item: Mapping[str, Any], reader: _Reader) -> RowPicture:
     seed = item.get("seed")
-    if isinstance(seed, str) and seed.isdecimal():
+    if isinstance(seed, str) and seed.isdecimal() and len(seed) < 20:
         seed = int(seed)
     approved = item.get("approved")
-    return ImageScore(
+    return RowPicture(
         file=_text(item.get("file")) or "",
         config=_text(item.get("config")),
         prompt_id=_text(item.get("prompt_id")),
         seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
-        face=reader.number(item.get("face"), "face of an image"),
-        skin=reader.number(item.get("skin"), "skin of an image"),
+        scores={
+            gate.key: reader.score(item[gate.picture_name], f"{gate.picture_name} of a picture", gate)
+            for gate in gates.GATES
+            if gate.picture_name in item
+        },
         shot=_text(item.get("shot_type")) or _text(item.get("shot")),
         approved=approved if isinstance(approved, bool) else None,
         sha256=_text(item.get("sha256")),
+        reason=_text(item.get("reason")),
+        says_why="reason" in item,
     )
 
 
 def _text(value: object) -> str | None:
     """Text on one line, or None. Numbers are taken as their digits: hands write `"run_id": 42`."""
-    if value is None or isinstance(value, bool | list | dict):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    text = " ".join(str(value).split())
-    return text or None
+    if not isinstance(value, str) and not abs(value) < MOST_COUNTED * MOST_COUNTED:  # no id, and Python prints no 5,000 digits
+        return None
+    return " ".join(str(value).split()) or None
 
 
 def _config_name(value: object) -> str | None:

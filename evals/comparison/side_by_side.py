@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from evals.comparison.comparing import Comparison
 from evals.comparison.run_pictures import is_unchanged
-from evals.comparison.runs import ImageScore
+from evals.comparison.runs import RowPicture
+from evals.judging.gates import overall
 from lifeos.files import replacing
 
 if TYPE_CHECKING:
@@ -46,12 +47,11 @@ def choose_couples(comparison: Comparison, old: Mapping[str, Path], new: Mapping
     pairs = comparison.pairs
     if pairs is None or not pairs.keys:
         return []
-    ranked: list[tuple[Couple, ImageScore, ImageScore]] = []
-    for index, (one, two) in enumerate(zip(pairs.images_first, pairs.images_second, strict=True)):
+    ranked: list[tuple[Couple, RowPicture, RowPicture]] = []
+    for one, two in zip(pairs.images_first, pairs.images_second, strict=True):
         if one.file not in old and two.file not in new:
             continue
-        scores = [float(table[index, 2]) for table in (pairs.first, pairs.second)]
-        known = [score if score == score else None for score in scores]
+        known = [_overall(picture, comparison.policy) for picture in (one, two)]
         prompt = f"prompt {one.prompt_id}" if one.prompt_id is not None else one.file
         title = prompt + (f", seed {one.seed}" if one.seed is not None and one.seed == two.seed else "")
         ranked.append((Couple(title, old.get(one.file), new.get(two.file), known[0], known[1]), one, two))
@@ -60,11 +60,15 @@ def choose_couples(comparison: Comparison, old: Mapping[str, Path], new: Mapping
     return list(islice((couple for couple in couples if couple.old or couple.new), shown))
 
 
+def _overall(picture: RowPicture, policy: Mapping[str, Any]) -> float | None:
+    return overall({key: reading.score for key, reading in picture.readings().items()}, policy)
+
+
 def _size_of_change(couple: Couple) -> float:
     return math.inf if (couple.old_score is None) != (couple.new_score is None) else abs(couple.change or 0.0)
 
 
-def _unchanged(couple: Couple, one: ImageScore, two: ImageScore) -> Couple:
+def _unchanged(couple: Couple, one: RowPicture, two: RowPicture) -> Couple:
     """The couple without a picture that is another than was scored: its folder has been used again."""
     old = couple.old if couple.old and is_unchanged(one, couple.old) else None
     new = couple.new if couple.new and is_unchanged(two, couple.new) else None
@@ -97,7 +101,7 @@ def _draw_couple(sheet: Image, draw: Any, couple: Couple, left: int, top: int, s
     width = 2 * TILE_WIDTH + GAP
     draw.rectangle((left, top, left + width + GAP, top + CAPTION + TILE_HEIGHT + GAP + FOOT - 2), outline="#d0d7de")
     draw.text((left + 8, top + 5), _short(couple.title, 44), fill=GREY, font=small)
-    old, new = ("no face" if score is None else f"{score:.2f}" for score in (couple.old_score, couple.new_score))
+    old, new = ("no score" if score is None else f"{score:.2f}" for score in (couple.old_score, couple.new_score))
     told = "" if change is None else f"   {change:+.2f}"
     draw.text((left + 8, top + 23), f"{old}  →  {new}{told}", fill=colour, font=large)
     for index, picture in enumerate((couple.old, couple.new)):

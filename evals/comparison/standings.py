@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from evals.comparison.inference import Estimate, estimate_means, sum_by_prompt
-from evals.comparison.pairing import PassMark
+from evals.comparison.comparing import SAME_NUMBER
+from evals.comparison.estimating import OVERALL
+from evals.comparison.inference import Estimate, estimate_level, estimate_means
+from evals.comparison.pairing import TRUTHS, Columns
+from evals.comparison.run_scores import RunScores, score_run
 from evals.comparison.runs import Run, read_run
-from evals.comparison.verdicts import grade_for
+from evals.comparison.weighted_means import number_prompts, take_apart
+from evals.judging.gates import headline_gates, place_key
 
 SPARE = 4
 """So many times the wanted places are kept, for runs whose row is replaced by a newer one."""
@@ -29,11 +33,11 @@ class Standing:
     timestamp: str
     protocol: str
     overall: Estimate
-    face: Estimate | None
-    skin: Estimate | None
-    grade: str
-    images: int | None
-    approved: float | None
+    gates: Mapping[str, Estimate]
+    """The means by gate key."""
+    numbers: RunScores
+    pictures: int
+    """How many its row holds."""
 
     @property
     def when(self) -> datetime | None:
@@ -89,42 +93,51 @@ def rank_runs(rows: Iterable[dict[str, Any] | None], policy: dict[str, Any], pla
         board.newest.append(standing)
         board.best.append(standing)
         if len(board.best) > 2 * SPARE * places:
-            board.best[:] = heapq.nlargest(SPARE * places, board.best, key=_height)
+            board.best[:] = heapq.nsmallest(SPARE * places, board.best, key=_place)
     for board in boards.values():
-        board.best[:] = heapq.nlargest(places, board.best, key=_height)
+        board.best[:] = heapq.nsmallest(places, board.best, key=_place)
     result.boards = list(reversed(boards.values()))
     return result
 
 
-def _height(standing: Standing) -> float:
-    return standing.overall.effect
+def _place(standing: Standing) -> tuple[bool, bool, float, str]:
+    return place_key(standing.numbers.overall, standing.numbers.shortfall, standing.run_id)
 
 
-def stand(run: Run, policy: dict[str, Any]) -> Standing | None:
+def stand(run: Run, policy: Mapping[str, Any]) -> Standing | None:
     """A run's place in the ranking; None without an overall score."""
+    numbers = score_run(run, policy)
+    if numbers.overall is None:
+        return None
+    intervals = _estimate_levels(run, policy)
+    gates = {
+        gate.key: _around(mean.value, intervals.get(gate.key))
+        for gate in headline_gates(policy)
+        if (mean := numbers.means.by_gate.get(gate.key)) is not None and mean.value is not None
+    }
+    overall = _around(numbers.overall, intervals.get(OVERALL))
+    return Standing(
+        run.run_id, run.lora_version, run.timestamp, run.protocol_id or UNKNOWN_PROTOCOL, overall, gates, numbers, len(run.images)
+    )
+
+
+def _estimate_levels(run: Run, policy: Mapping[str, Any]) -> dict[str, Estimate]:
+    """The interval of each mean and of the overall score, from the pictures."""
     import numpy as np
 
-    mark = PassMark.of(policy)
-    estimates: list[Estimate | None] = [None, None, None]
-    approved = None
-    if run.images:
-        table = np.array([mark.measure(image) for image in run.images])
-        prompts = [image.prompt_id or image.file for image in run.images]
-        confidence = policy["comparison"]["confidence"]
-        found = estimate_means(sum_by_prompt(table[:, :3], prompts), confidence=confidence, resamples=0)
-        estimates = [estimate if estimate.pairs else None for estimate in found]
-        approved = float(table[:, 3].mean())
-    keys = ("face_similarity_mean", "skin_realism_mean", "overall_score")
-    face, skin, overall = (estimate or _plain(run.scores[key]) for estimate, key in zip(estimates, keys, strict=True))
-    if overall is None and face is not None and skin is not None:
-        overall = _plain(mark.face_weight * face.effect + mark.skin_weight * skin.effect)
-    if overall is None:
-        return None
-    grade = run.grade or grade_for(overall.effect, policy["scorecard"]["grade_boundaries"])
-    images = run.images_evaluated if run.images_evaluated is not None else (len(run.images) or None)
-    protocol = run.protocol_id or UNKNOWN_PROTOCOL
-    return Standing(run.run_id, run.lora_version, run.timestamp, protocol, overall, face, skin, grade, images, approved)
+    if not run.images:
+        return {}
+    columns, confidence = Columns.of(policy), policy["comparison"]["confidence"]
+    table = np.array([columns.row(picture) for picture in run.images])
+    prompts, count = number_prompts([picture.prompt_id or picture.file for picture in run.images])
+    estimates = estimate_means(take_apart(table, prompts, count, columns.weights()).as_sums(), confidence=confidence, resamples=0)
+    spans = [*(gate.span for gate in columns.gates), *[(0.0, 1.0)] * (len(TRUTHS) + 1)]
+    named = zip((*columns.names, OVERALL), estimates, spans, strict=True)
+    return {name: estimate_level(estimate, *span, confidence) for name, estimate, span in named}
 
 
-def _plain(value: float | None) -> Estimate | None:
-    return None if value is None else Estimate(value, None, None, None, None, 0, 0, 0, "none")
+def _around(value: float, found: Estimate | None) -> Estimate:
+    """The interval of a number that the row holds; none where the row's pictures give another number under today's policy."""
+    if found is None or not abs(found.effect - value) < SAME_NUMBER:
+        return Estimate(value, None, None, None, None, 0, 0, 0, "none")
+    return replace(found, effect=value)

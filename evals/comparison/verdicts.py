@@ -1,16 +1,14 @@
-"""From an interval to a word: IMPROVED, REGRESSED, UNCHANGED or INCONCLUSIVE. And from scores to grades."""
+"""From an interval to a word: IMPROVED, REGRESSED, UNCHANGED or INCONCLUSIVE."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evals.comparison.inference import Estimate, prompts_that_settle
+from evals.judging.gates import DIGITS
 
 IMPROVED, REGRESSED, UNCHANGED, INCONCLUSIVE = "IMPROVED", "REGRESSED", "UNCHANGED", "INCONCLUSIVE"
 NO_VERDICT = "-"
-DIGITS = 4
-"""Scores are compared after rounding to this many decimals, as the scorecard does."""
 FAR_TOO_MANY = 100_000
 
 
@@ -54,20 +52,11 @@ def settle(estimate: Estimate, minimum_effect: float, confidence: float) -> Sett
     return Settle(prompts, -(-prompts * estimate.pairs // estimate.prompts))
 
 
-def grades_best_first(boundaries: Mapping[str, float]) -> list[str]:
-    return sorted(boundaries, key=lambda grade: -boundaries[grade])
-
-
-def grade_for(score: float, boundaries: Mapping[str, float]) -> str:
-    """The best grade whose boundary the score reaches, after rounding."""
-    ranked = grades_best_first(boundaries)
-    return next((grade for grade in ranked if round(score, DIGITS) >= boundaries[grade]), ranked[-1])
-
-
-def level_delta(first: str, second: str, boundaries: Mapping[str, float]) -> int:
-    """How many grades `second` is above `first`."""
-    ranked = grades_best_first(boundaries)
-    return ranked.index(first) - ranked.index(second)
+def mirrored(estimate: Estimate) -> Estimate:
+    """The estimate of the same number with its sign turned: for a score of which less is better."""
+    low, high = (None if end is None else -end for end in (estimate.high, estimate.low))
+    chance = None if estimate.probability is None else 1 - estimate.probability
+    return replace(estimate, effect=-estimate.effect, low=low, high=high, probability=chance)
 
 
 def level_text(levels: int) -> str:

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from evals.comparison.comparing import Comparison, MetricResult, Side
+from evals.comparison.comparing import Comparison, MetricResult
+from evals.comparison.estimating import OVERALL
 from evals.comparison.inference import Estimate
-from evals.comparison.verdicts import IMPROVED, INCONCLUSIVE, REGRESSED, UNCHANGED, grades_best_first
+from evals.comparison.verdicts import IMPROVED, INCONCLUSIVE, REGRESSED, UNCHANGED
+from evals.judging.gates import grades_best_first, is_grade_enough
 
-NOTHING_KNOWN = (
-    "Nothing is known about the noise of these numbers: the history holds no scores of single pictures for {which}, "
-    "so the verdicts above are plain differences and may be luck."
+NO_PICTURES = (
+    "The history holds no scores of single pictures for {which}, so no interval can be computed: the verdicts above are plain "
+    "differences and may be chance."
 )
-TRAINING_SEED = (
-    "The claim is about these two files, not about the way they were trained: one training run stands on each side, and training "
-    "again with another seed has been seen to move a mean by 0.08 to 0.11. To compare the versions, train each with two or more seeds "
-    "and name them all (--v1 a --v1 b --v2 c --v2 d)."
+TWO_FILES = (
+    "This compares two LoRA files. To compare two training recipes, train each with at least two seeds and pass "
+    "--v1 a --v1 b --v2 c --v2 d: training again with another seed has been seen to move a mean by 0.08 to 0.11."
 )
-VERSIONS = "The claim is about the versions: {first} and {second} were compared, and how much training runs differ is in the interval."
-SMALL_WORDS = {"face": "faces", "skin": "skin"}
+VERSIONS = "This compares two versions: {first} and {second}. The interval includes how much training runs of one version differ."
 
 
 def verdict_sentence(comparison: Comparison) -> str:
     """The answer, first of all, in one plain sentence."""
     first, second = comparison.first.name, comparison.second.name
-    overall = comparison.metrics["overall"]
+    overall = comparison.metrics[OVERALL]
     if not comparison.has_evidence:
         return _plain_sentence(comparison, overall)
     estimate = overall.estimate
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return f"It cannot be said which is better: {overall.doubt or 'no score is known of both versions'}."
+    if overall.doubt or estimate is None or estimate.low is None or estimate.high is None:
+        return f"It cannot be said which is better: {(overall.doubt or 'no score is known of both versions').rstrip('.')}."
     span = f"the true difference in overall score is {_between(estimate, comparison)}"
     if overall.verdict == UNCHANGED:
         limit = comparison.policy["comparison"]["minimum_effect"]
@@ -43,7 +43,7 @@ def _plain_sentence(comparison: Comparison, overall: MetricResult) -> str:
     first, second = comparison.first.name, comparison.second.name
     doubt = overall.doubt or next((result.doubt for result in comparison.metrics.values() if result.doubt), "")
     if doubt:
-        return f"It cannot be said which is better: {doubt}."
+        return f"It cannot be said which is better: {doubt.rstrip('.')}."
     if overall.delta is None:
         return "It cannot be said which is better: no overall score is known of both versions."
     words = {IMPROVED: "looks better than", REGRESSED: "looks worse than", UNCHANGED: "looks like"}
@@ -64,7 +64,7 @@ def _settling(result: MetricResult) -> str:
 def _mixed(comparison: Comparison) -> str:
     """What got worse while the whole got better, or the other way round."""
     against = REGRESSED if comparison.verdict == IMPROVED else IMPROVED
-    parts = [SMALL_WORDS[key] for key in ("face", "skin") if comparison.metrics[key].verdict == against]
+    parts = [result.gate.title for result in comparison.of_gates(against) if result.gate]
     return f" on the whole, though its {' and '.join(parts)} got worse" if parts else ""
 
 
@@ -74,21 +74,19 @@ def recommendation(comparison: Comparison, objections: tuple[str, ...] = ()) -> 
     minimum = comparison.policy["scorecard"]["promotion_minimum_grade"]
     wanted = f"promotion threshold (grade >= {minimum})"
     keep = f"Recommend keeping {comparison.first.version} LoRA."
-    if second.grade is None or comparison.second.grade not in comparison.policy["scorecard"]["grade_boundaries"]:
+    if second.grade not in grades_best_first(comparison.policy):
         return f"Whether {second.name} meets {wanted} is not known: it has no grade of the policy. {keep}"
-    if not meets_grade(second, comparison):
+    if not is_grade_enough(second.grade, comparison.policy):
         return f"{second.name} does not meet {wanted}: its grade is {second.grade}. {keep}"
     meets = f"{second.name} meets {wanted}"
-    results = {result.verdict for result in comparison.metrics.values() if result.key in ("face", "skin", "overall")}
     if comparison.verdict == REGRESSED:
         return f"{meets}, but is worse than {comparison.first.name}. {keep}"
-    if REGRESSED in results:
-        worse = " and ".join(SMALL_WORDS[key] for key in ("face", "skin") if comparison.metrics[key].verdict == REGRESSED)
-        return f"{meets}, but its {worse} got worse. {keep}"
+    if worse := [result.gate.title for result in comparison.of_gates(REGRESSED) if result.gate]:
+        return f"{meets}, but its {' and '.join(worse)} got worse. {keep}"
     if objections:
         return f"{meets}, but: {'; '.join(objections)}. {keep}"
     if comparison.verdict == INCONCLUSIVE:
-        settle = comparison.metrics["overall"].settle
+        settle = comparison.metrics[OVERALL].settle
         more = f" Make more pictures first: {settle}." if settle else ""
         return f"{meets}, but is not shown to be better than {comparison.first.name}. {keep}{more}"
     if comparison.verdict == UNCHANGED:
@@ -96,26 +94,20 @@ def recommendation(comparison: Comparison, objections: tuple[str, ...] = ()) -> 
     return f"{meets}. Recommend deploying {second.version} LoRA."
 
 
-def meets_grade(side: Side, comparison: Comparison) -> bool:
-    card = comparison.policy["scorecard"]
-    ranked = grades_best_first(card["grade_boundaries"])
-    return side.grade in ranked and ranked.index(side.grade) <= ranked.index(card["promotion_minimum_grade"])
-
-
 def claim(comparison: Comparison) -> str:
     """What the claim is about: two files, or two ways of training."""
     if not comparison.claims_versions:
-        return TRAINING_SEED
+        return TWO_FILES
     counts = [f"{len(side.runs)} run{'s' * (len(side.runs) > 1)} of {side.version}" for side in (comparison.first, comparison.second)]
     return VERSIONS.format(first=counts[0], second=counts[1])
 
 
 def pairing_sentence(comparison: Comparison) -> str:
-    """What stands against what, and what has no partner."""
+    """Which pictures are compared, and how many have no partner."""
     pairs = comparison.pairs
     if pairs is None:
         without = [run.run_id for side in (comparison.first, comparison.second) for run in side.runs if not run.images]
-        return NOTHING_KNOWN.format(which=" and ".join(dict.fromkeys(without)))
+        return NO_PICTURES.format(which=" and ".join(dict.fromkeys(without)))
     if pairs.matched_by == "nothing":
         return (
             "No picture has a partner with the same prompt and seed in the other version: make both versions' pictures "
@@ -125,6 +117,6 @@ def pairing_sentence(comparison: Comparison) -> str:
     if pairs.matched_by == "file name":
         text = f"{len(pairs.keys):,} pairs of pictures with the same file name"
     if pairs.matched_by == "prompt":
-        text += " (the seeds differ, so each prompt's mean stands against the other's: expect wider intervals)"
+        text += " (the seeds differ, so the means of each prompt are compared: expect wider intervals)"
     left = pairs.unmatched_first + pairs.unmatched_second
     return f"{text}." + (f" {left:,} pictures have no partner and are not in the differences below." if left else "")

@@ -60,6 +60,10 @@ class Gate:
     """Policy key that makes a missing score count as 0 in the mean, for the reasons in `zero_reasons`."""
     zero_reasons: frozenset[str] = frozenset()
     measure: Callable[[View], Reading] | None = None
+    metric: str = ""
+    """Name and version of the measure, for the protocol: scores of another version are not comparable."""
+    span: tuple[float, float] = (0.0, 1.0)
+    """The lowest and highest score that is possible."""
     needs_others: bool = False
     """Whether `read` looks at the other pictures of the batch: only then are they kept at hand."""
 
@@ -162,6 +166,14 @@ def limits_of(policy: Mapping[str, Any]) -> dict[str, float]:
     return {gate.key: limit for gate in GATES if (limit := gate.limit(policy)) is not None}
 
 
+def headline_gates(policy: Mapping[str, Any]) -> tuple[Gate, ...]:
+    """The gates that narrow tables and comparisons show: those with a weight, and one for each subject that has none of these."""
+    in_force = gates_in_force(policy)
+    weighted = {gate.subject for gate in in_force if gate.weight_key}
+    first = {gate.subject: gate.key for gate in reversed(in_force) if gate.subject not in weighted}
+    return tuple(gate for gate in in_force if gate.weight_key or first.get(gate.subject) == gate.key)
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why a picture was rejected: by which gate, how (`below`, `above` or `unmeasured`), and in words for people.
@@ -221,6 +233,21 @@ def verdict(assessment: Assessment, policy: Mapping[str, Any], others: Sequence[
             grounds.append(ground)
     whole = [ground for ground in grounds if not ground.gate]
     return Verdict(not grounds, tuple(whole[:1] or grounds))
+
+
+def approves(picture: Mapping[str, Reading], policy: Mapping[str, Any]) -> bool:
+    """The verdict on a picture that is known by its readings alone, as one of a history row is.
+
+    A gate that has no weight and that the picture was never held against is no gate.
+    """
+    for gate in gates_in_force(policy):
+        reading, limit = picture.get(gate.key), gate.limit(policy)
+        unasked = gate.weight(policy) <= 0 if reading is None else reading.score is None and reading.reason == NOT_MEASURED
+        if unasked or limit is None:
+            continue
+        if reading is None or reading.score is None or not gate.passes(reading.score, limit):
+            return False
+    return True
 
 
 def _unmeasured(gate: Gate, cause: str, assessment: Assessment) -> Reason:
@@ -369,7 +396,8 @@ def why_not_ranked(total: Means, policy: Mapping[str, Any]) -> str:
     if total.made < card["minimum_pictures"]:
         return f"{total.made} pictures are too few: {card['minimum_pictures']} are wanted"
     if total.coverage < card["minimum_coverage"]:
-        gates = [(total.by_gate[gate.key], gate) for gate in gates_in_force(policy) if gate.weight(policy) > 0]
+        known = [gate for gate in gates_in_force(policy) if gate.weight(policy) > 0 and gate.key in total.by_gate]
+        gates = [(total.by_gate[gate.key], gate) for gate in known]
         mean, gate = min(gates, key=lambda pair: pair[0].coverage)
         return f"only {mean.scored} of {mean.made} pictures have a score of {gate.title}; {card['minimum_coverage']:.0%} are wanted"
     return ""
@@ -377,7 +405,12 @@ def why_not_ranked(total: Means, policy: Mapping[str, Any]) -> str:
 
 def rank_key(total: Means, policy: Mapping[str, Any], name: str) -> tuple[bool, bool, float, str]:
     """Sorts runs or configurations best first: those that can be ranked, then those without enough, then those without a score."""
-    return total.overall is None, bool(why_not_ranked(total, policy)), -(total.overall or 0.0), name
+    return place_key(total.overall, why_not_ranked(total, policy), name)
+
+
+def place_key(score: float | None, shortfall: str, name: str) -> tuple[bool, bool, float, str]:
+    """The same for a score whose shortfall (see `why_not_ranked`) is known already."""
+    return score is None, bool(shortfall), -(score or 0.0), name
 
 
 def look_up(policy: Mapping[str, Any], key: str) -> Any:

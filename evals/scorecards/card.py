@@ -224,17 +224,20 @@ def _rank_configs(pictures: Sequence[ScoredPicture], policy: Mapping[str, Any]) 
             groups.setdefault(picture.config, []).append(picture)
     return tuple(
         sorted(
-            (_score_config(config, group, policy) for config, group in groups.items()),
+            (
+                score_config(config, [p.assessment for p in group], sum(p.verdict.approved for p in group), policy)
+                for config, group in groups.items()
+            ),
             key=lambda score: gates.rank_key(score.means, policy, score.config),
         )
     )
 
 
-def _score_config(config: str, group: Sequence[ScoredPicture], policy: Mapping[str, Any]) -> ConfigScore:
-    items = [picture.assessment for picture in group]
-    means = gates.means(items, policy)
-    approved = sum(picture.verdict.approved for picture in group)
-    return ConfigScore(config, len(group), eval_command.count_faceless(items), approved, means, gates.grade(means.overall, policy))
+def score_config(config: str, pictures: Sequence[Assessment], approved: int, policy: Mapping[str, Any]) -> ConfigScore:
+    """What the pictures of one configuration scored. `approved`: how many of them pass every gate."""
+    means = gates.means(pictures, policy)
+    faceless = eval_command.count_faceless(pictures)
+    return ConfigScore(config, len(pictures), faceless, approved, means, gates.grade(means.overall, policy))
 
 
 def _means_json(means: Means) -> dict[str, Any]:

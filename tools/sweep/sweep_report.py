@@ -12,9 +12,10 @@ from evals.comparison.inference import Estimate
 from evals.comparison.rendering import escape, signed
 from evals.comparison.selection import Candidate, Selection, how_sure
 from evals.comparison.verdicts import IMPROVED, REGRESSED, UNCHANGED
-from evals.scorecards.card import build_scorecard
+from evals.judging.gates import DIGITS, Gate, headline_gates
+from evals.scorecards.card import ConfigScore, build_scorecard
 from lifeos import files
-from tools.sweep.analysis import FACTOR_TITLES, Shot, Tally, factor_means, heat_map_of, tally
+from tools.sweep.analysis import FACTOR_TITLES, Shot, factor_means, heat_map_of, score_configs
 from tools.sweep.running import SWEEP_FILE, Sweep, SweepEnd
 
 MOST_RANKED = 27
@@ -28,7 +29,7 @@ BASELINE_WORDS = {
 def judgement(selection: Selection, end: SweepEnd) -> str:
     """The sentence that the sweep was made for."""
     text = how_sure(selection)
-    if selection.baseline is not None:
+    if selection.baseline is not None and selection.chosen is not None:
         if selection.chosen.name == selection.baseline:
             text += " These are the settings in use."
         else:
@@ -49,7 +50,9 @@ def draw(selection: Selection, sweep: Sweep, root: Path) -> list[tuple[str, str]
         title = "Mean score; the chosen configuration is framed"
         draw_heat_map(values, rows, columns, root / "heat_map.png", title=title, axes_names=titles, best=best)
         drawn.append((f"{titles[0]} × {titles[1]}", "heat_map.png"))
-    shown = selection.ranked[:MOST_RANKED]
+    if selection.chosen is None:
+        return drawn
+    shown = [item for item in selection.ranked if item is selection.chosen or item.behind is not None][:MOST_RANKED]
     title = f"Difference to {label(selection.chosen.name)}, the chosen one; all intervals hold together, {selection.confidence:.0%} sure"
     draw_ranking([item.name for item in shown], [_lead(item) for item in shown], root / "ranking.png", title=title)
     drawn.append(("Difference to the chosen configuration: what reaches over the line may be as good", "ranking.png"))
@@ -67,17 +70,23 @@ def _lead(candidate: Candidate) -> Estimate:
     )
 
 
-def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence[tuple[str, str]]) -> str:
+def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence[tuple[str, str]], policy: Mapping[str, Any]) -> str:
     """sweep_report.md."""
-    counts = tally(end.shots)
+    scored = score_configs(end.shots, policy)
     sure = f"{selection.confidence:.0%}".replace("%", " %")
-    parts = [f"# Parameter sweep: {escape(sweep.run_id)}", f"**{escape(judgement(selection, end))}**", expectation(selection, counts)]
-    parts.append(_table(selection, counts))
+    parts = [f"# Parameter sweep: {escape(sweep.run_id)}", f"**{escape(judgement(selection, end))}**", expectation(selection, scored)]
+    parts.append(_table(selection, scored, headline_gates(policy)))
     parts.append(
-        f"Behind: how far a configuration lies behind the chosen one on the pictures that both have; Score follows from it, because what "
-        f"was dropped early was tried on fewer prompts. All intervals of that column hold "
-        f"together, {sure} sure, so looking at many is allowed for. A picture without a face counts as 0 here, because it is of no use."
+        "Score: the overall score, as a scorecard of these pictures gives it. Behind: how far a configuration lies behind the chosen one "
+        "on the pictures that both have; the Score of one that was dropped early follows from it, because it was tried on fewer prompts. "
+        f"All intervals of that column hold together, {sure} sure, so looking at many is allowed for. A picture without a score is left "
+        "out of the mean; Scored says how many have one."
     )
+    parts += [
+        f"{escape(candidate.name)} cannot be ranked: {escape(candidate.shortfall)}."
+        for candidate in selection.ranked
+        if candidate.shortfall
+    ]
     for factor, levels in factor_means(selection, sweep.configs).items():
         rows = [f"| {escape(level)} | {mean:.2f} |" for level, mean in levels.items()]
         parts.append("\n".join([f"## {FACTOR_TITLES[factor]}", "", f"| {FACTOR_TITLES[factor]} | Mean score |", "|---|---:|", *rows]))
@@ -86,36 +95,44 @@ def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def expectation(selection: Selection, counts: Mapping[str, Tally]) -> str:
+def expectation(selection: Selection, scored: Mapping[str, ConfigScore]) -> str:
     """What the chosen configuration scored, and what a choice made in this way scores on prompts that it was not made on."""
-    if selection.fair_score is None:
-        return ""
     chosen = selection.chosen
-    approved = counts[chosen.name].approved / counts[chosen.name].pictures
-    scored, expected = f"{chosen.mean.effect:.2f}", f"{selection.fair_score:.2f}"
-    text = f"It scored {scored} here ({100 * approved:.0f} % of its pictures approved)."
-    if scored == expected:
+    if selection.fair_score is None or chosen is None:
+        return ""
+    approved = scored[chosen.name].approved / scored[chosen.name].images
+    level, expected = f"{chosen.score:.2f}", f"{selection.fair_score:.2f}"
+    text = f"It scored {level} here ({100 * approved:.0f} % of its pictures approved)."
+    if level == expected:
         return f"{text} Expect about as much for new prompts."
     return f"{text} Expect {expected} for new prompts: the best of many always looks a little better than it is."
 
 
-def _table(selection: Selection, counts: Mapping[str, Tally]) -> str:
-    head = "| Configuration | Score | Behind | Interval | May be the best | Face | Skin | No face | Approved | Pictures |"
-    lines = [head, "|---|---:|---:|---|---|---:|---:|---:|---:|---:|"]
+def _table(selection: Selection, scored: Mapping[str, ConfigScore], gates: Sequence[Gate]) -> str:
+    shown = [gate for gate in gates if gate.weight_key or any(score.means.value(gate.key) is not None for score in scored.values())]
+    means = " | ".join(gate.key.capitalize() for gate in shown)
+    head = f"| Configuration | Score | Behind | Interval | May be the best | {means} | Scored | No face | Approved | Pictures |"
+    lines = [head, f"|---|---:|---:|---|---|{'---:|' * len(shown)}---:|---:|---:|---:|"]
     for candidate in selection.ranked:
-        count, behind = counts[candidate.name], candidate.behind
+        score, behind = scored[candidate.name], candidate.behind
         gap, span = ("-", "-") if behind is None else (signed(behind.effect), "not known")
         if behind is not None and behind.low is not None and behind.high is not None:
             span = f"{signed(behind.low)} to {signed(behind.high)}"
-        verdict = "chosen" if behind is None else ("yes" if candidate.may_be_best else "no")
-        cells = [escape(candidate.name), f"{candidate.score:.2f}", gap, span, verdict, _mean(count.faces), _mean(count.skins)]
-        cells += [str(count.faceless), f"{100 * count.approved / count.pictures:.0f} %", str(count.pictures)]
+        verdict = "chosen" if candidate is selection.chosen else ("yes" if candidate.may_be_best else "no")
+        cells = [escape(candidate.name), _number(candidate.score), gap, span, verdict]
+        cells += [_number(score.means.value(gate.key)) for gate in shown]
+        cells += [
+            f"{100 * score.means.coverage:.0f} %",
+            str(score.faceless),
+            f"{100 * score.approved / score.images:.0f} %",
+            str(score.images),
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _mean(values: Sequence[float]) -> str:
-    return f"{sum(values) / len(values):.2f}" if values else "-"
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{round(value, DIGITS):.2f}"
 
 
 def _facts(sweep: Sweep, end: SweepEnd) -> str:
@@ -130,17 +147,23 @@ def _facts(sweep: Sweep, end: SweepEnd) -> str:
     return "\n".join(lines)
 
 
-def to_document(selection: Selection, sweep: Sweep, end: SweepEnd, report: Path, pictures: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    counts = tally(end.shots)
+def to_document(
+    selection: Selection, sweep: Sweep, end: SweepEnd, report: Path, pictures: Sequence[tuple[str, str]], policy: Mapping[str, Any]
+) -> dict[str, Any]:
+    scored = score_configs(end.shots, policy)
+    chosen = selection.chosen.name if selection.chosen else None
     ranking = [
         {
             "config": candidate.name,
             "score": finite(candidate.score),
             "behind": estimate_document(candidate.behind),
             "may_be_best": candidate.may_be_best,
-            "pictures": counts[candidate.name].pictures,
-            "without_face": counts[candidate.name].faceless,
-            "approved": counts[candidate.name].approved,
+            "pictures": scored[candidate.name].images,
+            "without_face": scored[candidate.name].faceless,
+            "approved": scored[candidate.name].approved,
+            "means": {key: mean.value for key, mean in scored[candidate.name].means.by_gate.items()},
+            "coverage": {key: finite(mean.coverage) for key, mean in scored[candidate.name].means.by_gate.items()},
+            "shortfall": candidate.shortfall or None,
         }
         for candidate in selection.ranked
     ]
@@ -149,9 +172,9 @@ def to_document(selection: Selection, sweep: Sweep, end: SweepEnd, report: Path,
         "run_id": sweep.run_id,
         "ended": end.why,
         "judgement": judgement(selection, end),
-        "chosen": selection.chosen.name,
-        "settings": next({"lora": c.lora, "lora_strength": c.strength, "cfg": c.cfg, "sampler": c.sampler}
-                         for c in sweep.configs if c.name == selection.chosen.name),
+        "chosen": chosen,
+        "settings": next(({"lora": c.lora, "lora_strength": c.strength, "cfg": c.cfg, "sampler": c.sampler}
+                          for c in sweep.configs if c.name == chosen), None),
         "confidence": selection.confidence,
         "rivals": [rival.name for rival in selection.rivals],
         "at_most_below_best": finite(selection.regret),

@@ -27,26 +27,28 @@ def compared(first: dict[str, Any], second: dict[str, Any]) -> Comparison:
         ({"face_similarity_mean": "good"}, None, 'is the text "good", not a number: left out'),
         ({"face_similarity_mean": float("nan")}, None, "is nan: left out"),
         ({"face_similarity_mean": 52}, None, "is 52, which no score can be: left out"),
-        ({"face_similarity_mean": True}, None, "is not a number: left out"),
-        ({"face_similarity_mean": [0.5]}, None, "is not a number: left out"),
+        ({"face_similarity_mean": "inf"}, None, "is inf: left out"),
+        ({"face_similarity_mean": True}, None, ": a number or text is wanted, not true or false: left out"),
+        ({"face_similarity_mean": [0.5]}, None, ": a number or text is wanted, not a list: left out"),
+        ({"face_similarity_mean": 10**400}, None, 'is the text "an integer of 1329 bits", not a number: left out'),
     ],
-    ids=["text", "word", "nan", "percent", "true", "list"],
+    ids=["text", "word", "nan", "percent", "infinity", "true", "list", "400 digits"],
 )
 def test_odd_numbers(scores: dict[str, Any], value: float | None, problem: str) -> None:
     run = read_run({"schema_version": 1, "run_id": "a", "eval_scores": scores})
-    assert run.scores["face_similarity_mean"] == value
-    assert run.problems == (f"eval_scores.face_similarity_mean {problem}",)
+    assert run.means["face"] == value
+    assert run.problems == (f"eval_scores.face_similarity_mean{'' if problem.startswith(':') else ' '}{problem}",)
 
 
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
         ({"run_id": "a", "schema_version": 9}, "schema_version 9, this reads 1"),
-        ({"run_id": "a", "eval_scores": 3}, "eval_scores is not a mapping"),
+        ({"run_id": "a", "eval_scores": 3}, "eval_scores: an object is wanted, not a whole number: left out"),
         ({"run_id": "a"}, "the row has no eval_scores"),
-        ({"run_id": "a", "images": {"x": 1}}, "images is not a list"),
+        ({"run_id": "a", "images": {"x": 1}}, "images: a list is wanted, not an object: left out"),
         ({"run_id": "a", "images": [3, {}]}, "1 entries of images are no mappings"),
-        ({"run_id": "a", "training_params": "lots"}, "training_params is not a mapping"),
+        ({"run_id": "a", "training_params": "lots"}, "training_params: an object is wanted, not text: left out"),
     ],
     ids=["schema", "scores", "no scores", "images", "entries", "params"],
 )
@@ -66,10 +68,18 @@ def test_no_numbers_are_invented_for_what_is_missing() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "doubt"),
     [
-        (make_row("a", steady(0.5), prompts=1, seeds=1), make_row("b", steady(0.6), prompts=1, seeds=1), "one picture cannot show"),
+        (
+            make_row("a", steady(0.5), prompts=1, seeds=1),
+            make_row("b", steady(0.6), prompts=1, seeds=1),
+            "one pair of pictures cannot show",
+        ),
         (make_row("a", steady(0.5), prompts=1, seeds=9), make_row("b", steady(0.6), prompts=1, seeds=9), "all pictures are of one prompt"),
         (make_row("a", lambda p, s: None), make_row("b", steady(0.6)), "no score is known of both versions"),
-        (make_row("a", lambda p, s: 0.5), make_row("b", lambda p, s: 0.6), "every prompt differs by exactly +0.1000"),
+        (
+            make_row("a", lambda p, s: 0.5),
+            make_row("b", lambda p, s: 0.6),
+            "all prompts changed by the same amount (+0.10)",
+        ),
     ],
     ids=["one picture", "one prompt", "no faces", "copies"],
 )

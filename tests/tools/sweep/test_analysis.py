@@ -10,7 +10,7 @@ from evals.comparison.selection import how_sure
 from evals.judging.records import Assessment, FaceScore
 from evals.load_thresholds import load_thresholds
 from evals.skin.realism import SkinScore
-from tools.sweep.analysis import Shot, choose, factor_means, heat_map_of, survivors, tally, worth
+from tools.sweep.analysis import Shot, choose, factor_means, heat_map_of, score_configs, survivors
 from tools.sweep.design import make_grid
 from tools.sweep.sweep_report import expectation
 
@@ -19,7 +19,9 @@ POLICY = load_thresholds()
 
 
 def assessed(face: float | None, skin: float | None) -> Assessment:
-    return Assessment("x.png", "0", 64, 64, None, FaceScore(face, None), SkinScore(skin, None), None, None)
+    return Assessment(
+        "x.png", "0", 64, 64, None, FaceScore(face, None if face is not None else "no_face"), SkinScore(skin, None, skin, skin), None, None
+    )
 
 
 def shoot(levels: dict[str, float | None], prompts: range, wobble: float = 0.01) -> list[Shot]:
@@ -32,19 +34,10 @@ def shoot(levels: dict[str, float | None], prompts: range, wobble: float = 0.01)
     return shots
 
 
-@pytest.mark.parametrize(
-    ("face", "skin", "value"),
-    [(0.8, 0.4, 0.7), (None, None, 0.0), (0.8, None, 0.8)],  # .75 of face and .25 of skin
-    ids=["both", "no face", "no skin"],
-)
-def test_worth_of_a_picture(face: float | None, skin: float | None, value: float) -> None:
-    assert worth(assessed(face, skin), POLICY) == pytest.approx(value)
-
-
 def test_the_best_is_chosen_and_the_baseline_beaten() -> None:
     levels = {"step1000_str0.60": 0.5, "step1000_str0.80": 0.55, "step2000_str0.60": 0.6, "step2000_str0.80": 0.7}
     selection = choose(shoot(levels, range(1, 11)), CONFIGS, POLICY, "step1000_str0.80")
-    assert selection.chosen.name == "step2000_str0.80"
+    assert selection.ranked[0].name == "step2000_str0.80"
     assert (selection.rivals, selection.baseline_verdict) == ((), "IMPROVED")
     means = factor_means(selection, CONFIGS)
     assert {name: [round(value, 2) for value in levels.values()] for name, levels in means.items()} == {
@@ -72,7 +65,7 @@ def test_the_best_is_chosen_and_the_baseline_beaten() -> None:
 def test_what_to_expect(fair: float | None, said: str) -> None:
     shots = shoot({"step1000_str0.60": 0.5, "step2000_str0.80": 0.7}, range(1, 11))
     selection = replace(choose(shots, CONFIGS, POLICY, None), fair_score=fair)
-    assert expectation(selection, tally(shots)) == said
+    assert expectation(selection, score_configs(shots, POLICY)) == said
 
 
 def test_what_was_dropped_early_is_not_said_to_be_as_good() -> None:
@@ -93,8 +86,8 @@ def test_a_configuration_that_loses_faces_is_not_chosen() -> None:
     faceless = [Shot(s.config, s.prompt_id, s.seed, s.file, assessed(None, None), False) for s in shots if s.config.endswith("0.80")][3:]
     kept = [shot for shot in shots if shot.file not in {other.file for other in faceless}]
     selection = choose([*kept, *faceless], CONFIGS[:2], POLICY, None)
-    assert selection.chosen.name == "step1000_str0.60"
-    assert tally([*kept, *faceless])["step1000_str0.80"].faceless == 7
+    assert selection.ranked[0].name == "step1000_str0.60"
+    assert score_configs([*kept, *faceless], POLICY)["step1000_str0.80"].faceless == 7
 
 
 def test_survivors_are_the_best_and_the_baseline() -> None:
@@ -110,5 +103,5 @@ def test_what_was_dropped_on_easy_prompts_does_not_look_better() -> None:
     easy = shoot({"step1000_str0.60": 0.80, "step1000_str0.80": 0.82}, range(1, 5))
     hard = shoot({"step1000_str0.80": 0.50}, range(5, 21))
     selection = choose([*easy, *hard], CONFIGS[:2], POLICY, None)
-    assert selection.chosen.name == "step1000_str0.80"
-    assert selection.ranked[1].score < selection.chosen.score < 0.6
+    assert selection.ranked[0].name == "step1000_str0.80"
+    assert (selection.ranked[1].score or 1) < (selection.ranked[0].score or 1) < 0.6
