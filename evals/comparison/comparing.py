@@ -201,9 +201,8 @@ def _age_note(sides: Sequence[Side]) -> list[str]:
 
 def _levels(sides: Sequence[Side], policy: dict[str, Any], notes: list[str]) -> int | None:
     known = gates.grades_best_first(policy)
-    for side in sides:
-        if side.grade is not None and side.grade not in known:
-            notes.append(f"{side.name}: the grade {side.grade} is not one of the policy's ({', '.join(known)}): grades are not compared")
+    others = f"is not one of the policy's ({', '.join(known)}): grades are not compared"
+    notes += [f"{side.name}: the grade {side.grade} {others}" for side in sides if side.grade is not None and side.grade not in known]
     first, second = sides[0].grade, sides[1].grade
     return known.index(first) - known.index(second) if first in known and second in known else None
 

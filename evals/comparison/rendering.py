@@ -164,9 +164,9 @@ def _coverage(comparison: Comparison) -> str:
     sides = (comparison.first, comparison.second)
     names = " | ".join(escape(side.name) for side in sides)
     lines = ["## Pictures with a score", "", f"| Score | {names} |", "|---|---:|---:|"]
-    for result in comparison.scores:
-        if result.gate is not None:
-            lines.append(f"| {result.title} | {' | '.join(_scored(side, result.key) for side in sides)} |")
+    lines += [
+        f"| {result.title} | {' | '.join(_scored(side, result.key) for side in sides)} |" for result in comparison.scores if result.gate
+    ]
     lines += ["", *(f"{escape(side.name)}: {escape(side.numbers.shortfall)}." for side in sides if side.numbers.shortfall)]
     return "\n".join(lines).rstrip()
 
