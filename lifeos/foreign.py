@@ -26,7 +26,7 @@ What is allowed, and how it is read:
 - numbers: up to 64 bits (-2**63 to 2**64-1, and the same range for fractions). 400 digits or 1e308 are refused, with their place;
   with `too_large="null"` they are read as null (declarations of nodes name such limits).
 - NaN, Infinity, -Infinity (Python's json and older trainers write them): read as null, "not measured"; with `not_finite="refuse"` a fault.
-  With "text", here and for `too_large`, the number is handed out as text: for readers that go as far as they can and say what they left out.
+  With "text", here and for `too_large`, the number is handed out as text: for readers that go on and say what they left out.
 - a byte order mark: skipped. Anything but UTF-8: refused, with its line.
 - half surrogate pairs (`"\\ud800"`): each becomes U+FFFD, so that the text can be written again; with `surrogates="keep"` they
   stay, for file names that are not UTF-8 (Python writes their bytes so).
@@ -331,7 +331,7 @@ class _ExactReader:
             value = _NotFinite("NaN" if value != value else "-Infinity" if value < 0 else "Infinity")
         elif isinstance(value, float | int) and not MIN_NUMBER <= value <= MAX_NUMBER:
             value = _TooLarge(str(value) if abs(value) < 1e100 or isinstance(value, float) else f"an integer of {value.bit_length()} bits")
-        if isinstance(value, _TooLarge | _NotFinite) and "text" == (self.too_large if isinstance(value, _TooLarge) else self.not_finite):
+        if isinstance(value, _TooLarge | _NotFinite) and (self.too_large if isinstance(value, _TooLarge) else self.not_finite) == "text":
             return _cut(value.text)
         if isinstance(value, _TooLarge):
             if self.too_large == "refuse":
