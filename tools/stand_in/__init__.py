@@ -11,17 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.stand_in.faults import Faults
+from tools.stand_in.notice import NOTICE
 
 if TYPE_CHECKING:
     from tools.stand_in.server import EmbeddedServer
 
 __all__ = ["NOTICE", "Faults", "render_references", "start_embedded_server"]
-
-NOTICE = (
-    "Rendered by the embedded demo server of LifeOS: variations of a public-domain NASA portrait, made without any image model. "
-    "Not output of ComfyUI, and no evidence about any LoRA."
-)
-"""What the server says of itself in `/system_stats`, in every picture, and in every report made with it."""
 
 
 def start_embedded_server(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tools.stand_in.picture_store import PictureStore, read_input_picture
@@ -159,7 +158,9 @@ def _empty_image(run: Run, inputs: Inputs) -> NodeResult:
 
 def _load_image(run: Run, inputs: Inputs) -> NodeResult:
     path = run.store.find(str(inputs["image"]), None, "input")
-    return NodeResult(((read_input_picture(path or Path(inputs["image"])),), None))
+    if path is None:
+        raise FileNotFoundError(f"no such picture in the input folder: {inputs['image']}")
+    return NodeResult(((read_input_picture(path),), None))
 
 
 def _scale(run: Run, inputs: Inputs) -> NodeResult:

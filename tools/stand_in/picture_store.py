@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import struct
 import threading
 import zlib
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,19 +49,19 @@ class PictureStore:
         """
         height, width = pictures[0].shape[:2]
         expanded = _expand(prefix, width, height)
-        subfolder = os.path.dirname(os.path.normpath(expanded))  # noqa: PTH120 - a name, not yet a path
-        name = os.path.basename(os.path.normpath(expanded))  # noqa: PTH119
-        base = self.root / folder
-        target = Path(os.path.normpath(base / subfolder))
+        name = PurePath(expanded).name or "."
+        base = (self.root / folder).resolve()
+        target = (base / PurePath(expanded).parent).resolve()  # where links lead
         if not target.is_relative_to(base):
             raise Exception("Saving image outside the output folder is not allowed.")  # a real server raises no better one
+        subfolder = "" if target == base else target.relative_to(base).as_posix()
         chunks = [_text_chunk(key, json.dumps(value)) for key, value in texts.items()]
         chunks.append(_text_chunk("rendered_by", self.notice))
         saved = []
         with self._lock:
             target.mkdir(parents=True, exist_ok=True)
             # A prefix such as "dir/" names the file "dir" but counts files of no name: as on a real server, it overwrites
-            counter = _next_counter(target, name) if os.path.basename(expanded) == name else 1  # noqa: PTH119
+            counter = _next_counter(target, name) if expanded.endswith(name) else 1
             for index, picture in enumerate(pictures):
                 filename = f"{name.replace('%batch_num%', str(index))}_{counter:05}_.png"
                 (target / filename).write_bytes(_with_chunks(encode_png(picture), chunks))
@@ -74,23 +73,22 @@ class PictureStore:
         """The file of a `/view` request, None if there is none. Raises RefusedPathError."""
         if not filename or filename[0] == "/" or ".." in filename or folder not in FOLDERS:
             raise RefusedPathError(400)
-        base = self.root / folder
-        target = Path(os.path.normpath(base / (subfolder or "")))
-        if not target.is_relative_to(base):
-            raise RefusedPathError(403)
-        path = target / Path(filename).name
+        path = self._inside(folder, (self.root / folder / (subfolder or "")).resolve() / Path(filename).name)
         return path if path.is_file() else None
+
+    def _inside(self, folder: str, path: Path) -> Path:
+        """The path, wherever links lead it. Raises RefusedPathError where that is out of its folder."""
+        if not path.resolve().is_relative_to((self.root / folder).resolve()):
+            raise RefusedPathError(403)
+        return path
 
     def upload(self, data: bytes, filename: str, subfolder: str, folder: str, *, overwrite: bool) -> dict[str, str]:
         """Keep an uploaded file; a different one of the same name gets a number. Raises RefusedPathError."""
-        base = self.root / folder
-        path = Path(os.path.normpath(base / subfolder / filename))
-        if (
-            not filename
-            or folder not in FOLDERS
-            or not path.is_relative_to(base)
-            or path.parent != Path(os.path.normpath(base / subfolder))
-        ):
+        if not filename or folder not in FOLDERS or PurePath(filename).name != filename:
+            raise RefusedPathError(400)
+        base = (self.root / folder).resolve()
+        path = (base / subfolder).resolve() / filename
+        if not path.parent.is_relative_to(base):
             raise RefusedPathError(400)
         with self._lock:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +97,7 @@ class PictureStore:
             while not overwrite and path.exists() and path.read_bytes() != data:
                 path = path.with_name(f"{stem} ({number}){suffix}")
                 number += 1
-            path.write_bytes(data)
+            self._inside(folder, path).write_bytes(data)
         return {"name": path.name, "subfolder": subfolder, "type": folder}
 
     def inputs(self) -> list[str]:

@@ -7,18 +7,17 @@ import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import BodyPartReader, web
 
 from tools.stand_in.jobs import find_job, list_jobs
+from tools.stand_in.life import Life, Surroundings
 from tools.stand_in.node_classes import NODE_CLASSES, object_info
 from tools.stand_in.picture_store import RefusedPathError, convert_view
 from tools.stand_in.validation import validate
-
-if TYPE_CHECKING:
-    from tools.stand_in.server import EmbeddedServer, Life
 
 MAX_BODY_BYTES = 104857600
 GIB = 1 << 30
@@ -28,7 +27,7 @@ PRETENDED_MEMORY = 24 * GIB
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def build_application(server: EmbeddedServer, life: Life) -> web.Application:
+def build_application(server: Surroundings, life: Life) -> web.Application:
     """The application of one server process."""
     application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_middleware(server)])
     routes = Routes(server, life)
@@ -41,7 +40,7 @@ def build_application(server: EmbeddedServer, life: Life) -> web.Application:
     return application
 
 
-def _middleware(server: EmbeddedServer) -> Any:
+def _middleware(server: Surroundings) -> Any:
     @web.middleware
     async def strike(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
@@ -69,16 +68,27 @@ def _trouble() -> web.Response:
 
 
 def _is_foreign(request: web.Request) -> bool:
-    """A web page of another origin must not queue prompts here through its visitor's browser."""
+    """A web page of another origin must not queue prompts here through its visitor's browser, nor by a name of its own for this address."""
+    if not _is_loopback(request.host):
+        return True
     origin = request.headers.get("Origin")
     is_other = origin is not None and urlsplit(origin).netloc.lower() != request.host.lower()
     return is_other or request.headers.get("Sec-Fetch-Site") == "cross-site"
 
 
+def _is_loopback(host: str) -> bool:
+    """Whether a Host header names this machine; a name that somebody's DNS leads here (rebinding) does not."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 class Routes:
     """The handlers, bound to one server process."""
 
-    def __init__(self, server: EmbeddedServer, life: Life) -> None:
+    def __init__(self, server: Surroundings, life: Life) -> None:
         self._server = server
         self._life = life
         self._number = 0

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -18,11 +18,12 @@ from typing import Any, Self, TypeVar
 from aiohttp import web
 
 from lifeos.errors import InputError, UnavailableError
-from tools.stand_in import NOTICE
 from tools.stand_in.dialects import DIALECTS
 from tools.stand_in.execution import Pace, Process, ProcessEndedError, PromptRun
 from tools.stand_in.faults import FaultInjector, Faults
+from tools.stand_in.life import Life
 from tools.stand_in.messages import Messenger
+from tools.stand_in.notice import NOTICE
 from tools.stand_in.picture_store import PictureStore
 from tools.stand_in.prompt_queue import PromptQueue
 from tools.stand_in.routes import build_application
@@ -58,18 +59,6 @@ class Executed:
     prompt_id: str
     started: float
     ended: float
-
-
-@dataclass(slots=True)
-class Life:
-    """One pretended server process: everything that a restart loses."""
-
-    process: Process
-    queue: PromptQueue
-    listener: socket.socket
-    runner: web.AppRunner | None = None
-    worker: threading.Thread | None = None
-    forget_cache: threading.Event = field(default_factory=threading.Event)
 
 
 class EmbeddedServer:
