@@ -1,12 +1,13 @@
 """From prompts to approved pictures: generate a batch on ComfyUI, score each picture, sort it into approved/ or rejected/, and say why.
 
 Reads prompts, reference pictures and the policy (evals/thresholds.yaml); writes a batch directory: approved/, rejected/, batch.json,
-journal.jsonl, scores.csv, batch_report.md, .json and .html, and one line in the evaluation history; a batch that grows afterwards gets
-another, of the same run id, that supersedes it. The same command again continues where it stopped, after any interruption; what exists
-is never made again.
+journal.jsonl, scores.csv, batch_report.md, .json and .html, and one line in the evaluation history. If the batch grows later or is judged
+again, a new row with the same run id replaces that line. The same command again continues where it stopped, after any interruption; what
+exists is never made again.
 
     python tools/production_pipeline.py --prompts-file prompts.txt --lora amiranoor_v3.safetensors --count 5 --output-dir batch_001
     python tools/production_pipeline.py --images DIR --reference-dir REFS --output-dir OUT      # judge pictures that exist
+    python tools/production_pipeline.py --rejudge --output-dir batch_001 --face-threshold 0.65      # another policy, no new scores
     python tools/production_pipeline.py --comfy-url embedded --lora amiranoor_v3.safetensors --reference-dir REFS --output-dir OUT
 
 Exit codes: 0 done, rejected pictures or not · 1 nothing was approved, or fewer than --target-approved · 2 bad usage or input · 3 ComfyUI,
@@ -26,7 +27,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from evals.faces.engines import AUTO, engine_help, engine_names
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli
-from lifeos.errors import EXIT_OK
+from lifeos.errors import EXIT_OK, InputError
 from tools.workflows.seeds import parse_seed
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def add_running(parser: cli.Parser) -> None:
     group = parser.add_argument_group("how it is run and recorded")
     resume = "continue the batch in --output-dir; flags that are not given are those of its first command"
     group.add_argument("--resume", action="store_true", help=resume)
+    again = "judge the scored pictures of the batch in --output-dir again, by the policy and limits of now; scores and generates nothing"
+    group.add_argument("--rejudge", action="store_true", help=again)
     group.add_argument("--dry-run", action="store_true", help="print the plan, the workflow, time and cost; write and queue nothing")
     group.add_argument("--skip-health-check", action="store_true", help="do not check the server's queue, nodes and memory first")
     group.add_argument("--run-id", metavar="NAME", help="name in the evaluation history (default: the output directory's)")
@@ -191,6 +194,8 @@ def run(args: argparse.Namespace, stop: Any) -> int:
 
     request, around = read_request(args), read_circumstances(args)
     policy = load_batch_policy(request, around)
+    if args.rejudge:
+        return judge_again(args, request, policy, around)
     if args.dry_run:
         document = preview(request, policy, around)
         cli.print_json(document) if args.json else print(render_preview(document))
@@ -199,6 +204,20 @@ def run(args: argparse.Namespace, stop: Any) -> int:
     if args.json:
         cli.print_json(outcome.document)
     cli.say(render(outcome), as_json=args.json)
+    return outcome.exit_code
+
+
+def judge_again(args: argparse.Namespace, request: Request, policy: dict[str, Any], around: Circumstances) -> int:
+    """`--rejudge`: the verdicts, the row in the history and the reports of a batch by another policy."""
+    from tools.production.pipeline import rejudge_batch
+    from tools.production.rejudging import render_rejudged
+
+    if args.dry_run:
+        raise InputError("--dry-run", "has no use with --rejudge", "leave one of the two out")
+    changed, outcome = rejudge_batch(request, policy, around)
+    if args.json:
+        cli.print_json(outcome.document)
+    cli.say(f"{render_rejudged(changed)}\n{render(outcome)}", as_json=args.json)
     return outcome.exit_code
 
 

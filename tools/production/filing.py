@@ -75,6 +75,12 @@ class BatchFolder:
             return folder
         return self.place_of(name) or folder
 
+    def refile(self, name: str, *, approved: bool) -> None:
+        """Move a filed picture to the other place. One that lies there already, or that its owner took away, is left alone."""
+        source, target = (self.root / place / name for place in ((REJECTED, APPROVED) if approved else (APPROVED, REJECTED)))
+        if source.is_file() and not target.exists():
+            source.replace(target)
+
     def remove_empty_work(self) -> None:
         """Tidy up after a finished batch; the lock and the thumbnails stay."""
         with contextlib.suppress(OSError):

@@ -38,7 +38,7 @@ class Ending:
 def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending, note: Note) -> dict[str, Any]:
     """Write the reports, record the scorecard, and return the report document."""
     state = read_state(folder.root / JOURNAL_FILE)
-    results = read_results(plan, folder, state)
+    results = read_results(plan, folder, state, ending.policy)
     card = make_scorecard(plan, folder, results, ending) if results.pictures else None
     row = {**card.history_row(), "batch_id": plan.batch_id} if card is not None else None
     if row is not None and end.why not in ENDED_EARLY and ending.history_file is not None:
@@ -86,24 +86,25 @@ def config_of(plan: Plan, picture: PictureResult) -> str | None:
 def record_once(plan: Plan, folder: BatchFolder, state: BatchState, row: dict[str, Any], history: Path, note: Note) -> None:
     """Append the row to the history, unless it is there: a run before this one may have been killed right after.
 
-    A batch that has grown since (failed pictures made by a later run, --max-images raised) gets a row that tells the final
-    truth: the same run id, with the time of the row whose place it takes. The history is append-only, its readers take the newest.
+    If the batch has grown since (failed pictures made by a later run, --max-images raised) or was judged again, a new row with the same
+    run id and the time of the former one (`supersedes`) replaces it. The history is append-only; its readers take the newest row.
     """
     pictures = len(row["images"])
     if state.recorded == pictures:
         return
+    row = {**row, "rejudged": state.rejudged} if state.rejudged else row
     former: dict[str, Any] | None = None
     others = set()
     for record in files.read_records(history, note) if history.exists() else ():
         if record.data.get("batch_id") == plan.batch_id:
-            former = {key: record.data.get(key) for key in ("timestamp", "images")}
+            former = {key: record.data.get(key) for key in ("timestamp", "images", "rejudged")}
         else:
             others.add(record.data.get("run_id"))
     if former is None and plan.run_id in others:
         note(f"the run id {plan.run_id} is in {history} already: give --run-id a name of its own to compare the two")
     if former is None:
         files.append_record(history, row)
-    elif len(former["images"] or ()) != pictures:
+    elif (len(former["images"] or ()), former["rejudged"] or 0) != (pictures, state.rejudged):
         files.append_record(history, {**row, "supersedes": former["timestamp"]})
         note(f"{history}: a new row of {plan.run_id} with {pictures} pictures takes the place of that of {former['timestamp']}")
     journal = Journal(folder.root / JOURNAL_FILE)

@@ -1,4 +1,4 @@
-"""The gate: from the bytes of a picture to its place in approved/ or rejected/, one recorded step after another."""
+"""Taking pictures in: from the bytes of a picture to its place in approved/ or rejected/, one recorded step after another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from evals.judging.gates import verdict as judge
+from evals.judging.gates import gates_in_force, keep_readings, verdict
 from evals.judging.records import Assessment
 from lifeos.picture_names import format_picture_name
 from tools.production.filing import BatchFolder, suffix_of
@@ -18,12 +18,12 @@ from tools.production.thumbnails import write_thumbnail
 
 
 class Scorer(Protocol):
-    """The part of an Assessor that the gate uses."""
+    """The part of an Assessor that the intake uses."""
 
     def assess_bytes(self, data: bytes, path: Path) -> Assessment: ...
 
 
-class Gate:
+class Intake:
     """Takes pictures in, scores, judges and files them. `admit` and `finish` may run in several threads at once.
 
     `state` is brought up to date as pictures pass; `lock` guards it.
@@ -35,6 +35,8 @@ class Gate:
         self.plan, self.folder, self.journal, self.state = plan, folder, journal, state
         self.lock = threading.Lock()
         self._scorer, self._policy = scorer, policy
+        self._keeps_others = any(gate.needs_others for gate in gates_in_force(policy))
+        self._assessed: list[Assessment] = []
 
     def admit(self, item: Item, pictures: Sequence[bytes], *, seconds: float | None = None, prompt_id: str | None = None) -> None:
         """Store the pictures of an item, then score and file each of them."""
@@ -70,17 +72,31 @@ class Gate:
     def _pass(self, item: Item, name: str, data: bytes) -> None:
         approved = self.state.verdicts.get(name)
         if approved is None:
-            assessment = self._scorer.assess_bytes(data, Path(name))
-            verdict = judge(assessment, self._policy)
-            approved = verdict.approved
+            assessment = keep_readings(self._scorer.assess_bytes(data, Path(name)), self._policy, self._seen())
+            judged = verdict(assessment, self._policy)
+            approved = judged.approved
             self.journal.append(
-                "scored", item=item.index, file=name, approved=approved, reasons=list(verdict.reasons), assessment=assessment.to_json()
+                "scored",
+                item=item.index,
+                file=name,
+                approved=approved,
+                reasons=list(judged.reasons),
+                grounds=[ground.to_json() for ground in judged.grounds],
+                assessment=assessment.to_json(),
             )
+            if self._keeps_others:
+                with self.lock:
+                    self._assessed.append(assessment)
         write_thumbnail(data, self.folder.thumbnails / f"{name}.jpg")
         place = self.folder.file(name, approved=approved)
         with self.lock:
             self.state.verdicts[name] = approved
         self._record_filed(item, name, place)
+
+    def _seen(self) -> list[Assessment]:
+        """The pictures of this run that were assessed before, where a gate looks at them."""
+        with self.lock:
+            return list(self._assessed)
 
     def _record_filed(self, item: Item, name: str, place: str) -> None:
         self.journal.append("filed", item=item.index, file=name, place=place)

@@ -5,6 +5,8 @@
     scored      a picture was assessed, with the assessment and the verdict
     filed       a picture has its place in approved/ or rejected/
     failed      an item ended without a picture
+    rejudged    all scored pictures were judged again: the policy, and the pictures that move (down to the disk before they do)
+    refiled     those pictures have moved
     started, ended, recorded    a run of the program began, ended; the scorecard is in the history
 
 The files are the truth about pictures, the journal about submissions and scores. A record that a power loss tore off means
@@ -26,6 +28,10 @@ from typing import Any
 from lifeos.files import read_records, warn
 
 JOURNAL_FILE = "journal.jsonl"
+
+
+PAUSES = frozenset({"rejudged", "refiled"})
+"""Events outside of a run of the program with its servers: they, and what follows until the next run, are nobody's time."""
 
 
 def now_text() -> str:
@@ -110,7 +116,19 @@ class BatchState:
     filed: set[str] = field(default_factory=set)
     sessions: list[Session] = field(default_factory=list)
     recorded: int | None = None
-    """Pictures in the newest row of this batch in the evaluation history; None: there is no row yet."""
+    """Pictures in the newest row of this batch in the evaluation history; None: there is no row yet, or it is out of date."""
+    policy: dict[str, Any] | None = None
+    """The judging sections of the policy that the batch was last judged again with; None: that of its plan is in force."""
+    ending: str = "interrupted"
+    """How the newest run of the program ended; `interrupted` where it was killed or goes on."""
+    rejudged: int = 0
+    """How often it was judged again."""
+    paused: bool = False
+    """Whether no run of the program is under way, as far as the journal shows."""
+    by_hand: set[str] = field(default_factory=set)
+    """Pictures that lay elsewhere than the verdict said when the batch was judged again: somebody put them there."""
+    moves: dict[str, bool] = field(default_factory=dict)
+    """Pictures that judging again has still to move, and whether to `approved`."""
 
     def item(self, index: int) -> ItemState:
         return self.items.setdefault(index, ItemState())
@@ -118,7 +136,9 @@ class BatchState:
     def apply(self, record: dict[str, Any]) -> None:
         """Take one record into account. Unknown events are left alone: a newer version may write some."""
         handler = _HANDLERS.get(str(record.get("event")))
-        if self.sessions and record.get("event") != "started":  # the pause between two runs is nobody's time
+        if record.get("event") in PAUSES:
+            self.paused = True
+        if self.sessions and not self.paused and record.get("event") != "started":  # the pause between two runs is nobody's time
             self.sessions[-1].last = str(record.get("time") or self.sessions[-1].last)
         if handler is not None:
             handler(self, record)
@@ -126,6 +146,7 @@ class BatchState:
 
 def _started(state: BatchState, record: dict[str, Any]) -> None:
     time = str(record["time"])
+    state.ending, state.paused = "interrupted", False
     state.sessions.append(Session(time, time, len(record.get("servers") or ()), float(record.get("rate_per_hr") or 0.0)))
 
 
@@ -162,6 +183,22 @@ def _failed(state: BatchState, record: dict[str, Any]) -> None:
     state.item(record["item"]).failure = str(record["reason"])
 
 
+def _ended(state: BatchState, record: dict[str, Any]) -> None:
+    state.ending = str(record["why"])
+
+
+def _rejudged(state: BatchState, record: dict[str, Any]) -> None:
+    state.policy, state.moves, state.recorded = dict(record["policy"]), {}, None
+    state.rejudged += 1
+    state.verdicts |= {str(name): bool(approved) for name, approved in record["changed"].items()}
+    state.moves = {str(name): state.verdicts[name] for name in record["moves"]}
+    state.by_hand |= {str(name) for name in record["by_hand"]}
+
+
+def _refiled(state: BatchState, record: dict[str, Any]) -> None:
+    state.moves = {}
+
+
 def _recorded(state: BatchState, record: dict[str, Any]) -> None:
     state.recorded = int(record.get("pictures") or 0)
 
@@ -175,6 +212,9 @@ _HANDLERS: dict[str, Callable[[BatchState, dict[str, Any]], None]] = {
     "scored": _scored,
     "filed": _filed,
     "failed": _failed,
+    "ended": _ended,
+    "rejudged": _rejudged,
+    "refiled": _refiled,
     "recorded": _recorded,
 }
 

@@ -20,8 +20,10 @@ from tools.production import choices
 from tools.production.budget import counted, estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
-from tools.production.plan import Plan, check_same, read_plan, write_plan
+from tools.production.journal import JOURNAL_FILE, read_state
+from tools.production.plan import Plan, check_same, find_differences, read_plan, write_plan
 from tools.production.planning import Generation, limits_of, make_plan, plan_generation, settings_of
+from tools.production.rejudging import Rejudged, describe_rules, finish_moves, policy_in_force, rejudge
 from tools.production.request import Request
 from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
 from tools.production.stopping import Note, StopSignal
@@ -94,7 +96,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
             training_params=read_lora_header(request.lora_file).training_params if request.lora_file is not None else {},
         )
         if saved is not None:
-            check_same(folder.root, saved, plan)
+            policy = resume_policy(folder, policy, saved, plan, around.note)
         else:
             write_plan(folder.root, plan)
         rate = rate_of(plan, policy, around)
@@ -106,14 +108,25 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
             policy,
             servers,
             (lambda item: generation.graph_of(plan, item)) if generation else None,
-            None,
             rate,
             beat=lambda: beat(around.root),
         )
         end = run_batch(plan, folder, equipment, limits, held=held, stop=stop, note=around.note)
-        ending = Ending(policy, settings_of(plan, generation), around.history_file, around.manifest, assessor.provider)
+        ending = Ending(policy, settings_of(plan), around.history_file, around.manifest, assessor.provider)
         document = report(plan, folder, end, ending, around.note)
     return Outcome(document, folder, end)
+
+
+def resume_policy(folder: BatchFolder, policy: Mapping[str, Any], saved: Plan, wanted: Plan, note: Note) -> dict[str, Any]:
+    """The policy that goes on judging a batch: that of its first command, or of `--rejudge` since. Raises InputError where the command
+    asks for another batch."""
+    state = read_state(folder.root / JOURNAL_FILE, note)
+    if state.policy is None or find_differences(replace(saved, policy=state.policy), wanted):
+        check_same(folder.root, saved, wanted)
+    if state.policy is not None:
+        note(f"judged again since it began: {describe_rules(policy_in_force(policy, saved, state))} are in force")
+    finish_moves(folder, state, note)
+    return policy_in_force(policy, saved, state)
 
 
 def report(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending, note: Note) -> dict[str, Any]:
@@ -125,6 +138,20 @@ def report(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending, note:
     if end.error is not None:
         raise _named(end.error, folder)
     return document
+
+
+def rejudge_batch(request: Request, policy: Mapping[str, Any], around: Circumstances) -> tuple[Rejudged, Outcome]:
+    """Judge the batch in `request.output_dir` again by `policy`, put its new row into the history, and write its reports anew.
+
+    Raises InputError where there is no batch or no picture of it was scored.
+    """
+    folder = BatchFolder(request.output_dir)
+    check_writable(folder.root)
+    changed = rejudge(folder, policy, around.note)
+    state = read_state(folder.root / JOURNAL_FILE, around.note)
+    end = BatchEnd(state.ending, state)
+    ending = Ending(changed.policy, settings_of(changed.plan), around.history_file, around.manifest)
+    return changed, Outcome(report(changed.plan, folder, end, ending, around.note), folder, end)
 
 
 def _named(error: Exception, folder: BatchFolder) -> Exception:
@@ -213,7 +240,7 @@ def say_plan(plan: Plan, generation: Generation | None, continues: bool, note: N
     goal = f", until {plan.target_approved} are approved" if plan.target_approved is not None else ""
     note(f"{verb} batch {plan.run_id}: {what}{goal}")
     if generation is not None:
-        shown = {name: value for name, value in settings_of(plan, generation).items() if name not in ("negative", "prompts", "count")}
+        shown = {name: value for name, value in settings_of(plan).items() if name not in ("negative", "prompts", "count")}
         note("  " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if value is not None))
         if not any(model["folder"] == "loras" for model in plan.models):
             note("  warning: no LoRA is used: name one with --lora")

@@ -99,11 +99,11 @@ def limits_of(request: Request, plan: Plan) -> Limits:
     return Limits(plan.target_approved * choices.GENERATED_PER_APPROVED, request.max_cost)
 
 
-def settings_of(plan: Plan, generation: Generation | None) -> dict[str, Any]:
+def settings_of(plan: Plan) -> dict[str, Any]:
     """The settings for the report: those that were placed, and the workflow's own where none was."""
-    if generation is None:
+    if not plan.generates or not plan.workflows:
         return {}
-    own, placed = asdict(generation.workflow.current()), asdict(generation.settings)
+    own, placed = asdict(Workflow(plan.workflows[0], plan.workflow_name).current()), asdict(plan.variants[0].settings)
     merged = {name: placed[name] if placed[name] is not None else own[name] for name in placed}
     for name in ("positive", "seed", "filename_prefix"):
         del merged[name]

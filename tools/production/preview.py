@@ -57,7 +57,7 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         "target_approved": plan.target_approved,
         "prompts": list(plan.prompts),
         "first": [_item(plan.item(index), plan) for index in range(1, min(SHOWN_ITEMS, wanted) + 1)],
-        "settings": settings_of(plan, generation),
+        "settings": settings_of(plan),
         "placed": generation.workflow.describe(generation.settings) if generation is not None else [],
         "workflow": plan.workflows[0] if plan.workflows else None,
         "models": list(plan.models),

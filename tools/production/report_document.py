@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from evals.judging.gates import UNMEASURED, Gate, describe_group, gates_in_force, limits_of, picture_overall
 from evals.judging.variety import SHOT_TYPES, Sameness, measure_sameness
 from tools.production.budget import counted, format_seconds
 from tools.production.journal import BatchState, Session
-from tools.production.plan import Plan, sha256_of
-from tools.production.results import BatchResults, PictureResult, means, tabulate
+from tools.production.plan import Plan, judging_policy, sha256_of
+from tools.production.results import BatchResults, PictureResult, mean_document, tabulate
 
 SCHEMA = 1
 ENDINGS = {
@@ -23,18 +24,6 @@ ENDINGS = {
     "error": "it was stopped by an error; the same command continues",
 }
 SHOT_ORDER = {name: place for place, (name, _) in enumerate(SHOT_TYPES)}
-
-
-def overall_of(picture: PictureResult, policy: Mapping[str, Any]) -> float | None:
-    """The combined score of one picture: the weighted mean of the scores that it has, None where it has no face score."""
-    if picture.face is None:
-        return None
-    weights = policy["scorecard"]["weights"]
-    parts = [(picture.face, weights["face_similarity"])]
-    if picture.skin is not None:
-        parts.append((picture.skin, weights["skin_realism"]))
-    total = sum(weight for _, weight in parts)
-    return round(sum(score * weight for score, weight in parts) / total, 4) if total else None
 
 
 def build_document(
@@ -79,22 +68,24 @@ def build_document(
         "engine_notice": plan.engine_notice,
         "counts": counts,
         "target_approved": plan.target_approved,
-        "reasons": dict(Counter(_kind_of_reason(reason) for picture in pictures for reason in picture.reasons).most_common()),
+        "reasons": _reasons(pictures, policy),
+        "gates": [_gate(gate, policy) for gate in gates_in_force(policy)],
         "seconds": seconds,
         "cost": cost,
         "settings": dict(settings),
         "workflow": {"name": plan.workflow_name, "sha256": [sha256_of(graph) for graph in plan.workflows]} if plan.generates else None,
         "models": list(plan.models),
         "reference_dir": plan.reference_dir,
-        "policy": plan.policy,
+        "policy": judging_policy(policy),
+        "rejudged": state.rejudged,
         "protocol": plan.protocol,
-        "means": {"approved": means(approved), "all": means(pictures)},
+        "means": {"approved": mean_document(approved, policy), "all": mean_document(pictures, policy)},
         "scorecard": dict(scorecard) if scorecard is not None else None,
         "sameness": sameness,
         "best": [], "worst": [],
-        "per_prompt": _per_prompt(plan, pictures),
-        "per_shot": _per_shot(pictures),
-        "per_config": [{"config": name, **row} for name, row in tabulate(pictures, lambda picture: picture.config).items()],
+        "per_prompt": _per_prompt(plan, pictures, policy),
+        "per_shot": _per_shot(pictures, policy),
+        "per_config": [{"config": name, **row} for name, row in tabulate(pictures, lambda picture: picture.config, policy).items()],
         "failures": [{"index": index, "reason": reason} for index, reason in results.failures],
         "images": [_image(picture, policy) for picture in pictures],
     }  # fmt: skip
@@ -141,22 +132,40 @@ def _sameness(approved: list[PictureResult], policy: Mapping[str, Any]) -> dict[
     return document
 
 
-def _per_prompt(plan: Plan, pictures: list[PictureResult]) -> list[dict[str, Any]]:
-    table = tabulate(pictures, lambda picture: picture.prompt_id)
+def _per_prompt(plan: Plan, pictures: list[PictureResult], policy: Mapping[str, Any]) -> list[dict[str, Any]]:
+    table = tabulate(pictures, lambda picture: picture.prompt_id, policy)
     known = sorted((key for key in table if key is not None), key=int)
     texts = dict(enumerate(plan.prompts, 1))
     return [{"prompt_id": key, "prompt": texts.get(key, ""), **table[key]} for key in [*known, *([None] if None in table else [])]]
 
 
-def _per_shot(pictures: list[PictureResult]) -> list[dict[str, Any]]:
-    table = tabulate(pictures, lambda picture: picture.shot)
+def _per_shot(pictures: list[PictureResult], policy: Mapping[str, Any]) -> list[dict[str, Any]]:
+    table = tabulate(pictures, lambda picture: picture.shot, policy)
     return [{"shot": name, **table[name]} for name in sorted(table, key=lambda name: SHOT_ORDER.get(name, len(SHOT_ORDER)))]
 
 
-def _kind_of_reason(reason: str) -> str:
-    """`face similarity 0.41 is below 0.60` counts as `face similarity is below 0.60`."""
-    head, found, limit = reason.partition(" is below ")
-    return f"{head.rpartition(' ')[0]} below {limit}" if found else reason
+def _reasons(pictures: list[PictureResult], policy: Mapping[str, Any]) -> dict[str, int]:
+    """How many pictures each gate rejected and why, most first, whatever the numbers were."""
+    limits = limits_of(policy)
+    counts = Counter(group for picture in pictures for group in picture.groups)
+    return {
+        group[1] if not group[0] and group[1] != UNMEASURED else describe_group(group, limits): count
+        for group, count in counts.most_common()
+    }
+
+
+def _gate(gate: Gate, policy: Mapping[str, Any]) -> dict[str, Any]:
+    """A gate as the reports show it. `name` is that of its score in `images`, `mean` that of its mean in `means`."""
+    return {
+        "key": gate.key,
+        "name": gate.picture_name,
+        "mean": gate.mean_name.removesuffix("_mean"),
+        "title": gate.title,
+        "heading": gate.heading,
+        "limit": gate.limit(policy),
+        "lower_is_better": gate.lower_is_better,
+        "weight": gate.weight(policy),
+    }
 
 
 def _image(picture: PictureResult, policy: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,12 +176,9 @@ def _image(picture: PictureResult, policy: Mapping[str, Any]) -> dict[str, Any]:
         "place": picture.place,
         "verdict": "approved" if picture.approved else "rejected",
         "reasons": list(picture.reasons),
-        "face": seen.face.score,
-        "skin": seen.skin.score,
-        "overall": overall_of(picture, policy),
+        **{gate.picture_name: gate.reading(seen).score for gate in gates_in_force(policy)},
+        "overall": picture_overall(seen, policy),
         "cosine": seen.face.cosine,
-        "texture": seen.skin.texture,
-        "color": seen.skin.color,
         "faces": seen.face.faces,
         "best_reference": seen.face.best_reference,
         "flags": [*seen.face.flags, *(flag for flag in seen.skin.flags if flag not in seen.face.flags)],

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from tools.production.filing import BatchFolder
 from tools.production.report_document import time_and_money
-from tools.production.report_text import format_score
+from tools.production.report_text import format_score, weighted_gates
 from tools.production.thumbnails import read_thumbnail
 
 TEMPLATE_FOLDER = Path(__file__).parent
@@ -39,10 +39,5 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
 
     template = environment.get_template(TEMPLATE)
     yield from template.generate(
-        document=document, thumbnail=thumbnail, link=link, time_and_money=time_and_money(document), thresholds=_thresholds(document)
+        document=document, thumbnail=thumbnail, link=link, time_and_money=time_and_money(document), weighted=weighted_gates(document)
     )
-
-
-def _thresholds(document: Mapping[str, Any]) -> dict[str, float]:
-    policy = document["policy"]
-    return {"face": policy["face_similarity"]["pass_threshold"], "skin": policy["skin_realism"]["overall_pass_threshold"]}

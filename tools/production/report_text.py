@@ -14,9 +14,10 @@ from tools.production.report_document import time_and_money
 SHOWN_REJECTIONS = 200
 """Rows of the table of rejections in Markdown; the rest is in scores.csv, and the report says so."""
 
-CSV_COLUMNS = (
-    "index", "file", "verdict", "reasons", "face", "skin", "overall", "texture", "color", "cosine", "best_reference", "faces", "flags",
-    "shot", "yaw", "width", "height", "config", "prompt_id", "variation", "seed", "prompt", "source", "seconds", "place", "sha256",
+CSV_FIRST = ("index", "file", "verdict", "reasons")
+CSV_LAST = (
+    "cosine", "best_reference", "faces", "flags", "shot", "yaw", "width", "height", "config", "prompt_id", "variation", "seed", "prompt",
+    "source", "seconds", "place", "sha256",
 )  # fmt: skip
 FORMULA_START = tuple("=+-@\t\r\n")
 """What makes a spreadsheet take a cell for a formula (OWASP, CSV injection)."""
@@ -39,10 +40,23 @@ def render_csv(document: Mapping[str, Any]) -> str:
     """One line per picture. A text that a spreadsheet would run as a formula gets an apostrophe in front."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    columns = csv_columns(document)
+    writer.writerow(columns)
     for image in document["images"]:
-        writer.writerow([_cell(image[name]) for name in CSV_COLUMNS])
+        writer.writerow([_cell(image[name]) for name in columns])
     return out.getvalue()
+
+
+def csv_columns(document: Mapping[str, Any]) -> list[str]:
+    """The columns of scores.csv: the gates with a weight, the overall score, the other gates, then what else is known."""
+    weighted = [gate["name"] for gate in document["gates"] if gate["weight"]]
+    others = [gate["name"] for gate in document["gates"] if not gate["weight"]]
+    return [*CSV_FIRST, *weighted, "overall", *others, *CSV_LAST]
+
+
+def weighted_gates(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The gates that make up the overall score, for narrow tables."""
+    return [gate for gate in document["gates"] if gate["weight"]]
 
 
 def _cell(value: Any) -> Any:
@@ -88,25 +102,26 @@ def _counts(document: Mapping[str, Any]) -> str:
 
 
 def _means(document: Mapping[str, Any]) -> str:
-    names = (
-        ("Face similarity", "face_similarity"),
-        ("Skin realism", "skin_realism"),
-        ("Skin texture", "skin_texture"),
-        ("Skin colour", "skin_color"),
-    )
     approved, every = document["means"]["approved"], document["means"]["all"]
-    rows = [(label, format_score(approved[key]), format_score(every[key])) for label, key in names]
+    rows = [(gate["heading"], *(_mean_cell(means, gate["mean"]) for means in (approved, every))) for gate in document["gates"]]
+    rows.append(("Overall", format_score(approved["overall"]), format_score(every["overall"])))
     return "## Mean scores\n\n" + _table(("", "approved set", "all pictures"), rows)
 
 
+def _mean_cell(means: Mapping[str, Any], name: str) -> str:
+    """A mean, and of how many pictures it is one where some have no score."""
+    scored = means["scored"][name]
+    return format_score(means[name]) + (f" ({scored} of {means['pictures']} scored)" if scored < means["pictures"] else "")
+
+
 def _best_and_worst(document: Mapping[str, Any]) -> str:
-    images = {image["file"]: image for image in document["images"]}
+    images, shown = {image["file"]: image for image in document["images"]}, weighted_gates(document)
     rows = [
-        (label, f"`{name}`", format_score(images[name]["face"]), format_score(images[name]["skin"]), images[name]["verdict"])
+        (label, f"`{name}`", *(format_score(images[name][gate["name"]]) for gate in shown), images[name]["verdict"])
         for label, names in (("best", document["best"]), ("worst", document["worst"]))
         for name in names
     ]
-    return "## Best and worst\n\n" + _table(("", "picture", "face", "skin", "verdict"), rows) if rows else ""
+    return "## Best and worst\n\n" + _table(("", "picture", *(gate["name"] for gate in shown), "verdict"), rows) if rows else ""
 
 
 def _settings(document: Mapping[str, Any]) -> str:
@@ -138,31 +153,33 @@ def _sameness(document: Mapping[str, Any]) -> str:
     return "\n\n".join(lines)
 
 
-COUNT_HEADS = ("made", "approved", "face", "skin")
+def _count_heads(document: Mapping[str, Any]) -> tuple[str, ...]:
+    return ("made", "approved", *(gate["name"] for gate in weighted_gates(document)))
 
 
-def _count_cells(row: Mapping[str, Any]) -> tuple[object, ...]:
+def _count_cells(document: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[object, ...]:
     rate = f"{row['approved']} ({row['approval_rate']:.0%})"
-    return row["generated"], rate, format_score(row["face_similarity_mean"]), format_score(row["skin_realism_mean"])
+    return row["generated"], rate, *(format_score(row[f"{gate['mean']}_mean"]) for gate in weighted_gates(document))
 
 
 def _per_prompt(document: Mapping[str, Any]) -> str:
     if not document["generates"] and all(row["prompt_id"] is None for row in document["per_prompt"]):
         return ""
-    rows = [
-        (row["prompt_id"] or "–", escape_markdown(shorten(row["prompt"], 90)) or "–", *_count_cells(row)) for row in document["per_prompt"]
-    ]
-    return "## By prompt\n\n" + _table(("#", "prompt", *COUNT_HEADS), rows) if rows else ""
+    rows = []
+    for row in document["per_prompt"]:
+        text = escape_markdown(shorten(row["prompt"], 90)) or "–"
+        rows.append((row["prompt_id"] or "–", text, *_count_cells(document, row)))
+    return "## By prompt\n\n" + _table(("#", "prompt", *_count_heads(document)), rows) if rows else ""
 
 
 def _per_shot(document: Mapping[str, Any]) -> str:
-    rows = [(row["shot"], *_count_cells(row)) for row in document["per_shot"]]
-    return "## By shot type\n\n" + _table(("shot", *COUNT_HEADS), rows) if rows else ""
+    rows = [(row["shot"], *_count_cells(document, row)) for row in document["per_shot"]]
+    return "## By shot type\n\n" + _table(("shot", *_count_heads(document)), rows) if rows else ""
 
 
 def _per_config(document: Mapping[str, Any]) -> str:
-    rows = [(escape_markdown(row["config"] or "–"), *_count_cells(row)) for row in document["per_config"]]
-    return "## By configuration\n\n" + _table(("configuration", *COUNT_HEADS), rows) if len(rows) > 1 else ""
+    rows = [(escape_markdown(row["config"] or "–"), *_count_cells(document, row)) for row in document["per_config"]]
+    return "## By configuration\n\n" + _table(("configuration", *_count_heads(document)), rows) if len(rows) > 1 else ""
 
 
 def _rejections(document: Mapping[str, Any]) -> str:
@@ -185,14 +202,10 @@ def _scores(document: Mapping[str, Any]) -> str:
 
 
 def _protocol(document: Mapping[str, Any]) -> str:
-    policy = document["policy"]
     rows: list[tuple[str, object]] = [
         ("Judged by", escape_markdown(document["engine"])),
         ("References", escape_markdown(document["reference_dir"])),
-        ("Face similarity from", policy["face_similarity"]["pass_threshold"]),
-        ("Skin realism from", policy["skin_realism"]["overall_pass_threshold"]),
-        ("Skin texture from", policy["skin_realism"]["texture_pass_threshold"]),
-        ("Skin colour from", policy["skin_realism"]["color_naturalness_pass_threshold"]),
+        *((f"{gate['heading']} {'at most' if gate['lower_is_better'] else 'from'}", gate["limit"]) for gate in document["gates"]),
         ("Protocol", f"`{document['protocol'].get('id', '')}`"),
         ("LoRA version", escape_markdown(document["lora_version"])),
         ("Batch", f"{document['batch_id']}, {document['started']} to {document['ended']}, {document['runs']} run(s)"),

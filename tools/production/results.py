@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import Any
 
+from evals.judging.gates import DIGITS, gates_in_force, means, verdict
 from evals.judging.records import Assessment
 from lifeos.files import read_records, warn
 from lifeos.picture_names import parse_picture_name
@@ -27,6 +27,8 @@ class PictureResult:
     place: str
     approved: bool
     reasons: tuple[str, ...]
+    groups: tuple[tuple[str, str, str], ...]
+    """The group of each reason (`gates.Reason.group`)."""
     assessment: Assessment
     prompt_id: int | None
     variation: int | None
@@ -35,14 +37,6 @@ class PictureResult:
     prompt: str
     seconds: float | None = None
     source: str | None = None
-
-    @property
-    def face(self) -> float | None:
-        return self.assessment.face.score
-
-    @property
-    def skin(self) -> float | None:
-        return self.assessment.skin.score
 
     @property
     def shot(self) -> str:
@@ -57,8 +51,10 @@ class BatchResults:
     failures: list[tuple[int, str]] = field(default_factory=list)
 
 
-def read_results(plan: Plan, folder: BatchFolder, state: BatchState, on_warning: Callable[[str], None] = warn) -> BatchResults:
-    """The results of a batch, of which the pictures are all filed or on the way to it."""
+def read_results(
+    plan: Plan, folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], on_warning: Callable[[str], None] = warn
+) -> BatchResults:
+    """The results of a batch, of which the pictures are all filed or on the way to it. `policy` is the one that judges it."""
     scored: dict[str, dict[str, Any]] = {}
     path = folder.root / JOURNAL_FILE
     for record in read_records(path, on_warning) if path.exists() else ():
@@ -70,11 +66,15 @@ def read_results(plan: Plan, folder: BatchFolder, state: BatchState, on_warning:
             results.failures.append((index, item.failure))
         for name in item.files:
             if name in scored:
-                results.pictures.append(_result(plan, folder, index, name, scored[name], item.seconds))
+                results.pictures.append(_result(plan, folder, state, policy, index, name, scored[name]))
     return results
 
 
-def _result(plan: Plan, folder: BatchFolder, index: int, name: str, record: dict[str, Any], seconds: float | None) -> PictureResult:
+def _result(
+    plan: Plan, folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], index: int, name: str, record: dict[str, Any]
+) -> PictureResult:
+    assessment = Assessment.from_json(record["assessment"])
+    reasons, groups = _reasons(record, assessment, policy, rejudged=state.policy is not None)
     item = plan.item(index)
     place = folder.place_of(name)
     told = parse_picture_name(item.source) if item.source is not None else None
@@ -82,50 +82,63 @@ def _result(plan: Plan, folder: BatchFolder, index: int, name: str, record: dict
         index=index,
         file=name,
         place=place if place in (APPROVED, REJECTED) else OTHER_PLACE,
-        approved=bool(record["approved"]),
-        reasons=tuple(record["reasons"]),
-        assessment=Assessment.from_json(record["assessment"]),
+        approved=state.verdicts[name],
+        reasons=reasons,
+        groups=groups,
+        assessment=assessment,
         prompt_id=told.prompt_id if told else item.prompt_id,
         variation=told.variation if told else item.variation,
         seed=told.seed if told else item.seed,
         config=(told.config or "") if told else plan.config_of(item),
         prompt=plan.prompt_of(item),
-        seconds=seconds,
+        seconds=state.item(index).seconds,
         source=item.source,
     )
 
 
-def mean_of(values: Iterable[float | None]) -> float | None:
-    """The mean of the values that there are, to 4 decimals; None where there is none. A missing score is not 0."""
-    known = [value for value in values if value is not None]
-    return round(fmean(known), 4) if known else None
+def _reasons(
+    record: Mapping[str, Any], assessment: Assessment, policy: Mapping[str, Any], *, rejudged: bool
+) -> tuple[tuple[str, ...], tuple[tuple[str, str, str], ...]]:
+    """The reasons of a picture and the group of each. Records of older versions hold the sentences alone."""
+    if not rejudged and "grounds" in record:
+        return tuple(record["reasons"]), tuple((each["gate"], each["kind"], each["cause"]) for each in record["grounds"])
+    grounds = verdict(assessment, policy).grounds
+    if not rejudged and len(grounds) != len(record["reasons"]):  # judged by other rules: its own sentences are kept
+        return tuple(record["reasons"]), tuple(("", text, "") for text in record["reasons"])
+    texts = [ground.text for ground in grounds] if rejudged else record["reasons"]
+    return tuple(texts), tuple(ground.group for ground in grounds)
 
 
-def means(pictures: Sequence[PictureResult]) -> dict[str, Any]:
-    return {
-        "pictures": len(pictures),
-        "face_similarity": mean_of(picture.face for picture in pictures),
-        "skin_realism": mean_of(picture.skin for picture in pictures),
-        "skin_texture": mean_of(picture.assessment.skin.texture for picture in pictures),
-        "skin_color": mean_of(picture.assessment.skin.color for picture in pictures),
-    }
-
-
-def tabulate(pictures: Sequence[PictureResult], key: Callable[[PictureResult], Any]) -> dict[Any, dict[str, Any]]:
+def tabulate(
+    pictures: Sequence[PictureResult], key: Callable[[PictureResult], Any], policy: Mapping[str, Any]
+) -> dict[Any, dict[str, Any]]:
     """Counts and means of the pictures, by what `key` says of each, in order of first appearance."""
     groups: dict[Any, list[PictureResult]] = {}
     for picture in pictures:
         groups.setdefault(key(picture), []).append(picture)
-    return {name: _counts(group) for name, group in groups.items()}
+    return {name: _counts(group, policy) for name, group in groups.items()}
 
 
-def _counts(pictures: Sequence[PictureResult]) -> dict[str, Any]:
+def _counts(pictures: Sequence[PictureResult], policy: Mapping[str, Any]) -> dict[str, Any]:
     approved = sum(picture.approved for picture in pictures)
+    found = means([picture.assessment for picture in pictures], policy)
     return {
         "generated": len(pictures),
         "approved": approved,
         "rejected": len(pictures) - approved,
-        "approval_rate": round(approved / len(pictures), 4),
-        "face_similarity_mean": mean_of(picture.face for picture in pictures),
-        "skin_realism_mean": mean_of(picture.skin for picture in pictures),
+        "approval_rate": round(approved / len(pictures), DIGITS),
+        **{gate.mean_name: found.value(gate.key) for gate in gates_in_force(policy)},
+        "overall": found.overall,
+    }
+
+
+def mean_document(pictures: Sequence[PictureResult], policy: Mapping[str, Any]) -> dict[str, Any]:
+    """The means of a set of pictures by name, and how many have each score."""
+    found = means([picture.assessment for picture in pictures], policy)
+    named = [(gate.mean_name.removesuffix("_mean"), found.by_gate[gate.key]) for gate in gates_in_force(policy)]
+    return {
+        "pictures": len(pictures),
+        **{name: mean.value for name, mean in named},
+        "overall": found.overall,
+        "scored": {name: mean.scored for name, mean in named},
     }

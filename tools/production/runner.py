@@ -22,7 +22,7 @@ from tools.backends.backend import Backend, Tariff
 from tools.backends.dispatch import Dispatcher, Finished, Job
 from tools.production.budget import Budget, format_seconds, usd_per_hour
 from tools.production.filing import RESERVE_BYTES, BatchFolder
-from tools.production.intake import Gate, Scorer, find_stored
+from tools.production.intake import Intake, Scorer, find_stored
 from tools.production.journal import JOURNAL_FILE, BatchState, ItemState, Journal, read_state
 from tools.production.plan import Item, Plan
 from tools.production.stopping import Note, StopSignal
@@ -60,7 +60,6 @@ class Equipment:
     policy: Mapping[str, Any]
     servers: Sequence[Backend] = ()
     make_graph: Callable[[Item], dict[str, Any]] | None = None
-    workflow_ui: dict[str, Any] | None = None
     rate_per_hr: float = 0.0
     workers: int = field(default_factory=default_workers)
     beat: Callable[[], None] = lambda: None
@@ -120,7 +119,7 @@ class _Run:
     ) -> None:
         self.plan, self.folder, self.equipment, self.limits = plan, folder, equipment, limits
         self.state, self.journal, self.held, self.stop, self.note = state, journal, held, stop, note
-        self.gate = Gate(plan, folder, journal, state, equipment.scorer, equipment.policy)
+        self.intake = Intake(plan, folder, journal, state, equipment.scorer, equipment.policy)
         self.pending: dict[Future[None], Item] = {}
         self.failures = 0
         self.logged = time.monotonic()
@@ -141,7 +140,7 @@ class _Run:
         why = "complete"
         error: Exception | None = None
         with (
-            ThreadPoolExecutor(self.equipment.workers, thread_name_prefix="gate") as self.pool,
+            ThreadPoolExecutor(self.equipment.workers, thread_name_prefix="intake") as self.pool,
             Progress(self._total(), "pictures", unit="picture", initial=self._made()) as self.bar,
         ):
             self.stop.graceful = True
@@ -166,11 +165,11 @@ class _Run:
         return most if self.plan.target_approved is not None else min(most, self.plan.planned)
 
     def _made(self) -> int:
-        with self.gate.lock:
+        with self.intake.lock:
             return sum(bool(item.files) for item in self.state.items.values())
 
     def _approved(self) -> int:
-        with self.gate.lock:
+        with self.intake.lock:
             return sum(self.state.verdicts.values())
 
     def _unmade(self) -> Iterator[Item]:
@@ -187,9 +186,9 @@ class _Run:
             unrecorded = list(self._unmade())
         stored = find_stored(self.plan, self.folder, unrecorded)
         for item in open_items:
-            self._work(item, self.gate.finish, item)
+            self._work(item, self.intake.finish, item)
         for item, names in stored:
-            self._work(item, self.gate.adopt, item, names)
+            self._work(item, self.intake.adopt, item, names)
         if open_items or stored:
             self.note(f"continuing: {len(open_items) + len(stored)} pictures of the run before are scored and filed")
         while self.pending:
@@ -258,7 +257,7 @@ class _Run:
     def _job(self, item: Item, make_graph: Callable[[Item], dict[str, Any]]) -> Job:
         state = self.state.items.get(item.index)
         sent = state if state is not None and state.failure is None else ItemState()
-        return Job(item.key, make_graph(item), self.equipment.workflow_ui, sent.prompt_id, sent.server, sent.handle)
+        return Job(item.key, make_graph(item), sent_as=sent.prompt_id, sent_to=sent.server, handle=sent.handle)
 
     def _submitted(self, job: Job, prompt_id: str, url: str) -> None:
         self.journal.append("submitted", item=int(job.key), prompt_id=prompt_id, server=url, durable=True)
@@ -288,11 +287,11 @@ class _Run:
             raise UnavailableError(finished.server, why, "mend it, then run the same command again")
 
     def _admit(self, item: Item, data: list[bytes], seconds: float | None, prompt_id: str) -> None:
-        self.gate.admit(item, data, seconds=seconds, prompt_id=prompt_id)
+        self.intake.admit(item, data, seconds=seconds, prompt_id=prompt_id)
 
     def _fail(self, item: Item, reason: str, seconds: float | None = None) -> None:
         self.journal.append("failed", item=item.index, reason=reason, seconds=seconds)
-        with self.gate.lock:
+        with self.intake.lock:
             self.state.item(item.index).failure = reason
         self.bar.note(f"picture {item.key} was not made: {reason}")
 
@@ -319,7 +318,7 @@ class _Run:
         except OSError as error:
             self._fail(item, f"cannot be read: {error.strerror or error}")
             return
-        self.gate.admit(item, [data])
+        self.intake.admit(item, [data])
 
     # Workers
 

@@ -171,12 +171,12 @@ class _Running:
         rate = rate_of(plan, self.policy, self.around)
         need = estimate(plan.planned, self.policy["production"]["seconds_per_picture"], [server.tariff(rate) for server in self.servers])
         self.around.note(f"round {rung.number}: {plan.planned} pictures, about {format_seconds(need.seconds)} and ${need.usd:.2f}")
-        equipment = Equipment(self.assessor, self.policy, self.servers, lambda item: self._graph(plan, item), None, rate)
+        equipment = Equipment(self.assessor, self.policy, self.servers, lambda item: self._graph(plan, item), rate)
         cost_left = None if self.request.max_cost is None else max(0.0, self.request.max_cost - spent)
         end = run_batch(plan, folder, equipment, Limits(None, cost_left), held=held, stop=self.stop, note=self.around.note)
         ending = Ending(self.policy, {"configurations": len(left)}, None, self.around.manifest, self.assessor.provider)
         finish_batch(plan, folder, end, ending, self.around.note)
-        shots += read_shots(plan, folder, rung)
+        shots += read_shots(plan, folder, rung, self.policy)
         state = read_state(folder.root / JOURNAL_FILE)
         return end.why, end.error, sum(session.usd for session in state.sessions)
 
@@ -212,9 +212,9 @@ class _Running:
         return self.generation.workflow.place(replace(settings, positive=plan.prompt_of(item), seed=item.seed, filename_prefix=prefix))
 
 
-def read_shots(plan: Plan, folder: BatchFolder, rung: Rung) -> list[Shot]:
+def read_shots(plan: Plan, folder: BatchFolder, rung: Rung, policy: Mapping[str, Any]) -> list[Shot]:
     """The scored pictures of a rung, with prompt numbers of the whole sweep."""
-    results = read_results(plan, folder, read_state(folder.root / JOURNAL_FILE))
+    results = read_results(plan, folder, read_state(folder.root / JOURNAL_FILE), policy)
     return [
         Shot(
             config=picture.config,

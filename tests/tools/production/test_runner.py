@@ -47,7 +47,7 @@ def run(
     for client in clients:
         client.connect()
     try:
-        equipment = Equipment(scorer or HashScorer(), make_policy(**production), clients, graph_maker(plan), None, rate, workers=2)
+        equipment = Equipment(scorer or HashScorer(), make_policy(**production), clients, graph_maker(plan), rate, workers=2)
         return run_batch(plan, folder, equipment, limits or Limits(), stop=stop)
     finally:
         for client in clients:

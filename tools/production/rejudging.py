@@ -1,0 +1,131 @@
+"""Judging a batch again with another policy, from the assessments in its journal: nothing is scored, nothing is generated.
+
+One record of the journal holds the policy and names the pictures that move. It is on the disk before the first of them moves, so that
+a killed run is finished by the next one. A picture that its owner moved or took away stays where it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evals.judging.gates import GATES, look_up, verdict
+from evals.judging.records import Assessment
+from lifeos import locks
+from lifeos.errors import InputError
+from lifeos.files import read_records
+from tools.production.budget import counted
+from tools.production.filing import APPROVED, REJECTED, BatchFolder
+from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_state
+from tools.production.plan import Plan, judging_policy, read_plan
+from tools.production.stopping import Note
+
+
+@dataclass(frozen=True, slots=True)
+class Rejudged:
+    """What judging again changed: how many pictures were judged, and how many verdicts fell the other way.
+
+    `kept_by_hand` counts the pictures that somebody had put elsewhere than the verdict said: they stay there.
+    """
+
+    plan: Plan
+    policy: dict[str, Any]
+    pictures: int
+    now_approved: int
+    now_rejected: int
+    kept_by_hand: int
+    seconds: float
+
+
+def policy_in_force(policy: Mapping[str, Any], plan: Plan, state: BatchState) -> dict[str, Any]:
+    """The policy that judges a batch: that with which it was last judged again, else that of its plan. The rest is the file's.
+
+    What a batch of an older version does not hold is taken from the file, but for the limits of gates that it does not know: those
+    gates stay off.
+    """
+    own = state.policy if state.policy is not None else plan.policy
+    merged: dict[str, Any] = deepcopy(dict(policy))
+    for section, values in own.items():
+        merged[section] = {**merged.get(section, {}), **deepcopy(values)}
+    merged["gates"] = deepcopy(own.get("gates", {}))
+    return merged
+
+
+def wanted_policy(policy: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The judging sections to judge again with: the policy's limits, weights and grades; the scale of the scores stays the batch's own."""
+    wanted = deepcopy(judging_policy(policy))
+    engines = look_up(own, "face_similarity.engines")
+    if engines is not None:
+        wanted["face_similarity"]["engines"] = deepcopy(engines)
+    return wanted
+
+
+def rejudge(folder: BatchFolder, policy: Mapping[str, Any], note: Note) -> Rejudged:
+    """Judge every scored picture of a finished or interrupted batch by `policy`, and move those whose verdict changed.
+
+    Raises InputError where there is no batch or none of its pictures was scored, LockedError while another process works on it.
+    """
+    plan = read_plan(folder.root)
+    if plan is None:
+        raise InputError(folder.root, "there is no batch to judge again", "name its directory with --output-dir")
+    with locks.hold(folder.lock, str(folder.root)):
+        path = folder.root / JOURNAL_FILE
+        state = read_state(path, note)
+        finish_moves(folder, state, note)
+        started = time.monotonic()
+        wanted = wanted_policy(policy, state.policy if state.policy is not None else plan.policy)
+        judged = _judge(folder, state, wanted, note)
+        if not judged:
+            raise InputError(folder.root, "no picture of this batch was scored yet", "continue it with the command that began it")
+        changed = {name: approved for name, approved in judged.items() if approved != state.verdicts[name]}
+        by_hand = {name for name in judged if folder.place_of(name) != (APPROVED if state.verdicts[name] else REJECTED)} | state.by_hand
+        moves = [name for name in changed if name not in by_hand]
+        seconds = time.monotonic() - started
+        with contextlib.closing(Journal(path)) as journal:
+            journal.append("rejudged", policy=wanted, changed=changed, moves=moves, by_hand=sorted(by_hand), durable=True)
+        state = read_state(path, note)
+        finish_moves(folder, state, note)
+    up = sum(changed.values())
+    merged = policy_in_force(policy, plan, state)
+    return Rejudged(replace(plan, policy=wanted), merged, len(judged), up, len(changed) - up, len(by_hand), seconds)
+
+
+def _judge(folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], note: Note) -> dict[str, bool]:
+    """Picture -> approved, of every picture that has a verdict."""
+    assessments = {
+        record.data["file"]: record.data["assessment"]
+        for record in (read_records(folder.root / JOURNAL_FILE, note) if state.verdicts else ())
+        if record.data.get("event") == "scored" and record.data.get("file") in state.verdicts
+    }
+    return {name: verdict(Assessment.from_json(data), policy).approved for name, data in assessments.items()}
+
+
+def finish_moves(folder: BatchFolder, state: BatchState, note: Note) -> None:
+    """Move what judging again has still to move. A no-op for a batch that was not killed in between."""
+    if not state.moves:
+        return
+    for name, approved in state.moves.items():
+        folder.refile(name, approved=approved)
+    with contextlib.closing(Journal(folder.root / JOURNAL_FILE)) as journal:
+        journal.append("refiled", pictures=len(state.moves))
+    state.moves = {}
+
+
+def render_rejudged(changed: Rejudged) -> str:
+    """What judging again changed, for a person."""
+    lines = [
+        f"judged again: {counted(changed.pictures, 'picture')} in {changed.seconds:.1f} s by {describe_rules(changed.policy)}",
+        f"  {changed.now_approved} rejected pictures are now approved, {changed.now_rejected} approved ones are now rejected",
+    ]
+    if changed.kept_by_hand:
+        lines.append(f"  {counted(changed.kept_by_hand, 'picture')} stay where somebody put them")
+    return "\n".join(lines)
+
+
+def describe_rules(policy: Mapping[str, Any]) -> str:
+    """The limits in one line: `face similarity 0.60, skin realism 0.60, …`."""
+    return ", ".join(f"{gate.title} {limit:.2f}" for gate in GATES if (limit := gate.limit(policy)) is not None)
