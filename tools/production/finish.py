@@ -10,7 +10,7 @@ from typing import Any
 from evals.judging.records import Assessment
 from evals.scorecards.card import Scorecard, build_scorecard
 from evals.scorecards.card_inputs import Manifest
-from lifeos import files
+from lifeos import files, foreign
 from lifeos.picture_names import format_config
 from tools.production import report_document, report_html, report_text
 from tools.production.filing import BatchFolder
@@ -83,6 +83,17 @@ def config_of(plan: Plan, picture: PictureResult) -> str | None:
     return format_config(settings.lora, settings.lora_strength)
 
 
+@dataclass(frozen=True, slots=True)
+class FormerRow:
+    """What is asked of a row that the history holds already."""
+
+    batch_id: str | None = None
+    run_id: str | int | None = None
+    timestamp: str | None = None
+    images: tuple[Any, ...] = ()
+    rejudged: int = 0
+
+
 def record_once(plan: Plan, folder: BatchFolder, state: BatchState, row: dict[str, Any], history: Path, note: Note) -> None:
     """Append the row to the history, unless it is there: a run before this one may have been killed right after.
 
@@ -93,20 +104,22 @@ def record_once(plan: Plan, folder: BatchFolder, state: BatchState, row: dict[st
     if state.recorded == pictures:
         return
     row = {**row, "rejudged": state.rejudged} if state.rejudged else row
-    former: dict[str, Any] | None = None
+    former: FormerRow | None = None
     others = set()
-    for record in files.read_records(history, note) if history.exists() else ():
-        if record.data.get("batch_id") == plan.batch_id:
-            former = {key: record.data.get(key) for key in ("timestamp", "images", "rejudged")}
+    for line in foreign.read_lines(history, FormerRow) if history.exists() else ():
+        if isinstance(line, foreign.BadLine):
+            note(f"{history}:{line.number}: line skipped ({line.error.why})")
+        elif line.record.batch_id == plan.batch_id:
+            former = line.record
         else:
-            others.add(record.data.get("run_id"))
+            others.add(line.record.run_id)
     if former is None and plan.run_id in others:
         note(f"the run id {plan.run_id} is in {history} already: give --run-id a name of its own to compare the two")
     if former is None:
         files.append_record(history, row)
-    elif (len(former["images"] or ()), former["rejudged"] or 0) != (pictures, state.rejudged):
-        files.append_record(history, {**row, "supersedes": former["timestamp"]})
-        note(f"{history}: a new row of {plan.run_id} with {pictures} pictures takes the place of that of {former['timestamp']}")
+    elif (len(former.images), former.rejudged) != (pictures, state.rejudged):
+        files.append_record(history, {**row, "supersedes": former.timestamp})
+        note(f"{history}: a new row of {plan.run_id} with {pictures} pictures replaces that of {former.timestamp}")
     journal = Journal(folder.root / JOURNAL_FILE)
     try:
         journal.append("recorded", history=str(history), run_id=plan.run_id, pictures=pictures)

@@ -19,15 +19,17 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from lifeos.files import read_records, warn
+from lifeos import foreign
+from lifeos.files import warn
 
 JOURNAL_FILE = "journal.jsonl"
+T = TypeVar("T")
 
 
 PAUSES = frozenset({"rejudged", "refiled"})
@@ -71,6 +73,50 @@ def _ends_whole(path: Path) -> bool:
             return True
         file.seek(size - 1)
         return file.read(1) == b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A downloaded picture, in a record."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRecord:
+    """One line of the journal as it is read back; what an event does not hold is None. Scores are left to `results`."""
+
+    event: str
+    time: str = ""
+    item: int | None = None
+    file: str | None = None
+    files: tuple[StoredFile, ...] | None = None
+    prompt_id: str | None = None
+    server: str | None = None
+    servers: tuple[str, ...] = ()
+    rate_per_hr: float | None = None
+    handle: str | None = None
+    usd: float | None = None
+    seconds: float | None = None
+    approved: bool | None = None
+    reason: str | None = None
+    pictures: int | None = None
+    why: str | None = None
+    policy: dict[str, Any] | None = None
+    changed: dict[str, bool] | None = None
+    moves: tuple[str, ...] = ()
+    by_hand: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.time and datetime.fromisoformat(self.time).tzinfo is None:
+            raise ValueError("a time with its zone is wanted")
+
+
+def _there(value: T | None, name: str) -> T:
+    """A field that an event cannot do without. Raises ValueError where it is missing."""
+    if value is None:
+        raise ValueError(f"{name} is missing")
+    return value
 
 
 @dataclass(slots=True)
@@ -133,77 +179,82 @@ class BatchState:
     def item(self, index: int) -> ItemState:
         return self.items.setdefault(index, ItemState())
 
-    def apply(self, record: dict[str, Any]) -> None:
+    def apply(self, record: JournalRecord) -> None:
         """Take one record into account. Unknown events are left alone: a newer version may write some."""
-        handler = _HANDLERS.get(str(record.get("event")))
-        if record.get("event") in PAUSES:
+        if record.event in PAUSES:
             self.paused = True
-        if self.sessions and not self.paused and record.get("event") != "started":  # the pause between two runs is nobody's time
-            self.sessions[-1].last = str(record.get("time") or self.sessions[-1].last)
+        if self.sessions and not self.paused and record.event != "started":  # the pause between two runs is nobody's time
+            self.sessions[-1].last = record.time or self.sessions[-1].last
+        handler = _HANDLERS.get(record.event)
         if handler is not None:
             handler(self, record)
 
 
-def _started(state: BatchState, record: dict[str, Any]) -> None:
-    time = str(record["time"])
+def _started(state: BatchState, record: JournalRecord) -> None:
+    time = _there(record.time or None, "time")
     state.ending, state.paused = "interrupted", False
-    state.sessions.append(Session(time, time, len(record.get("servers") or ()), float(record.get("rate_per_hr") or 0.0)))
+    state.sessions.append(Session(time, time, len(record.servers), record.rate_per_hr or 0.0))
 
 
-def _submitted(state: BatchState, record: dict[str, Any]) -> None:
-    item = state.item(record["item"])
-    item.prompt_id, item.server, item.handle, item.failure = record["prompt_id"], record["server"], None, None
+def _submitted(state: BatchState, record: JournalRecord) -> None:
+    prompt_id, server = _there(record.prompt_id, "prompt_id"), _there(record.server, "server")
+    item = state.item(_there(record.item, "item"))
+    item.prompt_id, item.server, item.handle, item.failure = prompt_id, server, None, None
 
 
-def _accepted(state: BatchState, record: dict[str, Any]) -> None:
-    item = state.item(record["item"])
-    if item.prompt_id == record["prompt_id"]:
-        item.handle = record["handle"]
+def _accepted(state: BatchState, record: JournalRecord) -> None:
+    item = state.item(_there(record.item, "item"))
+    if item.prompt_id == _there(record.prompt_id, "prompt_id"):
+        item.handle = record.handle
 
 
-def _charged(state: BatchState, record: dict[str, Any]) -> None:
+def _charged(state: BatchState, record: JournalRecord) -> None:
+    usd = _there(record.usd, "usd")
     if state.sessions:
-        state.sessions[-1].charged += float(record["usd"])
+        state.sessions[-1].charged += usd
 
 
-def _downloaded(state: BatchState, record: dict[str, Any]) -> None:
-    item = state.item(record["item"])
-    item.files, item.seconds, item.failure = tuple(each["file"] for each in record["files"]), record.get("seconds"), None
+def _downloaded(state: BatchState, record: JournalRecord) -> None:
+    files = tuple(each.file for each in _there(record.files, "files"))
+    item = state.item(_there(record.item, "item"))
+    item.files, item.seconds, item.failure = files, record.seconds, None
 
 
-def _scored(state: BatchState, record: dict[str, Any]) -> None:
-    state.verdicts[record["file"]] = bool(record["approved"])
+def _scored(state: BatchState, record: JournalRecord) -> None:
+    state.verdicts[_there(record.file, "file")] = _there(record.approved, "approved")
 
 
-def _filed(state: BatchState, record: dict[str, Any]) -> None:
-    state.filed.add(record["file"])
+def _filed(state: BatchState, record: JournalRecord) -> None:
+    state.filed.add(_there(record.file, "file"))
 
 
-def _failed(state: BatchState, record: dict[str, Any]) -> None:
-    state.item(record["item"]).failure = str(record["reason"])
+def _failed(state: BatchState, record: JournalRecord) -> None:
+    reason = _there(record.reason, "reason")
+    state.item(_there(record.item, "item")).failure = reason
 
 
-def _ended(state: BatchState, record: dict[str, Any]) -> None:
-    state.ending = str(record["why"])
+def _ended(state: BatchState, record: JournalRecord) -> None:
+    state.ending = _there(record.why, "why")
 
 
-def _rejudged(state: BatchState, record: dict[str, Any]) -> None:
-    state.policy, state.moves, state.recorded = dict(record["policy"]), {}, None
+def _rejudged(state: BatchState, record: JournalRecord) -> None:
+    policy, changed = _there(record.policy, "policy"), _there(record.changed, "changed")
+    state.policy, state.recorded = policy, None
     state.rejudged += 1
-    state.verdicts |= {str(name): bool(approved) for name, approved in record["changed"].items()}
-    state.moves = {str(name): state.verdicts[name] for name in record["moves"]}
-    state.by_hand |= {str(name) for name in record["by_hand"]}
+    state.verdicts |= changed
+    state.moves = {name: state.verdicts[name] for name in record.moves if name in state.verdicts}
+    state.by_hand |= set(record.by_hand)
 
 
-def _refiled(state: BatchState, record: dict[str, Any]) -> None:
+def _refiled(state: BatchState, record: JournalRecord) -> None:
     state.moves = {}
 
 
-def _recorded(state: BatchState, record: dict[str, Any]) -> None:
-    state.recorded = int(record.get("pictures") or 0)
+def _recorded(state: BatchState, record: JournalRecord) -> None:
+    state.recorded = record.pictures or 0
 
 
-_HANDLERS: dict[str, Callable[[BatchState, dict[str, Any]], None]] = {
+_HANDLERS: dict[str, Callable[[BatchState, JournalRecord], None]] = {
     "started": _started,
     "submitted": _submitted,
     "accepted": _accepted,
@@ -222,11 +273,20 @@ _HANDLERS: dict[str, Callable[[BatchState, dict[str, Any]], None]] = {
 def read_state(path: Path, on_warning: Callable[[str], None] = warn) -> BatchState:
     """The state of a batch; empty where there is no journal yet. Torn and foreign lines are named and skipped."""
     state = BatchState()
-    if not path.exists():
-        return state
-    for record in read_records(path, on_warning):
+    for number, record in read_journal(path, JournalRecord, on_warning):
         try:
-            state.apply(record.data)
-        except (KeyError, TypeError, ValueError) as error:
-            on_warning(f"{path}:{record.line}: record skipped (not one of ours: {error!r})")
+            state.apply(record)
+        except ValueError as error:
+            on_warning(f"{path}:{number}: record skipped (not one of ours: {error})")
     return state
+
+
+def read_journal(path: Path, kind: type[T], on_warning: Callable[[str], None] = warn) -> Iterator[tuple[int, T]]:
+    """The records of a journal with their line numbers. Torn and foreign lines are named and skipped."""
+    if not path.exists():
+        return
+    for line in foreign.read_lines(path, kind, surrogates="keep"):
+        if isinstance(line, foreign.BadLine):
+            on_warning(f"{path}:{line.number}: line skipped ({'torn by a crash?' if line.is_torn else line.error.why})")
+        else:
+            yield line.number, line.record

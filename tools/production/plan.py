@@ -13,8 +13,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from lifeos import foreign
 from lifeos.errors import InputError
-from lifeos.files import read_json, write_json
+from lifeos.files import write_json
+from lifeos.policy.schema import check_policy
 from tools.production.prompts import shorten
 from tools.workflows.seeds import seed_at
 from tools.workflows.workflow import Settings
@@ -98,6 +100,8 @@ class Plan:
         Within one, every prompt has its turn before any has its second: a batch that is stopped early is a fair sample.
         Seeds depend on prompt and variation alone, so that variants and versions can be compared picture by picture.
         """
+        if index < 1 or (not self.generates and index > len(self.images)):
+            raise InputError("journal.jsonl", f"names picture {index}, which the plan does not hold", "use another --output-dir")
         if not self.generates:
             return Item(index, None, None, None, source=self.images[index - 1])
         block = len(self.prompts) * self.count
@@ -124,14 +128,65 @@ class Plan:
             "planned": seeds if self.generates else [],
         }
 
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Plan:
-        known = {each.name: document[each.name] for each in fields(cls) if each.name in document}
-        known["prompts"] = tuple(prompt["text"] for prompt in document["prompts"])
-        known["variants"] = tuple(Variant(Settings(**each["settings"]), each["config"]) for each in document["variants"])
-        known["workflows"] = tuple(each["graph"] for each in document["workflows"])
-        known["models"], known["images"] = tuple(document["models"]), tuple(document["images"])
-        return cls(**known)
+
+@dataclass(frozen=True, slots=True)
+class PromptEntry:
+    """A prompt, in batch.json."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowEntry:
+    """A graph as sent, in batch.json."""
+
+    graph: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFile:
+    """batch.json as it is read back."""
+
+    schema: int
+    batch_id: str
+    run_id: str
+    lora_version: str
+    created: str
+    prompts: tuple[PromptEntry, ...]
+    count: int
+    base_seed: int
+    variants: tuple[Variant, ...]
+    workflow_name: str
+    workflows: tuple[WorkflowEntry, ...]
+    models: tuple[dict[str, str], ...]
+    images: tuple[str, ...]
+    reference_dir: str
+    policy: dict[str, Any]
+    protocol: dict[str, Any]
+    target_approved: int | None = None
+    source_dir: str | None = None
+    engine: str = ""
+    engine_notice: str | None = None
+    training_params: dict[str, Any] = field(default_factory=dict)
+    command: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ValueError(f"schema {self.schema} found, {SCHEMA} wanted: it was made by another version")
+        if self.count < 1 or self.base_seed < 0:
+            raise ValueError("count must be 1 or more, base_seed 0 or more")
+        if self.source_dir is None and not (self.prompts and self.variants):
+            raise ValueError("a batch that generates has prompts and variants")
+        if self.policy:
+            faults = check_policy(self.policy, {})
+            if faults:
+                raise ValueError(f"policy: {faults[0].text}")
+
+    def to_plan(self) -> Plan:
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "schema"}
+        values["prompts"] = tuple(prompt.text for prompt in self.prompts)
+        values["workflows"] = tuple(each.graph for each in self.workflows)
+        return Plan(**values)
 
 
 def sha256_of(document: object) -> str:
@@ -149,14 +204,7 @@ def read_plan(output_dir: Path) -> Plan | None:
     path = output_dir / PLAN_FILE
     if not path.exists():
         return None
-    document = read_json(path)
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        found = document.get("schema") if isinstance(document, dict) else None
-        raise InputError(path, f"schema {found!r} found, {SCHEMA} wanted", "made by another version? use another --output-dir")
-    try:
-        return Plan.from_json(document)
-    except (KeyError, TypeError) as error:
-        raise InputError(path, f"not a plan of a batch: {error!r}", "use another --output-dir") from None
+    return foreign.read_file(path, PlanFile, surrogates="keep", fix="use another --output-dir").to_plan()
 
 
 def write_plan(output_dir: Path, plan: Plan) -> None:

@@ -14,14 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evals.judging.gates import GATES, look_up, verdict
-from evals.judging.records import Assessment
 from lifeos import locks
 from lifeos.errors import InputError
-from lifeos.files import read_records
 from tools.production.budget import counted
 from tools.production.filing import APPROVED, REJECTED, BatchFolder
 from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_state
 from tools.production.plan import Plan, judging_policy, read_plan
+from tools.production.results import read_scores
 from tools.production.stopping import Note
 
 
@@ -96,12 +95,8 @@ def rejudge(folder: BatchFolder, policy: Mapping[str, Any], note: Note) -> Rejud
 
 def _judge(folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], note: Note) -> dict[str, bool]:
     """Picture -> approved, of every picture that has a verdict."""
-    assessments = {
-        record.data["file"]: record.data["assessment"]
-        for record in (read_records(folder.root / JOURNAL_FILE, note) if state.verdicts else ())
-        if record.data.get("event") == "scored" and record.data.get("file") in state.verdicts
-    }
-    return {name: verdict(Assessment.from_json(data), policy).approved for name, data in assessments.items()}
+    scores = read_scores(folder.root / JOURNAL_FILE, state.verdicts, note) if state.verdicts else {}
+    return {name: verdict(record.assessment, policy).approved for name, record in scores.items() if record.assessment is not None}
 
 
 def finish_moves(folder: BatchFolder, state: BatchState, note: Note) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from evals.judging.gates import DIGITS, gates_in_force, means, verdict
 from evals.judging.records import Assessment
-from lifeos.files import read_records, warn
+from lifeos.files import warn
 from lifeos.picture_names import parse_picture_name
 from tools.production.filing import APPROVED, REJECTED, BatchFolder
-from tools.production.journal import JOURNAL_FILE, BatchState
+from tools.production.journal import JOURNAL_FILE, BatchState, read_journal
 from tools.production.plan import Plan
 
 OTHER_PLACE = "removed"
@@ -43,6 +44,26 @@ class PictureResult:
         return self.assessment.geometry.shot_type if self.assessment.geometry is not None else "no face"
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Why a picture was rejected, in a record: see `gates.Reason`."""
+
+    gate: str
+    kind: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRecord:
+    """A line of the journal with a picture's assessment; of other events nothing but the name is read."""
+
+    event: str
+    file: str = ""
+    reasons: tuple[str, ...] = ()
+    grounds: tuple[Ground, ...] | None = None
+    assessment: Assessment | None = None
+
+
 @dataclass(slots=True)
 class BatchResults:
     """All pictures in the order of the plan, and the items that ended without one: number and reason."""
@@ -55,11 +76,7 @@ def read_results(
     plan: Plan, folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], on_warning: Callable[[str], None] = warn
 ) -> BatchResults:
     """The results of a batch, of which the pictures are all filed or on the way to it. `policy` is the one that judges it."""
-    scored: dict[str, dict[str, Any]] = {}
-    path = folder.root / JOURNAL_FILE
-    for record in read_records(path, on_warning) if path.exists() else ():
-        if record.data.get("event") == "scored" and record.data.get("file") in state.filed:
-            scored[record.data["file"]] = record.data
+    scored = read_scores(folder.root / JOURNAL_FILE, state.filed, on_warning)
     results = BatchResults()
     for index, item in sorted(state.items.items()):
         if item.failure is not None and not item.files:
@@ -70,10 +87,19 @@ def read_results(
     return results
 
 
+def read_scores(path: Path, names: Container[str], on_warning: Callable[[str], None] = warn) -> dict[str, ScoredRecord]:
+    """The newest score of each of these pictures, by name."""
+    records = (record for _, record in read_journal(path, ScoredRecord, on_warning))
+    return {
+        record.file: record for record in records if record.event == "scored" and record.assessment is not None and record.file in names
+    }
+
+
 def _result(
-    plan: Plan, folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], index: int, name: str, record: dict[str, Any]
+    plan: Plan, folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], index: int, name: str, record: ScoredRecord
 ) -> PictureResult:
-    assessment = Assessment.from_json(record["assessment"])
+    assessment = record.assessment
+    assert assessment is not None
     reasons, groups = _reasons(record, assessment, policy, rejudged=state.policy is not None)
     item = plan.item(index)
     place = folder.place_of(name)
@@ -97,16 +123,16 @@ def _result(
 
 
 def _reasons(
-    record: Mapping[str, Any], assessment: Assessment, policy: Mapping[str, Any], *, rejudged: bool
+    record: ScoredRecord, assessment: Assessment, policy: Mapping[str, Any], *, rejudged: bool
 ) -> tuple[tuple[str, ...], tuple[tuple[str, str, str], ...]]:
     """The reasons of a picture and the group of each. Records of older versions hold the sentences alone."""
-    if not rejudged and "grounds" in record:
-        return tuple(record["reasons"]), tuple((each["gate"], each["kind"], each["cause"]) for each in record["grounds"])
+    if not rejudged and record.grounds is not None:
+        return record.reasons, tuple((each.gate, each.kind, each.cause) for each in record.grounds)
     grounds = verdict(assessment, policy).grounds
-    if not rejudged and len(grounds) != len(record["reasons"]):  # judged by other rules: its own sentences are kept
-        return tuple(record["reasons"]), tuple(("", text, "") for text in record["reasons"])
-    texts = [ground.text for ground in grounds] if rejudged else record["reasons"]
-    return tuple(texts), tuple(ground.group for ground in grounds)
+    if not rejudged and len(grounds) != len(record.reasons):  # judged by other rules: its own sentences are kept
+        return record.reasons, tuple(("", text, "") for text in record.reasons)
+    texts = tuple(ground.text for ground in grounds) if rejudged else record.reasons
+    return texts, tuple(ground.group for ground in grounds)
 
 
 def tabulate(

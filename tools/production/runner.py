@@ -257,7 +257,7 @@ class _Run:
     def _job(self, item: Item, make_graph: Callable[[Item], dict[str, Any]]) -> Job:
         state = self.state.items.get(item.index)
         sent = state if state is not None and state.failure is None else ItemState()
-        return Job(item.key, make_graph(item), sent_as=sent.prompt_id, sent_to=sent.server, handle=sent.handle)
+        return Job(item.key, make_graph(item), sent_as=sent.prompt_id, sent_to=sent.server, sent_handle=sent.handle)
 
     def _submitted(self, job: Job, prompt_id: str, url: str) -> None:
         self.journal.append("submitted", item=int(job.key), prompt_id=prompt_id, server=url, durable=True)

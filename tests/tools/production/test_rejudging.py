@@ -90,9 +90,7 @@ def test_it_is_one_record_with_the_policy_written_before_a_picture_moves(folder:
 
 
 @pytest.mark.parametrize("moved", [0, 1, 2])
-def test_killed_between_two_moves_the_next_command_finishes_them(
-    folder: BatchFolder, monkeypatch: pytest.MonkeyPatch, moved: int
-) -> None:
+def test_killed_between_two_moves_the_next_command_finishes_them(folder: BatchFolder, monkeypatch: pytest.MonkeyPatch, moved: int) -> None:
     real, done = BatchFolder.refile, []
 
     def refile(self: BatchFolder, name: str, *, approved: bool) -> None:
