@@ -12,7 +12,6 @@ Exit codes: 0 done · 1 a file is cut off, or the manifest given is not the LoRA
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +59,7 @@ class LoraInfo:
             "trained_modules": list(self.header.trained_modules),
             "weights": len(self.header.keys),
             "params": self.params,
-            "run_id": read_run_id(self.header),
+            "run_id": self.header.run_id,
             "dataset": {
                 "dataset_id": self.params.get("dataset_id"),
                 "dataset_manifest_hash": self.params.get("dataset_manifest_hash"),
@@ -102,15 +101,6 @@ def _find_manifest(header: LoraHeader, named: str | None) -> Path | None:
     hashes = header.training_params.get("dataset_manifest_hash")
     exact = [file for file in fitting if manifest_hash(file) == hashes]
     return next(iter(exact + fitting + here), None)
-
-
-def read_run_id(header: LoraHeader) -> str | None:
-    """The run that wrote a LoRA, from its training comment."""
-    try:
-        found = json.loads(header.metadata.get("ss_training_comment", "")).get("run_id")
-    except (ValueError, AttributeError):
-        return None
-    return found if isinstance(found, str) else None
 
 
 def render(info: LoraInfo) -> str:

@@ -16,6 +16,7 @@ Exit codes: 0 a new LoRA is there · 1 the training failed, or the dataset must 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import shlex
 import sys
@@ -28,14 +29,15 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, InputError, UnavailableError
-from tools.trainers.sd_scripts_command import TRAINER_SCRIPT
-from tools.trainers.sd_scripts_install import ParserVerdict, ask_parser, find_trainer
+from tools.families.families import DEFAULT_FAMILY, find_family
+from tools.trainers.trainer import DEFAULT_TRAINER, ParserVerdict, Trainer, find_row
 from tools.training.preparation import Preparation, prepare
-from tools.training.settings import POLICY_FLAGS, settings_from
-from tools.training.training_record import Price, checkpoint_steps
+from tools.training.training_choices import POLICY_FLAGS, settings_from
+from tools.training.training_record import RECORD_FILE, Price
+
+TRAINER, FAMILY = DEFAULT_TRAINER, DEFAULT_FAMILY
 
 POLICY_HELP: dict[str, tuple[str, Any]] = {
-    "sd_scripts_dir": ("the checkout of kohya-ss/sd-scripts", str),
     "base_model": ("the SDXL checkpoint to train on: a file, or owner/name on the hub", str),
     "train_data_dir": ("the training set: pictures and captions, kohya's 10_name folders too", str),
     "class_tokens": ("the class of the character, such as woman; also the caption of regularisation pictures without one", str),
@@ -66,6 +68,9 @@ def build_parser() -> cli.Parser:
     for name in POLICY_FLAGS:
         text, kind = POLICY_HELP[name]
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X", help=cli.policy_help(text, f"training.{name}"))
+    row = find_row(TRAINER)
+    text = cli.policy_help(f"the checkout of {row.repository}", f"training.{row.folder_key}")
+    parser.add_argument(f"--{row.folder_key.replace('_', '-')}", dest="trainer_dir", metavar="X", help=text)
     parser.add_argument(
         "--trainer-python", metavar="FILE", help="Python that runs the trainer (default: of a venv in its folder, else of PATH)"
     )
@@ -119,37 +124,38 @@ def build_parser() -> cli.Parser:
 
 def describe(preparation: Preparation, verdict: ParserVerdict | None, policy: dict[str, Any], price: Price) -> dict[str, Any]:
     """What `--dry-run --json` prints."""
-    built, plan = preparation.built, preparation.plan
+    built, stage, plan, settings = preparation.built, preparation.stage, preparation.plan, preparation.settings
+    config = next((file for file in plan.files if file.path == settings.dataset_config), None)
     seconds = preparation.settings.max_train_steps * policy["training"]["seconds_per_step"]
     dataset = None
     if built:
         dataset = {key: built.document[key] for key in ("dataset_dir", "dataset_id", "total_images", "total_captions", "warnings")}
     return {
-        "command": preparation.command,
-        "cwd": str(preparation.settings.sd_scripts_dir),
-        "dataset_config": preparation.dataset_config,
-        "dataset_config_toml": preparation.dataset_toml,
+        "command": list(plan.training.argv),
+        "cwd": str(plan.training.cwd),
+        "processes": [{"name": each.name, "argv": list(each.argv), "cwd": str(each.cwd)} for each in plan.processes],
+        "dataset_config": config.document if config else None,
+        "dataset_config_toml": config.text if config else None,
         "dataset": dataset,
-        "pictures_per_epoch": plan.pictures_per_epoch if plan else None,
-        "conflicts": [{"flag": item.flag, "why": item.why, "fix": item.fix} for item in preparation.conflicts],
+        "pictures_per_epoch": stage.pictures_per_epoch if stage else None,
+        "conflicts": [{**item.to_json(), "flag": item.rule, "why": item.message} for item in preparation.conflicts],
         "missing": [str(item) for item in preparation.missing],
         "trainer_check": {"checked": list(verdict.checked), "fault": verdict.fault} if verdict else None,
-        "resume": {"state": str(preparation.resume.state_dir), "step": preparation.resume.step} if preparation.resume else None,
+        "resume": {"state": str(preparation.resume.folder), "step": preparation.resume.step} if preparation.resume else None,
         "estimate": {"seconds": seconds, "usd": round(seconds / 3600 * price.rate_per_hr, 2), "gpu": price.gpu},
     }
 
 
 def render_dry_run(preparation: Preparation, verdict: ParserVerdict | None, document: dict[str, Any]) -> str:
-    lines = [
-        "# command",
-        shlex.join(preparation.command),
-        "",
-        f"# {preparation.settings.dataset_config}",
-        preparation.dataset_toml.rstrip(),
-        "",
-    ]
+    plan = preparation.plan
+    lines: list[str] = []
+    for number, process in enumerate(plan.processes, 1):
+        several = f" {number} of {len(plan.processes)}: {process.name}" if len(plan.processes) > 1 else ""
+        lines += [f"# command{several}", shlex.join(process.argv), ""]
+    for file in plan.files:
+        lines += [f"# {file.path}", file.text.rstrip(), ""]
     lines += [f"missing: {item}" for item in preparation.missing]
-    lines += [f"conflict: {item.text}" for item in preparation.conflicts]
+    lines += [f"conflict: {item.rule}: {item.text}" for item in preparation.conflicts]
     if preparation.built:
         lines.append(f"dataset: {preparation.built.document['total_images']} pictures, id {preparation.dataset_id}")
         lines += [notice.text for notice in preparation.built.notices]
@@ -166,12 +172,12 @@ def render_dry_run(preparation: Preparation, verdict: ParserVerdict | None, docu
 
 
 def dry_run(args: argparse.Namespace, preparation: Preparation, policy: dict[str, Any], price: Price) -> int:
-    settings = preparation.settings
+    settings, trainer = preparation.settings, preparation.trainer
     verdict, unusable = None, False
-    if (settings.sd_scripts_dir / TRAINER_SCRIPT).is_file():
+    with contextlib.suppress(UnavailableError):  # told as missing already
+        checkout = trainer.find(settings.trainer_dir, settings.trainer_python, preparation.family)
         try:
-            trainer = find_trainer(settings.sd_scripts_dir, settings.trainer_python)
-            verdict = ask_parser(trainer, preparation.trainer_args, preparation.dataset_config)
+            verdict = trainer.ask_parser(checkout, preparation.plan)
         except UnavailableError as error:  # there, but it cannot be started: the command is shown all the same
             preparation.missing.append(error)
             unusable = True
@@ -191,7 +197,7 @@ def refuse(args: argparse.Namespace, preparation: Preparation) -> int | None:
     for notice in preparation.built.notices if preparation.built else ():
         print(notice.text, file=sys.stderr)
     for conflict in preparation.conflicts:
-        print(f"error: {conflict.text}", file=sys.stderr)
+        print(f"error: {conflict.rule}: {conflict.text}", file=sys.stderr)
     if preparation.conflicts:
         return EXIT_USAGE
     if preparation.missing:
@@ -199,7 +205,7 @@ def refuse(args: argparse.Namespace, preparation: Preparation) -> int | None:
     if preparation.faults and not args.allow_dataset_errors:
         print("error: the dataset has errors and must not be trained on (fix it, or give --allow-dataset-errors)", file=sys.stderr)
         return EXIT_GATE
-    if preparation.plan is None:
+    if preparation.stage is None:
         raise InputError(preparation.settings.train_data_dir, "holds no picture to train on", "give --train-data-dir a folder of pictures")
     return None
 
@@ -211,17 +217,16 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
     from tools.training.training_run import run_training, stop_signals
 
     code = refuse(args, preparation)
-    if code is not None or preparation.plan is None:
+    if code is not None or preparation.stage is None:
         return code or EXIT_GATE
-    settings = preparation.settings
-    trainer = find_trainer(settings.sd_scripts_dir, settings.trainer_python)
-    check_room(preparation.plan, policy["training"]["min_free_disk_gb"])
-    first = preparation.resume.step if preparation.resume else 0
-    with stop_signals(), ConsoleWatcher(settings.max_train_steps, first, price.rate_per_hr) as watcher:
-        record = run_training(preparation, trainer, price, watcher, overwrite=args.overwrite, beat=lambda: beat(args.project_root))
-    curve = draw_curve(settings.output_dir, settings.output_name)
+    settings, trainer = preparation.settings, preparation.trainer
+    checkout = trainer.find(settings.trainer_dir, settings.trainer_python, preparation.family)
+    check_room(preparation.stage, policy["training"]["min_free_disk_gb"])
+    with stop_signals(), ConsoleWatcher(settings.max_train_steps, preparation.first_step, price.rate_per_hr) as watcher:
+        record = run_training(preparation, checkout, price, watcher, overwrite=args.overwrite, beat=lambda: beat(args.project_root))
+    curve = draw_curve(settings.output_dir, settings.output_name, trainer)
     if args.json:
-        cli.print_json(files.read_json(settings.output_dir / "training_record.json"))
+        cli.print_json(files.read_json(settings.output_dir / RECORD_FILE))
     if record.state != "finished":
         log = settings.output_dir / "training_log.txt"
         print(f"error: training: {record.failure} (the whole log: {log})", file=sys.stderr)
@@ -232,13 +237,14 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
     return EXIT_OK
 
 
-def draw_curve(output_dir: Path, output_name: str) -> Path | None:
+def draw_curve(output_dir: Path, output_name: str, trainer: Trainer) -> Path | None:
     """The loss curve from the run's table; nothing if there is no loss yet or no matplotlib."""
     from tools.training.loss_curve import draw_loss_curve, read_loss_table
 
     points = read_loss_table(output_dir)
+    names = (trainer.read_checkpoint_name(path.name, output_name) for path in output_dir.iterdir())
     try:
-        return draw_loss_curve(output_dir, points, checkpoint_steps(output_dir, output_name), output_name)
+        return draw_loss_curve(output_dir, points, sorted(name.step for name in names if name and name.step is not None), output_name)
     except ModuleNotFoundError:
         files.warn("no loss curve is drawn: matplotlib is not installed (run: python -m lifeos setup)")
         return None
@@ -247,13 +253,14 @@ def draw_curve(output_dir: Path, output_name: str) -> Path | None:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     policy = load_thresholds(args.project_root)
-    settings = settings_from(args, policy)
+    row, family = find_row(TRAINER), find_family(FAMILY)
+    settings = settings_from(args, policy, row, family)
     price = price_from(args, policy)
     can_decode = all(importlib.util.find_spec(name) for name in ("PIL", "numpy"))
     if not can_decode and not args.dry_run:
         import PIL  # noqa: F401 - the one message for a package that is not installed
 
-    preparation = prepare(settings, policy, resume=args.resume, decode=can_decode)
+    preparation = prepare(settings, policy, row.load(), family, resume=args.resume, decode=can_decode)
     if args.dry_run:
         return dry_run(args, preparation, policy, price)
     return train(args, preparation, policy, price)

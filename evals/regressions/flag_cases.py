@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tools.families.families import SDXL
+
+HOW = SDXL.training_with("sd-scripts")
 COMMAND = (
-    *("accelerate", "launch", "--num_cpu_threads_per_process", "2", "sdxl_train_network.py"),
-    *("--network_module", "networks.lora", "--network_dim", "32", "--network_alpha", "16", "--resolution", "1024"),
+    *("accelerate", "launch", "--num_cpu_threads_per_process", "2", HOW.script),
+    *("--network_module", HOW.network_module, "--network_dim", "32", "--network_alpha", "16", "--resolution", "1024"),
     *("--max_train_steps", "2500", "--mixed_precision", "bf16", "--sdpa", "--cache_latents"),
     *("--optimizer_type", "Prodigy", "--optimizer_args", "decouple=True"),
     *("--learning_rate", "1.0", "--unet_lr", "1.0", "--text_encoder_lr", "1.0"),

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import platform
+import re
 import struct
 import subprocess
 import sys
@@ -26,9 +27,9 @@ from lifeos.files import write_json
 from lifeos.findings import Finding
 from lifeos.guardrails.checkout import Checkout
 from lifeos.policy.defaults import DEFAULTS
-from tools.trainers.sd_scripts_conflicts import find_conflicts
+from tools.trainers.sd_scripts.conflicts import find_conflicts
 
-COMMAND_FOLDERS = ("tools/trainers/", "tools/training/")
+TRAINER_MODULES = re.compile(r"tools/trainers/.+\.py")
 TRAINING_SCRIPT = "tools/retrain_lora_v3.py"
 DRY_RUNS: tuple[tuple[str, ...], ...] = (("--reg-data-dir", "regularisation"), ("--train-text-encoder",))
 """Beside what the policy says: the U-Net alone with regularisation pictures, and the text encoders too."""
@@ -93,12 +94,14 @@ def training_flags_test(project: Project) -> Iterator[Finding]:
 
 def _check_judge() -> Iterator[Finding]:
     """The judge itself: silent on a good command, and naming the flag of each bad one."""
-    place = "tools/trainers/sd_scripts_conflicts.py"
+    place = "tools/trainers/sd_scripts/conflicts.py"
     good = FlagCase("a good command", "")
     for conflict in find_conflicts(good.command(), good.config()):
-        yield Finding("training_flags_test", f"a command without conflicts is refused: {conflict.text}", path=place, line=1)
+        yield Finding(
+            "training_flags_test", f"a command without conflicts is refused: {conflict.rule}: {conflict.text}", path=place, line=1
+        )
     for case in FLAG_CASES:
-        named = [conflict.flag for conflict in find_conflicts(case.command(), case.config())]
+        named = [conflict.rule for conflict in find_conflicts(case.command(), case.config())]
         if case.flag not in named:
             message = f"not recognised any more: {case.name} ({case.flag})"
             yield Finding("training_flags_test", message, "see research/trainer.md for what the trainer does", path=place, line=1)
@@ -121,14 +124,14 @@ def _check_dry_run(checkout: Checkout, extra: tuple[str, ...]) -> Iterator[Findi
         yield Finding("training_flags_test", message, f"python {TRAINING_SCRIPT} --dry-run --json", path=TRAINING_SCRIPT, line=1)
         return
     for conflict in conflicts:
-        path, line = _place_of(checkout, conflict.flag)
-        message = f"{conflict.flag} with {' '.join(extra[:1])}: {conflict.why}"
+        path, line = _place_of(checkout, conflict.rule)
+        message = f"{conflict.rule} with {' '.join(extra[:1])}: {conflict.message}"
         yield Finding("training_flags_test", message, conflict.fix, path=path, line=line)
 
 
 def _place_of(checkout: Checkout, flag: str) -> tuple[str, int]:
     """Where the code writes that flag."""
-    for path in sorted(path for path in checkout.files if path.startswith(COMMAND_FOLDERS) and path.endswith("_command.py")):
+    for path in sorted(filter(TRAINER_MODULES.fullmatch, checkout.files), key=lambda path: (not path.endswith("/command.py"), path)):
         for number, line in enumerate(checkout.document(path).lines, 1):
             if f'"{flag}"' in line:
                 return path, number

@@ -28,7 +28,7 @@ from lifeos.findings import Finding
 from lifeos.guardrails.checkout import Checkout, Document
 from tests.checkouts import ROOT, commit, copy_checkout, git
 from tools import lifeos_context_budget, lifeos_freshness_check, lifeos_preflight
-from tools.trainers.sd_scripts_conflicts import Conflict, find_conflicts
+from tools.trainers.sd_scripts.conflicts import find_conflicts
 
 COMMANDS = [
     ["evals/known_failures.py", "--project-root", "."],
@@ -172,8 +172,8 @@ def plant_changed_image(root: Path) -> set[tuple[str, str, str, int]]:
 
 
 def plant_bad_flag(root: Path) -> set[tuple[str, str, str, int]]:
-    line = edit(root, "tools/trainers/sd_scripts_command.py", '"--sdpa"', '"--xformers"')
-    return {("known failures", "training_flags_test", "tools/trainers/sd_scripts_command.py", line)}
+    line = edit(root, "tools/trainers/sd_scripts/command.py", '"--sdpa"', '"--xformers"')
+    return {("known failures", "training_flags_test", "tools/trainers/sd_scripts/command.py", line)}
 
 
 PLANTS = [
@@ -296,7 +296,7 @@ def test_each_training_conflict_is_recognised(case: object) -> None:
     from evals.regressions.flag_cases import FlagCase
 
     assert isinstance(case, FlagCase)
-    assert case.flag in [conflict.flag for conflict in find_conflicts(case.command(), case.config())]
+    assert case.flag in [conflict.rule for conflict in find_conflicts(case.command(), case.config())]
 
 
 @pytest.mark.parametrize(
@@ -304,14 +304,14 @@ def test_each_training_conflict_is_recognised(case: object) -> None:
     [
         (lambda argv, config: [], [f"not recognised any more: {case.name} ({case.flag})" for case in FLAG_CASES]),
         (
-            lambda argv, config: [Conflict(case.flag, "no", "") for case in FLAG_CASES],
-            [f"a command without conflicts is refused: {case.flag}: no ()" for case in FLAG_CASES],
+            lambda argv, config: [Finding(case.flag, "no") for case in FLAG_CASES],
+            [f"a command without conflicts is refused: {case.flag}: no" for case in FLAG_CASES],
         ),
     ],
     ids=["blind", "refuses all"],
 )
 def test_a_judge_that_lost_its_sight_is_a_failure(
-    monkeypatch: pytest.MonkeyPatch, judge: Callable[[list[str], dict[str, Any]], list[Conflict]], messages: list[str]
+    monkeypatch: pytest.MonkeyPatch, judge: Callable[[list[str], dict[str, Any]], list[Finding]], messages: list[str]
 ) -> None:
     monkeypatch.setattr(training, "find_conflicts", judge)
     assert [finding.message for finding in training._check_judge()] == messages

@@ -27,7 +27,7 @@ from tests.tools.dataset.sets import make_picture, make_set
 from tools import dataset_manifest, lora_info, retrain_lora_v3
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
 from tools.trainers.lora_header import read_lora_header
-from tools.training.training_record import is_running, read_record
+from tools.training.training_record import RECORD_FILE, is_running, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
 STANDIN = ROOT / "tests" / "trainer_standin"
@@ -66,9 +66,12 @@ class Place:
 
     @property
     def record(self) -> dict[str, Any]:
-        record = read_record(self.output)
-        assert record is not None
+        record: dict[str, Any] = json.loads((self.output / RECORD_FILE).read_text(encoding="utf-8"))
         return record
+
+    def is_running(self) -> bool:
+        record = read_record(self.output)
+        return record is not None and is_running(record)
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self.output.glob("*.safetensors"))
@@ -78,7 +81,7 @@ class Place:
 def place(tmp_path: Path) -> Iterator[Place]:
     made = Place(tmp_path)
     yield made
-    with contextlib.suppress(AssertionError, ProcessLookupError, PermissionError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
         group = made.record["process_group"]
         if is_group_alive(group):
             os.killpg(group, signal.SIGKILL)
@@ -210,11 +213,11 @@ def test_an_orphaned_trainer_is_not_joined_by_a_second(place: Place, capsys: pyt
         assert place.run("--overwrite") == 4  # the lock
         process.kill()
         process.wait()
-        assert is_running(place.record)
+        assert place.is_running()
         assert place.run("--overwrite") == 4  # the orphan
     assert "still running, although the command that started it has ended" in capsys.readouterr().err
     os.killpg(place.record["process_group"], signal.SIGKILL)
-    wait_for(lambda: not is_running(place.record), "the group's end")
+    wait_for(lambda: not place.is_running(), "the group's end")
     assert place.run("--overwrite") == 0
 
 
@@ -245,8 +248,11 @@ def test_resume_truly_continues(place: Place) -> None:
 
 def test_resume_refuses_another_run(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert place.run("--resume") == 2
-    assert "no whole state of v3" in capsys.readouterr().err
-    assert place.run() == 0
+    assert "holds no record of a run to resume" in capsys.readouterr().err
+    assert place.run("--no-save-state") == 0
+    assert place.run("--resume") == 2
+    assert f"holds no whole state of v3 that run {place.record['run_id']} has saved" in capsys.readouterr().err
+    assert place.run("--overwrite") == 0
     shutil.rmtree(place.output / "v3-step00000020-state")
     (place.output / "v3-step00000018-state").mkdir()  # cut off: no state to use
     for args, why in (

@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tools.families.families import SDXL
+
 
 @dataclass(frozen=True, slots=True)
 class BucketSettings:
     """The `[[datasets]]` keys of the trainer's TOML that decide buckets."""
 
-    resolution: int = 1024
+    resolution: int = SDXL.resolution.training_side
     min_size: int = 256
     max_size: int = 2048
-    step: int = 64
+    step: int = SDXL.resolution.bucket_step
     no_upscale: bool = False
 
 

@@ -17,6 +17,7 @@ from tools.dataset.manifest import build_manifest
 from tools.dataset.notices import Notice
 from tools.dataset.scan import scan_dataset
 from tools.dataset.tree import Fingerprint
+from tools.families.families import SDXL, Family, ResolutionRule, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +42,26 @@ class BuildRequest:
         trigger_word: str | None = None,
         resolution: int | None = None,
         caption_extension: str | None = None,
+        family: Family = SDXL,
         **fields: Any,
     ) -> BuildRequest:
-        """A request with the policy's values for whatever is None."""
+        """A request with the policy's values, or those of the model family that is trained, for whatever is None."""
         dataset, training = policy["dataset"], policy["training"]
+        side = resolution or settle(family, training["resolution"], family.resolution.training_side)
         check = CheckSettings(
             trigger_word=trigger_word,
-            clip_tokens=dataset["clip_tokens"],
+            clip_tokens=settle(family, dataset["clip_tokens"], family.token_limit),
             upscale_warning=dataset["upscale_warning"],
             crop_warning=dataset["crop_warning"],
-            bucket=bucket_settings(resolution or training["resolution"]),
+            bucket=bucket_settings(side, family.resolution),
         )
         return cls(caption_extension=caption_extension or dataset["caption_extension"], check=check, **fields)
 
 
-def bucket_settings(resolution: int) -> BucketSettings:
-    """The buckets that our dataset TOML asks for at a resolution: sides from a quarter to twice of it, in steps of 64."""
-    return BucketSettings(resolution, min_size=max(64, resolution // 4 // 64 * 64), max_size=-(-resolution * 2 // 64) * 64)
+def bucket_settings(resolution: int, rule: ResolutionRule = SDXL.resolution) -> BucketSettings:
+    """The buckets that we ask the trainer for at a resolution: sides from a quarter to twice of it, in the family's steps."""
+    step = rule.bucket_step
+    return BucketSettings(resolution, max(step, resolution // 4 // step * step), -(-resolution * 2 // step) * step, step)
 
 
 @dataclass(slots=True)

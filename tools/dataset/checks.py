@@ -16,6 +16,7 @@ from lifeos.images import MAX_PIXELS
 from tools.dataset.bucketing import BucketSettings, Placement, bucket_sizes, place_picture
 from tools.dataset.catalogue import PAIRS, Catalogue
 from tools.dataset.notices import Level, Notice
+from tools.families.families import SDXL
 
 DETECTION_NAME = re.compile(r"(.+)_[^_/]*_[^_/]*_[^_/]*_[^_/]*")
 """The trainer takes the last four parts of `a_1_2_3_4.png` for a face box and looks for the caption `a.txt` too."""
@@ -27,10 +28,10 @@ TOO_WIDE = 3.0
 
 @dataclass(frozen=True, slots=True)
 class CheckSettings:
-    """What a set is judged by. `clip_tokens`: how many fit into one chunk of the text encoder (77 less begin and end)."""
+    """What a set is judged by. `clip_tokens`: how many of a caption the text encoder reads (`token_limit` of the model family)."""
 
     trigger_word: str | None = None
-    clip_tokens: int = 75
+    clip_tokens: int = SDXL.token_limit
     upscale_warning: float = 1.25
     crop_warning: float = 0.2
     bucket: BucketSettings = field(default_factory=BucketSettings)

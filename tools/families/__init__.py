@@ -1,1 +1,1 @@
-"""Model families: one table, and for each family the built-in workflow in API format."""
+"""Model families: the table in `families.py`, and for each family its built-in workflow in API format."""

@@ -1,1 +1,1 @@
-"""LoRA trainers: one module for each trainer, and what their files' headers say."""
+"""LoRA trainers: the seam and its registry in `trainer.py`, a module or package for each trainer, and what their files' headers say."""

@@ -1,4 +1,4 @@
-"""Training a LoRA with kohya's sd-scripts: prepare a clean set and the command, run the trainer, keep a truthful record.
+"""Training a LoRA: prepare a clean set and a plan, run the trainer's processes, keep a truthful record.
 
-Enter by `preparation.prepare` (changes nothing) and `runner.run_training`. The trainer is only ever a process of its own.
+Enter by `preparation.prepare` (changes nothing) and `training_run.run_training`. What is particular to a trainer lies in `tools/trainers`.
 """

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from lifeos.progress import Progress
-from tools.trainers.sd_scripts_output import StepReport
+from tools.trainers.trainer import StepReport
 from tools.training.training_record import TrainingRecord
 
 LINE_SECONDS = 60.0
@@ -30,9 +30,10 @@ class ConsoleWatcher:
     def __exit__(self, *error: object) -> None:
         self._bar.__exit__(None, None, None)
 
-    def on_step(self, report: StepReport, step: int, record: TrainingRecord) -> None:
+    def on_step(self, report: StepReport, record: TrainingRecord) -> None:
+        step = report.step
         loss = "-" if report.loss is None else f"{report.loss:.4f}"
-        left = remaining_seconds(report, step, record.max_train_steps)
+        left = remaining_seconds(report, record.max_train_steps)
         money = None if left is None else left / 3600 * self._rate_per_hr
         to_go = "-" if money is None else f"${money:.2f}"
         self._bar.advance(max(0, step - self._shown), loss=loss, left=to_go)
@@ -52,6 +53,6 @@ class ConsoleWatcher:
         self._bar.note(message)
 
 
-def remaining_seconds(report: StepReport, step: int, max_steps: int) -> float | None:
+def remaining_seconds(report: StepReport, max_steps: int) -> float | None:
     """Time left at the trainer's own pace."""
-    return None if report.seconds_per_step is None else report.seconds_per_step * max(0, max_steps - step)
+    return None if report.seconds_per_step is None else report.seconds_per_step * max(0, max_steps - report.step)

@@ -10,7 +10,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from lifeos.errors import InputError, UnavailableError
 from tools.dataset.checks import has_trigger_word
 from tools.dataset.hashing import printable
 from tools.dataset.scan import split_repeats
-from tools.trainers.sd_scripts_command import Subset
-from tools.training.settings import TrainingSettings
+from tools.trainers.trainer import Subset
+from tools.trainers.training_settings import TrainingSettings
 
 STAGE_FOLDER = "staged_dataset"
 MARKER = ".staged_by_lifeos"
@@ -39,54 +39,26 @@ class StagedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class StagedFolder:
-    """A folder as the trainer will read it, and how many pictures it holds."""
-
-    subset: Subset
-    pictures: int
-
-
-@dataclass(frozen=True, slots=True)
 class StagePlan:
     stage: Path
     files: tuple[StagedFile, ...]
-    folders: tuple[StagedFolder, ...]
-
-    @property
-    def subsets(self) -> list[Subset]:
-        return [folder.subset for folder in self.folders]
+    subsets: tuple[Subset, ...]
 
     @property
     def pictures_per_epoch(self) -> int:
         """Training pictures times their repeats; regularisation pictures are dealt out to as many."""
-        return sum(folder.pictures * folder.subset.num_repeats for folder in self.folders if not folder.subset.is_reg)
+        return sum(subset.pictures * subset.num_repeats for subset in self.subsets if not subset.is_reg)
 
     @property
     def size(self) -> int:
         return sum(file.size for file in self.files)
-
-    def with_one_epoch_of(self, pictures: int) -> StagePlan:
-        """The same set repeated so often that one epoch holds at least so many pictures.
-
-        For resuming: the trainer subtracts the epochs it skips from its step counter (train_network.py, "skipping epoch"), so in a
-        later epoch it would save under the wrong step and stop too late. Within the first epoch it counts right.
-        """
-        factor = -(-pictures // max(self.pictures_per_epoch, 1))
-        if factor <= 1:
-            return self
-
-        def repeat(folder: StagedFolder) -> StagedFolder:
-            subset = folder.subset
-            return folder if subset.is_reg else replace(folder, subset=replace(subset, num_repeats=subset.num_repeats * factor))
-
-        return replace(self, folders=tuple(repeat(folder) for folder in self.folders))
 
 
 def plan_stage(settings: TrainingSettings, document: Mapping[str, Any]) -> StagePlan:
     """Lay out a manifest's pictures: one flat folder for each source folder, since the trainer does not look deeper."""
     stage = settings.output_dir / STAGE_FOLDER
     files: list[StagedFile] = []
-    folders: list[StagedFolder] = []
+    subsets: list[Subset] = []
     names: set[str] = set()
     sets = [(settings.train_data_dir, document["images"], False)]
     if settings.reg_data_dir:
@@ -98,12 +70,12 @@ def plan_stage(settings: TrainingSettings, document: Mapping[str, Any]) -> Stage
         for folder, members in sorted(by_folder.items()):
             repeats, tokens = _read_folder(settings, folder, is_reg)
             target = stage / _unused(f"{repeats}_{_plain(tokens)}" + ("_reg" if is_reg else ""), names)
-            folders.append(StagedFolder(Subset(target, repeats, tokens, is_reg), len(members)))
+            subsets.append(Subset(target, repeats, tokens, is_reg, len(members)))
             for image in members:
                 files.append(_staged(root, target, image["filename"], image["sha256"], image["size_bytes"]))
                 if image["caption_file"]:
                     files.append(_staged(root, target, image["caption_file"], image["caption_sha256"], 0))
-    return StagePlan(stage, tuple(files), tuple(folders))
+    return StagePlan(stage, tuple(files), tuple(subsets))
 
 
 def _read_folder(settings: TrainingSettings, folder: str, is_reg: bool) -> tuple[int, str]:
@@ -148,8 +120,8 @@ def make_stage(plan: StagePlan) -> None:
     remove_stage(plan.stage)
     plan.stage.mkdir(parents=True)
     (plan.stage / MARKER).touch()
-    for folder in plan.folders:
-        folder.subset.image_dir.mkdir()
+    for subset in plan.subsets:
+        subset.image_dir.mkdir()
     for file in plan.files:
         try:
             copied = _copy(file.source, file.target)

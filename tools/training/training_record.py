@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from lifeos import files
-from lifeos.errors import InputError
+from lifeos import files, foreign
 from lifeos.process_group import is_group_alive
 
 RECORD_FILE = "training_record.json"
 SCHEMA = 1
+LARGEST_GROUP = 1 << 31
+"""A process id is smaller everywhere; the system call refuses what is larger."""
+
 State = Literal["prepared", "running", "finished", "failed", "interrupted"]
 
 
@@ -39,6 +41,8 @@ class TrainingRecord:
     started: str
     output_name: str
     output_dir: str
+    trainer: str
+    family: str
     dataset_id: str | None
     dataset_manifest: str | None
     dataset_manifest_hash: str | None
@@ -51,6 +55,8 @@ class TrainingRecord:
     first_step: int = 0
     schema: int = SCHEMA
     host: str = field(default_factory=socket.gethostname)
+    process: str | None = None
+    """What is at work: the name of the plan's process that was started last."""
     process_group: int | None = None
     ended: str | None = None
     seconds: float = 0.0
@@ -70,44 +76,39 @@ class TrainingRecord:
         files.write_json(Path(self.output_dir) / RECORD_FILE, asdict(self))
 
 
-def read_record(output_dir: Path) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """Of a record what is asked of it later; older versions wrote all of these too, except `process`."""
+
+    run_id: str
+    state: str = ""
+    dataset_id: str | None = None
+    argv: list[str] = field(default_factory=list)
+    host: str | None = None
+    process_group: int | None = None
+
+
+def read_record(output_dir: Path) -> RecordedRun | None:
     """The record of the last run there, None if there is none. Raises InputError if it is no record."""
     path = output_dir / RECORD_FILE
     if not path.exists():
         return None
-    document = files.read_json(path)
-    if not isinstance(document, dict) or not isinstance(document.get("run_id"), str):
-        raise InputError(path, "is no record of a training run", "move it away")
-    return document
+    return foreign.read_file(path, RecordedRun, fix="it is no record of a training run: move it away")
 
 
-def is_running(record: dict[str, Any]) -> bool:
+def is_running(record: RecordedRun) -> bool:
     """Whether the trainer of a record is still at work on this machine, though whoever watched it may be gone."""
-    group = record.get("process_group")
-    here = record.get("host") == socket.gethostname()
-    return record.get("state") == "running" and here and isinstance(group, int) and group > 1 and is_group_alive(group)
+    group = record.process_group
+    here = record.host == socket.gethostname()
+    return record.state == "running" and here and group is not None and 1 < group < LARGEST_GROUP and is_group_alive(group)
 
 
 def utc(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def list_loras(output_dir: Path, output_name: str, is_new: Callable[[Path], bool]) -> list[dict[str, Any]]:
+def list_loras(output_dir: Path, is_new: Callable[[Path], bool], is_final: Callable[[str], bool]) -> list[dict[str, Any]]:
     """The run's LoRA files, checkpoints first: name, size, hash."""
-    found = [path for path in output_dir.glob("*.safetensors") if is_of_run(path.name, output_name) and is_new(path)]
-    ordered = sorted(found, key=lambda path: (path.stem == output_name, path.name))
+    found = [path for path in output_dir.iterdir() if is_new(path)]
+    ordered = sorted(found, key=lambda path: (is_final(path.name), path.name))
     return [{"file": path.name, "size_bytes": path.stat().st_size, "sha256": files.sha256_file(path)} for path in ordered]
-
-
-def checkpoint_steps(output_dir: Path, output_name: str) -> list[int]:
-    """The steps of the checkpoints that are there."""
-    names = (
-        path.stem.removeprefix(f"{output_name}-step") for path in output_dir.glob("*.safetensors") if is_of_run(path.name, output_name)
-    )
-    return sorted(int(name) for name in names if name.isdecimal())
-
-
-def is_of_run(file_name: str, output_name: str) -> bool:
-    """`NAME.safetensors`, `NAME-step00000500.safetensors`, `NAME-000003.safetensors`."""
-    rest = file_name.removesuffix(".safetensors").removeprefix(output_name)
-    return file_name.startswith(output_name) and (not rest or (rest[0] == "-" and rest[1:].removeprefix("step").isdecimal()))

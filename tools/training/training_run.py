@@ -13,25 +13,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from lifeos import files
 from lifeos.errors import InputError, LockedError
 from lifeos.locks import Held, hold
 from lifeos.process_group import ProcessGroup
-from tools.dataset.manifest import write_manifest
 from tools.trainers.lora_header import read_lora_header
-from tools.trainers.sd_scripts_command import TOML_HEADER, TRAINER_SCRIPT
-from tools.trainers.sd_scripts_install import Trainer, read_commit, read_environment, trainer_environment
-from tools.trainers.sd_scripts_output import FailureWatch, LineSplitter, StepReport, read_saved, read_step
-from tools.training.loss_curve import CSV_FILE, PNG_FILE, LossPoint, read_loss_table, write_loss_table
-from tools.training.preparation import Preparation, existing_outputs
-from tools.training.staging import make_stage, remove_stage
-from tools.training.training_record import RECORD_FILE, Price, TrainingRecord, is_running, list_loras, read_record, utc
+from tools.trainers.trainer import HeaderDialect, SavedFile, StepReport, Stream, TrainerProcess
+from tools.trainers.trainer_checkout import TrainerCheckout, trainer_environment
+from tools.training.evidence import LOG_FILE, refuse_overwriting, set_aside, write_evidence
+from tools.training.line_splitter import LineSplitter
+from tools.training.loss_curve import LossPoint, read_loss_table, write_loss_table
+from tools.training.preparation import Preparation
+from tools.training.staging import remove_stage
+from tools.training.training_record import Price, TrainingRecord, is_running, list_loras, read_record, utc
 
-LOG_FILE, COMMAND_FILE, ENVIRONMENT_FILE = "training_log.txt", "training_command.json", "training_environment.json"
 STOP_SIGNALS = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0))
 """As Ctrl-C does, which ends accelerate and the trainer in about 3 s; then harder. Seconds to wait for each."""
 
-PREVIOUS_RUNS = "previous_runs"
 RECORD_SECONDS = 5.0
 """How old the record may be when the machine is taken away."""
 
@@ -41,19 +38,19 @@ LAST_OUTPUT_SECONDS = 5.0
 QUEUE_CHUNKS = 256
 
 
-class Watcher(Protocol):
-    """Who is told what happens. `step` counts from the run's very beginning."""
+class TrainingWatcher(Protocol):
+    """Who is told what happens."""
 
-    def on_step(self, report: StepReport, step: int, record: TrainingRecord) -> None: ...
+    def on_step(self, report: StepReport, record: TrainingRecord) -> None: ...
     def on_checkpoint(self, path: str, record: TrainingRecord) -> None: ...
     def note(self, message: str) -> None: ...
 
 
 def run_training(
     preparation: Preparation,
-    trainer: Trainer,
+    checkout: TrainerCheckout,
     price: Price,
-    watcher: Watcher,
+    watcher: TrainingWatcher,
     *,
     overwrite: bool = False,
     beat: Callable[[], None] = lambda: None,
@@ -64,173 +61,130 @@ def run_training(
 
     Raises LockedError if a training is at work in the output folder, InputError if it would overwrite what it must not.
     """
-    settings, plan = preparation.settings, preparation.plan
-    assert plan is not None, "prepared on a machine without the dataset"
+    settings, stage = preparation.settings, preparation.stage
+    assert stage is not None, "prepared on a machine without the dataset"
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     with hold(settings.output_dir / ".training.lock", str(settings.output_dir)) as held:
         before = read_record(settings.output_dir)
         if before and is_running(before):
-            fix = f"wait for it to end, or stop it: kill -INT -- -{before['process_group']}"
-            raise LockedError(
-                settings.output_dir,
-                f"the trainer of run {before['run_id']} is still running, although the command that started it has ended",
-                fix,
-            )
-        _refuse_overwriting(preparation, overwrite)
-        if before and not preparation.resume:
-            _archive(settings.output_dir, before["run_id"])
-        record = _write_evidence(preparation, trainer, price)
-        run = _Run(preparation, trainer, record, watcher, held, beat)
+            fix = f"wait for it to end, or stop it: kill -INT -- -{before.process_group}"
+            why = f"the trainer of run {before.run_id} is still running, although the command that started it has ended"
+            raise LockedError(settings.output_dir, why, fix)
+        refuse_overwriting(preparation, overwrite)
+        if not preparation.resume:
+            set_aside(preparation, before.run_id if before else None)
+        record = write_evidence(preparation, checkout, price)
+        run = _TrainerRun(preparation, record, watcher, held, beat)
         try:
             run.train()
         finally:
             with contextlib.suppress(OSError, InputError):
-                remove_stage(plan.stage)
+                remove_stage(stage.stage)
     return record
 
 
-def _refuse_overwriting(preparation: Preparation, overwrite: bool) -> None:
-    settings = preparation.settings
-    existing = existing_outputs(settings)
-    if existing and not preparation.resume and not overwrite:
-        fix = "choose another --output-name or --output-dir, continue with --resume, or give --overwrite"
-        raise InputError(existing[-1], f"{len(existing)} LoRA file(s) of this name are there already", fix)
-    toml = settings.dataset_config
-    if toml.exists() and not toml.read_bytes().startswith(TOML_HEADER.encode()):
-        raise InputError(toml, "was not written by this program, and would be overwritten", "give --dataset-config another name")
-
-
-def _archive(output_dir: Path, run_id: str) -> None:
-    """Move the evidence of an earlier run aside: its LoRAs may still be there and are explained by it."""
-    target = output_dir / PREVIOUS_RUNS / "".join(char if char.isalnum() or char == "-" else "_" for char in run_id)
-    target.mkdir(parents=True, exist_ok=True)
-    names = (LOG_FILE, COMMAND_FILE, ENVIRONMENT_FILE, CSV_FILE, PNG_FILE, "dataset_config.toml", "dataset_manifest.json", RECORD_FILE)
-    for name in names:  # the record last: as long as it is there, the move is taken up again
-        if (output_dir / name).exists():
-            (output_dir / name).replace(target / name)
-
-
-def _write_evidence(preparation: Preparation, trainer: Trainer, price: Price) -> TrainingRecord:
-    """Stage the pictures and write manifest, TOML, command, environment and record, in that order."""
-    settings, plan, built = preparation.settings, preparation.plan, preparation.built
-    assert plan is not None and built is not None
-    make_stage(plan)
-    if not settings.skip_manifest:
-        write_manifest(settings.manifest_out, built.document)
-    files.write_text(settings.dataset_config, preparation.dataset_toml)
-    commit = read_commit(trainer.folder)
-    command = {"argv": preparation.command, "cwd": str(trainer.folder), "script": TRAINER_SCRIPT, "trainer_commit": commit}
-    files.write_json(settings.output_dir / COMMAND_FILE, command)
-    files.write_json(settings.output_dir / ENVIRONMENT_FILE, read_environment(trainer))
-    resume = preparation.resume
-    record = TrainingRecord(
-        run_id=preparation.run_id,
-        state="prepared",
-        started=utc(datetime.now(UTC)),
-        output_name=settings.output_name,
-        output_dir=str(settings.output_dir),
-        dataset_id=None if settings.skip_manifest else preparation.dataset_id,
-        dataset_manifest=None if settings.skip_manifest else str(settings.manifest_out),
-        dataset_manifest_hash=preparation.manifest_hash,
-        max_train_steps=settings.max_train_steps,
-        rate_per_hr=price.rate_per_hr,
-        gpu=price.gpu,
-        argv=preparation.command,
-        trainer_commit=commit,
-        resumed_from=str(resume.state_dir) if resume else None,
-        first_step=resume.step if resume else 0,
-        steps=resume.step if resume else 0,
-    )
-    record.write()
-    return record
-
-
-class _Run:
-    """One run of the trainer, from its start to its end."""
+class _TrainerRun:
+    """One run of the trainer, from the start of its first process to the end of its last."""
 
     def __init__(
-        self, preparation: Preparation, trainer: Trainer, record: TrainingRecord, watcher: Watcher, held: Held, beat: Callable[[], None]
+        self, preparation: Preparation, record: TrainingRecord, watcher: TrainingWatcher, held: Held, beat: Callable[[], None]
     ) -> None:
-        self._beat = beat
-        self._preparation, self._trainer, self._record, self._watcher, self._held = preparation, trainer, record, watcher, held
+        self._preparation, self._record, self._watcher, self._held, self._beat = preparation, record, watcher, held, beat
         self._output_dir = preparation.settings.output_dir
-        self._chunks: queue.Queue[tuple[int, bytes]] = queue.Queue(QUEUE_CHUNKS)
-        self._splitters = {1: LineSplitter(), 2: LineSplitter()}
-        self._failure = FailureWatch()
         self._points = [point for point in read_loss_table(self._output_dir) if point.step <= record.first_step]
         self._began = time.monotonic()
         self._next_record = 0.0
+        self._group: ProcessGroup | None = None
+        self._open(preparation.plan.processes[0])
+
+    def _open(self, process: TrainerProcess) -> None:
+        """Fresh ears for a process."""
+        first, most = self._preparation.first_step, self._preparation.settings.max_train_steps
+        self._output = self._preparation.trainer.open_output(process, first_step=first, max_steps=most)
+        self._chunks: queue.Queue[tuple[Stream, bytes]] = queue.Queue(QUEUE_CHUNKS)
+        self._splitters: dict[Stream, LineSplitter] = {"stdout": LineSplitter(), "stderr": LineSplitter()}
 
     def train(self) -> None:
-        record = self._record
         with open(self._output_dir / LOG_FILE, "ab") as log:
-            group = ProcessGroup(self._preparation.command, self._trainer.folder, trainer_environment())
             try:
-                record.state, record.process_group = "running", group.id
-                record.write()
-                self._follow(group, log)
-                record.returncode = group.process.wait()
+                fault = self._run_processes(log)
             except BaseException as error:
                 with _deaf_to_signals():
-                    group.stop(*STOP_SIGNALS)
-                    self._drain(log)
+                    if self._group is not None:
+                        self._group.stop(*STOP_SIGNALS)
+                        self._drain(log)
                     by_person = isinstance(error, KeyboardInterrupt)
                     self._end("interrupted" if by_person else "failed", "" if by_person else f"{type(error).__name__}: {error}")
                 raise
-            if group.is_alive():  # what the launcher left behind would keep the GPU
-                group.stop(*STOP_SIGNALS)
-            fault = self._find_fault()
             self._end("failed" if fault else "finished", fault)
+
+    def _run_processes(self, log: IO[bytes]) -> str:
+        """One process after the other, until one fails. Returns why the run is no success; empty if it is."""
+        processes = self._preparation.plan.processes
+        for number, process in enumerate(processes, 1):
+            if len(processes) > 1:
+                self._watcher.note(f"{number} of {len(processes)}: {process.name}")
+            if fault := self._run_process(process, log):
+                return fault
+        return self._find_fault()
+
+    def _run_process(self, process: TrainerProcess, log: IO[bytes]) -> str:
+        record = self._record
+        self._open(process)
+        group = self._group = ProcessGroup(process.argv, process.cwd, trainer_environment())
+        record.state, record.process, record.process_group, record.returncode = "running", process.name, group.id, None
+        record.write()
+        self._follow(group, log)
+        record.returncode = group.process.wait()
+        if group.is_alive():  # what the launcher left behind would keep the GPU
+            group.stop(*STOP_SIGNALS)
+        return "" if not record.returncode else self._output.cause() or f"return code {record.returncode}, without a message"
 
     def _follow(self, group: ProcessGroup, log: IO[bytes]) -> None:
         """Read both pipes until they end, or the launcher has ended and says no more."""
-        for number, pipe in ((1, group.process.stdout), (2, group.process.stderr)):
-            threading.Thread(target=_pump, args=(number, pipe, self._chunks), daemon=True).start()
+        pipes: tuple[tuple[Stream, IO[bytes] | None], ...] = (("stdout", group.process.stdout), ("stderr", group.process.stderr))
+        for stream, pipe in pipes:
+            threading.Thread(target=_pump, args=(stream, pipe, self._chunks), daemon=True).start()
         open_pipes, last_word = 2, math.inf
         while open_pipes and time.monotonic() < last_word:
-            try:
-                number, data = self._chunks.get(timeout=0.2)
-            except queue.Empty:
-                number, data = 0, b""
-            if number and not data:
-                open_pipes -= 1
-            self._take(number, data, log)
+            with contextlib.suppress(queue.Empty):
+                source, data = self._chunks.get(timeout=0.2)
+                open_pipes -= not data
+                self._take(source, data, log)
             if group.process.poll() is not None:
                 last_word = min(last_word, time.monotonic() + LAST_OUTPUT_SECONDS)
             self._keep_record()
-        for number, splitter in self._splitters.items():
+        for source, splitter in self._splitters.items():
             for line in splitter.flush():
-                self._see(number, line)
+                self._see(line, source)
 
     def _drain(self, log: IO[bytes]) -> None:
         """What the trainer still said while it was stopped."""
         with contextlib.suppress(queue.Empty):
             while True:
-                number, data = self._chunks.get(timeout=0.2)
-                self._take(number, data, log)
+                source, data = self._chunks.get(timeout=0.2)
+                self._take(source, data, log)
 
-    def _take(self, number: int, data: bytes, log: IO[bytes]) -> None:
+    def _take(self, source: Stream, data: bytes, log: IO[bytes]) -> None:
         if not data:
             return
         log.write(data)
         log.flush()
-        for line in self._splitters[number].feed(data):
-            self._see(number, line)
+        for line in self._splitters[source].feed(data):
+            self._see(line, source)
 
-    def _see(self, number: int, line: str) -> None:
-        self._failure.see(line)
-        report = read_step(line) if number == 2 else None
-        if report:
-            self._step(report)
-        elif (saved := read_saved(line)) is not None:
-            self._watcher.on_checkpoint(saved, self._record)
+    def _see(self, line: str, source: Stream) -> None:
+        told = self._output.read(line, source)
+        if isinstance(told, SavedFile):
+            self._watcher.on_checkpoint(told.path, self._record)
             write_loss_table(self._output_dir, self._points)
             self._next_record = 0.0
+        elif told is not None:
+            self._step(told)
 
     def _step(self, report: StepReport) -> None:
-        record = self._record
-        step = record.max_train_steps - report.total + report.step  # a resumed run counts only what is left
-        if report.loss is not None and report.step:
+        record, step = self._record, report.step
+        if report.loss is not None and step > record.first_step:
             if self._points and self._points[-1].step == step:
                 self._points.pop()
             self._points.append(LossPoint(step, report.loss))
@@ -239,7 +193,7 @@ class _Run:
             self._watcher.note(f"warning: the loss is NaN at step {step}: the run has diverged, what it saves from here on is noise")
         record.steps = max(record.steps, step)
         record.account(time.monotonic() - self._began)
-        self._watcher.on_step(report, step, record)
+        self._watcher.on_step(report, record)
 
     def _keep_record(self) -> None:
         now = time.monotonic()
@@ -251,13 +205,11 @@ class _Run:
             self._beat()
 
     def _find_fault(self) -> str:
-        """Why the run is no success; empty if it is."""
-        record, settings = self._record, self._preparation.settings
-        final = settings.output_dir / f"{settings.output_name}.safetensors"
-        if record.returncode:
-            return self._failure.cause() or f"return code {record.returncode}, without a message"
-        if not is_lora_of(final, record.run_id):
-            return f"return code 0, but {final.name} was not written: {self._failure.cause() or 'it gave no message'}"
+        """Why the run is no success though every process ended with 0; empty if it is."""
+        preparation = self._preparation
+        final = self._output_dir / preparation.trainer.checkpoint_name(preparation.settings.output_name)
+        if not is_lora_of(final, self._record.run_id, preparation.trainer.dialect):
+            return f"return code 0, but {final.name} was not written: {self._output.cause() or 'it gave no message'}"
         return ""
 
     def _end(self, state: Any, fault: str) -> None:
@@ -265,25 +217,33 @@ class _Run:
         record.state, record.failure = state, fault or None
         record.ended = utc(datetime.now(UTC))
         record.account(time.monotonic() - self._began)
-        record.lora_files = list_loras(self._output_dir, record.output_name, lambda path: is_lora_of(path, record.run_id))
+        record.lora_files = list_loras(self._output_dir, self._is_ours, self._is_final)
         record.write()
         write_loss_table(self._output_dir, self._points)
 
+    def _is_ours(self, path: Path) -> bool:
+        trainer = self._preparation.trainer
+        named = trainer.read_checkpoint_name(path.name, self._record.output_name)
+        return named is not None and is_lora_of(path, self._record.run_id, trainer.dialect)
 
-def is_lora_of(path: Path, run_id: str) -> bool:
+    def _is_final(self, file_name: str) -> bool:
+        return file_name == self._preparation.trainer.checkpoint_name(self._record.output_name)
+
+
+def is_lora_of(path: Path, run_id: str, dialect: HeaderDialect) -> bool:
     """Whether a file is a whole LoRA that this run wrote, by what it says of itself."""
     try:
         header = read_lora_header(path)
-    except (InputError, OSError):
+    except InputError:
         return False
-    return header.is_whole and run_id in header.metadata.get("ss_training_comment", "")
+    return header.is_whole and dialect.read_run_id(header.metadata) == run_id
 
 
-def _pump(number: int, pipe: Any, chunks: queue.Queue[tuple[int, bytes]]) -> None:
+def _pump(source: Stream, pipe: Any, chunks: queue.Queue[tuple[Stream, bytes]]) -> None:
     with contextlib.suppress(OSError, ValueError), pipe:
         while data := pipe.read(1 << 16):
-            chunks.put((number, data))
-    chunks.put((number, b""))
+            chunks.put((source, data))
+    chunks.put((source, b""))
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lifeos.errors import InputError, UnavailableError
-from tools.trainers.sd_scripts_command import Subset
+from tools.trainers.trainer import Subset
 from tools.training import staging
-from tools.training.staging import MARKER, StagedFile, StagedFolder, StagePlan, check_room, make_stage, remove_stage
+from tools.training.staging import MARKER, StagedFile, StagePlan, check_room, make_stage, remove_stage
 
 PICTURES = {"1.png": b"first picture", "2.png": b"second picture"}
 
@@ -24,7 +24,7 @@ def plan(tmp_path: Path) -> StagePlan:
     for name, data in PICTURES.items():
         (source / name).write_bytes(data)
         files.append(StagedFile(source / name, stage / "2_her" / name, hashlib.sha256(data).hexdigest(), len(data)))
-    return StagePlan(stage, tuple(files), (StagedFolder(Subset(stage / "2_her", 2, "her", False), 2),))
+    return StagePlan(stage, tuple(files), (Subset(stage / "2_her", 2, "her", False, 2),))
 
 
 def test_the_copies_are_what_was_planned(plan: StagePlan) -> None:

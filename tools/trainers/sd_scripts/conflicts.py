@@ -1,18 +1,27 @@
 """Find combinations of trainer options that would fail, or quietly teach the wrong thing, before a GPU is paid for.
 
 Judges the command line and the dataset TOML that are really handed to kohya's sd-scripts (observed on v0.10.1), whoever wrote
-them: `tools/retrain_lora_v3.py` before a run, `evals/known_failures.py` on its dry run. Standard library only.
+them: `tools/retrain_lora_v3.py` before a run, `evals/known_failures.py` on its dry run. What it imports is standard library only.
+A finding's `rule` is the option (`--xformers`) or the key of the TOML (`num_repeats`).
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-ONE_RATE_OPTIMIZERS = ("prodigy", "dadapt")
-"""Optimizers that estimate the rate themselves and take a single one for all parameters."""
+from lifeos.findings import Finding
+from tools.families.families import Family, family_of_script
+from tools.trainers.optimizers import finds_own_rate
+
+NAME = "sd-scripts"
+"""What the table of families calls this trainer."""
+
+SMALLEST_BUCKET_MULTIPLE = 64
+"""What a script insists on that no family of the table is trained with, as `train_network.py` does."""
 
 TRAINER_LEARNING_RATE = 2e-6
 """The trainer's --learning_rate where none is given; parts without a rate of their own take it."""
@@ -45,24 +54,13 @@ _NEEDS_UNCACHED_LATENTS = ("color_aug", "random_crop")
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
-    """One thing that must not be started: the option, what would happen, what to do instead."""
-
-    flag: str
-    why: str
-    fix: str
-
-    @property
-    def text(self) -> str:
-        return f"{self.flag}: {self.why} ({self.fix})"
-
-
-@dataclass(frozen=True, slots=True)
 class TrainerOptions:
     """The options of a trainer command line: name without dashes -> its values (none for a switch)."""
 
     values: Mapping[str, tuple[str, ...]]
-    is_sdxl: bool
+    script: str = ""
+    family: Family | None = None
+    """The family that the script trains; None for a script that is not in the table of families, or where none is named."""
 
     def has(self, name: str) -> bool:
         return name in self.values
@@ -75,11 +73,11 @@ class TrainerOptions:
         return _as_number(self.one(name, str(default)), default)
 
 
-def find_conflicts(argv: Sequence[str], dataset_config: Mapping[str, Any]) -> list[Conflict]:
+def find_conflicts(argv: Sequence[str], dataset_config: Mapping[str, Any]) -> list[Finding]:
     """Every conflict in a whole command (`accelerate launch … script.py --options`) and its dataset TOML as read by tomllib."""
     options = read_options(argv)
     subsets = [subset for dataset in _datasets(dataset_config) for subset in _subsets(dataset)]
-    checks: tuple[Callable[[TrainerOptions, Mapping[str, Any]], Iterator[Conflict]], ...] = (
+    checks: tuple[Callable[[TrainerOptions, Mapping[str, Any]], Iterator[Finding]], ...] = (
         _check_learning_rates,
         _check_optimizer,
         _check_text_cache,
@@ -100,15 +98,16 @@ def read_options(argv: Sequence[str]) -> TrainerOptions:
     """The options after the training script; of all of them if no script is named. `--name=value` counts as two."""
     script = next((index for index, item in enumerate(argv) if item.endswith(".py") and not item.startswith("-")), -1)
     values: dict[str, tuple[str, ...]] = {}
-    name = ""
+    option = ""
     for item in argv[script + 1 :]:
         if item.startswith("--"):
-            name, equals, value = item[2:].partition("=")
-            name = name.replace("-", "_")
-            values[name] = (value,) if equals else ()
-        elif name:
-            values[name] += (item,)
-    return TrainerOptions(values, is_sdxl="sdxl" in argv[script].lower() if script >= 0 else True)
+            option, equals, value = item[2:].partition("=")
+            option = option.replace("-", "_")
+            values[option] = (value,) if equals else ()
+        elif option:
+            values[option] += (item,)
+    name = re.split(r"[/\\]", argv[script])[-1] if script >= 0 else ""
+    return TrainerOptions(values, name, family_of_script(NAME, name))
 
 
 def _datasets(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -136,9 +135,9 @@ def _trains_text_encoder(options: TrainerOptions) -> bool:
     return not options.has("network_train_unet_only")
 
 
-def _check_learning_rates(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[Conflict]:
+def _check_learning_rates(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[Finding]:
     optimizer = options.one("optimizer_type", "AdamW").lower()
-    if not optimizer.startswith(ONE_RATE_OPTIMIZERS):
+    if not finds_own_rate(optimizer):
         return
     base = options.number("learning_rate", TRAINER_LEARNING_RATE)
     rates = {"--unet_lr": options.number("unet_lr", base)}
@@ -155,13 +154,13 @@ def _check_learning_rates(options: TrainerOptions, _: Mapping[str, Any]) -> Iter
     if len(set(rates.values())) > 1:
         shown = ", ".join(f"{flag} {'several' if rate < 0 else f'{rate:g}'}" for flag, rate in rates.items())
         why = f"{name} takes one learning rate for all, here {shown}: it stops at the first step"
-        yield Conflict("--optimizer_type", why, "give --learning_rate, --unet_lr and --text_encoder_lr all 1.0, or train the U-Net only")
+        yield Finding("--optimizer_type", why, "give --learning_rate, --unet_lr and --text_encoder_lr all 1.0, or train the U-Net only")
     elif next(iter(rates.values())) != 1.0:
         why = f"{name} estimates the rate itself and scales it by the one given, here {next(iter(rates.values())):g}"
-        yield Conflict("--learning_rate", why, "give 1.0")
+        yield Finding("--learning_rate", why, "give 1.0")
 
 
-def _check_optimizer(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[Conflict]:
+def _check_optimizer(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[Finding]:
     for option in ("optimizer_args", "lr_scheduler_args"):
         for pair in options.values.get(option, ()):
             name, equals, value = pair.partition("=")
@@ -170,94 +169,96 @@ def _check_optimizer(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[
             except (ValueError, SyntaxError):
                 equals = ""
             if not equals or not name:
-                yield Conflict(
+                yield Finding(
                     f"--{option}", f"{pair} is not NAME=PYTHON LITERAL", "write decouple=True, not decouple=true; texts need quotes"
                 )
     scheduler = options.one("lr_scheduler", "constant")
     if scheduler == "constant" and options.number("lr_warmup_steps", 0) > 0:
         why = "the constant scheduler has no warm-up: ValueError after the model is loaded"
-        yield Conflict("--lr_warmup_steps", why, "give 0, or --lr_scheduler constant_with_warmup")
+        yield Finding("--lr_warmup_steps", why, "give 0, or --lr_scheduler constant_with_warmup")
     for name, low in (("max_train_steps", 1), ("network_dim", 1), ("train_batch_size", 1), ("save_every_n_steps", 1)):
         if options.has(name) and options.number(name, low) < low:
-            yield Conflict(f"--{name}", f"{options.one(name)} is below {low}", f"give {low} or more")
+            yield Finding(f"--{name}", f"{options.one(name)} is below {low}", f"give {low} or more")
 
 
-def _check_text_cache(options: TrainerOptions, config: Mapping[str, Any]) -> Iterator[Conflict]:
+def _check_text_cache(options: TrainerOptions, config: Mapping[str, Any]) -> Iterator[Finding]:
     if not (options.has("cache_text_encoder_outputs") or options.has("cache_text_encoder_outputs_to_disk")):
         return
     if _trains_text_encoder(options):
         why = "the text encoder cannot be trained on its own cached outputs: AssertionError"
-        yield Conflict("--cache_text_encoder_outputs", why, "leave it out, or give --network_train_unet_only")
+        yield Finding("--cache_text_encoder_outputs", why, "leave it out, or give --network_train_unet_only")
     for name in _NEEDS_UNCACHED_TEXT:
         if _uses(options, config, name):
             why = f"captions are read once and cannot change with {name}: AssertionError"
-            yield Conflict("--cache_text_encoder_outputs", why, f"leave out one of the two, on regularisation subsets too: {name} = 0")
+            yield Finding("--cache_text_encoder_outputs", why, f"leave out one of the two, on regularisation subsets too: {name} = 0")
 
 
-def _check_latent_cache(options: TrainerOptions, config: Mapping[str, Any]) -> Iterator[Conflict]:
+def _check_latent_cache(options: TrainerOptions, config: Mapping[str, Any]) -> Iterator[Finding]:
     for name in ("cache_latents_to_disk", "cache_text_encoder_outputs_to_disk"):
         if options.has(name):
             why = "the trainer only looks whether its .npz is there: a replaced picture or caption is trained on as it was"
-            yield Conflict(f"--{name}", why, f"give --{name.removesuffix('_to_disk')}, which caches in memory")
+            yield Finding(f"--{name}", why, f"give --{name.removesuffix('_to_disk')}, which caches in memory")
     if options.has("cache_latents") or options.has("cache_latents_to_disk"):
         for name in _NEEDS_UNCACHED_LATENTS:
             if _uses(options, config, name):
-                yield Conflict(
+                yield Finding(
                     "--cache_latents", f"pictures are read once and cannot change with {name}: AssertionError", "leave out one of the two"
                 )
 
 
-def _check_workers_and_attention(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[Conflict]:
+def _check_workers_and_attention(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[Finding]:
     if options.has("persistent_data_loader_workers") and options.number("max_data_loader_n_workers", 8) == 0:
         why = "there are no workers to keep: ValueError after the model is loaded"
-        yield Conflict("--persistent_data_loader_workers", why, "leave it out, or give --max_data_loader_n_workers 1 or more")
+        yield Finding("--persistent_data_loader_workers", why, "leave it out, or give --max_data_loader_n_workers 1 or more")
     if options.has("xformers"):
-        yield Conflict(
+        yield Finding(
             "--xformers", "needs a package built for the very PyTorch that runs: ImportError at model load without it", "give --sdpa"
         )
 
 
-def _check_precision(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[Conflict]:
+def _check_precision(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[Finding]:
     precision = options.one("mixed_precision", "no")
     if precision == "no":
-        yield Conflict("--mixed_precision", "without it training runs in 32 bits and does not fit 24 GB", "give bf16")
+        yield Finding("--mixed_precision", "without it training runs in 32 bits and does not fit 24 GB", "give bf16")
     for kind in ("fp16", "bf16"):
         if options.has(f"full_{kind}") and precision != kind:
-            yield Conflict(
+            yield Finding(
                 f"--full_{kind}", f"needs --mixed_precision {kind}, here {precision}: AssertionError", f"give --mixed_precision {kind}"
             )
-    if options.is_sdxl and options.has("v2"):
-        yield Conflict("--v2", "is not for SDXL: AssertionError", "leave it out")
+    if options.family:
+        for name in options.family.training_with(NAME).refuses:
+            if options.has(name):
+                yield Finding(f"--{name}", f"is not for {options.family.title}: AssertionError", "leave it out")
     if options.has("network_train_unet_only") and options.has("network_train_text_encoder_only"):
-        yield Conflict("--network_train_unet_only", "together with --network_train_text_encoder_only nothing is trained", "leave one out")
+        yield Finding("--network_train_unet_only", "together with --network_train_text_encoder_only nothing is trained", "leave one out")
 
 
-def _check_defaults_that_bite(options: TrainerOptions, config: Mapping[str, Any]) -> Iterator[Conflict]:
+def _check_defaults_that_bite(options: TrainerOptions, config: Mapping[str, Any]) -> Iterator[Finding]:
     for name, default in (("max_train_steps", "1600"), ("network_alpha", "1"), ("resolution", "none in the LoRA's metadata")):
         if not options.has(name) and not (name == "max_train_steps" and options.has("max_train_epochs")):
-            yield Conflict(f"--{name}", f"is left to the trainer's default, {default}", "say it")
+            yield Finding(f"--{name}", f"is left to the trainer's default, {default}", "say it")
     if not options.has("network_module"):
-        yield Conflict("--network_module", "is required: the trainer stops at once", "give networks.lora")
+        yield Finding("--network_module", "is required: the trainer stops at once", "give networks.lora")
     general = config.get("general", {})
     everywhere = options.has("caption_extension") or (isinstance(general, Mapping) and "caption_extension" in general)
     for dataset in _datasets(config):
         if not everywhere and "caption_extension" not in dataset and any("caption_extension" not in subset for subset in _subsets(dataset)):
             why = "the trainer looks for .caption files by default: every .txt caption would be ignored"
-            yield Conflict("--caption_extension", why, 'set caption_extension = ".txt"')
+            yield Finding("--caption_extension", why, 'set caption_extension = ".txt"')
             break
 
 
-def _check_resume(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[Conflict]:
+def _check_resume(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[Finding]:
     if options.has("resume") and not options.has("skip_until_initial_step"):
         why = "counts again from step 0 and overwrites the step files"
-        yield Conflict("--resume", why, "add --skip_until_initial_step")
+        yield Finding("--resume", why, "add --skip_until_initial_step")
     if options.has("skip_until_initial_step") and options.number("gradient_accumulation_steps", 1) > 1:
         why = "the trainer multiplies the first step by the accumulation and goes on at the wrong one"
-        yield Conflict("--skip_until_initial_step", why, "resume without --gradient_accumulation_steps")
+        yield Finding("--skip_until_initial_step", why, "resume without --gradient_accumulation_steps")
 
 
-def _check_buckets(options: TrainerOptions, config: Mapping[str, Any]) -> Iterator[Conflict]:
-    step_unit = 32 if options.is_sdxl else 64
+def _check_buckets(options: TrainerOptions, config: Mapping[str, Any]) -> Iterator[Finding]:
+    multiple = options.family.resolution.bucket_multiple if options.family else SMALLEST_BUCKET_MULTIPLE
     for dataset in _datasets(config):
         general = config.get("general", {})
         values = {**(general if isinstance(general, Mapping) else {}), **dataset}
@@ -265,7 +266,7 @@ def _check_buckets(options: TrainerOptions, config: Mapping[str, Any]) -> Iterat
         shown = _sides(options.one("resolution"))
         if sides and shown and sides != shown:
             why = f"differs from the dataset TOML, {'x'.join(map(str, sides))}: the metadata would name the wrong one"
-            yield Conflict("--resolution", why, "give the same")
+            yield Finding("--resolution", why, "give the same")
         if not sides or not (values.get("enable_bucket") or options.has("enable_bucket")):
             continue
         low, high = values.get("min_bucket_reso", 256), values.get("max_bucket_reso", 1024)
@@ -273,19 +274,19 @@ def _check_buckets(options: TrainerOptions, config: Mapping[str, Any]) -> Iterat
         if not all(isinstance(value, int) for value in (low, high, step)):
             continue  # told by the check of types
         if low > min(sides):
-            yield Conflict("min_bucket_reso", f"{low} is above the resolution {min(sides)}: AssertionError", "give a smaller one")
+            yield Finding("min_bucket_reso", f"{low} is above the resolution {min(sides)}: AssertionError", "give a smaller one")
         if high < max(sides):
-            yield Conflict("max_bucket_reso", f"{high} is below the resolution {max(sides)}: AssertionError", "give a larger one")
-        if step <= 0 or step % step_unit:
-            yield Conflict("bucket_reso_steps", f"{step} is not a multiple of {step_unit}: AssertionError", f"give {step_unit} or 64")
+            yield Finding("max_bucket_reso", f"{high} is below the resolution {max(sides)}: AssertionError", "give a larger one")
+        if step <= 0 or step % multiple:
+            yield Finding("bucket_reso_steps", f"{step} is not a multiple of {multiple}: AssertionError", f"give {multiple} or 64")
 
 
-def _check_keys(config: Mapping[str, Any]) -> Iterator[Conflict]:
+def _check_keys(config: Mapping[str, Any]) -> Iterator[Finding]:
     """What the trainer's own schema refuses (MultipleInvalid)."""
     dataset_keys = _DATASET_KEYS | _SUBSET_KEYS
     for name in config:
         if name not in ("general", "datasets"):
-            yield Conflict(str(name), "is no table of a dataset TOML: MultipleInvalid", "use [general] and [[datasets]]")
+            yield Finding(str(name), "is no table of a dataset TOML: MultipleInvalid", "use [general] and [[datasets]]")
     general = config.get("general", {})
     if isinstance(general, Mapping):
         yield from _check_table(general, dataset_keys, "[general]")
@@ -295,34 +296,34 @@ def _check_keys(config: Mapping[str, Any]) -> Iterator[Conflict]:
             yield from _check_table(subset, _SUBSET_KEYS | _ONLY_SUBSET_KEYS, "[[datasets.subsets]]")
 
 
-def _check_table(table: Mapping[str, Any], known: Mapping[str, tuple[type, ...]], where: str) -> Iterator[Conflict]:
+def _check_table(table: Mapping[str, Any], known: Mapping[str, tuple[type, ...]], where: str) -> Iterator[Finding]:
     for name, value in table.items():
         if name == "prior_loss_weight":
-            yield Conflict(name, f"stands in {where}: MultipleInvalid", "it is an option of the command line only: --prior_loss_weight")
+            yield Finding(name, f"stands in {where}: MultipleInvalid", "it is an option of the command line only: --prior_loss_weight")
         elif name not in known:
-            yield Conflict(str(name), f"is unknown in {where}: MultipleInvalid", "see the trainer's docs/config_README-en.md")
+            yield Finding(str(name), f"is unknown in {where}: MultipleInvalid", "see the trainer's docs/config_README-en.md")
         elif not isinstance(value, known[name]) or (isinstance(value, bool) and bool not in known[name]):
             wanted = " or ".join(kind.__name__ for kind in known[name])
-            yield Conflict(name, f"is {value!r} in {where}, {wanted} is wanted: MultipleInvalid", "mend it")
+            yield Finding(name, f"is {value!r} in {where}, {wanted} is wanted: MultipleInvalid", "mend it")
 
 
-def _check_subsets(subsets: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> Iterator[Conflict]:
+def _check_subsets(subsets: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> Iterator[Finding]:
     if not _datasets(config) or not subsets:
-        yield Conflict("datasets", "no folder of pictures is named: the trainer ends with return code 0 and no LoRA", "name one")
+        yield Finding("datasets", "no folder of pictures is named: the trainer ends with return code 0 and no LoRA", "name one")
         return
     if all(subset.get("is_reg") for subset in subsets):
-        yield Conflict("is_reg", "every folder is regularisation: there is nothing to train on", "name a training folder")
+        yield Finding("is_reg", "every folder is regularisation: there is nothing to train on", "name a training folder")
     folders = [subset.get("image_dir") for subset in subsets]
     for folder in folders:
         if not folder:
-            yield Conflict("image_dir", "is missing from a subset: MultipleInvalid", "name the folder of pictures")
+            yield Finding("image_dir", "is missing from a subset: MultipleInvalid", "name the folder of pictures")
         elif folders.count(folder) > 1:
-            yield Conflict("image_dir", f"{folder} is named twice: the trainer skips the second", "name each folder once")
+            yield Finding("image_dir", f"{folder} is named twice: the trainer skips the second", "name each folder once")
             break
     for subset in subsets:
         repeats = subset.get("num_repeats", 1)
         if isinstance(repeats, int) and repeats < 1:
-            yield Conflict("num_repeats", f"{repeats} leaves the folder out without an error", "give 1 or more")
+            yield Finding("num_repeats", f"{repeats} leaves the folder out without an error", "give 1 or more")
 
 
 def _sides(value: object) -> tuple[int, int] | None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tools.trainers.sd_scripts_conflicts import find_conflicts, read_options
+from tools.families.families import SDXL
+from tools.trainers.sd_scripts.conflicts import find_conflicts, read_options
 
 SOUND = [
     *("accelerate", "launch", "--num_cpu_threads_per_process", "2", "--mixed_precision", "bf16", "sdxl_train_network.py"),
@@ -112,7 +113,7 @@ COMMANDS: list[tuple[str, list[str], str]] = [
 
 @pytest.mark.parametrize(("argv", "flag"), [case[1:] for case in COMMANDS], ids=[case[0] for case in COMMANDS])
 def test_command_lines(argv: list[str], flag: str) -> None:
-    assert [conflict.flag for conflict in find_conflicts(argv, CONFIG)] == ([flag] if flag else [])
+    assert [conflict.rule for conflict in find_conflicts(argv, CONFIG)] == ([flag] if flag else [])
 
 
 CONFIGS: list[tuple[str, dict[str, Any], str]] = [
@@ -146,27 +147,27 @@ CONFIGS: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("document", "flag"), [case[1:] for case in CONFIGS], ids=[case[0] for case in CONFIGS])
 def test_dataset_configs(document: dict[str, Any], flag: str) -> None:
-    assert [conflict.flag for conflict in find_conflicts(SOUND, document)] == ([flag] if flag else [])
+    assert [conflict.rule for conflict in find_conflicts(SOUND, document)] == ([flag] if flag else [])
 
 
 def test_sd15_wants_steps_of_64() -> None:
     argv = [item.replace("sdxl_train_network.py", "train_network.py") for item in SOUND]
-    assert [conflict.flag for conflict in find_conflicts(argv, dataset(bucket_reso_steps=32))] == ["bucket_reso_steps"]
+    assert [conflict.rule for conflict in find_conflicts(argv, dataset(bucket_reso_steps=32))] == ["bucket_reso_steps"]
 
 
 def test_every_conflict_is_told_at_once_and_says_what_to_do() -> None:
     found = find_conflicts([*SOUND, "--xformers", "--v2"], dataset(prior_loss_weight=1, bucket_reso_steps=48))
-    assert {conflict.flag for conflict in found} == {"--xformers", "--v2", "prior_loss_weight", "bucket_reso_steps"}
-    assert all(conflict.why and conflict.fix for conflict in found)
+    assert {conflict.rule for conflict in found} == {"--xformers", "--v2", "prior_loss_weight", "bucket_reso_steps"}
+    assert all(conflict.message and conflict.fix for conflict in found)
 
 
 @pytest.mark.parametrize("document", [{}, {"datasets": "x"}, {"datasets": ["x"]}, {"general": 3, "datasets": [{"subsets": 4}]}])
 def test_a_toml_that_is_none_is_refused_and_raises_nothing(document: dict[str, Any]) -> None:
-    assert "datasets" in {conflict.flag for conflict in find_conflicts(SOUND, document)}
+    assert "datasets" in {conflict.rule for conflict in find_conflicts(SOUND, document)}
 
 
 def test_the_launcher_s_options_are_not_the_trainer_s() -> None:
     options = read_options(SOUND)
-    assert options.is_sdxl
+    assert options.family is SDXL
     assert not options.has("num_cpu_threads_per_process")
     assert options.values["optimizer_args"] == ("decouple=True", "betas=(0.9,0.99)")

@@ -1,45 +1,27 @@
-"""The trainer's command line and dataset TOML."""
+"""sd-scripts' command line and dataset TOML."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from tools.dataset.build import bucket_settings
-from tools.training.settings import TrainingSettings
+from tools.families.families import Family
+from tools.trainers.trainer import RunIdentity, SavedState, Subset
+from tools.trainers.training_settings import TrainingSettings
 
-TRAINER_SCRIPT = "sdxl_train_network.py"
 TOML_HEADER = "# written by tools/retrain_lora_v3.py: change its flags, not this file\n"
 
 LOADER_WORKERS = 2
 THREADS_PER_PROCESS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Subset:
-    """One folder that the trainer reads."""
-
-    image_dir: Path
-    num_repeats: int
-    class_tokens: str
-    is_reg: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """Where to go on: the trainer's state folder and the step it was saved at."""
-
-    state_dir: Path
-    step: int
-
-
-def build_dataset_config(settings: TrainingSettings, subsets: Sequence[Subset]) -> dict[str, Any]:
+def build_dataset_config(settings: TrainingSettings, family: Family, subsets: Sequence[Subset]) -> dict[str, Any]:
     """The dataset TOML as a document."""
-    buckets = bucket_settings(settings.resolution)
+    buckets = bucket_settings(settings.resolution, family.resolution)
     tables = []
     for subset in subsets:
         table: dict[str, Any] = {"image_dir": subset.image_dir.as_posix(), "num_repeats": subset.num_repeats}
@@ -74,12 +56,12 @@ def _pairs(table: Mapping[str, Any]) -> list[str]:
     return [f"{key} = {json.dumps(value).replace(chr(127), chr(92) + 'u007f')}" for key, value in table.items()]
 
 
-def build_trainer_args(settings: TrainingSettings, *, comment: str, resume: Resume | None = None) -> list[str]:
+def build_trainer_args(settings: TrainingSettings, network_module: str, *, comment: str, resume: SavedState | None = None) -> list[str]:
     """The options after the training script."""
     args = ["--pretrained_model_name_or_path", settings.base_model, "--dataset_config", str(settings.dataset_config)]
     args += ["--output_dir", str(settings.output_dir), "--output_name", settings.output_name, "--save_model_as", "safetensors"]
     args += ["--save_precision", "fp16", "--save_every_n_steps", str(settings.save_every_n_steps)]
-    args += ["--network_module", "networks.lora", "--network_dim", str(settings.network_dim)]
+    args += ["--network_module", network_module, "--network_dim", str(settings.network_dim)]
     args += ["--network_alpha", f"{settings.network_alpha:g}", "--resolution", f"{settings.resolution},{settings.resolution}"]
     args += ["--train_batch_size", str(settings.train_batch_size), "--max_train_steps", str(settings.max_train_steps)]
     args += ["--seed", str(settings.seed), "--caption_extension", settings.caption_extension]
@@ -99,7 +81,7 @@ def build_trainer_args(settings: TrainingSettings, *, comment: str, resume: Resu
         # the state weighs ten times the LoRA: keep two, so that a kill while one is written leaves the other
         args += ["--save_state", "--save_last_n_steps_state", str(settings.save_every_n_steps)]
     if resume:
-        args += ["--resume", str(resume.state_dir), "--skip_until_initial_step", "--initial_step", str(resume.step)]
+        args += ["--resume", str(resume.folder), "--skip_until_initial_step", "--initial_step", str(resume.step)]
     if settings.logging_dir:
         args += ["--logging_dir", str(settings.logging_dir)]
     args += ["--metadata_title", settings.output_name, "--metadata_trigger_phrase", settings.trigger_word]
@@ -117,14 +99,26 @@ def _rate_args(settings: TrainingSettings) -> list[str]:
     return [*args, "--lr_scheduler", settings.lr_scheduler, "--lr_warmup_steps", str(settings.lr_warmup_steps)]
 
 
-def build_command(python: str, trainer_args: Sequence[str]) -> list[str]:
+def build_command(python: str, script: str, trainer_args: Sequence[str]) -> list[str]:
     """The whole argument vector. `python -m accelerate.commands.launch` is what the `accelerate launch` command runs, and is certain
     to be the accelerate of that Python."""
     threads = str(min(THREADS_PER_PROCESS, os.cpu_count() or 1))
     launch = [python, "-m", "accelerate.commands.launch", "--num_cpu_threads_per_process", threads, "--mixed_precision", "bf16"]
-    return [*launch, TRAINER_SCRIPT, *trainer_args]
+    return [*launch, script, *trainer_args]
 
 
-def training_comment(dataset_id: str | None, manifest_hash: str | None, run_id: str) -> str:
-    """What the LoRA itself will say of its data: JSON in `ss_training_comment`."""
-    return json.dumps({"dataset_id": dataset_id, "dataset_manifest_hash": manifest_hash, "run_id": run_id}, separators=(",", ":"))
+def training_comment(identity: RunIdentity) -> str:
+    """What the LoRA itself will say of its data and its run: JSON in `ss_training_comment`."""
+    said = {"dataset_id": identity.dataset_id, "dataset_manifest_hash": identity.manifest_hash, "run_id": identity.run_id}
+    return json.dumps(said, separators=(",", ":"))
+
+
+def repeat_for_one_epoch(subsets: Sequence[Subset], pictures: int) -> tuple[Subset, ...]:
+    """The same subsets repeated so often that one epoch holds at least so many pictures.
+
+    For resuming: the trainer subtracts the epochs it skips from its step counter (train_network.py, "skipping epoch"), so in a later
+    epoch it would save under the wrong step and stop too late. Within the first epoch it counts right.
+    """
+    in_an_epoch = sum(subset.pictures * subset.num_repeats for subset in subsets if not subset.is_reg)
+    factor = max(1, -(-pictures // max(in_an_epoch, 1)))
+    return tuple(subset if subset.is_reg else replace(subset, num_repeats=subset.num_repeats * factor) for subset in subsets)

@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-STEPS = re.compile(r"steps:\s+\d+%\|[^|]*\|\s*(\d+)/(\d+) \[([\d:]+)<([\d:?]+),\s*([\d.]+|\?)(s/it|it/s)(?:,\s*(.*))?\]")
+from tools.trainers.trainer import SavedFile, StepReport, Stream
+
+STEPS = re.compile(
+    r"steps:\s+\d+%\|[^|]*\|\s*(\d{1,12})/(\d{1,12}) \[[\d:]+<[\d:?]+,\s*(\d{1,12}(?:\.\d{1,12})?|\?)(s/it|it/s)(?:,\s*(.*))?\]"
+)
 LOSS = re.compile(r"\b(?:avr_loss|avg_loss|loss)=([-\w.+]+)")
 SAVING = re.compile(r"saving checkpoint: (.+)$")
 TRACEBACK = "Traceback (most recent call last):"
 LAUNCHER_FAILURE = re.compile(r"(?:\w+\.)*CalledProcessError: ")
 """What accelerate says whenever the trainer ends with anything but 0: the cause is the traceback before."""
 
-MAX_PENDING = 1 << 16
-"""A line longer than this is taken as it comes."""
-
 MAX_KEPT_LINES = 400
 
 
 @dataclass(frozen=True, slots=True)
-class StepReport:
-    """One refresh of the step counter. `loss` is the moving average; None before the first step, NaN if it has diverged."""
+class StepCounter:
+    """One refresh of the trainer's own counter. `loss` is the moving average; None before the first step, NaN if it has diverged."""
 
     step: int
     total: int
@@ -33,38 +33,17 @@ class StepReport:
     loss: float | None
 
 
-class LineSplitter:
-    """Bytes in, lines out: split at line ends and carriage returns, decoded as UTF-8 with replacement, whatever the chunks."""
-
-    def __init__(self) -> None:
-        self._pending = b""
-
-    def feed(self, data: bytes) -> Iterator[str]:
-        *whole, self._pending = re.split(rb"[\r\n]", self._pending + data)
-        if len(self._pending) > MAX_PENDING:
-            whole, self._pending = [*whole, self._pending], b""
-        for line in whole:
-            if line:
-                yield line.decode("utf-8", "replace")
-
-    def flush(self) -> Iterator[str]:
-        """What stands after the last line end."""
-        last, self._pending = self._pending, b""
-        if last:
-            yield last.decode("utf-8", "replace")
-
-
-def read_step(line: str) -> StepReport | None:
+def read_counter(line: str) -> StepCounter | None:
     """The step counter's refresh in a line, or None: other bars of the trainer are no steps."""
     match = STEPS.match(line.lstrip())
     if not match:
         return None
-    done, total, _, _, rate, unit, extra = match.groups()
+    done, total, rate, unit, extra = match.groups()
     per_step = None
     if rate != "?" and float(rate) > 0:
         per_step = float(rate) if unit == "s/it" else 1 / float(rate)
     found = LOSS.search(extra or "")
-    return StepReport(int(done), int(total), per_step, _read_loss(found[1]) if found else None)
+    return StepCounter(int(done), int(total), per_step, _read_loss(found[1]) if found else None)
 
 
 def _read_loss(text: str) -> float | None:
@@ -90,7 +69,7 @@ class FailureWatch:
     def see(self, line: str) -> None:
         if line.endswith(TRACEBACK):
             line = TRACEBACK  # it follows the unfinished line of the step counter
-        if read_step(line) is None:
+        if read_counter(line) is None:
             self._lines.append(line)
             del self._lines[:-MAX_KEPT_LINES]
 
@@ -109,3 +88,22 @@ class FailureWatch:
         said = [line.strip() for line in self._lines if line.strip() and not LAUNCHER_FAILURE.match(line)]
         errors = [line for line in said if re.search(r"\berror\b", line, re.IGNORECASE)]
         return (errors or said or [""])[-1]
+
+
+class SdScriptsOutput:
+    """Reads a training of `max_steps` in all, whose counter shows what is left of them."""
+
+    def __init__(self, max_steps: int) -> None:
+        self._max_steps = max_steps
+        self._failure = FailureWatch()
+
+    def read(self, line: str, stream: Stream) -> StepReport | SavedFile | None:
+        self._failure.see(line)
+        counter = read_counter(line) if stream == "stderr" else None
+        if counter:  # after a resume the counter's total is what was left
+            return StepReport(self._max_steps - counter.total + counter.step, counter.seconds_per_step, counter.loss)
+        saved = read_saved(line)
+        return None if saved is None else SavedFile(saved)
+
+    def cause(self) -> str:
+        return self._failure.cause()

@@ -1,0 +1,120 @@
+"""What kohya's trainers write into a LoRA's header: sd-scripts, kohya_ss, and musubi-tuner after them.
+
+All values are text, "None" for unset. It is enough to recognise a run, not to repeat it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lifeos import foreign
+from lifeos.errors import InputError
+
+PARAMETERS = {
+    "network_dim": "ss_network_dim",
+    "network_alpha": "ss_network_alpha",
+    "optimizer": "ss_optimizer",
+    "learning_rate": "ss_learning_rate",
+    "unet_lr": "ss_unet_lr",
+    "text_encoder_lr": "ss_text_encoder_lr",
+    "lr_scheduler": "ss_lr_scheduler",
+    "lr_warmup_steps": "ss_lr_warmup_steps",
+    "steps": "ss_steps",
+    "max_train_steps": "ss_max_train_steps",
+    "epoch": "ss_epoch",
+    "num_epochs": "ss_num_epochs",
+    "train_images": "ss_num_train_images",
+    "reg_images": "ss_num_reg_images",
+    "resolution": "modelspec.resolution",
+    "seed": "ss_seed",
+    "mixed_precision": "ss_mixed_precision",
+    "min_snr_gamma": "ss_min_snr_gamma",
+    "noise_offset": "ss_noise_offset",
+    "prior_loss_weight": "ss_prior_loss_weight",
+    "network_dropout": "ss_network_dropout",
+    "trigger_phrase": "modelspec.trigger_phrase",
+    "base_model": "ss_sd_model_name",
+    "base_model_sha256": "ss_new_sd_model_hash",
+    "weights_sha256": "sshs_model_hash",
+    "output_name": "ss_output_name",
+    "started": "ss_training_started_at",
+    "finished": "ss_training_finished_at",
+}
+"""The parameters that tell one run from another, and the header's keys for them."""
+
+TEXT = frozenset({"output_name", "base_model", "base_model_sha256", "weights_sha256", "trigger_phrase", "resolution"})
+"""Never read as numbers: a hash of digits and an e would become one."""
+
+MOST_DIGITS = 40
+
+
+def recognises(metadata: Mapping[str, str]) -> bool:
+    return any(key.startswith(("ss_", "sshs_", "modelspec.")) for key in metadata)
+
+
+def read_parameters(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The parameters that were set; those that are plain numbers as numbers."""
+    found = {name: read_value(metadata.get(key), as_text=name in TEXT) for name, key in PARAMETERS.items()}
+    params = {name: value for name, value in found.items() if value is not None}
+    return {**params, **_read_datasets(metadata), **_read_comment(metadata)}
+
+
+def read_run_id(metadata: Mapping[str, str]) -> str | None:
+    """The run, from the training comment that we give our trainings."""
+    found = _read_json(metadata.get("ss_training_comment"), dict)
+    run_id = found.get("run_id") if found else None
+    return run_id if isinstance(run_id, str) else None
+
+
+def read_value(text: str | None, *, as_text: bool = False) -> str | int | float | None:
+    """A metadata value as a number where it is a plain one; None for absent and for "None"."""
+    if text is None or text in ("None", ""):
+        return None
+    if as_text or len(text) > MOST_DIGITS:
+        return text
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        return value if foreign.MIN_NUMBER <= value <= foreign.MAX_NUMBER else text  # NaN and infinity stay text: JSON has neither
+    return text
+
+
+def _read_datasets(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Batch size, repeats and class tokens, from the JSON that the trainer keeps of its datasets."""
+    datasets = _read_json(metadata.get("ss_datasets"), list)
+    first = datasets[0] if datasets and isinstance(datasets[0], dict) else {}
+    subsets = first.get("subsets")
+    trained = [item for item in subsets if isinstance(item, dict) and not item.get("is_reg")] if isinstance(subsets, list) else []
+    found = {
+        "batch_size": _plain(first.get("batch_size_per_device")),
+        "repeats": next((_plain(item.get("num_repeats")) for item in trained), None),
+        "class_tokens": next((_plain(item["class_tokens"]) for item in trained if item.get("class_tokens")), None),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _plain(value: Any) -> str | int | float | None:
+    """Text or a number; None for whatever else stands there."""
+    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
+def _read_comment(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The training comment: the dataset's id and the manifest's hash where it is our JSON, else its text."""
+    comment = metadata.get("ss_training_comment")
+    if comment in (None, "", "None"):
+        return {}
+    data = _read_json(comment, dict)
+    if data is None:
+        return {"comment": comment}
+    return {name: data[name] for name in ("dataset_id", "dataset_manifest_hash") if isinstance(data.get(name), str)}
+
+
+def _read_json(text: str | None, kind: type[Any]) -> Any:
+    """A value that is JSON in itself; None where it is not, or is not of that kind."""
+    try:
+        return foreign.decode(text, kind, "metadata") if text else None
+    except InputError:
+        return None

@@ -1,0 +1,1 @@
+"""kohya's sd-scripts: `member.py` is the trainer as the rest of the program sees it."""

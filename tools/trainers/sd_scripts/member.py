@@ -1,0 +1,103 @@
+"""sd-scripts as a trainer of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lifeos.errors import UnavailableError
+from lifeos.findings import Finding
+from tools.families.families import Family
+from tools.trainers import kohya_header
+from tools.trainers.sd_scripts import command, conflicts, parser_check, states
+from tools.trainers.sd_scripts.output import SdScriptsOutput
+from tools.trainers.trainer import (
+    CheckpointName,
+    HeaderDialect,
+    OptionChange,
+    OutputReader,
+    ParserVerdict,
+    PlannedFile,
+    SavedState,
+    Trainer,
+    TrainerProcess,
+    TrainingJob,
+    TrainingPlan,
+)
+from tools.trainers.trainer_checkout import TrainerCheckout, locate
+
+SAME_OPTIONS = (
+    *("network_dim", "network_alpha", "resolution", "train_batch_size", "max_train_steps", "seed", "optimizer_type"),
+    *("optimizer_args", "learning_rate", "unet_lr", "text_encoder_lr", "lr_scheduler", "lr_warmup_steps"),
+    *("network_train_unet_only", "pretrained_model_name_or_path", "mixed_precision"),
+)
+"""With another value the saved state does not fit, or it would not be the same run continued."""
+
+
+class SdScripts:
+    """kohya's sd-scripts (observed on v0.10.1): one process, a dataset TOML beside it."""
+
+    name = conflicts.NAME
+    dialect: HeaderDialect = kohya_header
+
+    def find(self, folder: Path, python: str | None, family: Family) -> TrainerCheckout:
+        script = family.training_with(self.name).script
+        if not (folder / script).is_file():
+            why = f"no {script} there" if folder.is_dir() else "no such directory"
+            raise UnavailableError(folder, why, "give --sd-scripts-dir a checkout of kohya-ss/sd-scripts")
+        return locate(folder, python)
+
+    def plan(self, job: TrainingJob) -> TrainingPlan:
+        settings, subsets = job.settings, job.subsets
+        if job.resume:
+            subsets = command.repeat_for_one_epoch(subsets, settings.max_train_steps * settings.train_batch_size)
+        config = command.build_dataset_config(settings, job.family, subsets)
+        file = PlannedFile(settings.dataset_config, command.render_toml(config), command.TOML_HEADER, config)
+        how = job.family.training_with(self.name)
+        comment = command.training_comment(job.identity)
+        args = command.build_trainer_args(settings, how.network_module, comment=comment, resume=job.resume)
+        argv = command.build_command(job.checkout.python, how.script, args)
+        return TrainingPlan((file,), (TrainerProcess("training", tuple(argv), job.checkout.folder),))
+
+    def find_conflicts(self, plan: TrainingPlan) -> list[Finding]:
+        return conflicts.find_conflicts(plan.training.argv, _config(plan))
+
+    def ask_parser(self, checkout: TrainerCheckout, plan: TrainingPlan) -> ParserVerdict:
+        argv = plan.training.argv
+        script = next(index for index, item in enumerate(argv) if item.endswith(".py"))
+        return parser_check.ask_parser(checkout, argv[script], argv[script + 1 :], _config(plan))
+
+    def open_output(self, process: TrainerProcess, *, first_step: int, max_steps: int) -> OutputReader:
+        return SdScriptsOutput(max_steps)
+
+    def find_states(self, output_dir: Path, output_name: str, run_id: str) -> list[SavedState]:
+        return states.find_states(output_dir, output_name, run_id)
+
+    def read_state(self, folder: Path, run_id: str | None) -> SavedState:
+        return states.read_state(folder, run_id)
+
+    def is_state(self, file_name: str, output_name: str) -> bool:
+        return states.is_state(file_name, output_name)
+
+    def find_changes(self, recorded_argv: Sequence[str], plan: TrainingPlan) -> list[OptionChange]:
+        before, after = (conflicts.read_options(argv).values for argv in (recorded_argv, plan.training.argv))
+        changed = [name for name in SAME_OPTIONS if before.get(name) != after.get(name)]
+        return [OptionChange(f"--{name}", _shown(before, name), _shown(after, name)) for name in changed]
+
+    def checkpoint_name(self, output_name: str) -> str:
+        return f"{output_name}.safetensors"
+
+    def read_checkpoint_name(self, file_name: str, output_name: str) -> CheckpointName | None:
+        return states.read_checkpoint_name(file_name, output_name)
+
+
+TRAINER: Trainer = SdScripts()
+
+
+def _config(plan: TrainingPlan) -> Mapping[str, Any]:
+    return plan.files[0].document
+
+
+def _shown(options: Mapping[str, tuple[str, ...]], name: str) -> str:
+    return " ".join(options[name]) if name in options else "not given"
