@@ -25,6 +25,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from tools.families.families import family_help, family_ids
 from tools.workflows.seeds import choose_base_seed, parse_seed, seed_at
 
 if TYPE_CHECKING:
@@ -124,14 +125,14 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     from tools.backends.backend import BackendOptions
     from tools.backends.registry import connect_backends
     from tools.production.budget import counted
-    from tools.production.choices import choose_checkpoint, choose_prompts, choose_settings
+    from tools.production.choices import choose_checkpoint, choose_prompts, choose_settings, choose_workflow
     from tools.production.filing import check_writable
     from tools.workflows.workflow import Workflow, check_models
 
     request = read_request(args)
     prompts = choose_prompts(request)
     overrides = read_overrides(args)
-    workflow = Workflow.load(request.workflow, overrides) if request.workflow is not None else Workflow.built_in()
+    workflow = Workflow.load(request.workflow, overrides) if request.workflow is not None else choose_workflow(request)
     workflow.place(choose_settings(request, policy, None))  # what has no place is told before anything is reached
     folder: Path = args.output_dir
     check_writable(folder)
@@ -182,6 +183,7 @@ def read_request(args: Any) -> Request:
         lora=args.lora,
         lora_strength=args.lora_strength,
         workflow=args.workflow,
+        family=args.family,
         checkpoint=args.checkpoint,
         negative_prompt=args.negative_prompt,
         steps=args.steps,
@@ -222,7 +224,8 @@ def render(result: Result, folder: Path) -> str:
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     flag = parser.add_argument
-    flag("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in SDXL text to image)")
+    flag("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in one of --family)")
+    flag("--family", choices=family_ids(), help=family_help())
     url = "a server; repeat to spread the batch over several (`embedded` starts the built-in one; default: http://127.0.0.1:8188)"
     flag("--comfy-url", action="append", default=[], metavar="URL", help=url)
     flag("--prompts-file", type=Path, metavar="FILE", help="one prompt a line; blank lines and lines that begin with # are left out")

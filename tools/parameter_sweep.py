@@ -28,6 +28,7 @@ from evals.faces.engines import AUTO, engine_help, engine_names
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli
 from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError
+from tools.families.families import family_help, family_ids
 from tools.workflows.seeds import parse_seed
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def add_design(parser: cli.Parser) -> None:
 
 def add_shared(parser: cli.Parser) -> None:
     group = parser.add_argument_group("what all configurations share")
-    group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in SDXL one)")
+    group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in one of --family)")
+    group.add_argument("--family", choices=family_ids(), help=family_help())
     group.add_argument("--checkpoint", metavar="NAME", help=cli.policy_help("base model; else the only one there", "production.checkpoint"))
     group.add_argument("--negative-prompt", metavar="TEXT", help=cli.policy_help("what should not be seen", "production.negative_prompt"))
     group.add_argument("--steps", type=cli.positive_int, metavar="N", help=cli.policy_help("sampling steps", "production.steps"))
@@ -131,8 +133,8 @@ def read_request(args: argparse.Namespace) -> Request:
     from tools.production.request import Request
 
     same = (
-        "output_dir", "workflow", "checkpoint", "negative_prompt", "steps", "scheduler", "width", "height", "base_seed", "reference_dir",
-        "engine", "model_root", "model_pack", "max_cost", "lora_version", "run_id",
+        "output_dir", "workflow", "family", "checkpoint", "negative_prompt", "steps", "scheduler", "width", "height", "base_seed",
+        "reference_dir", "engine", "model_root", "model_pack", "max_cost", "lora_version", "run_id",
     )  # fmt: skip
     return Request(
         **{name: getattr(args, name) for name in same},

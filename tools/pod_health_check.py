@@ -26,13 +26,14 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, InputError, UnavailableError, did_you_mean
+from tools.families.families import SDXL
 
 if TYPE_CHECKING:
     from tools.backends.backend import Backend, ServerInfo
 
 Status = Literal["ok", "warning", "failed", "unavailable"]
 
-BUILT_IN_NODES = ("CheckpointLoaderSimple", "CLIPTextEncode", "EmptyLatentImage", "KSampler", "LoraLoader", "SaveImage", "VAEDecode")
+BUILT_IN_NODES = SDXL.node_classes
 """What the built-in workflow is made of."""
 
 MAIN_FOLDERS = ("checkpoints", "diffusion_models")

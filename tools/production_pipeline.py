@@ -28,6 +28,7 @@ from evals.faces.engines import AUTO, engine_help, engine_names
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli
 from lifeos.errors import EXIT_OK, InputError
+from tools.families.families import family_help, family_ids
 from tools.workflows.seeds import parse_seed
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def add_settings(parser: cli.Parser) -> None:
 
     urls = "ComfyUI's address, may be repeated; `embedded` starts the built-in demo server (default: http://127.0.0.1:8188)"
     group.add_argument("--comfy-url", action="append", metavar="URL", help=urls)
-    group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in SDXL one)")
+    group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in one of --family)")
+    group.add_argument("--family", choices=family_ids(), help=family_help())
     group.add_argument("--lora", metavar="NAME", help="the LoRA, as the server names it (default: none)")
     add("--lora-strength", "lora_strength", "its strength", type=float, metavar="X")
     add("--checkpoint", "checkpoint", "the checkpoint, as the server names it; else the only one there", metavar="NAME")
@@ -131,8 +133,8 @@ def read_request(args: argparse.Namespace) -> Request:
     from tools.production.request import Request
 
     same = (
-        "output_dir", "lora", "lora_strength", "count", "reference_dir", "workflow", "checkpoint", "negative_prompt", "steps", "cfg",
-        "sampler", "scheduler", "width", "height", "base_seed", "engine", "model_root", "model_pack",
+        "output_dir", "lora", "lora_strength", "count", "reference_dir", "workflow", "family", "checkpoint", "negative_prompt", "steps",
+        "cfg", "sampler", "scheduler", "width", "height", "base_seed", "engine", "model_root", "model_pack",
         "prefer_cpu", "images", "target_approved", "max_images", "max_cost", "lora_version", "lora_file", "run_id",
     )  # fmt: skip
     return Request(

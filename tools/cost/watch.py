@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError
 from tools.cost.meter import Meter
+from tools.trainers.trainer import TRAINERS
 
 TRAINING, GENERATION, EVALUATION, TRANSFER, IDLE = "training", "generation", "evaluation", "transfer", "idle"
 TIMEOUT_SECONDS = 5
@@ -26,7 +27,7 @@ STEADY_SAMPLES = 2
 """An activity counts from its second sample on: one prompt between two looks must not open and close sessions."""
 
 PROGRAMS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (TRAINING, ("train_network.py", "sdxl_train", "train_db.py", "accelerate launch", "retrain_lora_v3")),
+    (TRAINING, (*(mark for row in TRAINERS for mark in row.process_marks), "retrain_lora_v3")),
     (EVALUATION, ("scorecard.py", "face_similarity_eval.py", "skin_realism_eval.py", "production_pipeline.py", "parameter_sweep.py")),
     (TRANSFER, ("rsync ", "scp ", "rclone ", "runpodctl send", "runpodctl receive", "aws s3 ", "wget ", "curl ")),
 )

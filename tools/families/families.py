@@ -127,6 +127,11 @@ def family_ids() -> tuple[str, ...]:
     return tuple(row.id for row in FAMILIES)
 
 
+def family_help() -> str:
+    """What `--family` is for, for its help."""
+    return f"model family: its built-in workflow and settings are used without --workflow (default: {DEFAULT_FAMILY}, built-in)"
+
+
 def family_of_script(trainer: str, script: str) -> Family | None:
     """The family that a trainer's script trains; None for a script of no family in the table."""
     return next((row for row in FAMILIES for each in row.trained_by if (each.trainer, each.script) == (trainer, script)), None)

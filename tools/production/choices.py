@@ -12,6 +12,7 @@ from evals.judging.assessor import Assessor, open_assessor
 from lifeos.errors import InputError, did_you_mean
 from lifeos.images import find_pictures
 from tools.backends.backend import Backend
+from tools.families.families import find_family, picture_settings, settle
 from tools.production.prompts import BUILT_IN, check_prompt, read_prompts
 from tools.production.request import Request
 from tools.workflows.workflow import Settings, Workflow
@@ -31,7 +32,7 @@ def choose_prompts(request: Request) -> tuple[str, ...]:
 
 
 def choose_workflow(request: Request) -> Workflow:
-    return Workflow.load(request.workflow) if request.workflow is not None else Workflow.built_in()
+    return Workflow.load(request.workflow) if request.workflow is not None else Workflow.built_in(find_family(request.family))
 
 
 def choose_settings(request: Request, policy: Mapping[str, Any], checkpoint: str | None) -> Settings:
@@ -42,15 +43,15 @@ def choose_settings(request: Request, policy: Mapping[str, Any], checkpoint: str
     )  # fmt: skip
     if request.workflow is not None:
         return settings
-    rules = policy["production"]
+    rules = picture_settings(find_family(request.family), policy)
     if settings.lora_strength is not None and settings.lora is None:
         raise InputError("--lora-strength", "given without --lora", "name the LoRA, as the server does")
     names = ("steps", "cfg", "sampler", "scheduler", "width", "height")
-    filled = {name: rules[name] for name in names if getattr(settings, name) is None}
+    filled = {name: rules[name] for name in names if name in rules and getattr(settings, name) is None}
     if settings.negative is None:
-        filled["negative"] = rules["negative_prompt"]
+        filled["negative"] = rules.get("negative_prompt")
     if settings.lora is not None and settings.lora_strength is None:
-        filled["lora_strength"] = rules["lora_strength"]
+        filled["lora_strength"] = rules.get("lora_strength")
     return replace(settings, **filled)
 
 
@@ -58,15 +59,16 @@ def choose_checkpoint(request: Request, policy: Mapping[str, Any], server: Backe
     """The checkpoint's name; None where a user's workflow names its own, or no server could be asked."""
     if request.checkpoint is not None or request.workflow is not None:
         return request.checkpoint
-    if policy["production"]["checkpoint"]:
-        return str(policy["production"]["checkpoint"])
+    family = find_family(request.family)
+    if chosen := settle(family, policy["production"]["checkpoint"], ""):
+        return str(chosen)
     if server is None or not server.offers.lists_models:
         return None
-    names = server.models("checkpoints")
+    names = server.models(family.model_folder)
     if len(names) == 1:
         return names[0]
     if not names:
-        raise InputError(server.url, "has no checkpoint", "put one into its models/checkpoints")
+        raise InputError(server.url, "has no checkpoint", f"put one into its models/{family.model_folder}")
     raise InputError(server.url, f"has {len(names)} checkpoints", f"choose one with --checkpoint: {did_you_mean('', names)}")
 
 

@@ -13,6 +13,7 @@ from lifeos.errors import InputError
 GENERATION_ONLY = (
     "prompts_file", "prompts", "lora", "lora_strength", "count", "workflow", "checkpoint", "negative_prompt", "steps", "cfg",
     "sampler", "scheduler", "width", "height", "base_seed", "target_approved", "max_images", "max_cost", "comfy_urls",
+    "family",
 )  # fmt: skip
 FLAG_OF = {"prompts_file": "--prompts-file", "prompts": "--prompt", "comfy_urls": "--comfy-url"}
 NOT_REMEMBERED = ("max_images", "max_cost", "comfy_urls", "model_root", "prefer_cpu")
@@ -32,6 +33,7 @@ class Request:
     reference_dir: Path | None = None
     comfy_urls: tuple[str, ...] | None = None
     workflow: Path | None = None
+    family: str | None = None
     checkpoint: str | None = None
     negative_prompt: str | None = None
     steps: int | None = None

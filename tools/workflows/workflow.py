@@ -13,16 +13,15 @@ from typing import Any
 from lifeos.errors import InputError, UnavailableError, did_you_mean
 from lifeos.files import read_json
 from tools.backends.backend import Backend, NodeDeclaration
+from tools.families.families import DEFAULT_FAMILY, SDXL, Family, ResolutionRule
 from tools.workflows.graph import EXPORT_HINT, Graph, class_of, insert_lora, label, read_graph
 from tools.workflows.node_types import MODEL_FOLDERS, STRENGTH_KEYS
 from tools.workflows.placing import NodeOverrides, Placement, Target
 from tools.workflows.seeds import MAX_SEED
 
-BUILT_IN_FILE = Path(__file__).resolve().parents[1] / "families" / "sdxl.json"
-
 MAX_SIDE = 16384
-LATENT_STEP = 8
-"""A latent cell is 8 pixels wide: the server would silently cut a width of 100 down to 96."""
+LATENT_STEP = ResolutionRule().picture_multiple
+"""The side of a latent cell in pixels: the server would silently cut a width of 100 down to 96. A family may have larger ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +55,10 @@ class ModelUse:
 class Workflow:
     """A graph in API format, and where the settings belong in it. `name` is the file it came from, or `built-in`."""
 
-    def __init__(self, graph: Graph, name: str, overrides: NodeOverrides | None = None) -> None:
+    def __init__(self, graph: Graph, name: str, overrides: NodeOverrides | None = None, *, size_multiple: int = LATENT_STEP) -> None:
         self.graph = graph
         self.name = name
+        self._size_multiple = size_multiple
         self._placement = Placement(graph, name, overrides or NodeOverrides())
 
     @classmethod
@@ -67,16 +67,17 @@ class Workflow:
         return cls(read_graph(read_json(path), str(path)), str(path), overrides)
 
     @classmethod
-    def built_in(cls) -> Workflow:
-        """SDXL text to image. It gets its LoRA loader when a LoRA is placed."""
-        return cls(read_graph(read_json(BUILT_IN_FILE), "built-in"), "built-in")
+    def built_in(cls, family: Family = SDXL) -> Workflow:
+        """Text to image with a model of that family. It gets its LoRA loader when a LoRA is placed."""
+        name = "built-in" if family.id == DEFAULT_FAMILY else f"built-in, {family.id}"
+        return cls(read_graph(read_json(family.workflow_file), name), name, size_multiple=family.resolution.picture_multiple)
 
     def place(self, settings: Settings) -> Graph:
         """A new graph with every setting in its nodes, one picture a prompt.
 
         Raises InputError naming every setting that has no place, and values that the server would change silently.
         """
-        check_settings(settings)
+        check_settings(settings, self._size_multiple)
         graph = copy.deepcopy(self.graph)
         problems: dict[str, str] = {}
         for setting, targets in self._placement.targets.items():
@@ -174,25 +175,25 @@ def _scale_step_range(inputs: dict[str, Any], old: Any, new: int) -> None:
             inputs[key] = round(value * new / old)
 
 
-def check_settings(settings: Settings) -> None:
+def check_settings(settings: Settings, size_multiple: int = LATENT_STEP) -> None:
     """Refuse what the server would silently change or die of. Raises InputError that names the setting."""
     for field in fields(settings):
         value = getattr(settings, field.name)
-        why = None if value is None else _find_fault(field.name, value)
+        why = None if value is None else _find_fault(field.name, value, size_multiple)
         if why:
             raise InputError(f"{field.name.replace('_', ' ')} {value!r}", why)
 
 
-def _find_fault(setting: str, value: Any) -> str | None:
+def _find_fault(setting: str, value: Any, size_multiple: int) -> str | None:
     wholes = {"seed": (0, MAX_SEED), "steps": (1, 10_000), "width": (16, MAX_SIDE), "height": (16, MAX_SIDE)}
     numbers = {"cfg": (0.0, 100.0), "lora_strength": (-100.0, 100.0)}
     if setting in wholes:
         low, high = wholes[setting]
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             return f"a whole number from {low} to {high} is wanted"
-        if setting in ("width", "height") and value % LATENT_STEP:
-            below = value - value % LATENT_STEP
-            return f"a multiple of {LATENT_STEP} is wanted, such as {below} or {below + LATENT_STEP}"
+        if setting in ("width", "height") and value % size_multiple:
+            below = value - value % size_multiple
+            return f"a multiple of {size_multiple} is wanted, such as {below} or {below + size_multiple}"
     elif setting in numbers:
         lowest, highest = numbers[setting]
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or not lowest <= value <= highest:

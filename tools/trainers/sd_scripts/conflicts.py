@@ -238,7 +238,8 @@ def _check_defaults_that_bite(options: TrainerOptions, config: Mapping[str, Any]
         if not options.has(name) and not (name == "max_train_steps" and options.has("max_train_epochs")):
             yield Finding(f"--{name}", f"is left to the trainer's default, {default}", "say it")
     if not options.has("network_module"):
-        yield Finding("--network_module", "is required: the trainer stops at once", "give networks.lora")
+        module = options.family.training_with(NAME).network_module if options.family else "that of the kind of LoRA"
+        yield Finding("--network_module", "is required: the trainer stops at once", f"give {module}")
     general = config.get("general", {})
     everywhere = options.has("caption_extension") or (isinstance(general, Mapping) and "caption_extension" in general)
     for dataset in _datasets(config):
