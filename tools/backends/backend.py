@@ -59,7 +59,7 @@ class ServerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """What can be asked of a back end. What it cannot answer is not checked before the first picture, and said so.
+    """What can be asked of a back end. What it cannot answer is not checked beforehand: it refuses a prompt that it cannot run.
 
     lists_models, lists_nodes: `models`, `node` and their like know what is there. shares_memory: its GPU memory can be looked at and
     freed. takes_models: `upload_model` works.
