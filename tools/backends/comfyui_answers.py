@@ -118,7 +118,7 @@ class FaultExtra:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class PromptFault:
     type: str | None = None
     message: str | None = None
     details: str | None = None
@@ -127,7 +127,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class NodeFaults:
-    errors: list[Fault] | None = None
+    errors: list[PromptFault] | None = None
     dependent_outputs: list[str | int] | None = None
     class_type: str | None = None
 
@@ -136,7 +136,7 @@ class NodeFaults:
 class PromptAnswer:
     """200 or 400. Where no node is at fault, ComfyUI gives `node_errors` as an empty list."""
 
-    error: Fault | str | None = None
+    error: PromptFault | str | None = None
     node_errors: dict[str, NodeFaults] | list[Any] | None = None
 
     @property
@@ -210,14 +210,14 @@ def read_rejection(url: str, answer: PromptAnswer) -> RejectedPrompt:
         for fault in faults.errors or []:
             return _node_rejection(url, node, faults.class_type or "", fault)
     error = answer.error
-    if isinstance(error, Fault):
+    if isinstance(error, PromptFault):
         text = " ".join(part for part in (error.message, error.details) if part)
         fix = "install the missing custom node on the server" if error.type == "invalid_prompt" else ""
         return RejectedPrompt(url, "", _cut(text) or "no reason given", fix)
     return RejectedPrompt(url, "", _cut(error or "") or "no reason given")
 
 
-def _node_rejection(url: str, node: str, class_type: str, fault: Fault) -> RejectedPrompt:
+def _node_rejection(url: str, node: str, class_type: str, fault: PromptFault) -> RejectedPrompt:
     extra = fault.extra_info or FaultExtra()
     choices = extra.input_config[0] if extra.input_config else None
     if fault.type == "value_not_in_list" and isinstance(choices, list):

@@ -14,7 +14,7 @@ RECENT = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class BatchEstimate:
     """What a batch will take: `pictures` still to make, in `seconds`, for `usd`."""
 
     pictures: int
@@ -22,11 +22,11 @@ class Estimate:
     usd: float
 
 
-def estimate(pictures: int, seconds_per_picture: float, tariffs: Sequence[Tariff]) -> Estimate:
+def estimate(pictures: int, seconds_per_picture: float, tariffs: Sequence[Tariff]) -> BatchEstimate:
     """`tariffs` has one for each server. What costs by the hour is paid for as long as the batch takes, the rest by the picture."""
     seconds = pictures * seconds_per_picture / max(1, len(tariffs))
     work = mean(tariff.of_work(seconds_per_picture) for tariff in tariffs) if tariffs else 0.0
-    return Estimate(pictures, seconds, seconds / SECONDS_PER_HOUR * usd_per_hour(tariffs) + pictures * work)
+    return BatchEstimate(pictures, seconds, seconds / SECONDS_PER_HOUR * usd_per_hour(tariffs) + pictures * work)
 
 
 def usd_per_hour(tariffs: Sequence[Tariff]) -> float:
@@ -35,7 +35,7 @@ def usd_per_hour(tariffs: Sequence[Tariff]) -> float:
 
 
 @dataclass(slots=True)
-class Budget:
+class BatchBudget:
     """The meter of a running batch. Times are those of one monotonic clock, which the caller reads.
 
     `tariffs` has one for each server. `spent_before`: dollars of the runs before this one. `max_cost`: None is no limit.
@@ -71,7 +71,7 @@ class Budget:
         ahead = self.left(underway + 1)
         return self.spent(now) + ahead.usd <= self.max_cost + 1e-9
 
-    def left(self, pictures: int) -> Estimate:
+    def left(self, pictures: int) -> BatchEstimate:
         return estimate(pictures, self.pace, self.tariffs)
 
     @property

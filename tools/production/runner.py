@@ -20,7 +20,7 @@ from lifeos.locks import Held
 from lifeos.progress import Progress
 from tools.backends.backend import Backend, Tariff
 from tools.backends.dispatch import Dispatcher, Finished, Job
-from tools.production.budget import Budget, format_seconds, usd_per_hour
+from tools.production.budget import BatchBudget, format_seconds, usd_per_hour
 from tools.production.filing import RESERVE_BYTES, BatchFolder
 from tools.production.intake import Intake, Scorer, find_stored
 from tools.production.journal import JOURNAL_FILE, BatchState, ItemState, Journal, read_state
@@ -126,7 +126,7 @@ class _Run:
         self.refreshed = self.logged - LOCK_REFRESH_SECONDS
         production = equipment.policy["production"]
         self.tariffs = {server.url: server.tariff(equipment.rate_per_hr) for server in equipment.servers}
-        self.budget = Budget(
+        self.budget = BatchBudget(
             tariffs=tuple(self.tariffs.values()),
             seconds_per_picture=production["seconds_per_picture"],
             started=time.monotonic(),

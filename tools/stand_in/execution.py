@@ -74,7 +74,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class RunEnding:
     """What the history keeps of a prompt."""
 
     outputs: dict[str, Any]
@@ -99,7 +99,7 @@ class PromptRun:
         self._meta: dict[str, Any] = {}
         self._node = ""
 
-    def execute(self) -> Ending:
+    def execute(self) -> RunEnding:
         """Run to the end, whatever it is. Raises ProcessEndedError only."""
         process = self._process
         process.interrupt.clear()
@@ -131,7 +131,7 @@ class PromptRun:
         process.cache = {signatures[node_id]: result for node_id, result in self._results.items()}
         process.running_node = None
         status = {"status_str": "success" if ok else "error", "completed": ok, "messages": self._messages}
-        return Ending(self._outputs if ok else {}, self._meta if ok else {}, status)
+        return RunEnding(self._outputs if ok else {}, self._meta if ok else {}, status)
 
     # What node functions may ask for
 

@@ -18,7 +18,7 @@ LATENT_SCALE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class LoadedModel:
     """MODEL, CLIP and VAE alike: the file, and the LoRAs applied to it in order."""
 
     file: str
@@ -37,13 +37,13 @@ class Latent:
 
 @dataclass(frozen=True, slots=True)
 class Guider:
-    model: Model
+    model: LoadedModel
     positive: str
     negative: str
     cfg: float
 
 
-class Run(Protocol):
+class NodeRun(Protocol):
     """What a node may ask of the run that it is part of."""
 
     store: PictureStore
@@ -64,44 +64,44 @@ class NodeResult:
 Inputs = dict[str, Any]
 
 
-def _checkpoint(run: Run, inputs: Inputs) -> NodeResult:
-    model = Model(run.load("checkpoints", inputs["ckpt_name"]))
+def _checkpoint(run: NodeRun, inputs: Inputs) -> NodeResult:
+    model = LoadedModel(run.load("checkpoints", inputs["ckpt_name"]))
     return NodeResult((model, model, model))
 
 
-def _single_file(folder: str, key: str) -> Callable[[Run, Inputs], NodeResult]:
-    return lambda run, inputs: NodeResult((Model(run.load(folder, inputs[key])),))
+def _single_file(folder: str, key: str) -> Callable[[NodeRun, Inputs], NodeResult]:
+    return lambda run, inputs: NodeResult((LoadedModel(run.load(folder, inputs[key])),))
 
 
-def _lora(run: Run, inputs: Inputs) -> NodeResult:
+def _lora(run: NodeRun, inputs: Inputs) -> NodeResult:
     name = run.load("loras", inputs["lora_name"])
-    model: Model = inputs["model"]
+    model: LoadedModel = inputs["model"]
     with_model = replace(model, loras=(*model.loras, LoraUse(name, inputs["strength_model"])))
     if "clip" not in inputs:
         return NodeResult((with_model,))
-    clip: Model = inputs["clip"]
+    clip: LoadedModel = inputs["clip"]
     return NodeResult((with_model, replace(clip, loras=(*clip.loras, LoraUse(name, inputs["strength_clip"])))))
 
 
-def _encode_sdxl(run: Run, inputs: Inputs) -> NodeResult:
+def _encode_sdxl(run: NodeRun, inputs: Inputs) -> NodeResult:
     texts = [inputs["text_g"], inputs["text_l"]]
     return NodeResult((texts[0] if texts[0] == texts[1] else ", ".join(text for text in texts if text),))
 
 
-def _join(first: str, second: str) -> Callable[[Run, Inputs], NodeResult]:
+def _join(first: str, second: str) -> Callable[[NodeRun, Inputs], NodeResult]:
     return lambda run, inputs: NodeResult((", ".join(text for text in (inputs[first], inputs[second]) if text),))
 
 
-def _passes(*keys: str) -> Callable[[Run, Inputs], NodeResult]:
+def _passes(*keys: str) -> Callable[[NodeRun, Inputs], NodeResult]:
     return lambda run, inputs: NodeResult(tuple(inputs[key] for key in keys))
 
 
-def _empty_latent(run: Run, inputs: Inputs) -> NodeResult:
+def _empty_latent(run: NodeRun, inputs: Inputs) -> NodeResult:
     width, height = (inputs[side] // LATENT_SCALE * LATENT_SCALE for side in ("width", "height"))
     return NodeResult((Latent(width, height, inputs["batch_size"]),))
 
 
-def _sample(run: Run, guider: Guider, seed: int, steps: int, sampler: str, scheduler: str, latent: Latent, denoise: float) -> Latent:
+def _sample(run: NodeRun, guider: Guider, seed: int, steps: int, sampler: str, scheduler: str, latent: Latent, denoise: float) -> Latent:
     scenes = [
         Scene(
             positive=guider.positive, negative=guider.negative, seed=seed, index=index, steps=steps, cfg=guider.cfg, sampler=sampler,
@@ -112,7 +112,7 @@ def _sample(run: Run, guider: Guider, seed: int, steps: int, sampler: str, sched
     return replace(latent, pictures=run.sample(scenes, steps))
 
 
-def _ksampler(run: Run, inputs: Inputs) -> NodeResult:
+def _ksampler(run: NodeRun, inputs: Inputs) -> NodeResult:
     guider = Guider(inputs["model"], inputs["positive"], inputs["negative"], inputs["cfg"])
     seed = int(inputs["seed"] if "seed" in inputs else inputs["noise_seed"])
     denoise = float(inputs.get("denoise", 1.0))
@@ -122,18 +122,18 @@ def _ksampler(run: Run, inputs: Inputs) -> NodeResult:
     return NodeResult((sampled,))
 
 
-def _guider(run: Run, inputs: Inputs) -> NodeResult:
+def _guider(run: NodeRun, inputs: Inputs) -> NodeResult:
     positive = inputs.get("positive", inputs.get("conditioning"))
     return NodeResult((Guider(inputs["model"], str(positive), inputs.get("negative", ""), inputs.get("cfg", 1.0)),))
 
 
-def _custom_sample(run: Run, inputs: Inputs) -> NodeResult:
+def _custom_sample(run: NodeRun, inputs: Inputs) -> NodeResult:
     scheduler, steps, denoise = inputs["sigmas"]
     sampled = _sample(run, inputs["guider"], inputs["noise"], steps, inputs["sampler"], scheduler, inputs["latent_image"], denoise)
     return NodeResult((sampled, sampled))
 
 
-def _decode(run: Run, inputs: Inputs) -> NodeResult:
+def _decode(run: NodeRun, inputs: Inputs) -> NodeResult:
     import numpy as np
 
     latent: Latent = inputs["samples"]
@@ -141,13 +141,13 @@ def _decode(run: Run, inputs: Inputs) -> NodeResult:
     return NodeResult((latent.pictures if latent.pictures is not None else (grey,) * latent.batch,))
 
 
-def _encode(run: Run, inputs: Inputs) -> NodeResult:
+def _encode(run: NodeRun, inputs: Inputs) -> NodeResult:
     pictures = inputs["pixels"]
     height, width = (side // LATENT_SCALE * LATENT_SCALE for side in pictures[0].shape[:2])
     return NodeResult((Latent(width, height, len(pictures), tuple(picture[:height, :width] for picture in pictures)),))
 
 
-def _empty_image(run: Run, inputs: Inputs) -> NodeResult:
+def _empty_image(run: NodeRun, inputs: Inputs) -> NodeResult:
     import numpy as np
 
     color = inputs["color"]
@@ -156,14 +156,14 @@ def _empty_image(run: Run, inputs: Inputs) -> NodeResult:
     return NodeResult(((picture,) * inputs["batch_size"],))
 
 
-def _load_image(run: Run, inputs: Inputs) -> NodeResult:
+def _load_image(run: NodeRun, inputs: Inputs) -> NodeResult:
     path = run.store.find(str(inputs["image"]), None, "input")
     if path is None:
         raise FileNotFoundError(f"no such picture in the input folder: {inputs['image']}")
     return NodeResult(((read_input_picture(path),), None))
 
 
-def _scale(run: Run, inputs: Inputs) -> NodeResult:
+def _scale(run: NodeRun, inputs: Inputs) -> NodeResult:
     import cv2
 
     width, height = inputs["width"], inputs["height"]
@@ -178,8 +178,8 @@ def _scale(run: Run, inputs: Inputs) -> NodeResult:
     return NodeResult((tuple(pictures),))
 
 
-def _save(folder: str) -> Callable[[Run, Inputs], NodeResult]:
-    def save(run: Run, inputs: Inputs) -> NodeResult:
+def _save(folder: str) -> Callable[[NodeRun, Inputs], NodeResult]:
+    def save(run: NodeRun, inputs: Inputs) -> NodeResult:
         run.check_disk()
         texts = {"prompt": run.graph, **(run.extra_data.get("extra_pnginfo") or {})}
         prefix = inputs.get("filename_prefix", "ComfyUI_temp_embedded")
@@ -188,7 +188,7 @@ def _save(folder: str) -> Callable[[Run, Inputs], NodeResult]:
     return save
 
 
-NODE_FUNCTIONS: dict[str, Callable[[Run, Inputs], NodeResult]] = {
+NODE_FUNCTIONS: dict[str, Callable[[NodeRun, Inputs], NodeResult]] = {
     "CheckpointLoaderSimple": _checkpoint,
     "LoraLoader": _lora,
     "LoraLoaderModelOnly": _lora,

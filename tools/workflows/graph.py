@@ -26,6 +26,8 @@ def read_graph(document: Any, name: str) -> Graph:
         if not (isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)):
             raise InputError(name, f'"{node_id}" is not a node in API format (class_type, inputs)', EXPORT_HINT)
         graph[str(node_id)] = copy.deepcopy(node)
+        if not _is_meta(node.get("_meta")):
+            del graph[str(node_id)]["_meta"]  # only a title for people, and not even that
     for node_id in graph:
         for key, source in links(graph, node_id):
             if source not in graph:
@@ -33,6 +35,10 @@ def read_graph(document: Any, name: str) -> Graph:
     if loop := _find_loop(graph):
         raise InputError(name, f"the nodes {' → '.join(loop)} form a loop", "break it in ComfyUI, then export again")
     return graph
+
+
+def _is_meta(meta: Any) -> bool:
+    return meta is None or (isinstance(meta, dict) and isinstance(meta.get("title", ""), str))
 
 
 def is_link(value: Any) -> TypeGuard[list[Any]]:

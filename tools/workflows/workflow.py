@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from lifeos import foreign
 from lifeos.errors import InputError, UnavailableError, did_you_mean
 from lifeos.files import read_json
 from tools.backends.backend import Backend, NodeDeclaration
@@ -64,7 +65,7 @@ class Workflow:
     @classmethod
     def load(cls, path: Path, overrides: NodeOverrides | None = None) -> Workflow:
         """A workflow file. Raises InputError for one in UI format, without a sampler, with a loop, with a dangling link."""
-        return cls(read_graph(read_json(path), str(path)), str(path), overrides)
+        return cls(read_graph(foreign.read_file(path, Any, fix=EXPORT_HINT), str(path)), str(path), overrides)
 
     @classmethod
     def built_in(cls, family: Family = SDXL) -> Workflow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tools.backends.backend import Tariff
-from tools.production.budget import Budget, estimate, format_seconds
+from tools.production.budget import BatchBudget, estimate, format_seconds
 
 
 def test_estimate_pays_all_servers_for_as_long_as_it_takes() -> None:
@@ -22,16 +22,16 @@ def test_estimate_adds_what_is_paid_by_the_picture() -> None:
 
 def test_what_pictures_were_charged_is_spent() -> None:
     tariff = Tariff(usd_per_work_second=0.01, usd_per_credit=0.002)
-    budget = Budget([tariff], seconds_per_picture=8, started=100, spent_before=1, max_cost=1.5)
+    budget = BatchBudget([tariff], seconds_per_picture=8, started=100, spent_before=1, max_cost=1.5)
     budget.measured(20.0, tariff.of_work(20.0, credits=50))
     assert budget.spent(1000) == pytest.approx(1.3)  # 1 + 20 x 0.01 + 50 x 0.002
     assert budget.allows(1000, 0)  # one more takes 20 s: 0.20
     assert not budget.allows(1000, 1)
 
 
-def make_budget(max_cost: float | None) -> Budget:
+def make_budget(max_cost: float | None) -> BatchBudget:
     # 3600 $/h: a second costs a dollar
-    return Budget(tariffs=[Tariff(3600)], seconds_per_picture=8, started=100, spent_before=5, max_cost=max_cost)
+    return BatchBudget(tariffs=[Tariff(3600)], seconds_per_picture=8, started=100, spent_before=5, max_cost=max_cost)
 
 
 @pytest.mark.parametrize(
