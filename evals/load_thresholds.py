@@ -20,6 +20,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from lifeos import cli
 from lifeos.errors import EXIT_OK
+from lifeos.findings import add_format, render_annotations, wants_annotations
 from lifeos.policy.loading import BUILT_IN, PolicyError, flatten, load_policy, load_thresholds
 
 __all__ = ["load_thresholds"]
@@ -31,7 +32,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--thresholds", type=Path, metavar="FILE", help="another policy file (default: evals/thresholds.yaml)")
     parser.add_argument("--explain", action="store_true", help="each value with its source: file:line or built-in")
     parser.add_argument("--check", action="store_true", help="only say whether the policy is valid")
-    parser.add_json()
+    add_format(parser)
     return parser
 
 
@@ -41,17 +42,19 @@ def main(argv: list[str] | None = None) -> int:
         policy = load_policy(args.project_root, args.thresholds)
     except PolicyError as error:
         for fault in error.faults[1:]:
-            print(f"{error.path}:{fault.line}: {fault.text}", file=sys.stderr)
+            cli.note(f"{error.path}:{fault.line}: {fault.text}")
+        if wants_annotations(args.format):
+            cli.say(render_annotations(error.faults))
         raise
     flat = flatten(policy.values)
-    if args.json:
+    if args.json or args.format == "json":
         cli.print_json({"values": policy.values, "sources": policy.sources} if args.explain else policy.values)
     elif args.check:
-        print(f"sound: {len(flat)} values, {sum(source != BUILT_IN for source in policy.sources.values())} of them from the file")
+        cli.say(f"sound: {len(flat)} values, {sum(source != BUILT_IN for source in policy.sources.values())} of them from the file")
     else:
         width = max(len(key) for key in flat)
         for key, value in flat.items():
-            print(f"{key:{width}}  {value!s}" + (f"  [{policy.sources[key]}]" if args.explain else ""))
+            cli.say(f"{key:{width}}  {value!s}" + (f"  [{policy.sources[key]}]" if args.explain else ""))
     return EXIT_OK
 
 

@@ -1,23 +1,22 @@
-"""What every script shares at its edges: the one error boundary, and how text and JSON reach a terminal.
+"""What every script shares at its edges: the one error boundary, and by one name what a script parses and prints with.
 
-The parser and its types are in `arguments.py` and are used from here: `cli.Parser`, `cli.fraction`.
+The parser and its types are in `arguments.py`, printing in `printing.py`; they are used from here: `cli.Parser`, `cli.say`.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 from lifeos.arguments import AskedFor, Parser, fraction, non_negative, positive, positive_int, whole_number
 from lifeos.command_help import PolicyHelp, policy_help
 from lifeos.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, LifeosError
-from lifeos.escaping import escape_line, escape_terminal
+from lifeos.escaping import escape_line
+from lifeos.printing import Printed, note, print_json, say
 from lifeos.project import PROJECT_ROOT, require_directory, require_file
 
 __all__ = [
@@ -41,13 +40,6 @@ __all__ = [
 
 OUR_PACKAGES = frozenset({"lifeos", "evals", "tools"})
 ERROR_SCHEMA = 1
-LIVE_IN_JSON = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""What JSON leaves as it is and a terminal acts on: delete, C1 control characters, direction marks."""
-
-
-class _Printed:
-    json = False
-    """Whether the one JSON document of this command is out."""
 
 
 def run(main: Callable[[], int]) -> int:
@@ -56,13 +48,13 @@ def run(main: Callable[[], int]) -> int:
     Where the command asked for JSON and printed none, the failure is the JSON document on stdout. Returns the code instead of raising
     SystemExit, so that a script ends with `raise SystemExit(cli.run(main))`.
     """
-    AskedFor.json = _Printed.json = False
+    AskedFor.json = Printed.json = False
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # whatever the locale: an emoji or a file name that is not UTF-8 is no traceback
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         code = main()
-        if code and AskedFor.json and not _Printed.json:
+        if code and AskedFor.json and not Printed.json:
             _print_json_error(AskedFor.prog, "it failed; the reasons are on stderr", "", code)
         sys.stdout.flush()
         return code
@@ -125,7 +117,7 @@ def _fail_os(error: OSError) -> int:
 
 
 def _end(what: str, why: str, fix: str, code: int) -> int:
-    if AskedFor.json and not _Printed.json:
+    if AskedFor.json and not Printed.json:
         _print_json_error(what, why, fix, code)
     return code
 
@@ -136,24 +128,3 @@ def _print_json_error(what: str, why: str, fix: str, code: int) -> None:
         sys.stdout.flush()
     except OSError:  # nobody reads stdout, or its disk is full: the line on stderr has said it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def print_json(document: object) -> None:
-    """The one JSON document of `--json`. NaN and infinity are a fault of ours: JSON has neither."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    _Printed.json = True
-    print(LIVE_IN_JSON.sub(lambda char: f"\\u{ord(char[0]):04x}", text))
-
-
-def say(text: str, *, as_json: bool = False) -> None:
-    """Text for a person: on stdout, or on stderr when stdout belongs to `--json`. What is in it cannot act on the terminal."""
-    _print(text, sys.stderr if as_json else sys.stdout)
-
-
-def note(text: str) -> None:
-    """A line for a person beside the result, on stderr."""
-    _print(text, sys.stderr)
-
-
-def _print(text: str, stream: TextIO) -> None:
-    print(escape_terminal(text), file=stream, flush=stream is sys.stderr)

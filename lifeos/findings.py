@@ -11,11 +11,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from lifeos.escaping import escape_line, escape_markdown
+from lifeos.printing import print_json, say
+
+if TYPE_CHECKING:
+    from lifeos.arguments import Parser
 
 Severity = Literal["error", "warning", "notice", "ok"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "notice", "ok")
@@ -47,12 +50,16 @@ class Finding:
         return f"{self.path}:{self.line}" if self.path and self.line else self.path
 
     @property
-    def text(self) -> str:
-        """Message, files and fix as one printable line, whatever a file's name or content put into them."""
+    def said(self) -> str:
+        """The message with the first of its files."""
         shown = ", ".join(self.files[:FILES_SHOWN])
         more = f" and {len(self.files) - FILES_SHOWN} more" if len(self.files) > FILES_SHOWN else ""
-        said = f"{self.message}: {shown}{more}" if self.files else self.message
-        return escape_line(f"{said} ({self.fix})" if self.fix else said)
+        return f"{self.message}: {shown}{more}" if self.files else self.message
+
+    @property
+    def text(self) -> str:
+        """Message, files and fix as one printable line, whatever a file's name or content put into them."""
+        return escape_line(f"{self.said} ({self.fix})" if self.fix else self.said)
 
     @property
     def sentence(self) -> str:
@@ -97,10 +104,24 @@ def sort_findings(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def render_text(report: Report) -> str:
+    """The report for a person: what was found, worst first; where the findings also tell what is well, a table in their own order."""
+    if any(finding.severity == "ok" for finding in report.findings):
+        return _render_checklist(report)
     lines = [f"{report.check}: {escape_line(report.summary)}", *(f"  {escape_line(line)}" for line in report.details)]
     lines += [finding.sentence for finding in sort_findings(report.findings)]
     lines.append(f"{'passed' if report.passed else 'FAILED'}: {_count(report.findings)}")
     return "\n".join(lines)
+
+
+def _render_checklist(report: Report) -> str:
+    wide = max(len(finding.rule) for finding in report.findings)
+    lines = [f"{report.check}: {escape_line(report.summary)}"]
+    for finding in report.findings:
+        place = f"{escape_line(finding.place)}: " if finding.path else ""
+        lines.append(f"{finding.severity:8} {escape_line(finding.rule):{wide}}  {place}{escape_line(finding.said)}")
+        if finding.fix:
+            lines.append(f"{'':8} {'':{wide}}  -> {escape_line(finding.fix)}")
+    return "\n".join([*lines, f"{'passed' if report.passed else 'FAILED'}: {_count(report.findings)}"])
 
 
 def render_annotations(findings: Sequence[Finding]) -> str:
@@ -124,15 +145,15 @@ def render_summary(report: Report) -> str:
         lines += ["| | where | what | how to fix it |", "|---|---|---|---|"]
         found = sort_findings(report.findings)
         for item in found[:MAX_SUMMARY_ROWS]:
-            cells = (item.place, f"{item.message}: {', '.join(item.files[:FILES_SHOWN])}" if item.files else item.message, item.fix)
-            lines.append(f"| {MARKS[item.severity]} | {' | '.join(map(escape_markdown, cells))} |")
+            cells = " | ".join(map(escape_markdown, (item.place or item.rule, item.said, item.fix)))
+            lines.append(f"| {MARKS[item.severity]} | {cells} |")
         if len(found) > MAX_SUMMARY_ROWS:
             lines.append(f"| | | and {len(found) - MAX_SUMMARY_ROWS} more in the log | |")
         lines.append("")
     return "\n".join(lines) + "\n"
 
 
-def add_format(parser: cli.Parser) -> None:
+def add_format(parser: Parser) -> None:
     """`--format` and `--json` of every check."""
     parser.add_argument(
         "--format",
@@ -143,19 +164,24 @@ def add_format(parser: cli.Parser) -> None:
     parser.add_json()
 
 
+def wants_annotations(format: str | None, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether GitHub annotations were asked for, or this runs on GitHub Actions and nothing was."""
+    return format == "github" or (format is None and environ.get("GITHUB_ACTIONS") == "true")
+
+
 def publish(report: Report, *, format: str | None, as_json: bool, environ: Mapping[str, str] = os.environ) -> int:
     """Print the report as asked for and return the exit code: 0 passed, 1 not."""
     if as_json and format not in (None, "json"):
         raise InputError("--json", f"contradicts --format {format}", "give one of the two")
-    chosen = "json" if as_json else format or ("github" if environ.get("GITHUB_ACTIONS") == "true" else "text")
+    chosen = "json" if as_json else "github" if wants_annotations(format, environ) else format or "text"
     if chosen == "json":
-        cli.print_json(report.to_json())
+        print_json(report.to_json())
     else:
         text = render_text(report)
-        print(_disarmed(text) if chosen == "github" else text)
+        say(_disarmed(text) if chosen == "github" else text)
     if chosen == "github":
         if report.findings:
-            print(render_annotations(report.findings))
+            say(render_annotations(report.findings))
         if environ.get("GITHUB_STEP_SUMMARY"):
             with open(Path(environ["GITHUB_STEP_SUMMARY"]), "a", encoding="utf-8", newline="\n") as file:
                 file.write(render_summary(report) + "\n")

@@ -17,22 +17,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, InputError, UnavailableError, did_you_mean
+from lifeos.findings import Finding, Report, add_format, publish
 from tools.families.families import SDXL
 
 if TYPE_CHECKING:
     from tools.backends.backend import Backend, ServerInfo
 
-Status = Literal["ok", "warning", "failed", "unavailable"]
-
+CHECK = "pod health"
+SERVER = "ComfyUI"
+"""The check that fails where the server is not there: exit code 3 instead of 1."""
 BUILT_IN_NODES = SDXL.node_classes
 """What the built-in workflow is made of."""
 
@@ -46,16 +48,6 @@ MAX_HEADER_BYTES = 100 << 20
 GIGABYTE, MIB = 10**9, 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class PodCheck:
-    """One thing that was looked at: what was found, and how to fix it where it is not well."""
-
-    name: str
-    status: Status
-    found: str
-    fix: str = ""
-
-
 def check_pod(
     server: Backend | None,
     *,
@@ -66,13 +58,13 @@ def check_pod(
     min_free_vram_mb: float = 6000,
     gpu_wanted: bool = False,
     stall_seconds: float = STALL_SECONDS,
-) -> list[PodCheck]:
+) -> list[Finding]:
     """Every check of one server and this machine's disk, in reading order. Never raises for what it finds.
 
     `required_models` are names in one of the server's model folders, or paths of files here. A server without a GPU is a
     warning, with `gpu_wanted` a failure. Without a server only this machine is looked at.
     """
-    checks: list[PodCheck] = []
+    checks: list[Finding] = []
     files = [name for name in required_models if _is_path(name) or server is None]
     if server is None:
         checks += check_local_vram(min_free_vram_mb, gpu_wanted=gpu_wanted)
@@ -86,10 +78,10 @@ def check_pod(
 
 def _check_server(
     server: Backend, nodes: Sequence[str], models: Sequence[str], min_free_vram_mb: float, gpu_wanted: bool, stall_seconds: float
-) -> Iterator[PodCheck]:
+) -> Iterator[Finding]:
     try:
         info = server.info()
-        yield PodCheck("ComfyUI", "ok", f"{info.version} at {info.url}, on {info.device}")
+        yield Finding(SERVER, f"{info.version} at {info.url}, on {info.device}", severity="ok")
         yield check_queue(server, stall_seconds)
         if server.offers.lists_nodes:
             yield from check_nodes(server, nodes)
@@ -98,10 +90,10 @@ def _check_server(
         if server.offers.shares_memory:
             yield check_vram(info, min_free_vram_mb, gpu_wanted=gpu_wanted)
     except UnavailableError as error:
-        yield PodCheck("ComfyUI", "unavailable", f"{error.what}: {error.why}", error.fix)
+        yield Finding(SERVER, f"{error.what}: {error.why}", error.fix)
 
 
-def check_queue(server: Backend, stall_seconds: float = STALL_SECONDS) -> PodCheck:
+def check_queue(server: Backend, stall_seconds: float = STALL_SECONDS) -> Finding:
     """What waits before us, and whether the server works on it at all."""
     there = server.workload()
     if there.waiting and not there.running:
@@ -109,39 +101,39 @@ def check_queue(server: Backend, stall_seconds: float = STALL_SECONDS) -> PodChe
         before, there = there, server.workload()
         if set(there.waiting) == set(before.waiting) and not there.running:
             why = f"{len(there.waiting)} prompts wait and none runs: the server's worker has died"
-            return PodCheck("queue", "failed", why, "restart ComfyUI")
+            return Finding("queue", why, "restart ComfyUI")
     if there.running or there.waiting:
         found = f"busy: {len(there.running)} running, {len(there.waiting)} waiting; ours come after them"
-        return PodCheck("queue", "warning", found, "wait, or cancel them in ComfyUI if they are yours")
-    return PodCheck("queue", "ok", "empty")
+        return Finding("queue", found, "wait, or cancel them in ComfyUI if they are yours", "warning")
+    return Finding("queue", "empty", severity="ok")
 
 
-def check_nodes(server: Backend, wanted: Sequence[str]) -> Iterator[PodCheck]:
+def check_nodes(server: Backend, wanted: Sequence[str]) -> Iterator[Finding]:
     missing = [name for name in wanted if server.node(name) is None]
     known = server.node_classes() if missing else []
     for name in missing:
         fix = "; ".join(part for part in ("install its custom node", did_you_mean(name, known)) if part)
-        yield PodCheck("node", "failed", f"{name} is not there", fix)
+        yield Finding("node", f"{name} is not there", fix)
     if wanted and not missing:
-        yield PodCheck("nodes", "ok", f"all {len(wanted)} node classes are there")
+        yield Finding("nodes", f"all {len(wanted)} node classes are there", severity="ok")
 
 
-def check_models(server: Backend, wanted: Sequence[str]) -> Iterator[PodCheck]:
+def check_models(server: Backend, wanted: Sequence[str]) -> Iterator[Finding]:
     """That each name is in one of the server's model folders, and that there is a model to start from at all."""
     folders = {folder: server.models(folder) for folder in server.model_folders()} if wanted else {}
     known = sorted({name for names in folders.values() for name in names})
     for name in wanted:
         found = [folder for folder, names in folders.items() if name in names]
         if found:
-            yield PodCheck("model", "ok", f"{name} in {', '.join(found)}")
+            yield Finding("model", f"{name} in {', '.join(found)}", severity="ok")
         else:
-            yield PodCheck("model", "failed", f"{name} is not on the server", did_you_mean(name, known) or "put it into its model folder")
+            yield Finding("model", f"{name} is not on the server", did_you_mean(name, known) or "put it into its model folder")
     main = {folder: folders.get(folder) or server.models(folder) for folder in MAIN_FOLDERS}
     if not any(main.values()):
-        yield PodCheck("models", "failed", "no checkpoint and no diffusion model at all", "put one into ComfyUI/models/checkpoints")
+        yield Finding("models", "no checkpoint and no diffusion model at all", "put one into ComfyUI/models/checkpoints")
     else:
         counts = ", ".join(f"{len(names)} {folder.replace('_', ' ')}" for folder, names in main.items())
-        yield PodCheck("models", "ok", counts)
+        yield Finding("models", counts, severity="ok")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +143,16 @@ class TensorPlace:
     data_offsets: tuple[int, int] | None = None
 
 
-def check_model_file(path: Path) -> PodCheck:
+def check_model_file(path: Path) -> Finding:
     """That a model file is here and whole: a safetensors header says how long the file must be."""
     if not path.is_file():
-        return PodCheck("model file", "failed", f"{path}: no such file", "download it, or correct the path")
+        return Finding("model file", f"{path}: no such file", "download it, or correct the path")
     size = path.stat().st_size
     wanted = _safetensors_size(path) if path.suffix == ".safetensors" else None
     if size == 0 or (wanted is not None and size != wanted):
         of = f" of {wanted:,}" if wanted else ""
-        return PodCheck("model file", "failed", f"{path}: {size:,}{of} bytes: not whole", "download it again")
-    return PodCheck("model file", "ok", f"{path}, {size / GIGABYTE:.2f} GB")
+        return Finding("model file", f"{path}: {size:,}{of} bytes: not whole", "download it again")
+    return Finding("model file", f"{path}, {size / GIGABYTE:.2f} GB", severity="ok")
 
 
 def _safetensors_size(path: Path) -> int | None:
@@ -177,7 +169,7 @@ def _safetensors_size(path: Path) -> int | None:
     return 8 + int(length) + max((place.data_offsets[1] for place in header.values() if place.data_offsets), default=0)
 
 
-def check_disk(path: Path, min_free_gb: float) -> PodCheck:
+def check_disk(path: Path, min_free_gb: float) -> Finding:
     """Room and permission where pictures will be written: `path`, or the nearest folder above it that exists."""
     import os
 
@@ -186,23 +178,21 @@ def check_disk(path: Path, min_free_gb: float) -> PodCheck:
         place = place.parent
     free = shutil.disk_usage(place).free / GIGABYTE
     if not os.access(place, os.W_OK):
-        return PodCheck("disk", "failed", f"{place} may not be written", "choose another --disk-path, or change its permissions")
+        return Finding("disk", f"{place} may not be written", "choose another --disk-path, or change its permissions")
     if free < min_free_gb:
-        return PodCheck(
-            "disk", "failed", f"{free:.1f} GB free at {place}, {min_free_gb:g} wanted", "free some room, or give --min-free-disk-gb"
-        )
-    return PodCheck("disk", "ok", f"{free:.1f} GB free at {place}")
+        return Finding("disk", f"{free:.1f} GB free at {place}, {min_free_gb:g} wanted", "free some room, or give --min-free-disk-gb")
+    return Finding("disk", f"{free:.1f} GB free at {place}", severity="ok")
 
 
-def check_vram(info: ServerInfo, min_free_mb: float, *, gpu_wanted: bool) -> PodCheck:
+def check_vram(info: ServerInfo, min_free_mb: float, *, gpu_wanted: bool) -> Finding:
     if info.notice:
-        return PodCheck("GPU memory", "ok", "not needed: this is the demo server, which makes no real pictures")
+        return Finding("GPU memory", "not needed: this is the demo server, which makes no real pictures", severity="ok")
     if info.vram_usable is None:
         return _no_gpu(f"{info.url} works on {info.device}, without a GPU", gpu_wanted)
     return _judge_vram(info.vram_usable / MIB, (info.vram_total or 0) / MIB, min_free_mb, info.device)
 
 
-def check_local_vram(min_free_mb: float, *, gpu_wanted: bool) -> list[PodCheck]:
+def check_local_vram(min_free_mb: float, *, gpu_wanted: bool) -> list[Finding]:
     """The GPU of this machine with the most free memory, as `nvidia-smi` tells."""
     query = ["nvidia-smi", "--query-gpu=memory.free,memory.total,name", "--format=csv,noheader,nounits"]
     try:
@@ -214,15 +204,15 @@ def check_local_vram(min_free_mb: float, *, gpu_wanted: bool) -> list[PodCheck]:
     return [_judge_vram(free, total, min_free_mb, name)]
 
 
-def _no_gpu(found: str, gpu_wanted: bool) -> PodCheck:
-    return PodCheck("GPU memory", "failed" if gpu_wanted else "warning", found, "pictures take minutes each without one")
+def _no_gpu(found: str, gpu_wanted: bool) -> Finding:
+    return Finding("GPU memory", found, "pictures take minutes each without one", "error" if gpu_wanted else "warning")
 
 
-def _judge_vram(free: float, total: float, wanted: float, device: str) -> PodCheck:
+def _judge_vram(free: float, total: float, wanted: float, device: str) -> Finding:
     found = f"{free:,.0f} of {total:,.0f} MiB free on {device}"
     if free < wanted:
-        return PodCheck("GPU memory", "failed", f"{found}, {wanted:,.0f} wanted", "end what else uses the GPU, or give --min-free-vram-mb")
-    return PodCheck("GPU memory", "ok", found)
+        return Finding("GPU memory", f"{found}, {wanted:,.0f} wanted", "end what else uses the GPU, or give --min-free-vram-mb")
+    return Finding("GPU memory", found, severity="ok")
 
 
 def _is_path(name: str) -> bool:
@@ -235,23 +225,25 @@ def default_disk_path() -> Path:
     return workspace if workspace.is_dir() else Path()
 
 
-def exit_code_of(checks: Iterable[PodCheck]) -> int:
-    statuses = {check.status for check in checks}
-    if "unavailable" in statuses:
+def exit_code_of(checks: Iterable[Finding]) -> int:
+    failed = {check.rule for check in checks if check.severity == "error"}
+    if SERVER in failed:
         return EXIT_UNAVAILABLE
-    return EXIT_GATE if "failed" in statuses else EXIT_OK
+    return EXIT_GATE if failed else EXIT_OK
 
 
-def render(checks: Sequence[PodCheck]) -> str:
-    wide = max(len(check.name) for check in checks)
-    lines = []
-    for check in checks:
-        lines.append(f"{check.status:11}  {check.name:{wide}}  {check.found}")
-        if check.fix and check.status != "ok":
-            lines.append(f"{'':11}  {'':{wide}}  → {check.fix}")
-    bad = sum(check.status in ("failed", "unavailable") for check in checks)
-    lines.append(f"\nnot ready: {bad} of {len(checks)} checks" if bad else "\nready")
-    return "\n".join(lines)
+def report_of(checks: Sequence[Finding]) -> Report:
+    """The checks as a report; its JSON also has them by the names of the version before: `ready`, and `checks` with a status each."""
+    failed = sum(check.severity == "error" for check in checks)
+    summary = f"not ready: {failed} of {len(checks)} checks" if failed else "ready"
+    before = [{"name": check.rule, "status": _status(check), "found": check.message, "fix": check.fix} for check in checks]
+    return Report(CHECK, summary, tuple(checks), data={"schema": 1, "ready": not failed, "checks": before})
+
+
+def _status(check: Finding) -> str:
+    if check.severity == "error":
+        return "unavailable" if check.rule == SERVER else "failed"
+    return check.severity
 
 
 def build_parser() -> cli.Parser:
@@ -272,7 +264,7 @@ def build_parser() -> cli.Parser:
     text = cli.policy_help("GPU memory that must be free; if given, there must be a GPU", "production.min_free_vram_mb")
     parser.add_argument("--min-free-vram-mb", type=cli.non_negative, metavar="X", help=text)
     parser.add_project_root()
-    parser.add_json()
+    add_format(parser)
     parser.add_skip_install()
     return parser
 
@@ -285,7 +277,7 @@ def main(argv: list[str] | None = None) -> int:
 
     overrides = {"production.min_free_disk_gb": args.min_free_disk_gb, "production.min_free_vram_mb": args.min_free_vram_mb}
     policy = load_thresholds(args.project_root, overrides=overrides)["production"]
-    checks: list[PodCheck] = []
+    checks: list[Finding] = []
     with contextlib.ExitStack() as stack:
         servers: list[Backend | None] = [None]
         if not args.skip_comfy_api:
@@ -301,12 +293,8 @@ def main(argv: list[str] | None = None) -> int:
                 gpu_wanted=bool(args.min_free_vram_mb),
             )
             checks += [check for check in found if check not in checks]
-    code = exit_code_of(checks)
-    if args.json:
-        cli.print_json({"schema": 1, "ready": code == EXIT_OK, "checks": [asdict(check) for check in checks]})
-    else:
-        print(render(checks))
-    return code
+    publish(report_of(checks), format=args.format, as_json=args.json)
+    return exit_code_of(checks)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lifeos.errors import InputError
 from lifeos.files import read_text
+from lifeos.findings import Finding
 from lifeos.policy.defaults import DEFAULTS
-from lifeos.policy.schema import Fault, check_policy
+from lifeos.policy.schema import POLICY_PATH, check_policy, fault_at
 from lifeos.project import PROJECT_ROOT, require_file
 
-POLICY_FILE = Path("evals/thresholds.yaml")
+POLICY_FILE = Path(POLICY_PATH)
 BUILT_IN = "built-in"
 COMMAND_LINE = "command line"
 MAX_BYTES = 500_000
@@ -34,7 +35,7 @@ REPLACED_WHOLE = frozenset({"scorecard.grade_boundaries"})
 class PolicyError(InputError):
     """The policy file cannot be used; `faults` holds every one of them, at its line."""
 
-    def __init__(self, path: Path, faults: list[Fault]) -> None:
+    def __init__(self, path: Path, faults: list[Finding]) -> None:
         self.path, self.faults = path, faults
         first = faults[0]
         more = f"; and {len(faults) - 1} more: python evals/load_thresholds.py --check" if len(faults) > 1 else ""
@@ -81,9 +82,10 @@ def load_policy(
     values = _merge(DEFAULTS, document)
     if not faults:  # what only holds between keys is checked on the whole, once the parts are sound
         faults = check_policy(values, lines, whole=True)
-    faults = [fault for fault in faults if not section or fault.key.partition(".")[0] in ("", section)]
+    faults = [fault for fault in faults if not section or fault.rule.partition(".")[0] in ("policy", section)]
     if faults:
-        raise PolicyError(file, sorted(faults, key=lambda fault: fault.line))
+        place = (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
+        raise PolicyError(file, sorted((replace(fault, path=place) for fault in faults), key=lambda fault: fault.line))
     sources = {key: f"{file.name}:{lines[key]}" if key in lines else BUILT_IN for key in flatten(values)}
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     _override(values, sources, given)
@@ -103,9 +105,9 @@ def _override(values: dict[str, Any], sources: dict[str, str], given: dict[str, 
         face["warn_threshold"] = face["pass_threshold"]
         sources["face_similarity.warn_threshold"] = COMMAND_LINE
     sections = {key.partition(".")[0] for key in given}
-    faults = [fault for fault in check_policy(values, {}, whole=True) if fault.key.partition(".")[0] in sections]
+    faults = [fault for fault in check_policy(values, {}, whole=True) if fault.rule.partition(".")[0] in sections]
     if faults:
-        raise InputError(faults[0].key, faults[0].message, "a flag overrides the policy here")
+        raise InputError(faults[0].rule, faults[0].message.removeprefix(f"{faults[0].rule}: "), "a flag overrides the policy here")
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -119,30 +121,30 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, int], list[Fault]]:
+def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, int], list[Finding]]:
     """The document, the line of each dotted key, and what YAML itself would hide: duplicates, a file that is no mapping."""
     import yaml
 
     if file.is_file() and file.stat().st_size > MAX_BYTES:
-        return {}, {}, [Fault(1, "", f"{file.stat().st_size / 1e6:.1f} MB is no policy file: at most {MAX_BYTES / 1e6} MB is read")]
+        return {}, {}, [fault_at(1, f"{file.stat().st_size / 1e6:.1f} MB is no policy file: at most {MAX_BYTES / 1e6} MB is read")]
     text = read_text(file)
     kind: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     lines: dict[str, int] = {}
-    faults: list[Fault] = []
+    faults: list[Finding] = []
     try:
         if _most_depth(text) > SAFE_DEPTH:
             _check_depth(yaml.parse(text, Loader=kind))
         node: Any = yaml.compose(text, Loader=kind)
         if node is None:
-            return {}, {}, [Fault(1, "", "the file is empty: write the policy, or remove the file to use the built-in defaults")]
+            return {}, {}, [fault_at(1, "the file is empty: write the policy, or remove the file to use the built-in defaults")]
         _Walk(lines, faults).visit(node, "")
         document = _construct(kind, text, node)
     except _ShapeError as error:
-        return {}, {}, [*faults, Fault(error.line, "", str(error))]
+        return {}, {}, [*faults, fault_at(error.line, str(error))]
     except yaml.YAMLError as error:
         return {}, {}, [*faults, _syntax_fault(error, text)]
     if not isinstance(document, dict):
-        return {}, {}, [Fault(1, "", f"a mapping of sections is wanted, not {type(document).__name__}")]
+        return {}, {}, [fault_at(1, f"a mapping of sections is wanted, not {type(document).__name__}")]
     return document, lines, faults
 
 
@@ -203,18 +205,18 @@ def _scalars(node: Any) -> Iterator[Any]:
             yield from _scalars(child)
 
 
-def _syntax_fault(error: Any, text: str) -> Fault:
+def _syntax_fault(error: Any, text: str) -> Finding:
     mark = getattr(error, "problem_mark", None)
     position = getattr(error, "position", None)  # of a character that YAML forbids
     line = mark.line + 1 if mark else text.count("\n", 0, position or 0) + 1
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
-    return Fault(line, "", f"not YAML: {problem}")
+    return fault_at(line, f"not YAML: {problem}")
 
 
 class _Walk:
     """Notes the line of each dotted key and each fault that constructing the values would hide."""
 
-    def __init__(self, lines: dict[str, int], faults: list[Fault]) -> None:
+    def __init__(self, lines: dict[str, int], faults: list[Finding]) -> None:
         self.lines, self.faults, self.nodes = lines, faults, 0
 
     def visit(self, node: Any, prefix: str, depth: int = 0, *, merged: bool = False) -> None:
@@ -240,11 +242,11 @@ class _Walk:
                 self.visit(source, prefix, depth, merged=True)
             return
         if key_node.tag != "tag:yaml.org,2002:str":
-            self.faults.append(Fault(line, prefix.rstrip("."), f"the key {_shown(key_node.value)} is not text: put it in quotes"))
+            self.faults.append(fault_at(line, f"the key {_shown(key_node.value)} is not text: put it in quotes", prefix.rstrip(".")))
             return
         if key in own:
             first = self.lines[key]
-            self.faults.append(Fault(line, key, f"given twice (first at line {first}): YAML would silently keep the last"))
+            self.faults.append(fault_at(line, f"given twice (first at line {first}): YAML would silently keep the last", key))
         own.add(key)
         if not merged or key not in self.lines:
             self.lines[key] = line

@@ -9,34 +9,22 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from lifeos.errors import did_you_mean
+from lifeos.findings import Finding
 
 MOST_BITS = 63
 """Of a whole number: what fits into 64 bits. Anything larger is a slip, and cannot be made a float."""
 LONGEST_SHOWN = 60
+POLICY_PATH = "evals/thresholds.yaml"
 SCHEMA_FILE = Path(__file__).resolve().parents[2] / "evals" / "thresholds.schema.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing wrong with a policy: its line in the file, the dotted key, what was found and what is wanted."""
-
-    line: int
-    key: str
-    message: str
-
-    @property
-    def text(self) -> str:
-        return f"{self.key}: {self.message}" if self.key else self.message
-
-
-def check_policy(document: Mapping[str, Any], lines: Mapping[str, int], *, whole: bool = False) -> list[Fault]:
+def check_policy(document: Mapping[str, Any], lines: Mapping[str, int], *, whole: bool = False) -> list[Finding]:
     """Every fault of a policy document. With `whole` also what must hold between keys, which needs all of them.
 
     `lines` maps dotted keys to line numbers; a fault without one is put at its nearest parent, else at line 1.
@@ -44,7 +32,12 @@ def check_policy(document: Mapping[str, Any], lines: Mapping[str, int], *, whole
     found = list(_check(document, read_schema(), ""))
     if whole and not found:
         found = list(_check_between(document))
-    return [Fault(_line(key, lines), key, message) for key, message in found]
+    return [fault_at(_line(key, lines), message, key) for key, message in found]
+
+
+def fault_at(line: int, message: str, key: str = "") -> Finding:
+    """One thing wrong with a policy: its line in the file, what was found and what is wanted, and the dotted key as its rule."""
+    return Finding(key or "policy", f"{key}: {message}" if key else message, path=POLICY_PATH, line=line)
 
 
 @cache

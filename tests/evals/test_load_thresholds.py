@@ -427,6 +427,18 @@ def test_any_document_is_sound_or_a_policy_error(tmp_path: Path, document: dict[
     assert all(math.isfinite(value) for value in flatten(values).values() if isinstance(value, float))
 
 
+def test_faults_as_annotations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = policy_file(tmp_path, "freshness:\n  max_age_days: -1\n  mx: 3\n")
+    assert cli.run(lambda: subject.main(["--project-root", str(root), "--check", "--format", "github"])) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "::error file=evals/thresholds.yaml,line=2,title=freshness.max_age_days::freshness.max_age_days: -1 is out of range: "
+        "a number, 0 or more, wanted",
+        "::error file=evals/thresholds.yaml,line=3,title=freshness.mx::freshness.mx: unknown key: "
+        "there is ci_max_age_days, files, max_age_days",
+    ]
+
+
 TAGS = st.sampled_from(
     ["", "!!int ", "!!float ", "!!bool ", "!!timestamp ", "!!binary ", "!!null ", "!!str ", "!!omap ", "!!set ", "!x ", "&a "]
 )

@@ -122,6 +122,12 @@ def test_a_finding_that_holds_for_many_files_names_some_and_keeps_all() -> None:
 
 
 def test_what_is_well_is_shown_and_changes_nothing() -> None:
-    report = Report("pod", "ready", (Finding("disk", "9 GB free", severity="ok"),))
-    assert render_text(report).splitlines()[1:] == ["ok: 9 GB free [disk]", "passed: nothing found"]
-    assert (report.passed, render_annotations(report.findings)) == (True, "")
+    report = Report("pod", "ready", (Finding("disk", "9 GB free", severity="ok"), Finding("GPU memory", "none", "rent one", "warning")))
+    assert render_text(report).splitlines() == [
+        "pod: ready",
+        "ok       disk        9 GB free",
+        "warning  GPU memory  none",
+        "                     -> rent one",
+        "passed: 1 warning",
+    ]
+    assert (report.passed, render_annotations(report.findings)) == (True, "::warning title=GPU memory::none (rent one)")

@@ -81,19 +81,19 @@ def test_a_pack_is_unpacked_flat_whatever_its_names_say(tmp_path: Path) -> None:
 
 
 def test_doctor_finds_a_comfyui(server: str) -> None:
-    assert doctor.examine_comfyui(server).found == f"0.8.0 at {server}"
+    assert doctor.examine_comfyui(server).message == f"0.8.0 at {server}"
 
 
 def test_doctor_is_not_fooled_by_another_server(server: str) -> None:
-    assert doctor.examine_comfyui(f"{server}/html").status == doctor.WARNING
+    assert doctor.examine_comfyui(f"{server}/html").severity == "warning"
 
 
 @pytest.mark.parametrize(
     ("provider", "profile", "status", "words"),
     [
-        ("CPUExecutionProvider", "cpu", doctor.OK, "1.26.0 runs on CPUExecutionProvider"),
-        ("CUDAExecutionProvider", "gpu", doctor.OK, "1.26.0 runs on CUDAExecutionProvider"),
-        ("CPUExecutionProvider", "gpu", doctor.WARNING, "CUDA is offered but does not start"),
+        ("CPUExecutionProvider", "cpu", "ok", "1.26.0 runs on CPUExecutionProvider"),
+        ("CUDAExecutionProvider", "gpu", "ok", "1.26.0 runs on CUDAExecutionProvider"),
+        ("CPUExecutionProvider", "gpu", "warning", "CUDA is offered but does not start"),
     ],
 )
 def test_doctor_tells_the_provider_that_ran(provider: str, profile: str, status: str, words: str) -> None:
@@ -104,8 +104,8 @@ def test_doctor_tells_the_provider_that_ran(provider: str, profile: str, status:
         "provider": provider,
     }
     (finding,) = doctor.examine_packages(said, profile)
-    assert finding.status == status
-    assert words in finding.found
+    assert finding.severity == status
+    assert words in finding.message
 
 
 def test_doctor_without_an_environment_names_the_command(
@@ -114,12 +114,30 @@ def test_doctor_without_an_environment_names_the_command(
     monkeypatch.setenv("LIFEOS_HOME", str(tmp_path / "none"))
     assert doctor.main(["--comfy-url", "http://127.0.0.1:9"]) == 1
     printed = capsys.readouterr().out
-    assert "MISSING  environment" in printed and "-> python -m lifeos setup" in printed
+    assert "error    environment" in printed and "-> python -m lifeos setup" in printed
     assert not (tmp_path / "none").exists()
 
 
 def test_doctor_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     monkeypatch.setenv("LIFEOS_HOME", str(tmp_path / "none"))
     doctor.main(["--json", "--comfy-url", "http://127.0.0.1:9"])
-    names = {finding["name"]: finding["status"] for finding in json.loads(capsys.readouterr().out)["findings"]}
-    assert names["environment"] == "missing" and names["Python"] == "ok"
+    names = {finding["rule"]: finding["severity"] for finding in json.loads(capsys.readouterr().out)["findings"]}
+    assert names["environment"] == "error" and names["Python"] == "ok"
+
+
+def test_doctor_lists_the_engines_that_the_project_has() -> None:
+    rows = [
+        {"engine": "big", "summary": "a pack", "ready": False, "found": "model pack big: not here", "fix": "fetch it"},
+        {"engine": "free", "summary": "any use", "ready": True, "found": "with YuNet", "fix": ""},
+        {"engine": "slow", "summary": "any use", "ready": True, "found": "alone", "fix": ""},
+    ]
+    found = list(doctor.examine_engines(doctor.Answer({"engines": rows}, "")))
+    assert [(item.severity, item.rule, item.message, item.fix) for item in found] == [
+        ("notice", "face engine big", "model pack big: not here", "fetch it"),
+        ("ok", "face engine free", "with YuNet (any use); auto takes it", ""),
+        ("ok", "face engine slow", "alone (any use)", ""),
+    ]
+    (alone,) = doctor.examine_engines(doctor.Answer({"engines": rows[:1]}, ""))
+    assert alone.severity == "error", "nothing can be scored"
+    (broken,) = doctor.examine_engines(doctor.Answer({}, "no module named numpy"))
+    assert (broken.severity, broken.message) == ("error", "no module named numpy")

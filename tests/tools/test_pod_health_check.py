@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from lifeos.errors import InputError
+from lifeos.findings import Finding
 from tests.tools.backends.fakes import fake_server
 from tools import pod_health_check
 from tools.backends.registry import open_backends
-from tools.pod_health_check import PodCheck, check_disk, check_local_vram, check_model_file, check_pod, exit_code_of, main
+from tools.pod_health_check import check_disk, check_local_vram, check_model_file, check_pod, exit_code_of, main
 
 MIB = 1 << 20
 GPU = {
@@ -44,18 +45,18 @@ def answers(**changes: Any) -> dict[str, Any]:
     }
 
 
-def check(pod: dict[str, Any], **options: Any) -> dict[str, PodCheck]:
+def check(pod: dict[str, Any], **options: Any) -> dict[str, Finding]:
     options = {"required_nodes": ["KSampler"], "min_free_disk_gb": 0.0, "stall_seconds": 0.0} | options
     with fake_server(pod) as fake, open_backends([fake.url]) as (server,):
-        return {each.name: each for each in check_pod(server, **options)}
+        return {each.rule: each for each in check_pod(server, **options)}
 
 
 def test_healthy_pod(tmp_path: Path) -> None:
     found = check(answers(), required_models=["sub/mine_v3.safetensors"], disk_path=tmp_path, min_free_vram_mb=6000)
     assert list(found) == ["ComfyUI", "queue", "nodes", "model", "models", "GPU memory", "disk"]
-    assert {each.status for each in found.values()} == {"ok"}
-    assert found["model"].found == "sub/mine_v3.safetensors in loras"
-    assert found["GPU memory"].found == "20,000 of 24,000 MiB free on RTX 4090"
+    assert {each.severity for each in found.values()} == {"ok"}
+    assert found["model"].message == "sub/mine_v3.safetensors in loras"
+    assert found["GPU memory"].message == "20,000 of 24,000 MiB free on RTX 4090"
 
 
 BUSY = {"queue_running": [[0, "a"]], "queue_pending": [[1, "b"], [2, "c"]]}
@@ -72,17 +73,17 @@ DEAD = {"queue_running": [], "queue_pending": [[1, "b"], [2, "c"]]}
             answers(queue=DEAD),
             {},
             "queue",
-            "failed",
+            "error",
             "2 prompts wait and none runs: the server's worker has died",
             "restart ComfyUI",
             id="dead worker",
         ),
-        pytest.param(answers(nodes=[]), {}, "node", "failed", "KSampler is not there", "did you mean KSamplerAdvanced?", id="node missing"),
+        pytest.param(answers(nodes=[]), {}, "node", "error", "KSampler is not there", "did you mean KSamplerAdvanced?", id="node missing"),
         pytest.param(
             answers(),
             {"required_models": ["mine_v3.safetensors"]},
             "model",
-            "failed",
+            "error",
             "mine_v3.safetensors is not on the server",
             "did you mean",
             id="model missing",
@@ -91,7 +92,7 @@ DEAD = {"queue_running": [], "queue_pending": [[1, "b"], [2, "c"]]}
             answers(checkpoints=[]),
             {},
             "models",
-            "failed",
+            "error",
             "no checkpoint and no diffusion model at all",
             "models/checkpoints",
             id="no checkpoint",
@@ -100,32 +101,30 @@ DEAD = {"queue_running": [], "queue_pending": [[1, "b"], [2, "c"]]}
             answers(),
             {"min_free_vram_mb": 20_001},
             "GPU memory",
-            "failed",
+            "error",
             "20,000 of 24,000 MiB free on RTX 4090, 20,001 wanted",
             "end what else",
             id="GPU full",
         ),
         pytest.param(answers(devices=[]), {}, "GPU memory", "warning", "works on unknown device, without a GPU", "minutes", id="no GPU"),
-        pytest.param(
-            answers(devices=[]), {"gpu_wanted": True}, "GPU memory", "failed", "without a GPU", "minutes", id="no GPU, but wanted"
-        ),
-        pytest.param(answers(), {"min_free_disk_gb": 1e9}, "disk", "failed", "1e+09 wanted", "free some room", id="disk full"),
-        pytest.param({}, {}, "ComfyUI", "unavailable", "/system_stats gives status 404", "check --comfy-url", id="not ComfyUI"),
+        pytest.param(answers(devices=[]), {"gpu_wanted": True}, "GPU memory", "error", "without a GPU", "minutes", id="no GPU, but wanted"),
+        pytest.param(answers(), {"min_free_disk_gb": 1e9}, "disk", "error", "1e+09 wanted", "free some room", id="disk full"),
+        pytest.param({}, {}, "ComfyUI", "error", "/system_stats gives status 404", "check --comfy-url", id="not ComfyUI"),
     ],
 )
 def test_what_would_stop_a_batch(pod: dict[str, Any], options: dict[str, Any], name: str, status: str, found: str, fix: str) -> None:
     checks = check(pod, **options)
-    assert checks[name].status == status
-    assert found in checks[name].found
+    assert checks[name].severity == status
+    assert found in checks[name].message
     assert fix in checks[name].fix
-    others = {each.status for each in checks.values() if each.name != name}
+    others = {each.severity for each in checks.values() if each.rule != name}
     assert others <= {"ok", "warning"}
 
 
 def test_nothing_else_is_asked_of_a_server_that_is_not_there(tmp_path: Path) -> None:
     with open_backends(["http://127.0.0.1:9"]) as (server,):
         checks = check_pod(server, disk_path=tmp_path, min_free_disk_gb=0.0)
-    assert [(each.name, each.status) for each in checks] == [("ComfyUI", "unavailable"), ("disk", "ok")]
+    assert [(each.rule, each.severity) for each in checks] == [("ComfyUI", "error"), ("disk", "ok")]
 
 
 def write_safetensors(path: Path, tensor_bytes: int, *, cut: int = 0) -> Path:
@@ -135,28 +134,28 @@ def write_safetensors(path: Path, tensor_bytes: int, *, cut: int = 0) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("cut", "status"), [(0, "ok"), (1, "failed"), (500, "failed")], ids=["whole", "one byte short", "half"])
+@pytest.mark.parametrize(("cut", "status"), [(0, "ok"), (1, "error"), (500, "error")], ids=["whole", "one byte short", "half"])
 def test_model_file_is_whole(tmp_path: Path, cut: int, status: str) -> None:
-    assert check_model_file(write_safetensors(tmp_path / "m.safetensors", 1000, cut=cut)).status == status
+    assert check_model_file(write_safetensors(tmp_path / "m.safetensors", 1000, cut=cut)).severity == status
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff" * 40, b"<html>login</html>"], ids=["empty", "garbage", "web page"])
 def test_model_file_that_is_none(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes(data)
-    assert check_model_file(path).status == "failed"
-    assert check_model_file(tmp_path / "absent.safetensors").found.endswith("no such file")
+    assert check_model_file(path).severity == "error"
+    assert check_model_file(tmp_path / "absent.safetensors").message.endswith("no such file")
 
 
 def test_path_of_a_model_is_looked_for_here(tmp_path: Path) -> None:
     path = write_safetensors(tmp_path / "m.safetensors", 10)
     checks = check(answers(), required_models=[str(path)])
-    assert checks["model file"].status == "ok"
+    assert checks["model file"].severity == "ok"
     assert "model" not in checks
 
 
 def test_disk_of_a_folder_that_is_not_made_yet(tmp_path: Path) -> None:
-    assert check_disk(tmp_path / "a" / "b", 0.0).status == "ok"
+    assert check_disk(tmp_path / "a" / "b", 0.0).severity == "ok"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a script as nvidia-smi")
@@ -164,7 +163,7 @@ def test_disk_of_a_folder_that_is_not_made_yet(tmp_path: Path) -> None:
     ("output", "status", "found"),
     [
         ("4000, 24000, RTX 4090\n9000, 24000, RTX 4090\n", "ok", "9,000 of 24,000 MiB free on RTX 4090"),
-        ("4000, 24000, RTX 4090\n", "failed", "4,000 of 24,000 MiB free on RTX 4090, 6,000 wanted"),
+        ("4000, 24000, RTX 4090\n", "error", "4,000 of 24,000 MiB free on RTX 4090, 6,000 wanted"),
         ("No devices were found\n", "warning", "nvidia-smi finds no GPU on this machine"),
     ],
     ids=["the freest of two", "full", "none"],
@@ -176,15 +175,23 @@ def test_gpu_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ou
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     (checked,) = check_local_vram(6000, gpu_wanted=False)
-    assert (checked.status, checked.found) == (status, found)
+    assert (checked.severity, checked.message) == (status, found)
 
 
 # The command
 
 
-@pytest.mark.parametrize(("statuses", "code"), [(["ok", "warning"], 0), (["ok", "failed"], 1), (["failed", "unavailable"], 3)])
-def test_exit_codes_of_checks(statuses: list[Any], code: int) -> None:
-    assert exit_code_of([PodCheck("x", status, "") for status in statuses]) == code
+@pytest.mark.parametrize(
+    ("checks", "code"),
+    [
+        ([Finding("ComfyUI", "1.0", severity="ok"), Finding("queue", "busy", severity="warning")], 0),
+        ([Finding("ComfyUI", "1.0", severity="ok"), Finding("disk", "full")], 1),
+        ([Finding("disk", "full"), Finding("ComfyUI", "no answer")], 3),
+    ],
+    ids=["warnings", "a check failed", "no server"],
+)
+def test_exit_codes_of_checks(checks: list[Finding], code: int) -> None:
+    assert exit_code_of(checks) == code
 
 
 def test_exit_0_and_json(embedded_server: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,9 +224,16 @@ def test_exit_1_says_how_to_mend_it(embedded_server: Any, tmp_path: Path, capsys
     ]
     assert main(["--comfy-url", embedded_server().url, *flags]) == 1
     text = capsys.readouterr().out
-    assert "failed       node        NoSuchNode is not there" in text
-    assert "→ did you mean amiranoor_v3.safetensors" in text
-    assert text.endswith("not ready: 2 of 7 checks\n")
+    assert "error    node        NoSuchNode is not there" in text
+    assert "-> did you mean amiranoor_v3.safetensors" in text
+    assert text.startswith("pod health: not ready: 2 of 7 checks\n")
+    assert text.endswith("FAILED: 2 errors\n")
+    assert main(["--comfy-url", embedded_server().url, *flags, "--format", "github"]) == 1
+    assert "::error title=node::NoSuchNode is not there" in capsys.readouterr().out
+    assert main(["--comfy-url", embedded_server().url, *flags, "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [check["status"] for check in document["checks"] if check["name"] == "node"] == ["failed"], "the words of the version before"
+    assert [item["severity"] for item in document["findings"] if item["rule"] == "node"] == ["error"]
 
 
 def test_exit_2_for_a_bad_value() -> None:

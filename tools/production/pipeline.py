@@ -214,10 +214,10 @@ def check_health(servers: Sequence[Backend], generation: Generation, policy: Map
             min_free_vram_mb=rules["min_free_vram_mb"],
         )
         for check in checks:
-            if check.status in ("failed", "unavailable"):
-                raise UnavailableError(f"{server.url}: {check.name}", check.found, check.fix or "or go on with --skip-health-check")
-            if check.status == "warning":
-                note(f"warning: {server.url}: {check.name}: {check.found}")
+            if check.severity == "error":
+                raise UnavailableError(f"{server.url}: {check.rule}", check.message, check.fix or "or go on with --skip-health-check")
+            if check.severity == "warning":
+                note(f"warning: {server.url}: {check.rule}: {check.message}")
 
 
 def rate_of(plan: Plan, policy: Mapping[str, Any], around: Circumstances) -> float:

@@ -1,0 +1,41 @@
+"""How text and JSON reach a terminal: what is in them cannot act on it, and a command prints one JSON document or none."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TextIO
+
+from lifeos.escaping import escape_terminal
+
+LIVE_IN_JSON = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What JSON leaves as it is and a terminal acts on: delete, C1 control characters, direction marks."""
+
+
+class Printed:
+    """What this process has printed."""
+
+    json = False
+    """Whether the one JSON document of this command is out."""
+
+
+def print_json(document: object) -> None:
+    """The one JSON document of `--json`. NaN and infinity are a fault of ours: JSON has neither."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    Printed.json = True
+    print(LIVE_IN_JSON.sub(lambda char: f"\\u{ord(char[0]):04x}", text))
+
+
+def say(text: str, *, as_json: bool = False) -> None:
+    """Text for a person: on stdout, or on stderr when stdout belongs to `--json`."""
+    _print(text, sys.stderr if as_json else sys.stdout)
+
+
+def note(text: str) -> None:
+    """Text for a person beside the result, on stderr."""
+    _print(text, sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    print(escape_terminal(text), file=stream, flush=True)
