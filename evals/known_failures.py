@@ -21,7 +21,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.regressions import dependencies, source, training
-from evals.regressions.registry import REGRESSIONS, Project
+from evals.regressions.regression import REGRESSIONS, Project
 from lifeos import cli, findings
 from lifeos.errors import EXIT_OK, InputError, did_you_mean
 from lifeos.guardrails.checkout import Checkout
@@ -32,7 +32,7 @@ SOURCES = (training, dependencies, source)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RegressionOutcome:
     """What one regression said, and how long it took."""
 
     name: str
@@ -49,18 +49,18 @@ def describe(name: str) -> str:
     return (REGRESSIONS[name].__doc__ or "").strip().splitlines()[0]
 
 
-def run_regressions(project: Project, names: list[str]) -> list[Outcome]:
+def run_regressions(project: Project, names: list[str]) -> list[RegressionOutcome]:
     """Run them one after the other. A regression that crashes is a fault of ours and raises: it is neither passed nor failed."""
     return [_run(name, project) for name in names]
 
 
-def _run(name: str, project: Project) -> Outcome:
+def _run(name: str, project: Project) -> RegressionOutcome:
     start = time.perf_counter()
     found = tuple(REGRESSIONS[name](project))
-    return Outcome(name, found, time.perf_counter() - start)
+    return RegressionOutcome(name, found, time.perf_counter() - start)
 
 
-def report_of(outcomes: list[Outcome]) -> findings.Report:
+def report_of(outcomes: list[RegressionOutcome]) -> findings.Report:
     width = max(len(outcome.name) for outcome in outcomes)
     details = [
         f"{'ok    ' if outcome.passed else 'FAILED'} {outcome.name:{width}}  {outcome.seconds * 1000:4.0f} ms  {describe(outcome.name)}"

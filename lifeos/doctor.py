@@ -28,7 +28,7 @@ LOW_DISK_GB = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ModuleAnswer:
     """What a module said in the environment's Python: its JSON document ({} for none), and why there is none."""
 
     document: dict[str, Any]
@@ -77,7 +77,7 @@ def examine_packages(probe: dict[str, Any], profile: str) -> Iterator[Finding]:
         yield well("onnxruntime", f"{probe['versions']['onnxruntime']} runs on {provider}")
 
 
-def examine_engines(answer: Answer) -> Iterator[Finding]:
+def examine_engines(answer: ModuleAnswer) -> Iterator[Finding]:
     """The face engines that the project has, as the environment's Python lists them: one that can run is enough."""
     engines = answer.document.get("engines", [])
     if not engines:
@@ -125,14 +125,14 @@ def _probe(python: Path) -> dict[str, Any]:
     return answer.document or {"versions": {}, "broken": {"environment": answer.complaint}, "providers": [], "provider": None}
 
 
-def _ask(python: Path, module: str) -> Answer:
+def _ask(python: Path, module: str) -> ModuleAnswer:
     done = subprocess.run([str(python), "-m", module], capture_output=True, text=True, cwd=cli.PROJECT_ROOT, check=False)
     complaint = (done.stderr.strip().splitlines() or ["it gave no message"])[-1]
     try:
         document = json.loads(done.stdout)
     except ValueError:
         document = None
-    return Answer(document if isinstance(document, dict) else {}, complaint)
+    return ModuleAnswer(document if isinstance(document, dict) else {}, complaint)
 
 
 def report_of(found: list[Finding]) -> Report:

@@ -7,7 +7,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,6 +31,8 @@ DEPENDENCIES = {
     *("tqdm", "jinja2", "matplotlib", "imagehash", "orjson", "msgspec"),
     *("aiohttp", "pytest", "hypothesis", "safetensors", "markdown", "scipy"),
 }
+STILL_TWICE = {"Comparison", "Found", "Limits", "Placement", "Plan", "Session", "Settings", "Step"}
+"""Class names for two things. The list only gets shorter."""
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "shared"}
 
 
@@ -75,6 +78,68 @@ def test_imports_go_one_way() -> None:
         and not (path.startswith(DOORS) or path in SCRIPTS)
     ]
     assert against == []
+
+
+def test_no_two_modules_have_one_name() -> None:
+    """`__init__` and `__main__` say by their folder what they are."""
+    places = Counter(Path(path).stem for path in CODE if not Path(path).stem.startswith("__"))
+    assert sorted(name for name, count in places.items() if count > 1) == []
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    classes = Counter(node.name for path in CODE for node in tree_of(path).body if isinstance(node, ast.ClassDef) and node.name[0] != "_")
+    twice = {name for name, count in classes.items() if count > 1}
+    assert twice - STILL_TWICE == set(), "give the new class a name that says what it is"
+    assert STILL_TWICE - twice == set(), "renamed: take it off the list"
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    """Imports within functions count too: they hide a circle, they do not break it."""
+    modules = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in CODE}
+    needs = {name: {found for found in needed_by(path, modules) if found != name} for name, path in modules.items()}
+    assert find_circles(needs) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert find_circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
+
+
+def needed_by(path: str, modules: Container[str]) -> Iterator[str]:
+    """The modules of ours that a module imports anywhere, but for its annotations alone."""
+    tree = tree_of(path)
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    for_types = {id(child) for block in blocks for child in ast.walk(block)}
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            while name and name not in modules:
+                name = name.rpartition(".")[0]
+            if name:
+                yield name
+
+
+def find_circles(needs: Mapping[str, Set[str]]) -> list[list[str]]:
+    """The groups of modules of which each can be reached from each, sorted."""
+
+    def reached(start: str) -> set[str]:
+        found: set[str] = set()
+        waiting = [start]
+        while waiting:
+            for name in needs.get(waiting.pop(), ()):
+                if name not in found:
+                    found.add(name)
+                    waiting.append(name)
+        return found
+
+    reach = {name: reached(name) for name in needs}
+    circles = {name for name in needs if name in reach[name]}
+    groups = {tuple(sorted({name} | {other for other in reach[name] if name in reach.get(other, ())})) for name in circles}
+    return sorted(map(list, groups))
 
 
 def test_package_doors_are_light() -> None:

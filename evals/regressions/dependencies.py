@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from evals.regressions.registry import Project, regression
+from evals.regressions.regression import Project, regression
 from lifeos.findings import Finding
 from lifeos.guardrails.checkout import Document
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from evals.regressions.registry import Project, regression
+from evals.regressions.regression import Project, regression
 from lifeos.errors import InputError
 from lifeos.files import write_json
 from lifeos.findings import Finding

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.regressions.flag_cases import FLAG_CASES, FlagCase
-from evals.regressions.registry import Project, regression
+from evals.regressions.regression import Project, regression
 from lifeos.errors import InputError
 from lifeos.files import write_json
 from lifeos.findings import Finding

@@ -30,7 +30,7 @@ FENCE = re.compile(r" {0,3}(```+|~~~+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ContextPart:
     """A stretch of a file under one heading, from `line` on."""
 
     path: str
@@ -49,7 +49,7 @@ class Measured:
     tokens: int
     longest_line: int
     max_lines: int | None
-    parts: tuple[Part, ...]
+    parts: tuple[ContextPart, ...]
 
 
 def estimate_tokens(text: str) -> int:
@@ -63,7 +63,7 @@ def measure(document: Document, max_lines: int | None) -> Measured:
     return Measured(document.path, len(document.lines), estimate_tokens(document.text), longest, max_lines, parts)
 
 
-def _find_parts(document: Document) -> Iterator[Part]:
+def _find_parts(document: Document) -> Iterator[ContextPart]:
     starts: list[tuple[int, str]] = [(0, "(top)")]
     fenced = False
     for index, line in enumerate(document.lines):
@@ -74,7 +74,7 @@ def _find_parts(document: Document) -> Iterator[Part]:
     for (start, heading_text), end in zip(starts, [start for start, _ in starts[1:]] + [len(document.lines)], strict=True):
         if end > start:
             body = "\n".join(document.lines[start:end])
-            yield Part(document.path, start + 1, heading_text, end - start, estimate_tokens(body))
+            yield ContextPart(document.path, start + 1, heading_text, end - start, estimate_tokens(body))
 
 
 def find_loaded(checkout: Checkout, also_counted: list[str]) -> list[str]:
@@ -142,19 +142,19 @@ def _check_file(document: Document, file: Measured, long_line: int) -> Iterator[
             yield Finding("long-line", message, f"say it in under {long_line}", "warning", path=file.path, line=number)
 
 
-def rank_cuts(measured: list[Measured]) -> list[Part]:
+def rank_cuts(measured: list[Measured]) -> list[ContextPart]:
     """Where to cut first: the parts of most tokens, those of files over their own budget before all others."""
     over = {file.path for file in measured if file.max_lines is not None and file.lines > file.max_lines}
     parts = [part for file in measured for part in file.parts]
     return sorted(parts, key=lambda part: (part.path not in over, -part.tokens, part.path, part.line))
 
 
-def _cut_fix(part: Part, count: int) -> str:
+def _cut_fix(part: ContextPart, count: int) -> str:
     lines = "1 line" if count == 1 else f"{count} lines"
     return f'cut {lines}, first in "{part.heading}" at {part.path}:{part.line}, {part.lines} lines'
 
 
-def _table(measured: list[Measured], tokens: int, first: list[Part]) -> Iterator[str]:
+def _table(measured: list[Measured], tokens: int, first: list[ContextPart]) -> Iterator[str]:
     width = max(len(file.path) for file in measured)
     for file in measured:
         limit = f"of {file.max_lines:>3}" if file.max_lines is not None else "      "
@@ -164,7 +164,7 @@ def _table(measured: list[Measured], tokens: int, first: list[Part]) -> Iterator
         yield "largest parts: " + "; ".join(f'{part.path}:{part.line} "{part.heading}" ({part.tokens} tokens)' for part in first)
 
 
-def _data(measured: list[Measured], tokens: int, first: list[Part]) -> dict[str, Any]:
+def _data(measured: list[Measured], tokens: int, first: list[ContextPart]) -> dict[str, Any]:
     return {
         "files": [
             {

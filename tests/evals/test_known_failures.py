@@ -22,7 +22,7 @@ from evals import known_failures
 from evals.regressions import training
 from evals.regressions.dependencies import parse_requirements
 from evals.regressions.flag_cases import FLAG_CASES
-from evals.regressions.registry import REGRESSIONS, Project, regression
+from evals.regressions.regression import REGRESSIONS, Project, regression
 from lifeos import cli
 from lifeos.findings import Finding
 from lifeos.guardrails.checkout import Checkout, Document

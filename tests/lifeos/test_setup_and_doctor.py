@@ -131,13 +131,13 @@ def test_doctor_lists_the_engines_that_the_project_has() -> None:
         {"engine": "free", "summary": "any use", "ready": True, "found": "with YuNet", "fix": ""},
         {"engine": "slow", "summary": "any use", "ready": True, "found": "alone", "fix": ""},
     ]
-    found = list(doctor.examine_engines(doctor.Answer({"engines": rows}, "")))
+    found = list(doctor.examine_engines(doctor.ModuleAnswer({"engines": rows}, "")))
     assert [(item.severity, item.rule, item.message, item.fix) for item in found] == [
         ("notice", "face engine big", "model pack big: not here", "fetch it"),
         ("ok", "face engine free", "with YuNet (any use); auto takes it", ""),
         ("ok", "face engine slow", "alone (any use)", ""),
     ]
-    (alone,) = doctor.examine_engines(doctor.Answer({"engines": rows[:1]}, ""))
+    (alone,) = doctor.examine_engines(doctor.ModuleAnswer({"engines": rows[:1]}, ""))
     assert alone.severity == "error", "nothing can be scored"
-    (broken,) = doctor.examine_engines(doctor.Answer({}, "no module named numpy"))
+    (broken,) = doctor.examine_engines(doctor.ModuleAnswer({}, "no module named numpy"))
     assert (broken.severity, broken.message) == ("error", "no module named numpy")
