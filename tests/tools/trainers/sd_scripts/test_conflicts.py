@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.checkouts import ROOT
 from tools.families.families import SDXL
 from tools.trainers.sd_scripts.conflicts import find_conflicts, read_options
 
@@ -171,3 +174,11 @@ def test_the_launcher_s_options_are_not_the_trainer_s() -> None:
     assert options.family is SDXL
     assert not options.has("num_cpu_threads_per_process")
     assert options.values["optimizer_args"] == ("decouple=True", "betas=(0.9,0.99)")
+
+
+@pytest.mark.parametrize("module", ["tools.trainers.sd_scripts.conflicts", "evals.regressions.flag_cases"])
+def test_the_guardrails_import_it_without_any_package(module: str) -> None:
+    """-S: a Python without site-packages, which has no PyYAML either."""
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {module}"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

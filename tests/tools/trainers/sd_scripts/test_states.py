@@ -1,0 +1,91 @@
+"""States are told apart by the LoRA file that was saved with them, and read as foreign data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lifeos.errors import InputError
+from tests.tools.trainers.test_lora_header import write_lora
+from tools.trainers.sd_scripts.states import find_states, read_checkpoint_name, read_state
+from tools.trainers.trainer import CheckpointName, SavedState
+
+
+def make_state(folder: Path, step: int, run_id: str | None, *, whole: bool = True, text: str | None = None, name: str = "v3") -> Path:
+    state = folder / f"{name}-step{step:08d}-state"
+    state.mkdir(parents=True)
+    (state / "train_state.json").write_text(json.dumps({"current_epoch": 0, "current_step": step}) if text is None else text)
+    if whole:
+        (state / "random_states_0.pkl").write_bytes(b"random")
+    if run_id is not None:
+        write_lora(folder / f"{name}-step{step:08d}.safetensors", {"ss_training_comment": json.dumps({"run_id": run_id})})
+    return state
+
+
+def test_only_whole_states_of_the_run_count(tmp_path: Path) -> None:
+    wanted = make_state(tmp_path, 1000, "mine")
+    make_state(tmp_path, 500, "mine")
+    make_state(tmp_path, 1500, "mine", whole=False)
+    make_state(tmp_path, 2000, "another's")
+    make_state(tmp_path, 2500, None)
+    make_state(tmp_path, 3000, "mine", name="v3-old")
+    (tmp_path / "v3-step00004000.safetensors").write_bytes(b"no LoRA")
+    found = find_states(tmp_path, "v3", "mine")
+    assert [state.step for state in found] == [500, 1000]
+    assert found[-1] == SavedState(wanted, 1000)
+    assert find_states(tmp_path / "no", "v3", "mine") == []
+
+
+def test_a_name_with_wildcards_means_itself(tmp_path: Path) -> None:
+    make_state(tmp_path, 5, "mine", name="v[3]*")
+    assert [state.step for state in find_states(tmp_path, "v[3]*", "mine")] == [5]
+    assert find_states(tmp_path, "v*", "mine") == []
+
+
+def test_a_state_that_somebody_names(tmp_path: Path) -> None:
+    of_another, of_nobody, cut = (make_state(tmp_path, step, run) for step, run in ((5, "another's"), (10, None), (15, "mine")))
+    (cut / "random_states_0.pkl").unlink()
+    with pytest.raises(InputError) as caught:
+        read_state(of_another, "mine")
+    assert str(caught.value) == (
+        f"{of_another}: is of run another's, not of mine, which this folder's record is of (resume from a state of that run)"
+    )
+    assert read_state(of_another, None).step == 5
+    assert read_state(of_nobody, "mine").step == 10
+    with pytest.raises(InputError, match="is no whole training state"):
+        read_state(cut, "mine")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "null", '{"current_step": "5"}', '{"current_step": true}', '{"current_step": 0}', '{"current_step": -1}'),
+        *('{"current_step": 1.5}', '{"current_step": NaN}', '{"current_step": 1e308}', f'{{"current_step": {"9" * 400}}}', "{}"),
+        *(f'{{"current_step": {"9" * 5000}}}', '{"current_step": 9000000000000}', "[" * 5000, '{"current_step": [5]}'),
+    ],
+)
+def test_a_step_file_that_is_none(tmp_path: Path, text: str) -> None:
+    state = make_state(tmp_path, 5, "mine", text=text)
+    with pytest.raises(InputError) as caught:
+        read_state(state, "mine")
+    assert str(caught.value).startswith(str(state / "train_state.json"))
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("v3.safetensors", CheckpointName(None, is_final=True)),
+        ("v3-step00000500.safetensors", CheckpointName(500, is_final=False)),
+        ("v3-000003.safetensors", CheckpointName(None, is_final=False)),
+        ("v3-steps.safetensors", None),
+        ("v3-step٣.safetensors", None),
+        ("v3_old.safetensors", None),
+        ("v31.safetensors", None),
+        ("v3.png", None),
+        (f"v3-step{'9' * 5000}.safetensors", None),
+    ],
+)
+def test_checkpoint_names(file: str, name: CheckpointName | None) -> None:
+    assert read_checkpoint_name(file, "v3") == name

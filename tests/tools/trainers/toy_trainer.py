@@ -1,0 +1,129 @@
+"""A trainer as unlike sd-scripts as the seam allows: two processes, JSON instead of TOML, another counter, other names, other states."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lifeos import foreign
+from lifeos.errors import InputError, UnavailableError
+from lifeos.findings import Finding
+from tools.families.families import Family
+from tools.trainers.trainer import (
+    CheckpointName,
+    HeaderDialect,
+    OptionChange,
+    OutputReader,
+    ParserVerdict,
+    PlannedFile,
+    SavedFile,
+    SavedState,
+    StepReport,
+    Stream,
+    Trainer,
+    TrainerProcess,
+    TrainingJob,
+    TrainingPlan,
+)
+from tools.trainers.trainer_checkout import TrainerCheckout, locate
+
+SIGNATURE = '{\n  "by": "a toy'
+STEP = re.compile(r"step (\d{1,9}) of \d{1,9}, loss ([\d.]{1,30})")
+
+
+class ToyDialect:
+    def recognises(self, metadata: Mapping[str, str]) -> bool:
+        return "toy_run" in metadata
+
+    def read_parameters(self, metadata: Mapping[str, str]) -> dict[str, Any]:
+        return {"steps": int(metadata["toy_steps"])}
+
+    def read_run_id(self, metadata: Mapping[str, str]) -> str | None:
+        return metadata.get("toy_run")
+
+
+class ToyOutput:
+    def __init__(self, first_step: int, *, trains: bool) -> None:
+        self._first_step, self._trains, self._last = first_step, trains, ""
+
+    def read(self, line: str, stream: Stream) -> StepReport | SavedFile | None:
+        if line.startswith("saved "):
+            return SavedFile(line.removeprefix("saved "))
+        found = STEP.fullmatch(line)
+        if found and self._trains:
+            return StepReport(self._first_step + int(found[1]), None, float(found[2]))
+        self._last = line
+        return None
+
+    def cause(self) -> str:
+        return self._last
+
+
+class ToyTrainer:
+    name = "toy"
+    dialect: HeaderDialect = ToyDialect()
+
+    def find(self, folder: Path, python: str | None, family: Family) -> TrainerCheckout:
+        if not (folder / "toy_train.py").is_file():
+            raise UnavailableError(folder, "no toy there", "give --toy-dir a toy")
+        return locate(folder, python)
+
+    def plan(self, job: TrainingJob) -> TrainingPlan:
+        settings = job.settings
+        config = {
+            "by": "a toy", "output_dir": str(settings.output_dir), "name": settings.output_name, "steps": settings.max_train_steps,
+            "save_every": settings.save_every_n_steps, "run": job.identity.run_id, "optimizer": settings.optimizer,
+            "state": str(job.resume.folder) if job.resume else None, "folders": [str(subset.image_dir) for subset in job.subsets],
+        }  # fmt: skip
+        file = PlannedFile(settings.output_dir / "toy.json", json.dumps(config, indent=2) + "\n", SIGNATURE, config)
+        processes = (("caching pictures", "toy_cache.py"), ("training", "toy_train.py"))
+        python, folder = job.checkout.python, job.checkout.folder
+        arguments = (str(file.path), f"--optimizer={settings.optimizer}")
+        return TrainingPlan((file,), tuple(TrainerProcess(name, (python, script, *arguments), folder) for name, script in processes))
+
+    def find_conflicts(self, plan: TrainingPlan) -> list[Finding]:
+        optimizer = plan.files[0].document["optimizer"]
+        return [Finding("--optimizer", "a toy has no Lion", "give another")] if optimizer == "Lion" else []
+
+    def ask_parser(self, checkout: TrainerCheckout, plan: TrainingPlan) -> ParserVerdict:
+        return ParserVerdict(("arguments",), "")
+
+    def open_output(self, process: TrainerProcess, *, first_step: int, max_steps: int) -> OutputReader:
+        return ToyOutput(first_step, trains=process.name == "training")
+
+    def find_states(self, output_dir: Path, output_name: str, run_id: str) -> list[SavedState]:
+        found = []
+        for path in output_dir.iterdir():
+            if self.is_state(path.name, output_name):
+                document = foreign.read_file(path, dict)
+                if document["run"] == run_id:
+                    found.append(SavedState(path, document["step"]))
+        return sorted(found, key=lambda state: state.step)
+
+    def read_state(self, folder: Path, run_id: str | None) -> SavedState:
+        document = foreign.read_file(folder, dict)
+        if document["run"] != run_id:
+            raise InputError(folder, "is of another run")
+        return SavedState(folder, document["step"])
+
+    def is_state(self, file_name: str, output_name: str) -> bool:
+        return re.fullmatch(re.escape(output_name) + r"\.\d+\.state", file_name) is not None
+
+    def find_changes(self, recorded_argv: Sequence[str], plan: TrainingPlan) -> list[OptionChange]:
+        was, now = recorded_argv[-1], plan.training.argv[-1]
+        return [] if was == now else [OptionChange("--optimizer", was, now)]
+
+    def checkpoint_name(self, output_name: str) -> str:
+        return f"{output_name}.last.safetensors"
+
+    def read_checkpoint_name(self, file_name: str, output_name: str) -> CheckpointName | None:
+        found = re.fullmatch(re.escape(output_name) + r"\.(\d{1,9}|last)\.safetensors", file_name)
+        if not found:
+            return None
+        return CheckpointName(None, is_final=True) if found[1] == "last" else CheckpointName(int(found[1]), is_final=False)
+
+
+TRAINER: Trainer = ToyTrainer()
