@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lifeos import cli
+from lifeos import cli, foreign
 from lifeos.errors import InputError
-from lifeos.files import read_json, sha256_file
+from lifeos.files import sha256_file
 from lifeos.picture_names import format_config
+
+MANIFEST_FIX = "make one: python tools/dataset_manifest.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +25,18 @@ class Manifest:
 
 def read_training_params(text: str) -> dict[str, Any]:
     """Training parameters as a JSON object, given as text or as the name of a file that holds it. Raises InputError."""
+    fix = 'give {"network_dim": 32, …} or a file that holds it'
     if text.lstrip().startswith("{"):
-        try:
-            params = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError("--training-params", f"not JSON: {error}", 'give {"network_dim": 32, …} or a file that holds it') from None
-    else:
-        params = read_json(cli.require_file(Path(text), "--training-params"))
-    if not isinstance(params, dict):
-        raise InputError("--training-params", "not a JSON object", 'give {"network_dim": 32, …} or a file that holds it')
-    return params
+        return foreign.decode(text, dict, "--training-params", fix=fix)
+    path = cli.require_file(Path(text), "--training-params")
+    return foreign.read_file(path, dict, fix=fix)
 
 
 def read_manifest(path: Path) -> Manifest:
     """The hash of a dataset manifest's file, and the dataset's id from within. Raises InputError."""
-    document = read_json(cli.require_file(path, "--dataset-manifest"))
-    if not isinstance(document, dict) or "images" not in document:
-        raise InputError(path, "not a dataset manifest: it has no images", "make one: python tools/dataset_manifest.py")
+    document = foreign.read_file(cli.require_file(path, "--dataset-manifest"), dict, fix=MANIFEST_FIX)
+    if "images" not in document:
+        raise InputError(path, "not a dataset manifest: it has no images", MANIFEST_FIX)
     dataset_id = document.get("dataset_id")
     return Manifest(path.as_posix(), sha256_file(path), dataset_id if isinstance(dataset_id, str) else None)
 
@@ -48,11 +44,16 @@ def read_manifest(path: Path) -> Manifest:
 def read_batch_config(folder: Path) -> str | None:
     """The configuration of a batch directory with one LoRA and strength, from its batch.json; None where there is none."""
     path = folder / "batch.json"
-    plan = read_json(path) if path.is_file() else None
+    plan: Any = foreign.read_file(path, Any) if path.is_file() else None
     variants = plan.get("variants") if isinstance(plan, dict) else None
     if not isinstance(variants, list) or len(variants) != 1 or not isinstance(variants[0], dict):
         return None
-    settings = variants[0].get("settings") or {}
-    lora, strength = settings.get("lora"), settings.get("lora_strength")
-    made = format_config(lora if isinstance(lora, str) else None, strength if isinstance(strength, int | float) else None)
-    return variants[0].get("config") or made
+    settings, config = variants[0].get("settings"), variants[0].get("config")
+    if isinstance(config, str) and config:
+        return config
+    lora, strength = (settings.get("lora"), settings.get("lora_strength")) if isinstance(settings, dict) else (None, None)
+    return format_config(lora if isinstance(lora, str) else None, strength if _is_number(strength) else None)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -426,7 +426,7 @@ def test_training_params_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text('{"network_dim": 16}', encoding="utf-8")
     assert read_training_params(str(tmp_path / "p.json")) == {"network_dim": 16}
     (tmp_path / "list.json").write_text("[1]", encoding="utf-8")
-    with pytest.raises(InputError, match="not a JSON object"):
+    with pytest.raises(InputError, match="an object is wanted, not a list"):
         read_training_params(str(tmp_path / "list.json"))
 
 
