@@ -266,6 +266,22 @@ def test_resume_refuses_another_run(place: Place, capsys: pytest.CaptureFixture[
     assert "the dataset is not the one that this run began with" in capsys.readouterr().err
 
 
+def test_resume_never_takes_another_run_s_state(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first run gets to step 13, a second in the same folder on other data to 6: only the second's own state of step 5 is its past."""
+    monkeypatch.setenv("STANDIN_FAIL_AT", "13")
+    assert place.run() == 1
+    first = place.record
+    (place.set / "2_amiranoor woman" / "img_000.txt").write_text("amiranoor, changed")
+    monkeypatch.setenv("STANDIN_FAIL_AT", "6")
+    assert place.run("--overwrite") == 1
+    second = place.record
+    aside = place.output / "previous_runs" / first["run_id"]
+    assert sorted(path.name for path in aside.glob("*-state")) == ["v3-step00000005-state", "v3-step00000010-state"]
+    monkeypatch.delenv("STANDIN_FAIL_AT")
+    assert place.run("--resume") == 0
+    assert (place.record["run_id"], place.record["first_step"]) == (second["run_id"], 5)
+
+
 FAILURES: list[tuple[str, dict[str, str], str]] = [
     ("out of memory", {"STANDIN_FAIL_AT": "7"}, "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB"),
     ("no LoRA", {"STANDIN_NO_LORA": "1"}, "return code 0, but v3.safetensors was not written"),
