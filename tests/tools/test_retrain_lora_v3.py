@@ -163,6 +163,19 @@ def test_a_stop_ends_the_whole_group(place: Place, number: signal.Signals) -> No
     assert record["ended"]
 
 
+def test_a_closed_terminal_does_not_end_what_was_started_with_nohup(place: Place) -> None:
+    env = {**os.environ, "STANDIN_HANG_AT": "7"}
+    command = ["nohup", sys.executable, str(SCRIPT), *place.args()]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        wait_for(lambda: "v3-step00000005.safetensors" in place.names(), "a checkpoint")
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        assert place.record["state"] == "running"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_SECONDS) == 130
+
+
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_impatient_second_stop_leaves_nothing_half_stopped(place: Place, tmp_path: Path, second: signal.Signals) -> None:
     """It comes while the trainer takes its time to end: the record must still be written and the GPU be free."""
@@ -451,6 +464,12 @@ def test_nested_folders_and_strange_names(place: Place) -> None:
         ("2_amiranoor woman", 2),
         ("10_amiranoor woman_2", 10),
     ]
+
+
+def test_pictures_that_share_a_caption(place: Place) -> None:
+    make_picture(place.set / "2_amiranoor woman" / "img_000.jpg", seed=30, size=(256, 256))
+    assert place.run() == 0
+    assert place.record["state"] == "finished"
 
 
 def test_without_a_manifest_nothing_is_claimed(place: Place) -> None:

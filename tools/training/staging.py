@@ -57,7 +57,7 @@ class StagePlan:
 def plan_stage(settings: TrainingSettings, document: Mapping[str, Any]) -> StagePlan:
     """Lay out a manifest's pictures: one flat folder for each source folder, since the trainer does not look deeper."""
     stage = settings.output_dir / STAGE_FOLDER
-    files: list[StagedFile] = []
+    files: dict[Path, StagedFile] = {}  # by target: pictures that differ only in their extension share a caption
     subsets: list[Subset] = []
     names: set[str] = set()
     sets = [(settings.train_data_dir, document["images"], False)]
@@ -72,10 +72,11 @@ def plan_stage(settings: TrainingSettings, document: Mapping[str, Any]) -> Stage
             target = stage / _unused(f"{repeats}_{_plain(tokens)}" + ("_reg" if is_reg else ""), names)
             subsets.append(Subset(target, repeats, tokens, is_reg, len(members)))
             for image in members:
-                files.append(_staged(root, target, image["filename"], image["sha256"], image["size_bytes"]))
+                staged = [_staged(root, target, image["filename"], image["sha256"], image["size_bytes"])]
                 if image["caption_file"]:
-                    files.append(_staged(root, target, image["caption_file"], image["caption_sha256"], 0))
-    return StagePlan(stage, tuple(files), tuple(subsets))
+                    staged.append(_staged(root, target, image["caption_file"], image["caption_sha256"], 0))
+                files |= {file.target: file for file in staged}
+    return StagePlan(stage, tuple(files.values()), tuple(subsets))
 
 
 def _read_folder(settings: TrainingSettings, folder: str, is_reg: bool) -> tuple[int, str]:

@@ -184,7 +184,7 @@ class _TrainerRun:
 
     def _step(self, report: StepReport) -> None:
         record, step = self._record, report.step
-        if report.loss is not None and step > record.first_step:
+        if report.loss is not None:
             if self._points and self._points[-1].step == step:
                 self._points.pop()
             self._points.append(LossPoint(step, report.loss))
