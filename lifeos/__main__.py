@@ -5,6 +5,7 @@
     python -m lifeos doctor                  what is here, what is missing, how to fix it
     python -m lifeos setup                   the environment and the freely licensed face detector
     python -m lifeos reference               the documents that are generated from the code: check, or --write
+    python -m lifeos completion SHELL        a script for bash, zsh or fish that completes all of these
     python -m lifeos SCRIPT …                any script of evals/ or tools/ by its name
 
 `python /path/to/checkout/lifeos VERB …` does the same from any directory. The environment lies in the checkout's `.lifeos`
@@ -110,8 +111,12 @@ def main(argv: list[str] | None = None) -> int:
         from lifeos import reference
 
         return reference.main(rest)
+    if verb == "completion":
+        from lifeos import completion
+
+        return completion.main(rest)
     if verb not in scripts:
-        known = [*scripts, "demo", "test", "doctor", "setup", "reference"]
+        known = [*scripts, "demo", "test", "doctor", "setup", "reference", "completion"]
         raise InputError(verb, "no such verb or script", did_you_mean(verb, known) if verb else "see python -m lifeos --help")
     return run_inside(environment.ensure(environment.find_profile()), [str(scripts[verb]), *rest])
 
