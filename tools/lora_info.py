@@ -25,8 +25,7 @@ from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from tools.dataset.hashing import printable
 from tools.dataset.manifest import manifest_hash, read_manifest
 from tools.trainers.lora_header import LoraHeader, read_lora_header
-
-MANIFEST, PREVIOUS_RUNS = "dataset_manifest.json", "previous_runs"
+from tools.training.training_choices import MANIFEST, PREVIOUS_RUNS
 
 IDENTITY = frozenset({"weights_sha256", "output_name", "started", "finished"})
 """Differ between any two files, so they are no difference of training."""

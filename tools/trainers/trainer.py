@@ -178,8 +178,9 @@ class Trainer(Protocol):
         """The files and processes of a run. What the LoRA files say of themselves must hold `job.identity`."""
         ...
 
-    def find_conflicts(self, plan: TrainingPlan) -> list[Finding]:
-        """Combinations of options that would fail, or quietly teach the wrong thing; `rule` is the option."""
+    def find_conflicts(self, job: TrainingJob, plan: TrainingPlan) -> list[Finding]:
+        """Combinations of options that would fail, or quietly teach the wrong thing, and what the job asks for that this trainer cannot
+        do, such as regularisation pictures; `rule` is the option."""
         ...
 
     def ask_parser(self, checkout: TrainerCheckout, plan: TrainingPlan) -> ParserVerdict:

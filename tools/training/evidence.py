@@ -12,11 +12,10 @@ from tools.trainers.trainer_checkout import TrainerCheckout, read_commit, read_e
 from tools.training.loss_curve import CSV_FILE, PNG_FILE
 from tools.training.preparation import Preparation, existing_outputs
 from tools.training.staging import make_stage
-from tools.training.training_choices import DATASET_CONFIG, MANIFEST
+from tools.training.training_choices import DATASET_CONFIG, MANIFEST, PREVIOUS_RUNS
 from tools.training.training_record import RECORD_FILE, Price, TrainingRecord, utc
 
 LOG_FILE, COMMAND_FILE, ENVIRONMENT_FILE = "training_log.txt", "training_command.json", "training_environment.json"
-PREVIOUS_RUNS = "previous_runs"
 UNRECORDED = "unrecorded"
 """Where in `previous_runs` the states go that no record explains."""
 

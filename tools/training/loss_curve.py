@@ -12,6 +12,7 @@ from pathlib import Path
 from lifeos import files
 
 CSV_FILE, PNG_FILE = "loss.csv", "loss_curve.png"
+MOST_STEPS = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ def read_loss_table(output_dir: Path) -> list[LossPoint]:
         for line in files.read_text(output_dir / CSV_FILE).splitlines()[1:]:
             with contextlib.suppress(ValueError):
                 step, loss = line.split(",")
-                points.append(LossPoint(int(step), float(loss)))
+                if 0 <= int(step) <= MOST_STEPS:
+                    points.append(LossPoint(int(step), float(loss)))
     return points
 
 

@@ -90,10 +90,11 @@ def prepare(
     stage = plan_stage(settings, built.document) if built and built.records else None
     checkout = locate(settings.trainer_dir, settings.trainer_python)
     subsets = stage.subsets if stage else _assumed_subsets(settings)
-    plan = trainer.plan(TrainingJob(settings, family, checkout, subsets, identity, going_on))
+    job = TrainingJob(settings, family, checkout, subsets, identity, going_on)
+    plan = trainer.plan(job)
     if going_on:
         check_same_run(trainer, record, plan, identity.dataset_id)
-    conflicts = trainer.find_conflicts(plan)
+    conflicts = trainer.find_conflicts(job, plan)
     return Preparation(settings, family, trainer, checkout, identity, plan, conflicts, missing, built, stage, going_on)
 
 

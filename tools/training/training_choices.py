@@ -14,6 +14,8 @@ from tools.trainers.trainer import TrainerRow
 from tools.trainers.training_settings import TrainingSettings
 
 DATASET_CONFIG, MANIFEST = "dataset_config.toml", "dataset_manifest.json"
+PREVIOUS_RUNS = "previous_runs"
+"""The folder in an output folder that the evidence of earlier runs is moved to."""
 BAD_NAME_CHARACTERS = frozenset('/\\:*?"<>|\0')
 
 POLICY_FLAGS = (

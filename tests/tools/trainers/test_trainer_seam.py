@@ -165,6 +165,8 @@ def test_a_dry_run_shows_all_processes_and_files(toy: ToyPlace, capsys: pytest.C
     assert (document["command"], document["dataset_config"]) == (document["processes"][1]["argv"], None)
     assert toy.run("--optimizer", "Lion") == 2
     assert "error: --optimizer: a toy has no Lion (give another)" in capsys.readouterr().err
+    assert toy.run("--reg-data-dir", make_set(toy.set.parent / "reg" / "1_woman", 1, word="woman").parent) == 2
+    assert "error: --reg-data-dir: a toy knows no regularisation (leave it out)" in capsys.readouterr().err
     assert not toy.output.exists()
 
 

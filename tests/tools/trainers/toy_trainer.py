@@ -84,9 +84,12 @@ class ToyTrainer:
         arguments = (str(file.path), f"--optimizer={settings.optimizer}")
         return TrainingPlan((file,), tuple(TrainerProcess(name, (python, script, *arguments), folder) for name, script in processes))
 
-    def find_conflicts(self, plan: TrainingPlan) -> list[Finding]:
+    def find_conflicts(self, job: TrainingJob, plan: TrainingPlan) -> list[Finding]:
         optimizer = plan.files[0].document["optimizer"]
-        return [Finding("--optimizer", "a toy has no Lion", "give another")] if optimizer == "Lion" else []
+        found = [Finding("--optimizer", "a toy has no Lion", "give another")] if optimizer == "Lion" else []
+        if any(subset.is_reg for subset in job.subsets):
+            found.append(Finding("--reg-data-dir", "a toy knows no regularisation", "leave it out"))
+        return found
 
     def ask_parser(self, checkout: TrainerCheckout, plan: TrainingPlan) -> ParserVerdict:
         return ParserVerdict(("arguments",), "")

@@ -60,7 +60,7 @@ class SdScripts:
         argv = command.build_command(job.checkout.python, how.script, args)
         return TrainingPlan((file,), (TrainerProcess("training", tuple(argv), job.checkout.folder),))
 
-    def find_conflicts(self, plan: TrainingPlan) -> list[Finding]:
+    def find_conflicts(self, job: TrainingJob, plan: TrainingPlan) -> list[Finding]:
         return conflicts.find_conflicts(plan.training.argv, _config(plan))
 
     def ask_parser(self, checkout: TrainerCheckout, plan: TrainingPlan) -> ParserVerdict:

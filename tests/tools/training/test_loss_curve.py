@@ -1,0 +1,24 @@
+"""The table of losses is read back, and a damaged line costs only itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.training.loss_curve import CSV_FILE, LossPoint, draw_loss_curve, read_loss_table, write_loss_table
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    points = [LossPoint(1, 0.5), LossPoint(2, 0.25)]
+    write_loss_table(tmp_path, points)
+    assert read_loss_table(tmp_path) == points
+
+
+def test_damaged_lines_are_left_out(tmp_path: Path) -> None:
+    lines = ["step,average_loss", "1,0.5", "2", "x,0.1", "3,y", "-4,0.1", f"{'9' * 400},0.1", f"{'9' * 5000},0.1", "1,2,3", "", "5,0.125"]
+    (tmp_path / CSV_FILE).write_text("\n".join(lines), encoding="utf-8")
+    assert read_loss_table(tmp_path) == [LossPoint(1, 0.5), LossPoint(5, 0.125)]
+
+
+def test_losses_that_are_no_numbers_are_not_drawn(tmp_path: Path) -> None:
+    (tmp_path / CSV_FILE).write_text("step,average_loss\n1,nan\n2,inf\n3,1e999", encoding="utf-8")
+    assert draw_loss_curve(tmp_path, read_loss_table(tmp_path), [2], "v3") is None
