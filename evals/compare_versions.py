@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
 
     history = args.history or args.project_root / HISTORY
     if not history.is_file() or history.stat().st_size == 0:
-        print(NO_HISTORY.format(path=history, why="is empty" if history.is_file() else "does not exist"), file=sys.stderr)
+        cli.note(NO_HISTORY.format(path=history, why="is empty" if history.is_file() else "does not exist"))
         raise InputError(history, "no history to compare", "score both versions first: the commands stand above")
     if args.list:
         from evals.comparison.listing import print_runs
@@ -107,7 +107,7 @@ def _find_sides(args: Any, history: Path, folders: Sequence[Path | None]) -> tup
 
     found = find_runs(history, [*args.v1, *args.v2])
     for line in [line for item in found for line in item.explain()]:
-        print(f"note: {line}", file=sys.stderr)
+        cli.note(f"note: {line}")
     runs = [with_folders(item.run, history) for item in found]
     split = len(args.v1)
     return [with_batch_facts(run, folders[0]) for run in runs[:split]], [with_batch_facts(run, folders[1]) for run in runs[split:]]
@@ -143,7 +143,7 @@ def _compare(args: Any, history: Path) -> int:
     output = args.output or args.project_root / REPORT
     drawn = Illustration() if args.no_pictures else draw_comparison(comparison, output, folders)
     for line in drawn.missing:
-        print(f"note: {line}", file=sys.stderr)
+        cli.note(f"note: {line}")
     write_text(output, render(comparison, gate, drawn.figures, drawn.missing))
     if args.promote and gate.passed:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.json or args.format == "json":
             cli.print_json(listed)
         else:
-            print("\n".join(f"{name:{max(map(len, listed))}}  {text}" for name, text in listed.items()))
+            cli.say("\n".join(f"{name:{max(map(len, listed))}}  {text}" for name, text in listed.items()))
         return EXIT_OK
     for name in args.only or ():
         if name not in REGRESSIONS:

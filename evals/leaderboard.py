@@ -110,13 +110,13 @@ def render_text(standings: Standings, confidence: float) -> str:
 
 
 def render_markdown(standings: Standings, confidence: float, picture: str | None) -> str:
-    from evals.comparison.rendering import escape
+    from lifeos.escaping import escape_markdown
 
     parts = ["# Leaderboard"]
     for board in standings.boards:
-        heading, *rows = (f"| {' | '.join(map(escape, row))} |" for row in table_rows(board))
+        heading, *rows = (f"| {' | '.join(map(escape_markdown, row))} |" for row in table_rows(board))
         parts.append("\n".join([f"## {_title(board)}", "", heading, "|---" * (heading.count(" | ") + 1) + "|", *rows]))
-    parts.append("\n".join(f"- {escape(remark)}" for remark in remarks(standings, confidence)))
+    parts.append("\n".join(f"- {escape_markdown(remark)}" for remark in remarks(standings, confidence)))
     if picture is not None:
         parts.append(f"![Ranking and trend of the newest protocol]({picture})")
     return "\n\n".join(parts) + "\n"
@@ -198,7 +198,7 @@ def main(argv: list[str] | None = None) -> int:
 
     history = args.history or args.project_root / HISTORY
     if not history.is_file() or history.stat().st_size == 0:
-        print(NO_HISTORY.format(path=history, why="is empty" if history.is_file() else "does not exist"), file=sys.stderr)
+        cli.note(NO_HISTORY.format(path=history, why="is empty" if history.is_file() else "does not exist"))
         raise InputError(history, "no history to rank", "score some runs first: the commands stand above")
     policy = load_thresholds(args.project_root, args.thresholds)
     confidence = policy["comparison"]["confidence"]

@@ -1,11 +1,11 @@
 """Print a script that completes the project's commands in a shell: verbs, scripts, flags and the values of choices.
 
 It is made from the parsers as they are now, and needs nothing of ours when a key is pressed. It completes `python -m lifeos …` and
-`python tools/SCRIPT.py …`; everything else after `python` is completed as before.
+`python` with a script of `tools/` or `evals/`; everything else after `python` is completed as before.
 
     python -m lifeos completion bash >> ~/.bashrc
     python -m lifeos completion zsh >> ~/.zshrc
-    python -m lifeos completion fish > ~/.config/fish/conf.d/lifeos.fish
+    python -m lifeos completion fish | source
 
 Exit codes: 0 printed · 2 bad usage.
 """

@@ -9,10 +9,12 @@ from __future__ import annotations
 import html
 import re
 
-MARKDOWN_MARKS = re.compile(r"[\\`*\[\]|#~$]|^[-+](?=\s)|^[0-9]+(?=[.)]\s)|(?<!\w)_|_(?!\w)")
+MARKDOWN_MARKS = re.compile(r"[\\`*\[\]|#~$]|^>|^[-+](?=\s)|^[0-9]+(?=[.)]\s)|(?<!\w)_|_(?!\w)")
 """An underscore within a word is literal (CommonMark, 6.2): in `model_v3.safetensors` a backslash would only be in the way."""
 FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What makes a spreadsheet take a cell for a formula (OWASP, CSV injection)."""
+CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""C0 and C1 control characters but for tab and line ends, and lone surrogates (bytes of a file name that are not UTF-8)."""
 CELL_ENDS = re.compile(r"([;\t\r\n][\s\"]*)(?=[=+\-@＝＋－＠])")
 """Where a spreadsheet that separates by another sign than the comma begins a cell of its own."""
 
@@ -34,7 +36,7 @@ def escape_markdown(text: object) -> str:
     """
     flat = escape_line(" ".join(str(text).split()))
     backslashed = MARKDOWN_MARKS.sub(lambda mark: f"{mark[0]}\\" if mark[0].isdigit() else f"\\{mark[0]}", flat)
-    return backslashed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return backslashed.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def escape_markdown_code(text: object) -> str:
@@ -44,8 +46,7 @@ def escape_markdown_code(text: object) -> str:
 
 def escape_html(text: object) -> str:
     """Text for an HTML element or a quoted attribute. Undecodable bytes are shown, since no HTML file can hold them."""
-    shown = "".join(_shown(char) if _is_control(char) else char for char in str(text))
-    return html.escape(shown, quote=True)
+    return html.escape(_show_controls(str(text)), quote=True)
 
 
 def escape_csv(value: object) -> object:
@@ -58,15 +59,12 @@ def escape_csv(value: object) -> object:
         return ""
     if not isinstance(value, str):
         return value
-    text = "".join(_shown(char) if _is_control(char) and char not in "\t\r\n" else char for char in value)
-    text = CELL_ENDS.sub(r"\1'", text)
+    text = CELL_ENDS.sub(r"\1'", _show_controls(value))
     return f"'{text}" if text.lstrip(" ").startswith(FORMULA_START) else text
 
 
-def _is_control(char: str) -> bool:
-    """C0 and C1 control characters but for tab and line ends, and lone surrogates (bytes of a file name that are not UTF-8)."""
-    code = ord(char)
-    return (code < 0x20 and char not in "\t\r\n") or 0x7F <= code <= 0x9F or 0xD800 <= code <= 0xDFFF
+def _show_controls(text: str) -> str:
+    return CONTROLS.sub(lambda char: _shown(char[0]), text)
 
 
 def _shown(char: str) -> str:

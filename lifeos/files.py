@@ -6,13 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lifeos.errors import InputError
+from lifeos.printing import note
 
 CHUNK_BYTES = 1 << 20
 
@@ -49,8 +49,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole UTF-8 file with `\\n` line ends, or leave the old one as it was."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write a whole UTF-8 file with `\\n` line ends, or leave the old one as it was.
+
+    A byte of a file name that was not UTF-8 is written as its escape, which JSON reads back as that byte.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, document: object) -> None:
@@ -93,7 +96,7 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
     """
     from lifeos.locks import exclusive
 
-    line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"
+    line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab+") as file, exclusive(file):
         end = file.seek(0, os.SEEK_END)
@@ -115,7 +118,7 @@ class Record:
 
 
 def warn(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    note(f"warning: {message}")
 
 
 def read_records(path: Path, on_warning: Callable[[str], None] = warn) -> Iterator[Record]:

@@ -297,7 +297,7 @@ class _ExactReader:
 
     def parse(self, raw: bytes, was_text: bool) -> Any:
         try:
-            text = raw.decode("utf-8", "surrogatepass" if was_text else "strict")
+            text = raw.decode("utf-8", "surrogatepass" if was_text or self.surrogates == "keep" else "strict")
         except UnicodeDecodeError as fault:
             self.fail(f"not UTF-8 (line {raw[: fault.start].count(10) + 1}, byte 0x{raw[fault.start]:02x})")
         try:

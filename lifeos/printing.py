@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterable
 from typing import TextIO
 
 from lifeos.escaping import escape_terminal
@@ -22,9 +23,13 @@ class Printed:
 
 def print_json(document: object) -> None:
     """The one JSON document of `--json`. NaN and infinity are a fault of ours: JSON has neither."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    print_json_lines([json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False), "\n"])
+
+
+def print_json_lines(lines: Iterable[str]) -> None:
+    """The one JSON document of `--json`, in parts that need not fit into memory together; line ends are in them."""
     Printed.json = True
-    print(LIVE_IN_JSON.sub(lambda char: f"\\u{ord(char[0]):04x}", text))
+    sys.stdout.writelines(LIVE_IN_JSON.sub(lambda char: f"\\u{ord(char[0]):04x}", line) for line in lines)
 
 
 def say(text: str, *, as_json: bool = False) -> None:

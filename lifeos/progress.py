@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator, Sized
 from types import TracebackType
 from typing import Any, TypeVar
 
+from lifeos.escaping import escape_terminal
+from lifeos.printing import note
+
 T = TypeVar("T")
 PLAIN_WIDTH = 80
 """Of a terminal that does not say how wide it is, as in many containers: tqdm would take it for one without room."""
@@ -45,9 +48,9 @@ class Progress:
     def note(self, message: str) -> None:
         """A line above the bar, or plainly on stderr where there is none."""
         if self._bar is None:
-            print(message, file=sys.stderr, flush=True)
+            note(message)
         else:
-            self._bar.write(message, file=sys.stderr)
+            self._bar.write(escape_terminal(message), file=sys.stderr)
 
 
 def _has_width() -> bool:

@@ -214,11 +214,11 @@ def main(argv: list[str] | None = None) -> int:
     for path, text in outdated:
         if args.write:
             write_text(path, text)
-        print(f"{'written' if args.write else 'out of date'}: {path.relative_to(root).as_posix()}")
+        cli.say(f"{'written' if args.write else 'out of date'}: {path.relative_to(root).as_posix()}")
     for path in leftovers:
         if args.write:
             path.unlink()
-        print(f"{'removed' if args.write else 'of no script any more'}: {path.relative_to(root).as_posix()}")
+        cli.say(f"{'removed' if args.write else 'of no script any more'}: {path.relative_to(root).as_posix()}")
     return EXIT_GATE if (outdated or leftovers) and not args.write else EXIT_OK
 
 

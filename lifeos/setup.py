@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None, say: Callable[[str], None] = print) -> i
     try:
         say(f"face detector: {fetch_model(YUNET, args.models_dir)} ({YUNET.licence})")
     except UnavailableError as error:
-        print(f"warning: {error}; dlib's own detector is used instead", file=sys.stderr)
+        cli.note(f"warning: {error}; dlib's own detector is used instead")
     if args.insightface:
         say(f"{LICENCE}.")
         say(f"InsightFace pack: {unpack(fetch_model(BUFFALO_L, args.models_dir))}")

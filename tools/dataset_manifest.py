@@ -30,6 +30,7 @@ from typing import Any
 from evals.faces.engines import AUTO, engine_help, engine_names
 from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from lifeos.printing import print_json_lines
 from tools.dataset import unchanged
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
 from tools.dataset.manifest import manifest_lines, now_utc, read_manifest, write_manifest
@@ -61,7 +62,7 @@ def build(args: argparse.Namespace, argv: list[str]) -> int:
     digest = write_manifest(args.output, built.document) if args.output else None
     if args.json:
         report = {"output": str(args.output) if args.output else None, "dataset_manifest_hash": digest, **built.document}
-        sys.stdout.writelines(line.decode("utf-8") for line in manifest_lines(report))
+        print_json_lines(line.decode("utf-8") for line in manifest_lines(report))
     text = render(built, args.output)
     cli.say(text, as_json=args.json)
     code = EXIT_GATE if args.strict and is_unfit(built.notices, strict=True) else EXIT_OK

@@ -55,7 +55,7 @@ def write_references(folder: Path) -> None:
         return
     from tools.stand_in import render_references
 
-    print(f"rendering {REFERENCES} reference portraits into {folder}", file=sys.stderr, flush=True)
+    cli.note(f"rendering {REFERENCES} reference portraits into {folder}")
     render_references(folder, REFERENCES)
 
 

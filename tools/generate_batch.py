@@ -282,12 +282,12 @@ def main(argv: list[str] | None = None) -> int:
 
     policy = load_thresholds(args.project_root)
     with StopSignal():  # SIGTERM, which a pod sends before it stops, unwinds as Ctrl-C does: what is queued is cancelled
-        result = run_batch(args, policy, lambda text: print(text, file=sys.stderr, flush=True))
+        result = run_batch(args, policy, cli.note)
     if args.json:
         document = {"base_seed": result.base_seed, "existing": result.existing, "made": result.made, "failed": result.failed}
         cli.print_json({"schema": 1, "output_dir": str(args.output_dir), **document})
     else:
-        print(render(result, args.output_dir))
+        cli.say(render(result, args.output_dir))
     return EXIT_GATE if result.failed else EXIT_OK
 
 

@@ -22,7 +22,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
-from tools.dataset.hashing import printable
+from lifeos.escaping import escape_line
 from tools.dataset.manifest import manifest_hash, read_manifest
 from tools.trainers.lora_header import LoraHeader, read_lora_header
 from tools.training.training_choices import MANIFEST, PREVIOUS_RUNS
@@ -108,7 +108,7 @@ def render(info: LoraInfo) -> str:
     lines = [f"{info.header.path}  {info.size_bytes / 1e6:.1f} MB{cut}"]
     params = info.params
     width = max((len(name) for name in params), default=0)
-    lines += [f"  {name:{width}}  {printable(str(value))}" for name, value in params.items()] or [
+    lines += [f"  {name:{width}}  {escape_line(str(value))}" for name, value in params.items()] or [
         "  it holds no information about its training"
     ]
     lines.append(f"  dataset: {info.link.why}" + (f" ({info.link.manifest})" if info.link.manifest else ""))
@@ -130,7 +130,7 @@ def render_comparison(first: LoraInfo, second: LoraInfo) -> str:
     if not differences:
         return f"{head}: {same}, trained alike"
     width = max(map(len, differences))
-    rows = [f"  {name:{width}}  {printable(str(old))} -> {printable(str(new))}" for name, (old, new) in differences.items()]
+    rows = [f"  {name:{width}}  {escape_line(str(old))} -> {escape_line(str(new))}" for name, (old, new) in differences.items()]
     return "\n".join([f"{head}: {same}", *rows])
 
 

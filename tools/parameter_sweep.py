@@ -184,7 +184,7 @@ def read_circumstances(args: argparse.Namespace) -> Circumstances:
         rate_per_hr=args.rate_per_hr,
         outage_seconds=args.outage_sec,
         embedded_seconds=args.embedded_seconds,
-        note=lambda text: print(text, file=sys.stderr, flush=True),
+        note=cli.note,
     )
 
 

@@ -162,7 +162,7 @@ def read_circumstances(args: argparse.Namespace) -> Circumstances:
         outage_seconds=args.outage_sec,
         embedded_seconds=args.embedded_seconds,
         manifest=read_manifest(args.dataset_manifest) if args.dataset_manifest is not None else None,
-        note=lambda text: print(text, file=sys.stderr, flush=True),
+        note=cli.note,
     )
 
 
@@ -200,7 +200,7 @@ def run(args: argparse.Namespace, stop: Any) -> int:
         return judge_again(args, request, policy, around)
     if args.dry_run:
         document = preview(request, policy, around)
-        cli.print_json(document) if args.json else print(render_preview(document))
+        cli.print_json(document) if args.json else cli.say(render_preview(document))
         return EXIT_OK
     outcome = produce(request, policy, around, stop)
     if args.json:

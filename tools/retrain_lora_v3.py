@@ -195,15 +195,15 @@ def dry_run(args: argparse.Namespace, preparation: Preparation, policy: dict[str
 def refuse(args: argparse.Namespace, preparation: Preparation) -> int | None:
     """Say everything that speaks against the run; the exit code if it must not start."""
     for notice in preparation.built.notices if preparation.built else ():
-        print(notice.text, file=sys.stderr)
+        cli.note(notice.text)
     for conflict in preparation.conflicts:
-        print(f"error: {conflict.rule}: {conflict.text}", file=sys.stderr)
+        cli.note(f"error: {conflict.rule}: {conflict.text}")
     if preparation.conflicts:
         return EXIT_USAGE
     if preparation.missing:
         raise preparation.missing[0]
     if preparation.faults and not args.allow_dataset_errors:
-        print("error: the dataset has errors and must not be trained on (fix it, or give --allow-dataset-errors)", file=sys.stderr)
+        cli.note("error: the dataset has errors and must not be trained on (fix it, or give --allow-dataset-errors)")
         return EXIT_GATE
     if preparation.stage is None:
         raise InputError(preparation.settings.train_data_dir, "holds no picture to train on", "give --train-data-dir a folder of pictures")
@@ -229,7 +229,7 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
         cli.print_json(files.read_json(settings.output_dir / RECORD_FILE))
     if record.state != "finished":
         log = settings.output_dir / "training_log.txt"
-        print(f"error: training: {record.failure} (the whole log: {log})", file=sys.stderr)
+        cli.note(f"error: training: {record.failure} (the whole log: {log})")
         return EXIT_GATE
     text = f"trained {record.output_name}: {record.steps} steps in {record.seconds / 60:.1f} min, ${record.cost_usd:.2f}"
     names = ", ".join(item["file"] for item in record.lora_files)

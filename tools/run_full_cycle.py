@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
     meter = Meter(settings.root / LOG_FILE, settings.root / STATE_FILE)
 
     def say(text: str) -> None:
-        print(text, file=sys.stderr if args.json else sys.stdout, flush=True)
+        cli.say(text, as_json=args.json)
 
     with locks.hold(settings.root / kept.RUNS / "cycle.lock", "the cycle"):
         cycle = Cycle(settings, limits, meter, choose_steps(args.start, args.only), show, say)

@@ -58,7 +58,7 @@ def start(meter: Meter, args: argparse.Namespace, policy: dict[str, Any]) -> int
     if args.json:
         cli.print_json({"session": _session_document(meter, session), "closed": started.closed})
     else:
-        print(f"Started {session.session_id}: {session.activity} on {gpu} at {summary.dollars(rate)}/hr")
+        cli.say(f"Started {session.session_id}: {session.activity} on {gpu} at {summary.dollars(rate)}/hr")
     return EXIT_OK
 
 
@@ -70,7 +70,7 @@ def stop(meter: Meter, args: argparse.Namespace) -> int:
         note = {"stated": ", end as stated", "last_heartbeat": ", ended at its last heartbeat"}.get(row.get("end_is", ""), "")
         clock = ", the clock had moved" if row.get("clock_moved") else ""
         cost = summary.dollars(Decimal(str(row["cost_usd"])))
-        print(f"Stopped {row['session_id']}: {row['activity']}, {row['duration_min']} min, {cost}{note}{clock}")
+        cli.say(f"Stopped {row['session_id']}: {row['activity']}, {row['duration_min']} min, {cost}{note}{clock}")
     return EXIT_OK
 
 
@@ -79,9 +79,9 @@ def status(meter: Meter, args: argparse.Namespace) -> int:
     if args.json:
         cli.print_json({"open": [_session_document(meter, session) for session in sessions]})
     elif sessions:
-        print("\n".join(_describe(meter, session) for session in sessions))
+        cli.say("\n".join(_describe(meter, session) for session in sessions))
     else:
-        print("No session is open.")
+        cli.say("No session is open.")
     return EXIT_OK
 
 
@@ -90,7 +90,7 @@ def heartbeat(meter: Meter, args: argparse.Namespace) -> int:
     if args.json:
         cli.print_json(_session_document(meter, session))
     else:
-        print(f"Alive: {session.session_id} at {session.last_heartbeat}")
+        cli.say(f"Alive: {session.session_id} at {session.last_heartbeat}")
     return EXIT_OK
 
 
@@ -117,7 +117,7 @@ def report(meter: Meter, args: argparse.Namespace, policy: dict[str, Any], root:
     if args.json:
         cli.print_json(summary.as_document(made))
     else:
-        print(summary.render_text(made))
+        cli.say(summary.render_text(made))
     return EXIT_OK
 
 
@@ -135,7 +135,7 @@ def check_billing(meter: Meter, args: argparse.Namespace) -> int:
         ]
         cli.print_json({"differences": rows})
     else:
-        print(billing.render_differences(differences))
+        cli.say(billing.render_differences(differences))
     return EXIT_GATE if any(one.matters for one in differences) else EXIT_OK
 
 

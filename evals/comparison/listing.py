@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +11,37 @@ from evals.comparison.history import read_rows
 from evals.comparison.runs import Run, read_run
 from evals.judging.gates import GATES, Gate
 from lifeos.errors import EXIT_OK
+from lifeos.printing import note, print_json_lines, say
 
 
 def print_runs(history: Path, *, as_json: bool) -> int:
     """Print every run, oldest first; with `as_json` one JSON array, also streamed."""
-    shown = torn = 0
-    print("[" if as_json else _heading())
-    for row in read_rows(history):
-        if row is None:
-            torn += 1
-            continue
-        run = read_run({key: value for key, value in row.items() if key != "images"})
-        if as_json:
-            print(("," if shown else "") + json.dumps(_entry(run), ensure_ascii=False, allow_nan=False))
-        else:
-            print(_line(run))
-        shown += 1
+    torn = 0
+
+    def runs() -> Iterator[Run]:
+        nonlocal torn
+        for row in read_rows(history):
+            if row is None:
+                torn += 1
+            else:
+                yield read_run({key: value for key, value in row.items() if key != "images"})
+
     if as_json:
-        print("]")
+        print_json_lines(_json_lines(runs()))
+    else:
+        say(_heading())
+        for run in runs():
+            say(_line(run))
     if torn:
-        print(f"warning: {torn} lines of {history} skipped (torn by a crash, or not a JSON object)", file=sys.stderr)
+        note(f"warning: {torn} lines of {history} skipped (torn by a crash, or not a JSON object)")
     return EXIT_OK
+
+
+def _json_lines(runs: Iterable[Run]) -> Iterator[str]:
+    yield "[\n"
+    for number, run in enumerate(runs):
+        yield ("," if number else "") + json.dumps(_entry(run), ensure_ascii=False, allow_nan=False) + "\n"
+    yield "]\n"
 
 
 def _weighted() -> list[Gate]:

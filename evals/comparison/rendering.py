@@ -14,6 +14,7 @@ from evals.comparison.inference import Estimate
 from evals.comparison.promotion import PromotionGate
 from evals.comparison.verdicts import NO_VERDICT, level_text
 from evals.judging.gates import gate_of
+from lifeos.escaping import escape_markdown as escape
 
 HEAD = "| Metric | {first} | {second} | Delta | Verdict |\n|--------|----------|----------|-------|---------|"
 SURELY = 0.995
@@ -59,13 +60,6 @@ def render_head(comparison: Comparison, gate: PromotionGate | None = None) -> st
             *details,
         ]
     )
-
-
-def escape(text: str) -> str:
-    """Names and notes are data: none may break a table or become markup."""
-    for sign, safe in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("[", "\\["), ("*", "\\*")):
-        text = text.replace(sign, safe)
-    return " ".join(text.split())
 
 
 def _training(side: Side) -> str:
@@ -167,7 +161,10 @@ def _coverage(comparison: Comparison) -> str:
     lines += [
         f"| {result.title} | {' | '.join(_scored(side, result.key) for side in sides)} |" for result in comparison.scores if result.gate
     ]
-    lines += ["", *(f"{escape(side.name)}: {escape(side.numbers.shortfall)}." for side in sides if side.numbers.shortfall)]
+    lines += [
+        "",
+        *(f"{escape(side.name)}: {escape(side.numbers.shortfall)}." for side in sides if side.numbers.shortfall),
+    ]
     return "\n".join(lines).rstrip()
 
 

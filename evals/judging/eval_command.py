@@ -68,7 +68,7 @@ def hand_over(document: dict[str, Any], text: str, args: Any, *, passed: bool) -
     if args.json:
         cli.print_json(document)
     else:
-        print(text)
+        cli.say(text)
     return EXIT_GATE if args.fail_on_threshold and not passed else EXIT_OK
 
 

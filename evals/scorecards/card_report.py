@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from evals.judging.gates import GATES, Gate, describe_group
 from evals.judging.records import explain_reason
+from lifeos.escaping import escape_markdown as escape
+from lifeos.escaping import escape_markdown_code as code
 
 if TYPE_CHECKING:
     from evals.scorecards.card import ConfigScore, Scorecard, ScoredPicture
@@ -161,11 +162,17 @@ def _method(card: Scorecard) -> str:
     params = [f"{key} {value}" for key, value in card.training_params.items() if not key.endswith(("sha256", "started", "finished"))]
     facts = [
         ("Pictures", f"`{code(card.generated_dir)}`" if card.generated_dir else ""),
-        ("References", f"`{code(card.reference_dir)}`, {protocol.get('references', '?')} used" if card.reference_dir else ""),
+        (
+            "References",
+            f"`{code(card.reference_dir)}`, {protocol.get('references', '?')} used" if card.reference_dir else "",
+        ),
         ("Face engine", escape(engine)),
         ("Protocol", f"`{code(str(protocol.get('id', '?')))}`; only scores of the same protocol are comparable"),
         ("Scored", card.timestamp),
-        ("Dataset manifest", f"`{code(card.manifest.path)}`, SHA-256 `{card.manifest.sha256[:16]}…`" if card.manifest else "not given"),
+        (
+            "Dataset manifest",
+            f"`{code(card.manifest.path)}`, SHA-256 `{card.manifest.sha256[:16]}…`" if card.manifest else "not given",
+        ),
         ("Dataset", f"`{code(card.manifest.dataset_id)}`" if card.manifest and card.manifest.dataset_id else ""),
         ("Training", escape(", ".join(params)) or "not given"),
         ("Notes", escape(card.notes)),
@@ -173,17 +180,6 @@ def _method(card: Scorecard) -> str:
     unusable = Counter(item.assessment.reason for item in card.pictures if item.assessment.reason is not None)
     facts.append(("Unusable files", _join([f"{count} × {explain_reason(reason)}" for reason, count in unusable.items()])))
     return "\n".join(f"- {name}: {text}" for name, text in facts if text)
-
-
-def escape(text: str) -> str:
-    """Text that Markdown and HTML take as text: names, notes and prompts are data."""
-    flat = " ".join(text.split())
-    return re.sub(r"([\\`*\[\]|<>#~]|\b_|_\b)", r"\\\1", flat.replace("&", "&amp;"))
-
-
-def code(text: str) -> str:
-    """Text between backticks, in a table or out of one."""
-    return " ".join(text.split()).replace("`", "'").replace("|", "¦")
 
 
 def _number(value: float | None) -> str:

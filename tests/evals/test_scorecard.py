@@ -22,10 +22,11 @@ from evals.judging.records import Assessment, FaceScore, Geometry
 from evals.load_thresholds import load_thresholds
 from evals.scorecards.card import Manifest, Scorecard, build_scorecard
 from evals.scorecards.card_inputs import read_batch_config, read_training_params
-from evals.scorecards.card_report import escape, render_report, render_summary
+from evals.scorecards.card_report import render_report, render_summary
 from evals.skin.realism import SkinScore
 from lifeos import cli
 from lifeos.errors import InputError
+from lifeos.escaping import escape_markdown
 from tests.evals.portraits import write_few, write_generated, write_references
 from tests.tools.trainers.test_lora_header import METADATA, write_lora
 
@@ -272,7 +273,7 @@ def test_the_report() -> None:
     assert "- 2 pictures: face similarity below 0.60" in text
     assert "- 1 picture: no face found" in text and "- 1 picture: the file is cut off" in text
     assert "| `step1_str0.50_0002_p002_v01_seed2_b.png` | 0.30 | 0.80 | face similarity 0.30 is below 0.60 |" in text
-    assert "- Notes: \\*\\*bold\\*\\* \\<script\\>\\|" in text
+    assert "- Notes: \\*\\*bold\\*\\* &lt;script>\\|" in text
     assert "- Training: network_dim 32" in text
 
 
@@ -282,12 +283,12 @@ def test_the_report() -> None:
         ("a_b", "a_b"),
         ("_a_", "\\_a\\_"),
         ("a|b\nc", "a\\|b c"),
-        ("<b> & `c`", "\\<b\\> &amp; \\`c\\`"),
+        ("<b> & `c`", "&lt;b> &amp; \\`c\\`"),
         ("[x](y) # *", "\\[x\\](y) \\# \\*"),
     ],
 )
 def test_names_and_notes_are_text(text: str, escaped: str) -> None:
-    assert escape(text) == escaped
+    assert escape_markdown(text) == escaped
 
 
 @pytest.fixture(scope="module")

@@ -134,7 +134,7 @@ def examples() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("script", "command"), examples())
 def test_every_example_can_be_pasted(script: str, command: str) -> None:
-    program, *words = shlex.split(command.partition(" >")[0], comments=True)
+    program, *words = shlex.split(re.split(r" [>|]", command)[0], comments=True)
     words = words[2:] if words[0] == "-m" else words
     assert program == "python"
     assert words[0] in (script, Path(script).stem)

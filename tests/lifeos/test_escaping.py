@@ -42,12 +42,13 @@ def test_several_lines_of_a_terminal_stay() -> None:
 @pytest.mark.parametrize(
     ("text", "cell"),
     [
-        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("<script>alert(1)</script>", "&lt;script>alert(1)&lt;/script>"),
         ("a | b", "a \\| b"),
         ("*bold* _word_ ~gone~", "\\*bold\\* \\_word\\_ \\~gone\\~"),
         ("![x](https://example.org)", "!\\[x\\](https://example.org)"),
         ("`code` \\*", "\\`code\\` \\\\\\*"),
         ("# title", "\\# title"),
+        ("> quoted, 1 > 0", "\\> quoted, 1 > 0"),
         ("- item", "\\- item"),
         ("1. first", "1\\. first"),
         ("a & b &lt;", "a &amp; b &amp;lt;"),

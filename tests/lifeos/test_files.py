@@ -210,3 +210,13 @@ def test_a_kill_while_writing_leaves_the_old_or_the_new_file(tmp_path: Path, pro
 def test_sha256_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
     assert files.sha256_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_name_that_is_not_utf8_is_written_and_read_back(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    files.write_json(tmp_path / "a.json", {"file": name})
+    files.append_record(tmp_path / "a.jsonl", {"file": name})
+    files.write_text(tmp_path / "a.md", f"{name}\n")
+    assert (tmp_path / "a.md").read_bytes() == b"caf\\udce9.png\n"
+    assert files.read_json(tmp_path / "a.json") == {"file": name}
+    assert [record.data for record in files.read_records(tmp_path / "a.jsonl")] == [{"file": name}]

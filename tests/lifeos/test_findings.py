@@ -55,7 +55,7 @@ def test_summary_escapes_markdown_and_html() -> None:
     text = render_summary(Report("check", "a|b", (Finding("r", "<script>|`x`", "*y*", path="a_b.md", line=1),), ("one\ntwo",)))
     assert text == (
         "### ❌ check\n\na\\|b\n\n    one\\ntwo\n\n| | where | what | how to fix it |\n|---|---|---|---|\n"
-        "| ❌ | a_b.md:1 | &lt;script&gt;\\|\\`x\\` | \\*y\\* |\n\n"
+        "| ❌ | a_b.md:1 | &lt;script>\\|\\`x\\` | \\*y\\* |\n\n"
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeos import files
+from lifeos.escaping import escape_csv
 from tools.cost.ledger import Kind, Ledger, Sum
 from tools.cost.picture_costs import Batch, Training
 
@@ -194,9 +195,9 @@ def render_csv(ledger: Ledger) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["day", "activity", "gpu", "rate_per_hr", "lora_version", "sessions", "hours", "cost_usd"])
     for kind, part in sorted(ledger.sums.items(), key=lambda item: item[0].day):
-        texts = [_safe(text) for text in (kind.activity, kind.gpu)]
+        texts = [escape_csv(text) for text in (kind.activity, kind.gpu)]
         hours = part.hours.quantize(Decimal("0.0001"))
-        writer.writerow([kind.day, *texts, kind.rate, _safe(kind.lora_version), part.sessions, hours, _amount(part.usd)])
+        writer.writerow([kind.day, *texts, kind.rate, escape_csv(kind.lora_version), part.sessions, hours, _amount(part.usd)])
     return out.getvalue()
 
 
@@ -262,8 +263,3 @@ def _amount(usd: Decimal) -> str:
 
 def _sum_document(part: Sum) -> dict[str, Any]:
     return {"sessions": part.sessions, "hours": round(float(part.hours), 4), "usd": _amount(part.usd)}
-
-
-def _safe(text: str) -> str:
-    """A cell that a spreadsheet takes as text, never as a formula."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" and text else text

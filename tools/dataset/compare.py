@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tools.dataset.hashing import printable
+from lifeos.escaping import escape_line
 from tools.dataset.manifest import canonical_name
 from tools.dataset.scan import split_repeats
 
@@ -202,20 +202,20 @@ def _shift(old: Counter[str], new: Counter[str], old_total: int, new_total: int,
 def render_comparison(result: Comparison, old_name: str, new_name: str) -> str:
     """The comparison for people."""
     lines = [f"{old_name} -> {new_name}: {result.images_old} -> {result.images_new} pictures"]
-    lines += [f"repeats of {printable(item.folder)}: {item.old or 1} -> {item.new or 1}" for item in result.repeats_changed]
+    lines += [f"repeats of {escape_line(item.folder)}: {item.old or 1} -> {item.new or 1}" for item in result.repeats_changed]
     if result.same:
         return "\n".join([*lines, f"the same dataset ({result.dataset_id_new[:12]})"])
     for title, names in (("added", result.images_added), ("removed", result.images_removed), ("changed", result.images_changed)):
         lines.append(f"pictures {title}: {len(names)}")
-        lines += [f"  {printable(name)}" for name in names]
+        lines += [f"  {escape_line(name)}" for name in names]
     lines.append(f"pictures renamed: {len(result.images_renamed)}")
-    lines += [f"  {printable(item.old)} -> {printable(item.new)}" for item in result.images_renamed]
+    lines += [f"  {escape_line(item.old)} -> {escape_line(item.new)}" for item in result.images_renamed]
     lines.append(f"captions changed: {len(result.captions_changed)}")
-    lines += [f"  {printable(item.filename)}: {printable(item.diff)}" for item in result.captions_changed]
+    lines += [f"  {escape_line(item.filename)}: {escape_line(item.diff)}" for item in result.captions_changed]
     lines.append(f"resolution changes: {len(result.resolution_changes)}")
-    lines += [f"  {printable(item.filename)}: {item.old} -> {item.new}" for item in result.resolution_changes]
+    lines += [f"  {escape_line(item.filename)}: {item.old} -> {item.new}" for item in result.resolution_changes]
     for title, shifts in (("caption parts", result.word_shift), ("resolutions", result.resolution_shift)):
         if shifts:
             lines.append(f"shift of {title} (share of all pictures):")
-            lines += [f"  {printable(shift.what)}: {shift.old:.0%} -> {shift.new:.0%}" for shift in shifts]
+            lines += [f"  {escape_line(shift.what)}: {shift.old:.0%} -> {shift.new:.0%}" for shift in shifts]
     return "\n".join(lines)

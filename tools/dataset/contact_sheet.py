@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from lifeos import files
 from lifeos.errors import InputError
+from lifeos.escaping import escape_line
 from lifeos.images import ImageError, read_picture
 from tools.dataset.compare import Comparison
-from tools.dataset.hashing import printable
 
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
@@ -80,7 +80,7 @@ def _draw(groups: Sequence[_Group]) -> PillowImage.Image:
 
 def _label(name: str) -> str:
     # the built-in font knows Latin-1 only
-    text = printable(name.rpartition("/")[2]).encode("latin-1", "replace").decode("latin-1")
+    text = escape_line(name.rpartition("/")[2]).encode("latin-1", "replace").decode("latin-1")
     return text if len(text) <= 30 else f"{text[:14]}...{text[-13:]}"
 
 

@@ -156,11 +156,11 @@ def _hash_stable(root: Path, file: Unread, buffer: bytearray) -> bytes:
     try:
         digest, size, mtime_ns = _hash_file(root / file.name, buffer)
     except FileNotFoundError:
-        raise InputError(printable(file.name), "vanished while the dataset was read", "run the same command again") from None
+        raise InputError(file.name, "vanished while the dataset was read", "run the same command again") from None
     except OSError as error:
-        raise InputError(printable(file.name), f"cannot be read: {error.strerror}", "make it readable, or take it out") from None
+        raise InputError(file.name, f"cannot be read: {error.strerror}", "make it readable, or take it out") from None
     if (size, signed(mtime_ns)) != (file.size, file.mtime_ns):
-        raise InputError(printable(file.name), "changed while the dataset was read", "run the same command again when nothing writes there")
+        raise InputError(file.name, "changed while the dataset was read", "run the same command again when nothing writes there")
     return digest
 
 
@@ -188,9 +188,3 @@ def _fill(file: Any, view: memoryview) -> int:
     while held < len(view) and (read := file.readinto(view[held:])):
         held += read
     return held
-
-
-def printable(name: str) -> str:
-    """A file name on one line of a terminal: line ends and control characters escaped, undecodable bytes shown."""
-    text = name.encode("utf-8", "backslashreplace").decode()
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -22,7 +22,6 @@ from typing import Any
 from lifeos import files
 from lifeos.errors import InputError
 from tools.dataset.catalogue import PAIRS, Catalogue, PictureRecord, Records, sort_lines
-from tools.dataset.hashing import printable
 from tools.dataset.notices import Notice
 from tools.dataset.scan import list_folders, split_repeats
 
@@ -285,11 +284,11 @@ def _check_images(path: Path, images: object, where: str) -> None:
             if value is not None and key.endswith("sha256") and not SHA256.fullmatch(value):
                 raise InputError(path, f"{place}.{key} is not a SHA-256", "make it anew")
             if value is not None and not key.endswith("sha256") and not is_inside(value):
-                raise InputError(path, f"{place}.{key} {printable(value)} leaves the dataset folder", "names must be relative, without ..")
+                raise InputError(path, f"{place}.{key} {value} leaves the dataset folder", "names must be relative, without ..")
         if not _is_size(image.get("dimensions")) or not isinstance(image.get("caption_text"), str | None):
             raise InputError(path, f"{place} has no usable dimensions or caption_text", "make it anew")
         if image["filename"] in seen:
-            raise InputError(path, f"{place}: {printable(image['filename'])} is listed twice", "make it anew")
+            raise InputError(path, f"{place}: {image['filename']} is listed twice", "make it anew")
         seen.add(image["filename"])
 
 

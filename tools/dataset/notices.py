@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tools.dataset.hashing import printable
+from lifeos.escaping import escape_line
 
 Level = Literal["error", "warning", "notice"]
 NAMES_SHOWN = 5
@@ -29,7 +29,7 @@ class Notice:
     def text(self) -> str:
         if not self.files:
             return f"{self.level}: {self.message}"
-        shown = ", ".join(printable(name) for name in self.files[:NAMES_SHOWN])
+        shown = ", ".join(escape_line(name) for name in self.files[:NAMES_SHOWN])
         more = f" and {len(self.files) - NAMES_SHOWN} more" if len(self.files) > NAMES_SHOWN else ""
         return f"{self.level}: {self.message}: {shown}{more}"
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.dataset.hashing import hash_files, printable
+from lifeos.escaping import escape_line
+from tools.dataset.hashing import hash_files
 from tools.dataset.scan import caption_name, scan_dataset
 
 
@@ -90,7 +91,7 @@ def _extension_of(document: dict[str, Any]) -> str:
 def render_verification(result: Verification) -> str:
     lines = []
     for kind, names in (("missing", result.missing), ("extra", result.extra), ("changed", result.changed)):
-        lines += [f"{kind}: {printable(name)}" for name in names]
+        lines += [f"{kind}: {escape_line(name)}" for name in names]
     if result.is_same:
         lines.append(f"the dataset is the same: {result.checked} files checked")
     else:

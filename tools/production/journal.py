@@ -53,7 +53,7 @@ class Journal:
     def append(self, event: str, *, durable: bool = False, **fields: Any) -> None:
         """Add a record: handed to the system when this returns, and with `durable` on the disk."""
         line = json.dumps({"time": now_text(), "event": event, **fields}, ensure_ascii=False, allow_nan=False) + "\n"
-        data = line.encode("utf-8", "surrogatepass")
+        data = line.encode("utf-8", "backslashreplace")  # a file name that is not UTF-8 becomes a JSON escape
         with self._lock:
             view = memoryview(data)
             while view:  # an unbuffered write may take only a part

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from lifeos.escaping import escape_html
 from tools.production.filing import BatchFolder
 from tools.production.report_document import time_and_money
 from tools.production.report_text import format_score, weighted_gates
@@ -23,9 +24,15 @@ TEMPLATE = "batch_report.html.j2"
 def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[str]:
     """The pieces of the file, in order."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATE_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATE_FOLDER),
+        autoescape=True,
+        finalize=lambda value: Markup(escape_html(value)) if type(value) is str else value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["score"] = format_score
     environment.filters["percent"] = lambda value: f"{value:.0%}"
@@ -35,7 +42,8 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
         return "data:image/jpeg;base64," + base64.b64encode(small).decode("ascii") if small else ""
 
     def link(image: Mapping[str, Any]) -> str:
-        return quote(f"{image['place']}/{image['file']}") if image["place"] != "removed" else ""
+        path = f"{image['place']}/{image['file']}".encode("utf-8", "surrogateescape")  # the bytes of the name, whatever they are
+        return quote(path) if image["place"] != "removed" else ""
 
     template = environment.get_template(TEMPLATE)
     yield from template.generate(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lifeos.escaping import escape_csv, escape_markdown
+from lifeos.escaping import escape_markdown_code as code
 from tools.production.prompts import shorten
 from tools.production.report_document import time_and_money
 
@@ -19,17 +20,6 @@ CSV_LAST = (
     "cosine", "best_reference", "faces", "flags", "shot", "yaw", "width", "height", "config", "prompt_id", "variation", "seed", "prompt",
     "source", "seconds", "place", "sha256",
 )  # fmt: skip
-FORMULA_START = tuple("=+-@\t\r\n")
-"""What makes a spreadsheet take a cell for a formula (OWASP, CSV injection)."""
-
-MARKDOWN_MARKS = re.compile(r"[\\`*\[\]<>#|~&$]|(?<!\w)_|_(?!\w)")
-"""An underscore within a word is literal; in `model_v3.safetensors` a backslash would only be in the way."""
-
-
-def escape_markdown(text: object) -> str:
-    """Text that Markdown, and the HTML within it, takes literally; on one line, so that it can stand in a table."""
-    flat = " ".join(str(text).split())
-    return MARKDOWN_MARKS.sub(lambda mark: {"<": "&lt;", ">": "&gt;", "&": "&amp;"}.get(mark[0], f"\\{mark[0]}"), flat)
 
 
 def format_score(value: float | None) -> str:
@@ -59,12 +49,8 @@ def weighted_gates(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [gate for gate in document["gates"] if gate["weight"]]
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, list):
-        value = "; ".join(map(str, value))
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(FORMULA_START) else value
-    return "" if value is None else value
+def _cell(value: object) -> object:
+    return escape_csv("; ".join(map(str, value)) if isinstance(value, list) else value)
 
 
 def render_markdown(document: Mapping[str, Any]) -> str:
@@ -117,7 +103,7 @@ def _mean_cell(means: Mapping[str, Any], name: str) -> str:
 def _best_and_worst(document: Mapping[str, Any]) -> str:
     images, shown = {image["file"]: image for image in document["images"]}, weighted_gates(document)
     rows = [
-        (label, f"`{name}`", *(format_score(images[name][gate["name"]]) for gate in shown), images[name]["verdict"])
+        (label, f"`{code(name)}`", *(format_score(images[name][gate["name"]]) for gate in shown), images[name]["verdict"])
         for label, names in (("best", document["best"]), ("worst", document["worst"]))
         for name in names
     ]
@@ -149,7 +135,9 @@ def _sameness(document: Mapping[str, Any]) -> str:
         ]
         lines.append(_table(("", ""), rows))
     if found["duplicates"]:
-        lines.append("Near-duplicates: " + "; ".join(f"`{pair['first']}` and `{pair['second']}`" for pair in found["duplicates"][:20]))
+        lines.append(
+            "Near-duplicates: " + "; ".join(f"`{code(pair['first'])}` and `{code(pair['second'])}`" for pair in found["duplicates"][:20])
+        )
     return "\n\n".join(lines)
 
 
@@ -187,7 +175,7 @@ def _rejections(document: Mapping[str, Any]) -> str:
     if not rejected:
         return ""
     reasons = _table(("reason", "pictures"), [(escape_markdown(reason), count) for reason, count in document["reasons"].items()])
-    rows = [(f"`{image['file']}`", escape_markdown("; ".join(image["reasons"]))) for image in rejected[:SHOWN_REJECTIONS]]
+    rows = [(f"`{code(image['file'])}`", escape_markdown("; ".join(image["reasons"]))) for image in rejected[:SHOWN_REJECTIONS]]
     more = f"\n\n{len(rejected) - SHOWN_REJECTIONS} more are in scores.csv." if len(rejected) > SHOWN_REJECTIONS else ""
     return f"## Why pictures were rejected\n\n{reasons}\n\n{_table(('picture', 'why'), rows)}{more}"
 
@@ -206,7 +194,7 @@ def _protocol(document: Mapping[str, Any]) -> str:
         ("Judged by", escape_markdown(document["engine"])),
         ("References", escape_markdown(document["reference_dir"])),
         *((f"{gate['heading']} {'at most' if gate['lower_is_better'] else 'from'}", gate["limit"]) for gate in document["gates"]),
-        ("Protocol", f"`{document['protocol'].get('id', '')}`"),
+        ("Protocol", f"`{code(document['protocol'].get('id', ''))}`"),
         ("LoRA version", escape_markdown(document["lora_version"])),
         ("Batch", f"{document['batch_id']}, {document['started']} to {document['ended']}, {document['runs']} run(s)"),
     ]

@@ -47,13 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     with server:
         if args.references is not None:
-            print(f"references: {len(render_references(args.references))} in {args.references}")
+            cli.say(f"references: {len(render_references(args.references))} in {args.references}")
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        print(f"{NOTICE}\nlistening on {server.url}, pictures in {server.output_dir}; Ctrl-C stops", flush=True)
+        cli.say(f"{NOTICE}\nlistening on {server.url}, pictures in {server.output_dir}; Ctrl-C stops")
         stop.wait()
-        print("stopped", file=sys.stderr)
+        cli.note("stopped")
     return 0
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from evals.comparison.document import estimate_document, finite
 from evals.comparison.inference import Estimate
-from evals.comparison.rendering import escape, signed
+from evals.comparison.rendering import signed
 from evals.comparison.selection import Candidate, Selection, how_sure
 from evals.comparison.verdicts import IMPROVED, REGRESSED, UNCHANGED
 from evals.judging.gates import DIGITS, Gate, headline_gates
 from evals.scorecards.card import ConfigScore, build_scorecard
 from lifeos import files
+from lifeos.escaping import escape_markdown as escape
 from tools.sweep.analysis import FACTOR_TITLES, Shot, factor_means, heat_map_of, score_configs
 from tools.sweep.running import SWEEP_FILE, Sweep, SweepEnd
 
@@ -74,7 +75,11 @@ def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence
     """sweep_report.md."""
     scored = score_configs(end.shots, policy)
     sure = f"{selection.confidence:.0%}".replace("%", " %")
-    parts = [f"# Parameter sweep: {escape(sweep.run_id)}", f"**{escape(judgement(selection, end))}**", expectation(selection, scored)]
+    parts = [
+        f"# Parameter sweep: {escape(sweep.run_id)}",
+        f"**{escape(judgement(selection, end))}**",
+        expectation(selection, scored),
+    ]
     parts.append(_table(selection, scored, headline_gates(policy)))
     parts.append(
         "Score: the overall score, as a scorecard of these pictures gives it. Behind: how far a configuration lies behind the chosen one "

@@ -16,7 +16,6 @@ from typing import Any
 
 from lifeos.errors import InputError, UnavailableError
 from tools.dataset.checks import has_trigger_word
-from tools.dataset.hashing import printable
 from tools.dataset.scan import split_repeats
 from tools.trainers.trainer import Subset
 from tools.trainers.training_settings import TrainingSettings
@@ -129,7 +128,7 @@ def make_stage(plan: StagePlan) -> None:
         except FileNotFoundError:
             copied = ""
         if copied != file.sha256:
-            raise InputError(printable(str(file.source)), "changed since the manifest was made", "run the same command again")
+            raise InputError(str(file.source), "changed since the manifest was made", "run the same command again")
 
 
 def remove_stage(stage: Path) -> None:

@@ -1,0 +1,64 @@
+"""Scripts go through with file names that are not UTF-8, or hold what a terminal or a spreadsheet would act on, in any locale."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.checkouts import ROOT
+from tests.evals.portraits import portrait, write_references
+
+ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+NAMES = (b"caf\xe9 \x1b[31m.png", b"b;=1+1.png")
+
+
+@pytest.fixture(params=[{}, ASCII_LOCALE], ids=["as it is", "LC_ALL=C"])
+def environ(request: pytest.FixtureRequest) -> dict[str, str]:
+    return {**os.environ, **request.param}
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    write_references(tmp_path / "refs")
+    (tmp_path / "pictures").mkdir()
+    for size, name in zip((500, 480), NAMES, strict=True):
+        portrait().resize((size, size)).save(tmp_path / "one.png")
+        (tmp_path / "one.png").rename(tmp_path / "pictures" / os.fsdecode(name))
+    return tmp_path
+
+
+def run(work: Path, environ: dict[str, str], script: str, *flags: str) -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run([sys.executable, str(ROOT / script), *flags], cwd=work, env=environ, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
+    assert b"\x1b" not in done.stdout + done.stderr
+    return done
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are Linux")
+def test_a_batch_keeps_every_picture(work: Path, environ: dict[str, str]) -> None:
+    flags = ["--images", "pictures", "--reference-dir", "refs", "--output-dir", "out", "--history-file", "h.jsonl", "--engine", "dlib"]
+    first = json.loads(run(work, environ, "tools/production_pipeline.py", *flags, "--json").stdout)
+    assert first["counts"]["approved"] == 2
+    again = json.loads(run(work, environ, "tools/production_pipeline.py", *flags, "--json").stdout)
+    assert again["counts"] == first["counts"], "the journal is read back whole"
+    rows = list(csv.reader((work / "out" / "scores.csv").read_text(encoding="utf-8").splitlines(), delimiter=";"))
+    assert [cell for row in rows for cell in row if cell.startswith(("=", "+", "@"))] == []
+    for page in ("batch_report.md", "batch_report.html"):
+        assert b"\x1b" not in (work / "out" / page).read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are Linux")
+def test_evaluations_and_manifest_go_through(work: Path, environ: dict[str, str]) -> None:
+    judged = ["--generated-dir", "pictures", "--reference-dir", "refs", "--engine", "dlib"]
+    scorecard = ["--history-file", "h.jsonl", "--output-json", "c.json", "--latest-report", "r.md", "--run-id", "x"]
+    run(work, environ, "evals/scorecard.py", *judged, *scorecard)
+    assert json.loads((work / "c.json").read_text(encoding="utf-8"))["eval_scores"]["images_evaluated"] == 2
+    run(work, environ, "evals/face_similarity_eval.py", *judged, "--json")
+    run(work, environ, "tools/dataset_manifest.py", "--dataset-dir", "pictures", "--output", "m.json", "--no-cache")
+    run(work, environ, "tools/dataset_manifest.py", "--verify", "m.json")
