@@ -27,12 +27,14 @@ import ast
 import os
 import signal
 import subprocess
+import textwrap
 from pathlib import Path
 
 if not __package__:  # run as `python /path/to/checkout/lifeos`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from lifeos import cli, environment
+from lifeos.command_help import fill_document, text_width
 from lifeos.errors import EXIT_OK, InputError, did_you_mean
 from lifeos.project import project_version
 
@@ -52,10 +54,12 @@ def find_scripts() -> dict[str, Path]:
 
 def describe(scripts: dict[str, Path]) -> str:
     """The usage, and each script with the first sentence of its docstring."""
-    lines = [(__doc__ or "").strip(), "", "Scripts:"]
+    width = text_width()
+    lines = [*fill_document(__doc__ or "", width), "", "Scripts:"]
     for name, path in scripts.items():
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        lines.append(f"  {name:24} {doc.splitlines()[0] if doc else ''}")
+        first = doc.splitlines()[0] if doc else ""
+        lines += textwrap.wrap(f"  {name:24} {first}", width, subsequent_indent=" " * 27, break_on_hyphens=False)
     return "\n".join(lines)
 
 

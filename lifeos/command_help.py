@@ -167,6 +167,10 @@ def break_command(line: str, width: int) -> Iterator[str]:
     if len(line) <= width:
         yield line
         return
+    said = re.match(r"(\s*\S.*?\S {2,})(\S.*)", line)
+    if said:  # a command, and in a column beside it what it does
+        yield from textwrap.wrap(line, width, subsequent_indent=" " * min(len(said[1]), width * 2 // 3), break_on_hyphens=False)
+        return
     parts = re.split(r" (?=--?[a-z])", line.strip())
     row = indent + parts[0]
     for part in parts[1:]:

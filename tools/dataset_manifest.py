@@ -102,7 +102,7 @@ def render(built: BuiltManifest, output: Path | None) -> str:
     ]
     if regularisation := document.get("regularisation"):
         lines.insert(1, f"regularisation: {regularisation['total_images']} pictures of {regularisation['dataset_dir']}")
-    lines += [notice.text for notice in built.notices]
+    lines += [notice.sentence for notice in built.notices]
     lines.append(f"written to {output}" if output else "not written: give --output FILE")
     return "\n".join(lines)
 

@@ -158,7 +158,7 @@ def render_dry_run(preparation: Preparation, verdict: ParserVerdict | None, docu
     lines += [f"conflict: {item.rule}: {item.text}" for item in preparation.conflicts]
     if preparation.built:
         lines.append(f"dataset: {preparation.built.document['total_images']} pictures, id {preparation.dataset_id}")
-        lines += [notice.text for notice in preparation.built.notices]
+        lines += [notice.sentence for notice in preparation.built.notices]
     if verdict is None:
         lines.append("trainer: could not be asked")
     else:
@@ -195,7 +195,7 @@ def dry_run(args: argparse.Namespace, preparation: Preparation, policy: dict[str
 def refuse(args: argparse.Namespace, preparation: Preparation) -> int | None:
     """Say everything that speaks against the run; the exit code if it must not start."""
     for notice in preparation.built.notices if preparation.built else ():
-        cli.note(notice.text)
+        cli.note(notice.sentence)
     for conflict in preparation.conflicts:
         cli.note(f"error: {conflict.rule}: {conflict.text}")
     if preparation.conflicts:

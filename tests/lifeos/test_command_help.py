@@ -141,6 +141,16 @@ def test_paragraphs_are_filled_and_commands_are_not() -> None:
     ]
 
 
+def test_what_stands_beside_a_command_is_wrapped_in_its_column() -> None:
+    assert list(fill_document("Verbs:\n\n    lifeos demo    from prompts to approved pictures\n    lifeos x       more", 40)) == [
+        "Verbs:",
+        "",
+        "    lifeos demo    from prompts to",
+        "                   approved pictures",
+        "    lifeos x       more",
+    ]
+
+
 def test_a_command_that_was_broken_is_the_same_command() -> None:
     command = "    python tools/x.py --prompt 'a -b c' --lora v3.safetensors --count 5 --output-dir out"
     rows = list(break_command(command, 40))

@@ -16,7 +16,8 @@ def _launch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_help_lists_every_script_with_a_sentence(project_root: Path) -> None:
     done = _launch("-m", "lifeos", "--help", cwd=project_root)
     assert done.returncode == 0
-    listed = {line.split()[0]: line.split(maxsplit=1)[1:] for line in done.stdout.partition("Scripts:\n")[2].splitlines()}
+    lines = [line for line in done.stdout.partition("Scripts:\n")[2].splitlines() if not line.startswith("   ")]  # wrapped sentences
+    listed = {line.split()[0]: line.split(maxsplit=1)[1:] for line in lines}
     scripts = {
         path.stem for folder in ("tools", "evals") for path in (project_root / folder).glob("*.py") if "def main(" in path.read_text()
     }

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lifeos.findings import Finding
 from tools.dataset.bucketing import BucketSettings
 from tools.dataset.cache import RACY_NS, Cache, default_cache_file
 from tools.dataset.catalogue import Catalogue, Records
 from tools.dataset.checks import CheckSettings, check_dataset
 from tools.dataset.hashing import read_dataset
 from tools.dataset.manifest import build_manifest
-from tools.dataset.notices import Notice
+from tools.dataset.notices import as_manifest_warning, noticed
 from tools.dataset.scan import scan_dataset
 from tools.dataset.tree import Fingerprint
 from tools.families.families import SDXL, Family, ResolutionRule, settle
@@ -73,12 +74,12 @@ class BuiltManifest:
 
     document: dict[str, Any]
     records: Records
-    notices: list[Notice]
+    notices: list[Finding]
     fingerprint: Fingerprint | None
 
-    def add_notices(self, notices: Sequence[Notice]) -> None:
+    def add_notices(self, notices: Sequence[Finding]) -> None:
         self.notices += notices
-        self.document["warnings"] += [notice.to_json() for notice in notices]
+        self.document["warnings"] += [as_manifest_warning(notice) for notice in notices]
 
 
 def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: int) -> BuiltManifest:
@@ -94,8 +95,8 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
         # a regularisation picture has no trigger word, and may be one of a thousand with the same caption
         check = CheckSettings(bucket=request.check.bucket, upscale_warning=request.check.upscale_warning)
         regularisation, found = _read_set(request, request.regularisation_dir, check, started_ns, fingerprint)
-        kept = (notice for notice in found if notice.check not in _ONLY_TRAINING)
-        notices += [Notice(notice.check, notice.level, f"regularisation: {notice.message}", notice.files) for notice in kept]
+        kept = (notice for notice in found if notice.rule not in _ONLY_TRAINING)
+        notices += [noticed(notice.rule, notice.severity, f"regularisation: {notice.message}", notice.files) for notice in kept]
         notices += _overlap(catalogue, regularisation)
     document = build_manifest(
         _absolute(request.dataset_dir),
@@ -116,7 +117,7 @@ _ONLY_TRAINING = frozenset({"identical_captions", "repeated_caption", "mixed_res
 
 def _read_set(
     request: BuildRequest, folder: Path, check: CheckSettings, started_ns: int, fingerprint: Fingerprint
-) -> tuple[Catalogue, list[Notice]]:
+) -> tuple[Catalogue, list[Finding]]:
     leave_out = frozenset([request.output]) if request.output else frozenset[Path]()
     listing = scan_dataset(folder, request.caption_extension, leave_out=leave_out, fingerprint=fingerprint)
     catalogue, cache = Catalogue(), Cache(_cache_file(request, folder), folder, started_ns=started_ns)
@@ -135,12 +136,12 @@ def _cache_file(request: BuildRequest, folder: Path) -> Path | None:
     return request.cache_file if is_main else request.cache_file.with_name(f"{request.cache_file.name}.regularisation")
 
 
-def _overlap(catalogue: Catalogue, regularisation: Catalogue) -> list[Notice]:
+def _overlap(catalogue: Catalogue, regularisation: Catalogue) -> list[Finding]:
     trained = "SELECT 1 FROM picture WHERE sha256 = ?"
     found = regularisation.rows("SELECT name, sha256 FROM picture ORDER BY name")
     names = tuple(os.fsdecode(name) for name, sha256 in found if any(catalogue.rows(trained, [sha256])))
     text = "a training picture is also a regularisation picture: the two work against each other"
-    return [Notice("regularisation_overlap", "error", text, names)] if names else []
+    return [noticed("regularisation_overlap", "error", text, names)] if names else []
 
 
 def _absolute(folder: Path) -> Path:

@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from lifeos.findings import Finding, Severity
 from lifeos.images import MAX_PIXELS
 from tools.dataset.bucketing import BucketSettings, Placement, bucket_sizes, place_picture
 from tools.dataset.catalogue import PAIRS, Catalogue
-from tools.dataset.notices import Level, Notice
+from tools.dataset.notices import noticed
 from tools.families.families import SDXL
 
 DETECTION_NAME = re.compile(r"(.+)_[^_/]*_[^_/]*_[^_/]*_[^_/]*")
@@ -37,7 +38,7 @@ class CheckSettings:
     bucket: BucketSettings = field(default_factory=BucketSettings)
 
 
-def check_dataset(catalogue: Catalogue, settings: CheckSettings) -> list[Notice]:
+def check_dataset(catalogue: Catalogue, settings: CheckSettings) -> list[Finding]:
     """Every finding about a set, errors first, each with the files it holds for."""
     notices = [
         *_check_listing(catalogue),
@@ -48,11 +49,11 @@ def check_dataset(catalogue: Catalogue, settings: CheckSettings) -> list[Notice]
         *_check_caption_texts(catalogue, settings),
     ]
     order = {"error": 0, "warning": 1, "notice": 2}
-    return sorted(notices, key=lambda notice: order[notice.level])
+    return sorted(notices, key=lambda notice: order[notice.severity])
 
 
-def _check_listing(catalogue: Catalogue) -> Iterator[Notice]:
-    texts: dict[str, tuple[str, Level, str]] = {
+def _check_listing(catalogue: Catalogue) -> Iterator[Finding]:
+    texts: dict[str, tuple[str, Severity, str]] = {
         "link_outside": ("link_outside", "warning", "a link that leaves the dataset is no part of it: copy the file here"),
         "link_broken": ("link_broken", "warning", "a link that leads nowhere"),
         "special": ("special_file", "warning", "not a regular file"),
@@ -62,26 +63,26 @@ def _check_listing(catalogue: Catalogue) -> Iterator[Notice]:
     }
     for reason, (check, level, message) in texts.items():
         if names := catalogue.skipped.get(reason):
-            yield Notice(check, level, message, tuple(sorted(names)))
+            yield noticed(check, level, message, tuple(sorted(names)))
     if orphans := catalogue.names("SELECT name FROM orphan ORDER BY name"):
-        yield Notice("caption_without_picture", "warning", "a caption without a picture of its name", orphans)
+        yield noticed("caption_without_picture", "warning", "a caption without a picture of its name", orphans)
     if not len(catalogue.records):
-        yield Notice("no_pictures", "error", "there is no picture in the dataset")
+        yield noticed("no_pictures", "error", "there is no picture in the dataset")
 
 
-def _check_names(catalogue: Catalogue) -> Iterator[Notice]:
+def _check_names(catalogue: Catalogue) -> Iterator[Finding]:
     catalogue.add_function("folded", lambda name: os.fsencode(unicodedata.normalize("NFC", os.fsdecode(name)).casefold()))
     if names := _clashing(catalogue, "folded(name)"):
-        yield Notice("name_collision", "warning", "names that are one on Windows and macOS (case, or accents stored in two ways)", names)
+        yield noticed("name_collision", "warning", "names that are one on Windows and macOS (case, or accents stored in two ways)", names)
     if names := _clashing(catalogue, "caption"):
-        yield Notice("shared_caption", "warning", "pictures that differ only in their extension share a caption and a latent cache", names)
+        yield noticed("shared_caption", "warning", "pictures that differ only in their extension share a caption and a latent cache", names)
     if names := tuple(name for name in catalogue.each_name() if not _is_unicode(name)):
-        yield Notice("name_not_utf8", "warning", "the name is not UTF-8: other systems cannot store it", names)
+        yield noticed("name_not_utf8", "warning", "the name is not UTF-8: other systems cannot store it", names)
     suffixes = ((name, name.rpartition(".")[2]) for name in catalogue.each_name())
     if names := tuple(name for name, suffix in suffixes if suffix not in (suffix.lower(), suffix.upper())):
-        yield Notice("mixed_case_suffix", "error", "the trainer skips an extension in mixed case: write it in small letters", names)
+        yield noticed("mixed_case_suffix", "error", "the trainer skips an extension in mixed case: write it in small letters", names)
     if names := _clashing(catalogue, "sha256"):
-        yield Notice("duplicate_picture", "warning", "the same picture under several names: it is trained on more often", names)
+        yield noticed("duplicate_picture", "warning", "the same picture under several names: it is trained on more often", names)
 
 
 def _clashing(catalogue: Catalogue, key: str) -> tuple[str, ...]:
@@ -93,11 +94,11 @@ def _clashing(catalogue: Catalogue, key: str) -> tuple[str, ...]:
     return catalogue.names(f"SELECT name FROM ({grouped}) ORDER BY first, name")
 
 
-def _check_pictures(catalogue: Catalogue) -> Iterator[Notice]:
+def _check_pictures(catalogue: Catalogue) -> Iterator[Finding]:
     faulty = [
         (name, faults.split()) for name, faults in catalogue.rows("SELECT name, faults FROM picture WHERE faults <> '' ORDER BY name")
     ]
-    texts: tuple[tuple[str, Level, str], ...] = (
+    texts: tuple[tuple[str, Severity, str], ...] = (
         ("unreadable", "error", "not a PNG, JPEG, WebP or BMP picture"),
         ("truncated", "error", "the file ends before the picture does"),
         ("sixteen_bit", "error", "16 bits a channel: the trainer clips it to white, save it with 8"),
@@ -109,16 +110,16 @@ def _check_pictures(catalogue: Catalogue) -> Iterator[Notice]:
     )
     for fault, level, message in texts:
         if names := tuple(os.fsdecode(name) for name, faults in faulty if fault in faults):
-            yield Notice(fault, level, message, names)
+            yield noticed(fault, level, message, names)
     if names := _pictures_where(catalogue, "damage <> '' AND faults NOT LIKE '%truncated%'"):
-        yield Notice("damaged", "error", "the picture cannot be decoded whole", names)
+        yield noticed("damaged", "error", "the picture cannot be decoded whole", names)
     if names := _pictures_where(catalogue, "orientation <> 1"):
-        yield Notice("exif_rotation", "error", "turned by EXIF data only: the trainer sees it unturned, save it upright", names)
+        yield noticed("exif_rotation", "error", "turned by EXIF data only: the trainer sees it unturned, save it upright", names)
     formats = catalogue.rows("SELECT name, format FROM picture WHERE format <> '' ORDER BY name")
     if names := tuple(os.fsdecode(name) for name, found in formats if found != _format_of(name)):
-        yield Notice("wrong_suffix", "notice", "the content is of another format than the extension says", names)
+        yield noticed("wrong_suffix", "notice", "the content is of another format than the extension says", names)
     if names := _pictures_where(catalogue, f"width * height > {MAX_PIXELS}"):
-        yield Notice("too_large", "error", f"over {MAX_PIXELS:,} pixels", names)
+        yield noticed("too_large", "error", f"over {MAX_PIXELS:,} pixels", names)
 
 
 def _pictures_where(catalogue: Catalogue, condition: str) -> tuple[str, ...]:
@@ -131,11 +132,11 @@ def _format_of(name: bytes) -> str:
     return {"JPG": "JPEG"}.get(suffix, suffix)
 
 
-def _check_sizes(catalogue: Catalogue, settings: CheckSettings) -> Iterator[Notice]:
+def _check_sizes(catalogue: Catalogue, settings: CheckSettings) -> Iterator[Finding]:
     counted = catalogue.rows("SELECT width, height, COUNT(*) FROM picture WHERE width > 0 AND height > 0 GROUP BY width, height")
     sizes = Counter({(width, height): count for width, height, count in counted})
     if len(sizes) > 1:
-        yield Notice("mixed_resolutions", "warning", f"{len(sizes)} different resolutions: {_resolutions(sizes)}")
+        yield noticed("mixed_resolutions", "warning", f"{len(sizes)} different resolutions: {_resolutions(sizes)}")
     buckets = bucket_sizes(settings.bucket)
     faults = {size: _size_faults(size, place_picture(*size, settings.bucket, buckets), settings) for size in sizes}
     found: dict[str, list[str]] = {"unplaced": [], "narrow": [], "enlarged": [], "cropped": []}
@@ -146,14 +147,14 @@ def _check_sizes(catalogue: Catalogue, settings: CheckSettings) -> Iterator[Noti
     unplaced, narrow, enlarged, cropped = found.values()
     resolution = settings.bucket.resolution
     if unplaced:
-        yield Notice("no_bucket", "error", "too narrow for any bucket: the trainer would stop", tuple(unplaced))
+        yield noticed("no_bucket", "error", "too narrow for any bucket: the trainer would stop", tuple(unplaced))
     if narrow:
-        yield Notice("narrow", "warning", f"one side is more than {TOO_WIDE:g} times the other", tuple(narrow))
+        yield noticed("narrow", "warning", f"one side is more than {TOO_WIDE:g} times the other", tuple(narrow))
     if enlarged:
         text = f"the trainer enlarges it more than {settings.upscale_warning:g} times to reach {resolution}: the LoRA learns the blur"
-        yield Notice("upscaled", "warning", text, tuple(enlarged))
+        yield noticed("upscaled", "warning", text, tuple(enlarged))
     if cropped:
-        yield Notice("cropped", "warning", f"the trainer cuts off more than {settings.crop_warning:.0%} of it", tuple(cropped))
+        yield noticed("cropped", "warning", f"the trainer cuts off more than {settings.crop_warning:.0%} of it", tuple(cropped))
 
 
 def _size_faults(size: tuple[int, int], placement: Placement | None, settings: CheckSettings) -> list[str]:
@@ -173,13 +174,13 @@ def _resolutions(counts: Counter[tuple[int, int]]) -> str:
     return shown + (", …" if len(common) > 4 else "")
 
 
-def _check_captions(catalogue: Catalogue) -> Iterator[Notice]:
+def _check_captions(catalogue: Catalogue) -> Iterator[Finding]:
     if missing := catalogue.names(f"SELECT p.name FROM {PAIRS} WHERE c.name IS NULL ORDER BY p.name"):
-        yield Notice("picture_without_caption", "warning", "a picture without a caption: the trainer uses the class tokens", missing)
+        yield noticed("picture_without_caption", "warning", "a picture without a caption: the trainer uses the class tokens", missing)
     if borrowed := tuple(name for name in missing if _borrows(catalogue, name)):
         text = "without a caption of its own the trainer takes that of the picture named before the last four underscores"
-        yield Notice("borrowed_caption", "warning", text, borrowed)
-    texts: tuple[tuple[str, Level, str], ...] = (
+        yield noticed("borrowed_caption", "warning", text, borrowed)
+    texts: tuple[tuple[str, Severity, str], ...] = (
         ("empty", "error", "an empty caption file: the trainer stops there"),
         ("not_utf8", "error", "the caption is not UTF-8: the trainer stops there"),
         ("blank", "warning", "the caption's first line, the only one that is read, is blank"),
@@ -191,7 +192,7 @@ def _check_captions(catalogue: Catalogue) -> Iterator[Notice]:
     faulty = [(name, faults.split()) for name, faults in catalogue.rows(query)]
     for fault, level, message in texts:
         if names := tuple(os.fsdecode(name) for name, faults in faulty if fault in faults):
-            yield Notice(f"caption_{fault}", level, message, names)
+            yield noticed(f"caption_{fault}", level, message, names)
 
 
 def _borrows(catalogue: Catalogue, name: str) -> bool:
@@ -202,20 +203,20 @@ def _borrows(catalogue: Catalogue, name: str) -> bool:
     return any(catalogue.rows(f"SELECT 1 FROM {PAIRS} WHERE c.name = ?", [os.fsencode(match[1] + catalogue.caption_extension)]))
 
 
-def _check_caption_texts(catalogue: Catalogue, settings: CheckSettings) -> Iterator[Notice]:
+def _check_caption_texts(catalogue: Catalogue, settings: CheckSettings) -> Iterator[Finding]:
     catalogue.add_function("first_line", first_line)
     pairs = f"{PAIRS} WHERE c.name IS NOT NULL"
     total = catalogue.value(f"SELECT COUNT(*) FROM {pairs}")
     counts = f"SELECT COUNT(*) AS used, first_line(c.text) AS line FROM {pairs} GROUP BY line ORDER BY used DESC LIMIT 1"
     most, line = next(catalogue.rows(counts), (0, ""))
     if total > 1 and most == total and line:
-        yield Notice(
+        yield noticed(
             "identical_captions",
             "warning",
             f"all {total} captions are the same: the LoRA cannot tell the character from the rest of the picture",
         )
     elif total >= 4 and most * 2 > total:
-        yield Notice("repeated_caption", "warning", f"one caption is used {most} times in {total}")
+        yield noticed("repeated_caption", "warning", f"one caption is used {most} times in {total}")
     word, without_word, long = settings.trigger_word, [], []
     for encoded, text, faults in catalogue.rows(f"SELECT c.name, c.text, c.faults FROM {pairs} ORDER BY p.name"):
         line = first_line(text)
@@ -224,10 +225,10 @@ def _check_caption_texts(catalogue: Catalogue, settings: CheckSettings) -> Itera
         if "very_long" in faults or is_too_long(line, settings.clip_tokens):
             long.append(os.fsdecode(encoded))
     if without_word:
-        yield Notice("trigger_word_missing", "warning", f'the caption does not name the trigger word "{word}"', tuple(without_word))
+        yield noticed("trigger_word_missing", "warning", f'the caption does not name the trigger word "{word}"', tuple(without_word))
     if long:
         text = f"over about {settings.clip_tokens} tokens: the trainer cuts the rest off, shorten it or give --max-token-length"
-        yield Notice("caption_too_long", "warning", text, tuple(long))
+        yield noticed("caption_too_long", "warning", text, tuple(long))
 
 
 def first_line(text: str) -> str:

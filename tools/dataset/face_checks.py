@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lifeos.findings import Finding
 from lifeos.images import ImageError, find_pictures, read_picture
 from lifeos.progress import Progress
 from tools.dataset.bucketing import BucketSettings, Placement, bucket_sizes, place_picture
 from tools.dataset.catalogue import PictureRecord
 from tools.dataset.hashing import default_jobs, run_threads
-from tools.dataset.notices import Notice
+from tools.dataset.notices import noticed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +65,7 @@ class FaceMeasurement:
 class FaceReport:
     """The notices, and the numbers they rest on. `likeness`: each picture's mean cosine to all others."""
 
-    notices: list[Notice]
+    notices: list[Finding]
     engine: dict[str, Any]
     sameness: Sameness
     likeness: dict[str, float]
@@ -168,11 +169,11 @@ def judge_faces(
     sameness = measure_sameness(geometries, hashes, same_pose_yaw_spread_deg=limits["min_yaw_spread_deg"])
     likeness = _likeness(measured)
     scale = PolicyScale.from_policy(policy["face_similarity"]["engines"][engine.scale_key])
-    notices: list[Notice] = []
+    notices: list[Finding] = []
 
     def tell(check: str, message: str, names: Sequence[str]) -> None:
         if names:
-            notices.append(Notice(check, "warning", message, tuple(names)))
+            notices.append(noticed(check, "warning", message, tuple(names)))
 
     tell("no_face", "no face is found", [item.name for item in measured if not item.faces])
     tell("several_faces", "more than one face: the LoRA learns them all", [item.name for item in measured if item.faces > 1])
@@ -260,7 +261,7 @@ def _find_near_duplicates(measured: Sequence[FaceMeasurement], sameness: Samenes
     return sorted(measured[place].name for place in places)
 
 
-def _judge_variety(sameness: Sameness, limits: Mapping[str, Any]) -> list[Notice]:
+def _judge_variety(sameness: Sameness, limits: Mapping[str, Any]) -> list[Finding]:
     """What the set does not show, the LoRA cannot learn."""
     notices = []
     if sameness.faces < FEWEST_FACES:
@@ -269,11 +270,11 @@ def _judge_variety(sameness: Sameness, limits: Mapping[str, Any]) -> list[Notice
     if count > limits["one_shot_share"] * sameness.faces:
         shots = ", ".join(f"{name} {number}" for name, number in sameness.shots.items() if number)
         notices.append(
-            Notice("one_shot_size", "warning", f"{count} of {sameness.faces} faces are a {shot}: other sizes are not learnt ({shots})")
+            noticed("one_shot_size", "warning", f"{count} of {sameness.faces} faces are a {shot}: other sizes are not learnt ({shots})")
         )
     if sameness.yaw_spread_deg is not None and sameness.yaw_spread_deg < limits["min_yaw_spread_deg"]:
         text = f"the faces turn by only {sameness.yaw_spread_deg:g}° around their mean: other directions are not learnt"
-        notices.append(Notice("one_pose", "warning", text))
+        notices.append(noticed("one_pose", "warning", text))
     return notices
 
 

@@ -21,8 +21,9 @@ from typing import Any
 
 from lifeos import files
 from lifeos.errors import InputError
+from lifeos.findings import Finding
 from tools.dataset.catalogue import PAIRS, Catalogue, PictureRecord, Records, sort_lines
-from tools.dataset.notices import Notice
+from tools.dataset.notices import as_manifest_warning
 from tools.dataset.scan import list_folders, split_repeats
 
 MANIFEST_VERSION = 1
@@ -35,7 +36,7 @@ def build_manifest(
     catalogue: Catalogue,
     *,
     created: str,
-    notices: Sequence[Notice] = (),
+    notices: Sequence[Finding] = (),
     caption_extension: str = ".txt",
     regularisation_dir: Path | None = None,
     regularisation: Catalogue | None = None,
@@ -53,7 +54,7 @@ def build_manifest(
         more = Images(regularisation.records)
         document["regularisation"] = {"dataset_dir": regularisation_dir.as_posix(), "total_images": len(more), "images": more}
     document["dataset_id"] = dataset_id(document)
-    document["warnings"] = [notice.to_json() for notice in notices]
+    document["warnings"] = [as_manifest_warning(notice) for notice in notices]
     return document
 
 

@@ -13,7 +13,6 @@ from lifeos.errors import InputError, UnavailableError
 from lifeos.findings import Finding
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
 from tools.dataset.manifest import hash_document, keep_created, now_utc
-from tools.dataset.notices import Notice
 from tools.families.families import Family
 from tools.trainers.trainer import RunIdentity, SavedState, Subset, Trainer, TrainingJob, TrainingPlan
 from tools.trainers.trainer_checkout import TrainerCheckout, locate
@@ -53,10 +52,10 @@ class Preparation:
         return self.resume.step if self.resume else 0
 
     @property
-    def faults(self) -> list[Notice]:
+    def faults(self) -> list[Finding]:
         """What is wrong with the dataset so that it must not be trained on."""
         notices = self.built.notices if self.built else []
-        return [notice for notice in notices if notice.level == "error" or notice.check in REFUSED]
+        return [notice for notice in notices if notice.severity == "error" or notice.rule in REFUSED]
 
 
 def prepare(

@@ -11,18 +11,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from lifeos.findings import Finding
 from tests.tools.dataset.sets import make_picture, make_set
 from tools.dataset.build import BuildRequest, build_dataset_manifest
 from tools.dataset.checks import CheckSettings, count_tokens, has_trigger_word
-from tools.dataset.notices import Notice
 
 
-def notices_of(folder: Path, *, decode: bool = False) -> dict[str, Notice]:
+def notices_of(folder: Path, *, decode: bool = False) -> dict[str, Finding]:
     check = CheckSettings(trigger_word="amiranoor")
     request = BuildRequest(folder, use_cache=False, decode=decode, check=check)
     return {
-        notice.check: notice
-        for notice in build_dataset_manifest(request, created="2026-01-01T00:00:00Z", started_ns=time.time_ns()).notices
+        notice.rule: notice for notice in build_dataset_manifest(request, created="2026-01-01T00:00:00Z", started_ns=time.time_ns()).notices
     }
 
 
@@ -116,7 +115,7 @@ def test_each_fault_is_named(tmp_path: Path, check: str, level: str, spoil: Call
     spoil(folder)
     notice = notices_of(folder, decode=True).get(check)
     assert notice is not None
-    assert (notice.level, notice.files) == (level, files)
+    assert (notice.severity, notice.files) == (level, files)
 
 
 def test_links(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ SOUND = [face(number, shot=SHOTS[number % 4]) for number in range(12)]
 
 def judged(measured: list[FaceMeasurement], references: list[FaceMeasurement] | None = None) -> dict[str, tuple[str, ...]]:
     report = judge_faces(measured, references or [], Engine(), POLICY, BUCKET)  # type: ignore[arg-type]
-    return {notice.check: notice.files for notice in report.notices}
+    return {notice.rule: notice.files for notice in report.notices}
 
 
 def test_a_sound_set_has_no_notice() -> None:
