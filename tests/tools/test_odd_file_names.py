@@ -13,6 +13,7 @@ import pytest
 
 from tests.checkouts import ROOT
 from tests.evals.portraits import portrait, write_references
+from tools.production.journal import Journal, JournalRecord, read_journal
 
 ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 NAMES = (b"caf\xe9 \x1b[31m.png", b"b;=1+1.png")
@@ -62,3 +63,17 @@ def test_evaluations_and_manifest_go_through(work: Path, environ: dict[str, str]
     run(work, environ, "evals/face_similarity_eval.py", *judged, "--json")
     run(work, environ, "tools/dataset_manifest.py", "--dataset-dir", "pictures", "--output", "m.json", "--no-cache")
     run(work, environ, "tools/dataset_manifest.py", "--verify", "m.json")
+
+
+def test_a_journal_is_utf8_and_one_of_the_version_before_is_read(tmp_path: Path) -> None:
+    """3.0.0 wrote the bytes of half a surrogate pair, which no strict reader takes."""
+    name = os.fsdecode(NAMES[0])
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append("downloaded", item=1, files=[{"file": name}])
+    journal.close()
+    line = (tmp_path / "journal.jsonl").read_bytes()
+    assert b"caf\\udce9 \\u001b" in line
+    old = line.replace(b"\\udce9", "\udce9".encode("utf-8", "surrogatepass"))
+    (tmp_path / "journal.jsonl").write_bytes(line + old)
+    read = [record for _, record in read_journal(tmp_path / "journal.jsonl", JournalRecord)]
+    assert [stored.file for record in read for stored in record.files or ()] == [name, name]
