@@ -4,6 +4,9 @@ One folder per profile and stamp (`cpu-1f0c…`), where the stamp covers the loc
 therefore makes a new folder beside the old one, which a running batch may still be using; nothing is ever changed in place. A
 folder without its stamp file is an interrupted installation and is made again. The tools of the tests lie in a second, small
 environment (`dev-…`) that sees the packages of the first through a `.pth` file.
+
+uv could make and keep such environments too, but then it would have to be installed first: this module needs a Python alone, and
+uses uv's installer where it finds one.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ from lifeos.errors import InputError, UnavailableError
 
 STAMP_FILE = ".complete.json"
 LOG_TAIL_LINES = 12
+DLIB_MODELS = frozenset({"dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"})
+"""What is kept of the package face_recognition_models. Of the rest, 100 of 126 MB, nothing is read, and the 68-point predictor may not
+be used commercially."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,7 @@ def _make(profile: Profile, folder: Path, base: Path | None) -> None:
         (site / "lifeos_base.pth").write_text(f"{site_packages(base)}\n", encoding="utf-8")
     _install(profile, folder, total, log)
     if base is None:
+        remove_unread_models(site_packages(folder))
         _check_imports(folder)
     files.write_json(folder / STAMP_FILE, {"lock": profile.lock.name, "python": sys.version})
     print(f"The {profile.name} environment is ready.", file=sys.stderr, flush=True)
@@ -145,6 +152,13 @@ def _install(profile: Profile, folder: Path, total: int, log: Path) -> None:
         return
     if _run([str(python), "-m", "pip", *common, "--disable-pip-version-check", "--no-input"], log, total):
         raise UnavailableError(profile.lock.name, f"not installed: {_tail(log)}", f"see {log}; then run the same command again")
+
+
+def remove_unread_models(packages: Path) -> None:
+    """Remove every model file of face_recognition_models but DLIB_MODELS, before the environment counts as made."""
+    for path in packages.glob("face_recognition_models/models/*"):
+        if path.name not in DLIB_MODELS:
+            path.unlink()
 
 
 def _run(command: list[str], log: Path, total: int = 0) -> int:

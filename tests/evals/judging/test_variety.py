@@ -186,6 +186,27 @@ def test_a_hash_says_where_the_picture_gets_brighter() -> None:
     assert hash_distance("f" * 16, "0" * 16) == 64
 
 
+def random_pixels(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "digits"),
+    [
+        pytest.param(np.asarray(portrait()), "cd8dd91d897293a7", id="portrait"),
+        pytest.param(np.asarray(group()), "717a4bb396a4d0d0", id="group"),
+        pytest.param(random_pixels(97, 61), "551325bc4b65444d", id="noise"),
+        pytest.param(random_pixels(3, 1000), "aaaad8d455b5a3a3", id="wide and low, stretched to eight rows"),
+        pytest.param(random_pixels(8, 9), "aa532d4aa9944c6c", id="nine by eight, not resized"),
+        pytest.param(np.full((64, 64, 3), 128, np.uint8), "0000000000000000", id="one colour"),
+        pytest.param(np.full((1, 1, 3), 200, np.uint8), "0000000000000000", id="one pixel"),
+    ],
+)
+def test_the_hash_is_that_of_imagehash(rgb: np.ndarray, digits: str) -> None:
+    """Literals made with imagehash 4.3.2: hashes of older batches stay comparable."""
+    assert picture_hash(rgb) == digits
+
+
 @pytest.mark.parametrize(
     "change",
     [
