@@ -157,6 +157,8 @@ def test_watching_splits_the_time_and_closes_its_session(folder: Folder, project
 
 class _RunPod(BaseHTTPRequestHandler):
     seen: ClassVar[list[tuple[str, str | None]]] = []
+    body: ClassVar[bytes] = b""
+    """Instead of a bill."""
 
     def do_GET(self) -> None:
         self.seen.append((self.path, self.headers.get("Authorization")))
@@ -165,7 +167,7 @@ class _RunPod(BaseHTTPRequestHandler):
             {"podId": "pod1", "time": "2026-02-11T00:00:00Z", "amount": 11.10},
             {"podId": "pod2", "time": "2026-02-12T00:00:00Z", "amount": 0.84},
         ]
-        data = json.dumps(body if good else {"error": "no"}).encode()
+        data = self.body or json.dumps(body if good else {"error": "no"}).encode()
         self.send_response(200 if good else 401)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -228,7 +230,7 @@ def test_the_key_does_not_follow_a_redirect(folder: Folder, runpod: str, monkeyp
         threading.Thread(target=server.serve_forever, daemon=True).start()
         assert _check(folder, f"http://127.0.0.1:{server.server_address[1]}/v1") == 3
         server.shutdown()
-    assert [authorization for _, authorization in _RunPod.seen] == [None]
+    assert _RunPod.seen == []  # another host is not asked at all
 
 
 def test_a_key_that_no_header_can_hold_is_not_shown(
@@ -238,6 +240,45 @@ def test_a_key_that_no_header_can_hold_is_not_shown(
     assert _check(folder, runpod) == 2
     wanted = "error: RUNPOD_API_KEY: holds a line end or another character that no key has (copy the key again)\n"
     assert (capsys.readouterr().err, _RunPod.seen) == (wanted, [])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"<html>", id="no JSON"),
+        pytest.param(b"[" * 100_000, id="deep"),
+        pytest.param(b'[{"time": "2026-02-11", "amount": Infinity}]', id="infinite"),
+        pytest.param(b'[{"time": "2026-02-11", "amount": ' + b"9" * 5000 + b"}]", id="5,000 digits"),
+        pytest.param(b'[{"time": 7, "amount": 1}]', id="a number for a time"),
+        pytest.param(b'{"records": []}', id="another form"),
+        pytest.param(b'[{"time": "2026-02-11", "amount": 1}', id="cut"),
+    ],
+)
+def test_an_answer_of_another_form_is_one_line(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: bytes
+) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", "key-of-the-test")
+    monkeypatch.setattr(_RunPod, "body", answer)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _RunPod) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert _check(folder, f"http://127.0.0.1:{server.server_address[1]}/v1") == 3
+        server.shutdown()
+    error = capsys.readouterr().err
+    assert error.startswith("error: RunPod billing: ") and error.count("\n") == 1
+
+
+def test_the_last_day_of_all_days_can_be_named(folder: Folder, runpod: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", "key-of-the-test")
+    assert folder.run("--check-billing", "--since", "2026-02-11", "--until", "9999-12-31", "--billing-url", runpod) == 1
+
+
+def test_rows_that_are_not_compared_are_named(
+    folder: Folder, runpod: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", "key-of-the-test")
+    write(folder.log, _session(1, "training", 1110, 11.10, pod_id="pod1"), "{torn")
+    assert _check(folder, runpod) == 1
+    assert f"warning: {folder.log}:2: not counted: not JSON" in capsys.readouterr().err
 
 
 def test_without_a_key_nothing_is_asked(folder: Folder, runpod: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ class Plan:
 def find_new(briefing: Briefing, project_root: Path) -> list[BriefingFinding]:
     """The findings that ask for something and were never promoted, the most severe first, each once."""
     ledger = project_root / LEDGER
-    known = {record.data.get("id") for record in read_records(ledger)} if ledger.exists() else set()
+    known = {str(record.data.get("id")) for record in read_records(ledger)} if ledger.exists() else set()
     wanted = {finding.id: finding for finding in reversed(briefing.findings) if finding.severity != "note" or finding.action}
     new = [finding for finding in wanted.values() if finding.id not in known]
     return sorted(new, key=lambda finding: (SEVERITIES.index(finding.severity), finding.line))

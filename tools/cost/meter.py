@@ -7,7 +7,6 @@ process killed in between leaves a session that is in both, and the log wins. Ev
 from __future__ import annotations
 
 import contextlib
-import json
 import mmap
 import os
 import re
@@ -15,13 +14,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from lifeos import files, locks
+from lifeos import files, foreign, locks
 from lifeos.errors import InputError, LifeosError, did_you_mean
+from lifeos.escaping import escape_line
 
 LOG_FILE = Path("tools/cost_log.jsonl")
 STATE_FILE = Path("tools/.cost_session_state.json")
@@ -33,6 +33,10 @@ CLOCK_TOLERANCE_SECONDS = 60
 """The wall clock and the machine's uptime may differ this much before the uptime is believed (a clock that was set)."""
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+SESSION_NUMBER = re.compile(r"\d{4}-\d\d-\d\d_(\d{1,9})", re.ASCII)
+MAX_RATE = Decimal(1_000_000)
+MAX_UPTIME_SECONDS = 1e9
+"""Thirty years. What is believed of a state file must give a row that the ledger counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,10 @@ def read_clock() -> Instant:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An open session. Times are UTC, the rate a decimal in text: money is never a float here."""
+    """An open session. Times are UTC, the rate a decimal in text: money is never a float here.
+
+    Raises ValueError for a rate, a time or an uptime that is none.
+    """
 
     session_id: str
     start: str
@@ -70,6 +77,24 @@ class Session:
     uptime: float = 0.0
     last_heartbeat: str = ""
     heartbeat_uptime: float = 0.0
+
+    def __post_init__(self) -> None:
+        for moment in (self.start, self.last_heartbeat or self.start):
+            if f"{_parse(moment):{TIME_FORMAT}}" != moment or not "2000" < moment < "9000":
+                raise ValueError(f"{moment} is no UTC time such as 2026-01-31T12:00:00Z")
+        try:
+            parse_rate(self.rate_per_hr)
+        except InputError as error:
+            raise ValueError(f"the rate is not usable: {error.why}") from None
+        if not (0 <= self.uptime <= MAX_UPTIME_SECONDS and 0 <= self.heartbeat_uptime <= MAX_UPTIME_SECONDS):
+            raise ValueError("an uptime below 0 or above thirty years")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSessions:
+    """The state file."""
+
+    open: tuple[Session, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +121,18 @@ class Meter:
                 if keep_open:
                     self.warn(f"session {old.session_id} ({old.activity}, since {old.start}) is still open, and kept open")
                     continue
-                self.warn(
-                    f"session {old.session_id} ({old.activity}, since {old.start}) was never stopped: closed at its last sign of life"
-                )
+                self.warn(f"session {old.session_id} ({old.activity}, since {old.start}) was never stopped: closed at its last heartbeat")
                 closed.append(self._close(old, sessions, self._last_life(old), "next_start"))
             now = self.clock()
             session = Session(
                 self._next_id(now.wall, sessions),
                 now.wall.strftime(TIME_FORMAT),
-                activity,
-                gpu,
+                escape_line(activity),
+                escape_line(gpu),
                 str(rate),
-                lora_version,
-                os.environ.get("RUNPOD_POD_ID", ""),
-                socket.gethostname(),
+                escape_line(lora_version),
+                escape_line(os.environ.get("RUNPOD_POD_ID", "")),
+                escape_line(socket.gethostname()),
                 now.boot,
                 now.uptime,
                 now.wall.strftime(TIME_FORMAT),
@@ -170,12 +193,8 @@ class Meter:
     def _read(self) -> list[Session]:
         if not self.state_file.exists():
             return []
-        try:
-            document = json.loads(files.read_text(self.state_file))
-            return [Session(**{name: entry[name] for name in Session.__dataclass_fields__ if name in entry}) for entry in document["open"]]
-        except (ValueError, KeyError, TypeError):
-            why = "not a state of open sessions"
-            raise InputError(self.state_file, why, "remove it: closed sessions are in the log; open ones are forgotten") from None
+        fix = "remove the file: closed sessions are in the log, only the open ones are forgotten"
+        return list(foreign.read_file(self.state_file, OpenSessions, not_finite="refuse", fix=fix).open)
 
     def _write(self, sessions: list[Session]) -> None:
         files.write_json(self.state_file, {"schema": SCHEMA, "open": [asdict(session) for session in sessions]})
@@ -203,12 +222,13 @@ class Meter:
     def _next_id(self, wall: datetime, sessions: list[Session]) -> str:
         day = f"{wall:%Y-%m-%d}"
         taken = [int(number) for number in _numbers_of(self.log_file, day)]
-        taken += [int(one.session_id[11:]) for one in sessions if one.session_id.startswith(f"{day}_")]
+        ours = (SESSION_NUMBER.fullmatch(one.session_id) for one in sessions if one.session_id.startswith(f"{day}_"))
+        taken += [int(number[1]) for number in ours if number]
         return f"{day}_{max(taken, default=0) + 1:03d}"
 
 
 def beat(project_root: Path) -> None:
-    """A sign of life from a long piece of work, for whatever session is open. Nothing happens where there is none.
+    """A heartbeat from a long piece of work, for whatever session is open. Nothing happens where there is none.
 
     If the pod dies, the session is closed here and not at its start. The work itself never fails for it.
     """
@@ -222,10 +242,11 @@ def make_row(session: Session, moment: Instant, how: str = "") -> dict[str, Any]
     """The log's row for a session that ended at `moment`; `how` says why that is not simply when it was stopped."""
     seconds, clock_moved = _seconds(session, moment)
     minutes = (seconds / 60).quantize(MINUTE_STEP)
+    end = max(moment.wall, _parse(session.start) + timedelta(seconds=int(seconds))) if clock_moved else moment.wall
     row: dict[str, Any] = {
         "session_id": session.session_id,
         "start": session.start,
-        "end": moment.wall.strftime(TIME_FORMAT),
+        "end": end.strftime(TIME_FORMAT),
         "duration_min": int(minutes) if minutes == int(minutes) else float(minutes),
         "activity": session.activity,
         "cost_usd": float(_cost(seconds, session.rate_per_hr)),
@@ -241,9 +262,9 @@ def parse_rate(value: object) -> Decimal:
     try:
         rate = Decimal(str(value))
     except InvalidOperation:
-        raise InputError("--rate-per-hr", f"{value!r} is no amount of money", "give dollars per hour, such as 0.60") from None
-    if not rate.is_finite() or rate < 0:
-        raise InputError("--rate-per-hr", f"{value} is no rate", "give dollars per hour, 0 or more")
+        raise InputError("--rate-per-hr", f"{str(value)[:40]!r} is no amount of money", "give dollars per hour, such as 0.60") from None
+    if not rate.is_finite() or not 0 <= rate <= MAX_RATE:
+        raise InputError("--rate-per-hr", f"{str(value)[:40]} is no rate", f"give dollars per hour, from 0 to {MAX_RATE:,}")
     return rate
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from lifeos import files, foreign
+from lifeos.errors import LifeosError
+
+T = TypeVar("T")
 
 BATCH_REPORT = "batch_report.json"
 TRAINING_RECORD = "training_record.json"
 MAX_DEPTH = 3
+MAX_USD = 10**12
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchCost:
     """A production batch: how many pictures, and what the GPU cost while it ran (None if its report does not say)."""
 
     run_id: str
@@ -27,7 +32,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingCost:
     """A training run and what it cost (None if its record does not say)."""
 
     name: str
@@ -36,52 +41,73 @@ class Training:
     usd: Decimal | None
 
 
-def read_batches(folders: Iterable[Path]) -> list[Batch]:
+@dataclass(frozen=True, slots=True)
+class PictureCounts:
+    generated: int = 0
+    approved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MoneySpent:
+    usd: float | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReportFile:
+    """What is read of a batch_report.json."""
+
+    counts: PictureCounts | None = None
+    cost: MoneySpent | None = None
+    engine_notice: str | None = None
+    run_id: str | None = None
+    lora_version: str | None = None
+    started: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecordFile:
+    """What is read of a training_record.json."""
+
+    output_name: str | None = None
+    started: str | None = None
+    steps: int | None = None
+    cost_usd: float | str | None = None
+
+
+def read_batches(folders: Iterable[Path]) -> list[BatchCost]:
     """Every readable batch report below the folders, oldest first; a batch whose pictures are the embedded server's costs nothing."""
     batches = []
-    for _, document in _documents(folders, BATCH_REPORT):
-        counts = document.get("counts")
-        if not isinstance(counts, dict) or document.get("engine_notice"):
+    for _, report in _documents(folders, BATCH_REPORT, BatchReportFile):
+        if report.counts is None or report.engine_notice:
             continue
-        cost = document.get("cost")
-        usd = _money(cost.get("usd")) if isinstance(cost, dict) else None
-        names = [str(document.get(key) or "") for key in ("run_id", "lora_version", "started")]
-        batches.append(Batch(names[0], names[1], names[2][:10], _count(counts.get("generated")), _count(counts.get("approved")), usd))
+        usd = _money(report.cost.usd) if report.cost else None
+        counts = max(report.counts.generated, 0), max(report.counts.approved, 0)
+        batches.append(BatchCost(report.run_id or "", report.lora_version or "", (report.started or "")[:10], *counts, usd))
     return sorted(batches, key=lambda batch: batch.day)
 
 
-def read_trainings(folders: Iterable[Path]) -> list[Training]:
+def read_trainings(folders: Iterable[Path]) -> list[TrainingCost]:
     """Every readable training record below the folders, oldest first."""
-    trainings = [
-        Training(
-            str(document.get("output_name") or path.parent.name),
-            str(document.get("started") or "")[:10],
-            _count(document.get("steps")),
-            _money(document.get("cost_usd")),
-        )
-        for path, document in _documents(folders, TRAINING_RECORD)
-    ]
+    trainings = []
+    for path, record in _documents(folders, TRAINING_RECORD, TrainingRecordFile):
+        name, day = record.output_name or path.parent.name, (record.started or "")[:10]
+        trainings.append(TrainingCost(name, day, max(record.steps or 0, 0), _money(record.cost_usd)))
     return sorted(trainings, key=lambda training: training.day)
 
 
-def _documents(folders: Iterable[Path], name: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _documents(folders: Iterable[Path], name: str, kind: type[T]) -> Iterator[tuple[Path, T]]:
+    """The files of that name, as records; one that cannot be read is named and left out."""
     found = {path.resolve() for folder in folders for depth in range(MAX_DEPTH + 1) for path in folder.glob("*/" * depth + name)}
     for path in sorted(found):
         try:
-            document = json.loads(path.read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(document, dict):
-            yield path, document
+            yield path, foreign.read_file(path, kind)
+        except LifeosError as error:
+            files.warn(f"left out of the report: {error}")
 
 
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def _money(value: object) -> Decimal | None:
+def _money(value: float | str | None) -> Decimal | None:
     try:
         amount = Decimal(str(value))
     except InvalidOperation:
         return None
-    return amount if amount.is_finite() and amount >= 0 else None
+    return amount if amount.is_finite() and 0 <= amount <= MAX_USD else None

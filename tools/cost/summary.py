@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lifeos import files
-from lifeos.escaping import escape_csv
-from tools.cost.ledger import Kind, Ledger, Sum
-from tools.cost.picture_costs import Batch, Training
+from lifeos.escaping import escape_csv, escape_line
+from tools.cost.ledger import CostKind, CostSum, Ledger
+from tools.cost.picture_costs import BatchCost, TrainingCost
 
 IDLE = "idle"
 SHOWN_DAYS = 14
@@ -23,7 +23,7 @@ CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class MonthBudget:
     """This month's spending (sessions that started in it, UTC) against the policy's budget."""
 
     month: str
@@ -40,15 +40,15 @@ class Budget:
         return bool(self.limit) and self.projected > self.limit
 
 
-def month_budget(ledger: Ledger, today: date, limit: object, running: Decimal = Decimal(0)) -> Budget:
+def month_budget(ledger: Ledger, today: date, limit: object, running: Decimal = Decimal(0)) -> MonthBudget:
     """Spending of the month of `today`, `running` sessions included, and what the month comes to at this pace."""
     month = f"{today:%Y-%m}"
     spent = ledger.total(lambda kind: kind.day.startswith(month)).usd + running
     days = monthrange(today.year, today.month)[1]
-    return Budget(month, spent, spent * days / today.day, Decimal(str(limit)))
+    return MonthBudget(month, spent, spent * days / today.day, Decimal(str(limit)))
 
 
-def budget_warning(budget: Budget) -> str:
+def budget_warning(budget: MonthBudget) -> str:
     """One line when the month's budget is exceeded or will be, else an empty string."""
     if budget.is_exceeded:
         return f"the budget of {dollars(budget.limit)} for {budget.month} is spent: {dollars(budget.spent)}"
@@ -69,32 +69,37 @@ def display_name(activity: str, names: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class CostSummary:
     """Everything a report shows."""
 
     ledger: Ledger
-    activities: dict[str, Sum]
+    activities: dict[str, CostSum]
     idle_share: Decimal
-    budget: Budget
-    batches: list[Batch]
-    trainings: list[Training]
+    budget: MonthBudget
+    batches: list[BatchCost]
+    trainings: list[TrainingCost]
     open_sessions: list[str]
 
 
 def summarise(
-    ledger: Ledger, names: Mapping[str, str], budget: Budget, batches: list[Batch], trainings: list[Training], open_sessions: list[str]
-) -> Summary:
+    ledger: Ledger,
+    names: Mapping[str, str],
+    budget: MonthBudget,
+    batches: list[BatchCost],
+    trainings: list[TrainingCost],
+    open_sessions: list[str],
+) -> CostSummary:
     """Group the ledger by display name and work out the idle share (of the hours)."""
-    activities: dict[str, Sum] = {name: Sum() for name in names.values()}  # the policy's order
+    activities: dict[str, CostSum] = {name: CostSum() for name in names.values()}  # the policy's order
     for activity, part in ledger.by("activity").items():
-        activities.setdefault(display_name(activity, names), Sum()).add(part)
+        activities.setdefault(display_name(activity, names), CostSum()).add(part)
     activities = {name: part for name, part in activities.items() if part.sessions}
     idle_name = display_name(IDLE, names)
-    hours, idle = ledger.total().hours, activities.get(idle_name, Sum()).hours
-    return Summary(ledger, activities, idle / hours if hours else Decimal(0), budget, batches, trainings, open_sessions)
+    hours, idle = ledger.total().hours, activities.get(idle_name, CostSum()).hours
+    return CostSummary(ledger, activities, idle / hours if hours else Decimal(0), budget, batches, trainings, open_sessions)
 
 
-def render_text(summary: Summary) -> str:
+def render_text(summary: CostSummary) -> str:
     """The specification's block, then what it leaves open: where, for which pictures, how far to the budget, what was odd."""
     total = summary.ledger.total()
     lines = [
@@ -121,20 +126,22 @@ def render_text(summary: Summary) -> str:
         lines[-1] += f", budget {dollars(budget.limit)}"
     warning = budget_warning(budget)
     lines += [f"Warning: {warning}"] if warning else []
-    lines += [f"Still open: {text}" for text in summary.open_sessions]
+    lines += [f"Still open: {escape_line(text)}" for text in summary.open_sessions]
     if summary.ledger.overlaps:
         lines.append(f"Note: {summary.ledger.overlaps} sessions overlap the one before (two pods, or a clock that was set)")
-    lines += [f"Odd: {fault}" for fault in summary.ledger.faults]
+    lines += [f"Odd: {escape_line(fault)}" for fault in summary.ledger.faults]
     if summary.ledger.skipped:
         lines.append(f"{summary.ledger.skipped} rows of the log could not be counted; they are left as they are")
     return "\n".join(lines)
 
 
-def _group_lines(groups: Mapping[str, Sum]) -> list[str]:
-    return [f"  {name}: {part.sessions} sessions, {_plain(part.hours)} hrs, {dollars(part.usd)}" for name, part in groups.items()]
+def _group_lines(groups: Mapping[str, CostSum]) -> list[str]:
+    return [
+        f"  {escape_line(name)}: {part.sessions} sessions, {_plain(part.hours)} hrs, {dollars(part.usd)}" for name, part in groups.items()
+    ]
 
 
-def _picture_lines(summary: Summary) -> list[str]:
+def _picture_lines(summary: CostSummary) -> list[str]:
     lines = []
     if summary.batches:
         generated, approved = sum(batch.generated for batch in summary.batches), sum(batch.approved for batch in summary.batches)
@@ -144,11 +151,11 @@ def _picture_lines(summary: Summary) -> list[str]:
         lines.append(f"  per approved picture with everything else above: {_each(summary.ledger.total().usd, approved)}")
     for training in summary.trainings:
         cost = "cost unknown" if training.usd is None else dollars(training.usd)
-        lines.append(f"Training {training.name} ({training.day}): {training.steps} steps, {cost}")
+        lines.append(f"Training {escape_line(training.name)} ({escape_line(training.day)}): {training.steps} steps, {cost}")
     return lines
 
 
-def as_document(summary: Summary) -> dict[str, Any]:
+def as_document(summary: CostSummary) -> dict[str, Any]:
     """The report for programs. Amounts are text, exact to a hundredth of a cent."""
     total, approved = summary.ledger.total(), sum(batch.approved for batch in summary.batches)
     generated = sum(batch.generated for batch in summary.batches)
@@ -195,13 +202,13 @@ def render_csv(ledger: Ledger) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["day", "activity", "gpu", "rate_per_hr", "lora_version", "sessions", "hours", "cost_usd"])
     for kind, part in sorted(ledger.sums.items(), key=lambda item: item[0].day):
-        texts = [escape_csv(text) for text in (kind.activity, kind.gpu)]
         hours = part.hours.quantize(Decimal("0.0001"))
-        writer.writerow([kind.day, *texts, kind.rate, escape_csv(kind.lora_version), part.sessions, hours, _amount(part.usd)])
+        cells = [kind.day, kind.activity, kind.gpu, kind.rate, kind.lora_version, part.sessions, hours, _amount(part.usd)]
+        writer.writerow([escape_csv(cell) for cell in cells])
     return out.getvalue()
 
 
-def draw(summary: Summary, names: Mapping[str, str], path: Path) -> None:
+def draw(summary: CostSummary, names: Mapping[str, str], path: Path) -> None:
     """Cost by day, stacked by activity, and the share of each activity: one PNG."""
     import matplotlib as mpl
 
@@ -237,7 +244,7 @@ def draw(summary: Summary, names: Mapping[str, str], path: Path) -> None:
 
 
 def _day_cost(ledger: Ledger, day: str, name: str, names: Mapping[str, str]) -> Decimal:
-    def wanted(kind: Kind) -> bool:
+    def wanted(kind: CostKind) -> bool:
         return kind.day == day and display_name(kind.activity, names) == name
 
     return ledger.total(wanted).usd
@@ -261,5 +268,5 @@ def _amount(usd: Decimal) -> str:
     return f"{usd.quantize(Decimal('0.0001')):f}"
 
 
-def _sum_document(part: Sum) -> dict[str, Any]:
+def _sum_document(part: CostSum) -> dict[str, Any]:
     return {"sessions": part.sessions, "hours": round(float(part.hours), 4), "usd": _amount(part.usd)}

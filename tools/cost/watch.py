@@ -5,16 +5,15 @@ A sample is taken at a low rate from `nvidia-smi`, ComfyUI's queue and the proce
 
 from __future__ import annotations
 
-import json
+import contextlib
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError
+from lifeos import foreign
+from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError, LifeosError
 from tools.cost.meter import Meter
 from tools.trainers.trainer import TRAINERS
 
@@ -36,6 +35,18 @@ PROGRAMS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 OURSELVES = "runpod_cost_tracker"
 """Our own command line may hold the words of another program, in --on-idle."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCount:
+    queue_remaining: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLength:
+    """ComfyUI's answer to GET /prompt."""
+
+    exec_info: QueueCount
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +129,12 @@ def _gpu_percent() -> float | None:
 
 def _queued(comfy_url: str) -> int | None:
     """Prompts running or pending. `/prompt` counts them in a few bytes; `/queue` sends every workflow."""
+    from lifeos import web  # not for every start of the tracker
+
     try:
-        with urllib.request.urlopen(f"{comfy_url.rstrip('/')}/prompt", timeout=TIMEOUT_SECONDS) as reply:
-            return int(json.load(reply)["exec_info"]["queue_remaining"])
-    except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError):
+        answer = web.get(f"{comfy_url.rstrip('/')}/prompt", comfy_url, seconds=TIMEOUT_SECONDS)
+        return foreign.decode(answer, QueueLength, comfy_url).exec_info.queue_remaining
+    except LifeosError:
         return None
 
 
@@ -203,10 +216,8 @@ def _switch(meter: Meter, session_id: str, activity: str, open_session: Callable
 
 
 def _beat(meter: Meter, session_id: str) -> None:
-    try:
+    with contextlib.suppress(LifeosError, OSError):  # stopped by hand (the next change opens another), or no room on the disk just now
         meter.heartbeat(session_id)
-    except InputError:  # stopped by hand: the next change opens another
-        return
 
 
 def _advise(settings: WatchSettings, say: Callable[[str], None]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lifeos.errors import InputError, LifeosError
-from lifeos.files import read_records
+from tools.cost.ledger import read_sessions
 from tools.cost.meter import Meter, Session
 from tools.cycle import cycle_record as kept
 from tools.cycle.cycle_record import CycleRecord, StepRecord
@@ -179,9 +179,9 @@ class Cycle:
         record.cost_session = ours[-1] if ours else ""
 
     def _note_cost(self, record: CycleRecord) -> None:
-        for row in read_records(self.meter.log_file, on_warning=lambda text: None):
-            if row.data.get("session_id") == record.cost_session:
-                record.cost_usd = str(row.data.get("cost_usd", ""))
+        for session in read_sessions(self.meter.log_file):
+            if session.session_id == record.cost_session:
+                record.cost_usd = str(session.cost_usd)
 
     def _stop_meter(self, record: CycleRecord) -> None:
         """In every ending: our session, if it is still open, is closed now."""

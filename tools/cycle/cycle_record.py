@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from lifeos import files
+from lifeos import files, foreign
+from lifeos.errors import LifeosError
+from lifeos.escaping import escape_line
 from tools.cycle.steps import Settings
 
 RUNS = Path("cycle_runs")
@@ -69,12 +71,13 @@ def as_document(record: CycleRecord) -> dict[str, Any]:
 def find_unfinished(runs: Path) -> tuple[Path, CycleRecord] | None:
     """The newest cycle, if it has not ended well, with its folder. A record that cannot be read is no cycle."""
     for folder in sorted(runs.glob("*/"), reverse=True):
+        path = folder / RECORD_NAME
+        if not path.is_file():
+            continue
         try:
-            document = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
-            document.pop("schema")
-            steps = [StepRecord(**step) for step in document.pop("steps")]
-            record = CycleRecord(**document, steps=steps)
-        except (OSError, ValueError, TypeError, KeyError):
+            record = foreign.read_file(path, CycleRecord)
+        except LifeosError as error:
+            files.warn(f"not continued: {error}")
             continue
         return None if record.status == DONE else (folder, record)
     return None
@@ -87,7 +90,7 @@ def render(record: CycleRecord, titles: dict[str, str]) -> str:
     """The table at the end: status, time, and why or what."""
     lines = [f"Cycle {record.cycle_id}: {record.status}", ""]
     for step in record.steps:
-        said = step.reason or ", ".join(step.artefacts)
+        said = escape_line(step.reason or ", ".join(step.artefacts))
         seconds = f"{step.seconds:7.1f} s" if step.status in (DONE, FAILED, INTERRUPTED) else " " * 9
         lines.append(f"  {MARKS[step.status]:12} {titles[step.name]:18} {seconds}  {said}".rstrip())
     if record.cost_usd:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lifeos.escaping import escape_line
 from lifeos.files import read_records
 
 HISTORY = Path("evals/eval_history.jsonl")
@@ -162,7 +163,7 @@ def run_ids(settings: Settings) -> list[str]:
     """The run ids of the history, oldest first, each once."""
     history = settings.root / HISTORY
     rows = read_records(history, on_warning=lambda text: None) if history.exists() else ()
-    return list(dict.fromkeys(str(record.data["run_id"]) for record in rows if record.data.get("run_id")))
+    return list(dict.fromkeys(escape_line(record.data["run_id"]) for record in rows if record.data.get("run_id")))
 
 
 def _compared(settings: Settings) -> tuple[str, str] | None:

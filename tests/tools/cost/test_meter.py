@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
 
 from lifeos.errors import InputError
+from tests.examples import EXAMPLES
+from tests.fuzzing import foreign_bytes, only_our_errors
+from tools.cost.ledger import read_ledger
 from tools.cost.meter import LOG_FILE, STATE_FILE, Instant, Meter, Session, beat, make_row, parse_rate, read_clock
 
 RATE = Decimal("0.60")
@@ -86,7 +91,7 @@ def test_a_start_while_one_is_open_closes_that_at_its_last_heartbeat(meter: Mete
     assert started.session.session_id == "2026-02-11_002"
     (row,) = _rows(meter)
     assert (row["session_id"], row["duration_min"], row["end_is"]) == ("2026-02-11_001", 30, "next_start")
-    assert warnings == ["session 2026-02-11_001 (training, since 2026-02-11T15:00:00Z) was never stopped: closed at its last sign of life"]
+    assert warnings == ["session 2026-02-11_001 (training, since 2026-02-11T15:00:00Z) was never stopped: closed at its last heartbeat"]
 
 
 @pytest.mark.parametrize("beat_all", [False, True], ids=["one session", "every session"])
@@ -158,7 +163,7 @@ def test_a_pod_that_died_is_closed_when_it_really_ended(meter: Meter, clock: Clo
     assert (row["duration_min"], row["cost_usd"], row["end_is"]) == (120, 1.2, "stated")
 
 
-def test_work_on_the_pod_is_a_sign_of_life_for_every_open_session(tmp_path: Path) -> None:
+def test_work_on_the_pod_is_a_heartbeat_for_every_open_session(tmp_path: Path) -> None:
     meter = Meter(tmp_path / LOG_FILE, tmp_path / STATE_FILE, warn=lambda text: None)
     beat(tmp_path)  # no session, no state: nothing is made
     assert not meter.state_file.exists()
@@ -189,6 +194,8 @@ def test_a_clock_set_back_does_not_lose_the_hour(meter: Meter, clock: Clock) -> 
     clock.wall -= timedelta(hours=3)
     row = meter.stop()
     assert (row["duration_min"], row["cost_usd"], row["clock_moved"]) == (60, 0.6, True)
+    assert (row["start"], row["end"]) == ("2026-02-11T15:00:00Z", "2026-02-11T16:00:00Z")
+    assert (read_ledger(meter.log_file).total().sessions, read_ledger(meter.log_file).faults) == (1, [])
 
 
 def test_a_clock_set_back_on_another_boot_costs_nothing_rather_than_less(meter: Meter, clock: Clock) -> None:
@@ -240,11 +247,71 @@ def test_killed_between_log_and_state_the_log_wins(meter: Meter, clock: Clock) -
     assert len(_rows(meter)) == 1
 
 
-def test_a_broken_state_is_named_and_left(meter: Meter) -> None:
-    meter.state_file.write_text('{"open": [{"activity": 1}]}')
-    with pytest.raises(InputError, match="not a state of open sessions"):
+GOOD_STATE = {
+    "schema": 1,
+    "open": [
+        {
+            "session_id": "2026-02-11_001",
+            "start": "2026-02-11T15:00:00Z",
+            "activity": "training",
+            "gpu": "RTX 4090",
+            "rate_per_hr": "0.60",
+            "boot": "boot-1",
+            "uptime": 1000.5,
+            "last_heartbeat": "2026-02-11T15:30:00Z",
+            "heartbeat_uptime": 2800.5,
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        pytest.param({"activity": 1}, "$.open[0].activity: text is wanted, not a whole number", id="number for text"),
+        pytest.param({"rate_per_hr": "much"}, "$.open[0]: the rate is not usable: 'much' is no amount of money", id="no rate"),
+        pytest.param({"rate_per_hr": "1e400000"}, "$.open[0]: the rate is not usable: 1e400000 is no rate", id="a rate beyond measure"),
+        pytest.param({"start": "today"}, "time data 'today' does not match format", id="no time"),
+        pytest.param(
+            {"start": "2026-2-1T0:0:0Z"}, "2026-2-1T0:0:0Z is no UTC time such as 2026-01-31T12:00:00Z", id="a time of another form"
+        ),
+        pytest.param({"uptime": 10**400}, "$.open[0].uptime: 10000000000000000000… (401 characters) is beyond 64 bits", id="401 digits"),
+        pytest.param({"uptime": float("inf")}, "$.open[0].uptime: Infinity is not a number that can be used", id="infinity"),
+        pytest.param({"uptime": 1e18}, "an uptime below 0 or above thirty years", id="an uptime of ages"),
+    ],
+)
+def test_a_broken_state_is_named_and_left(meter: Meter, change: dict, why: str) -> None:
+    text = json.dumps({"open": [GOOD_STATE["open"][0] | change]})  # type: ignore[index]
+    meter.state_file.write_text(text)
+    with pytest.raises(InputError) as caught:
         meter.open_sessions()
-    assert meter.state_file.exists()
+    assert why in str(caught.value)
+    assert str(caught.value).endswith("(remove the file: closed sessions are in the log, only the open ones are forgotten)")
+    assert meter.state_file.read_text() == text
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(foreign_bytes(GOOD_STATE))
+def test_whatever_the_state_holds_what_is_stopped_passes_the_ledger(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        meter = Meter(Path(folder) / "log", Path(folder) / "state", Clock("2026-02-11T16:00:00"), lambda text: None)
+        meter.state_file.write_bytes(data)
+
+        def close_all() -> None:
+            for session in meter.open_sessions():
+                meter.cost_so_far(session)
+                meter.stop(session.session_id)
+            meter.start("generation", "RTX 4090", RATE)
+            meter.stop()
+
+        only_our_errors(close_all)
+        ledger = read_ledger(meter.log_file)
+        assert ledger.skipped == 0, ledger.faults
+
+
+def test_names_that_are_not_text_are_written_as_what_they_are(meter: Meter) -> None:
+    meter.start("a\udcff\x1b[2J", "RTX 4090", RATE)
+    assert meter.stop()["activity"] == "a\\xff\\x1b[2J"
 
 
 def test_stop_without_start(meter: Meter) -> None:
@@ -284,7 +351,7 @@ def test_what_is_a_rate(value: object, rate: str) -> None:
     assert parse_rate(value) == Decimal(rate)
 
 
-@pytest.mark.parametrize("text", ["-1", "-0.01", "nan", "inf", "much", ""])
+@pytest.mark.parametrize("text", ["-1", "-0.01", "nan", "inf", "much", "", "1000001", "1e30", "9" * 5000])
 def test_what_is_no_rate(text: str) -> None:
     with pytest.raises(InputError):
         parse_rate(text)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
-from tools.cost.watch import Sample, Watcher, classify
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.examples import EXAMPLES
+from tests.fuzzing import foreign_bytes
+from tools.cost.watch import Sample, Watcher, classify, take_sample
 
 
 @pytest.mark.parametrize(
@@ -50,3 +58,48 @@ def test_no_advice_while_something_works() -> None:
     watcher = Watcher(0)
     for sample in (BUSY, Sample(0, 0, ("rclone copy a b",)), Sample(0, 0, ("python train_network.py",))):
         assert not watcher.look(sample, 1e6).advise
+
+
+class _Comfy(BaseHTTPRequestHandler):
+    body: ClassVar[bytes] = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def comfy() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Comfy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("body", "queued"),
+    [
+        (b'{"exec_info": {"queue_remaining": 3}}', 3),
+        (b'{"exec_info": {"queue_remaining": 1e400}}', None),
+        (b'{"exec_info": {"queue_remaining": Infinity}}', None),
+        (b'{"exec_info": []}', None),
+        (b"[" * 100_000, None),
+        (b"", None),
+    ],
+    ids=["a length", "1e400", "infinity", "a list", "deep", "nothing"],
+)
+def test_the_queue_s_length_is_a_number_or_not_known(comfy: str, monkeypatch: pytest.MonkeyPatch, body: bytes, queued: int | None) -> None:
+    monkeypatch.setattr(_Comfy, "body", body)
+    assert take_sample(comfy).queued == queued
+
+
+@settings(max_examples=EXAMPLES // 2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(foreign_bytes({"exec_info": {"queue_remaining": 3}}))
+def test_whatever_a_server_says_watching_goes_on(comfy: str, body: bytes) -> None:
+    _Comfy.body = body
+    queued = take_sample(comfy).queued
+    assert queued is None or isinstance(queued, int)
