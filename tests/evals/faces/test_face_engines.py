@@ -213,7 +213,7 @@ def test_cuda_that_does_not_run_is_told(model_root: Path, monkeypatch: pytest.Mo
     with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
         engine = InsightFaceEngine(read_pack(model_root / "insightface" / "mini"))
     assert engine.provider == CPU
-    assert any(note.startswith("CUDA was wanted, but the CPU runs") for note in engine.notes)
+    assert any(note.startswith("CUDA does not run, so the CPU scores") for note in engine.notes)
     assert len(InsightFaceEngine(read_pack(model_root / "insightface" / "mini"), prefer_cpu=True).notes) == 1
 
 
