@@ -231,7 +231,7 @@ class _Run:
                 if not underway and not self.pending and (blocked or following is None):
                     return blocked or self._why_no_more()
                 for finished in dispatcher.wait(0.0 if self.pending and not underway else PASS_SECONDS):
-                    if was_stopped_before(finished):
+                    if failed_before(finished):
                         dispatcher.put(replace(finished.job, sent_as=None, sent_to=None, sent_handle=None))
                         continue
                     underway -= 1
@@ -367,6 +367,6 @@ class _Run:
             self.equipment.beat()
 
 
-def was_stopped_before(finished: Finished) -> bool:
-    """Whether a prompt ended only because the run that sent it was stopped: no failure of this one, and made now."""
-    return finished.outcome.kind == "interrupted" and finished.outcome.prompt_id == finished.job.sent_as
+def failed_before(finished: Finished) -> bool:
+    """Whether a prompt that an earlier run sent has not ended well: stopped with that run, or failed unseen. It is made again now."""
+    return finished.outcome.kind != "done" and finished.outcome.prompt_id == finished.job.sent_as

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -254,6 +256,24 @@ def test_failures_in_a_row_stop_the_batch_and_are_tried_again_later(folder: Batc
     assert sorted(filed(folder)) == NAMES
 
 
+def test_a_failure_that_a_killed_run_did_not_see_is_tried_again(folder: BatchFolder, embedded_server: StartServer) -> None:
+    """It sent a prompt, which failed on the server while nobody listened: the history has it, and it is no failure of this run."""
+    server = embedded_server(faults=Faults(broken_models=frozenset({"amiranoor_v3.safetensors"})))
+    plan, sent = make_plan(), str(uuid.uuid4())
+    with ComfyServer(server.url) as client:
+        client.connect()
+        client.submit(sent, graph_maker(plan)(plan.item(1)))
+        while not client.wait(0.05):
+            pass
+    server.faults.broken_models = frozenset()
+    folder.prepare()
+    journal = Journal(folder.root / "journal.jsonl")
+    journal.append("submitted", item=1, prompt_id=sent, server=server.url)
+    journal.close()
+    assert run(folder, plan, server).why == "complete"
+    assert sorted(filed(folder)) == NAMES
+
+
 def test_a_restarted_server_costs_only_time(folder: BatchFolder, embedded_server: StartServer) -> None:
     server = embedded_server(seconds_per_picture=0.1, faults=Faults(restart_at_prompts=frozenset({2}), restart_seconds=0.2))
     assert run(folder, make_plan(), server).why == "complete"
@@ -310,9 +330,12 @@ def test_a_stop_cancels_ours_and_keeps_what_is_done(folder: BatchFolder, embedde
     assert end.why == "interrupted"
     assert 1 <= len(filed(folder)) < 20
     assert list(folder.incoming.iterdir()) == []
-    client = ComfyServer(server.url)
-    assert client.workload() == Workload()
-    client.close()
+    with ComfyServer(server.url) as client:  # an interrupt is heeded at the next step
+        until = time.monotonic() + 5
+        while client.workload() != Workload():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    assert len(server.executed) < 20
 
 
 def test_pictures_that_their_owner_moved_or_took_are_left_alone(folder: BatchFolder, embedded_server: StartServer) -> None:
