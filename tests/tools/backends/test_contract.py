@@ -102,6 +102,13 @@ def wait_until_running(server: ComfyServer, prompt_id: str) -> None:
         server.wait(0.01)
 
 
+def wait_for_socket(server: ComfyServer) -> None:
+    until = time.monotonic() + PATIENCE
+    while server._stream is None or not server._stream.connected:
+        assert time.monotonic() < until, "no WebSocket"
+        time.sleep(0.01)
+
+
 def test_server_names_its_version(server: ComfyServer) -> None:
     info = server.info()
     assert info.url == server.url
@@ -189,6 +196,7 @@ def test_dropped_output_is_a_rejection(server: ComfyServer) -> None:
 
 
 def test_progress_is_told(server: ComfyServer) -> None:
+    wait_for_socket(server)  # it alone tells of progress
     prompt_id = new_id()
     server.submit(prompt_id, slow_graph(server, sampling=True))
     seen: set[tuple[int, int]] = set()
