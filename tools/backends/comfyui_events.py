@@ -86,9 +86,11 @@ class EventStream:
     def _open(self) -> None:
         header = [f"Authorization: {self._address.authorization}"] if self._address.authorization else None
         self._replace.clear()
+        make_socket = _bounded_class()
+        read_message(b"{}", MESSAGE_LIMIT)  # both import a package, for which the first message should not have to wait
         plain = open_socket(self._address.base, OPEN_SECONDS)
         try:
-            self._socket = _bounded_class()(suppress_origin=True)
+            self._socket = make_socket(suppress_origin=True)
             self._socket.connect(self._url, socket=plain, header=header, suppress_origin=True, redirect_limit=0)
         except BaseException:
             plain.close()
