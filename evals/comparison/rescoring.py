@@ -68,27 +68,27 @@ def rescore_run(run: Run, paths: Mapping[str, Path], assessor: Assessor, policy:
     order = [image.file for image in run.images]
     assessed = track(assessor.assess_many([paths[file] for file in order]), f"scoring {run.run_id}", total=len(order), unit="picture")
     images, changed = [], []
-    images_before: list[Assessment] = []
+    judged: list[Assessment] = []
     for image, assessment in zip(run.images, assessed, strict=True):
         if image.sha256 not in (None, assessment.sha256):
             changed.append(image.file)
-        images.append(_with_scores(image, assessment, images_before, policy))
-        images_before.append(assessment)
+        judged.append(gates.keep_readings(assessment, policy, judged))
+        images.append(_with_scores(image, judged[-1], policy))
     if changed:
         why = f"{len(changed)} of its {len(order)} pictures are not the files that were scored, such as {changed[0]}"
         raise UnavailableError(run.run_id, why, "score what is there now as a run of its own: evals/scorecard.py")
     protocol = assessor.protocol
-    return _rescored(run, tuple(images), gates.means(images_before, policy), {**protocol}, policy)
+    return _rescored(run, tuple(images), gates.means(judged, policy), {**protocol}, policy)
 
 
-def _with_scores(picture: RowPicture, found: Assessment, others: Sequence[Assessment], policy: Mapping[str, Any]) -> RowPicture:
+def _with_scores(picture: RowPicture, found: Assessment, policy: Mapping[str, Any]) -> RowPicture:
     return replace(
         picture,
         scores={key: reading.score for key, reading in gates.readings(found, policy).items()},
         reason=found.face.reason,
         says_why=True,
         shot=found.geometry.shot_type if found.geometry else None,
-        approved=gates.verdict(found, policy, others).approved,
+        approved=gates.verdict(found, policy).approved,
     )
 
 

@@ -15,7 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.judging.records import NOT_MEASURED, Assessment, FaceScore, Geometry
+from evals.judging.gates import check_known, gates_in_force
+from evals.judging.records import NOT_MEASURED, Assessment, FaceScore, Geometry, Reading
+from evals.judging.view import View
 from evals.skin.realism import SkinScore
 from lifeos.project import require_directory
 
@@ -35,12 +37,14 @@ def open_assessor(
     model_root: Path | None = None,
     model_pack: str | None = None,
     want_skin: bool = True,
+    folders: Mapping[str, Path] | None = None,
 ) -> Assessor:
-    """An assessor for the references in a folder.
+    """An assessor for the references in a folder. `folders`: further folders, by name, for the measures of gates that need one.
 
-    Raises InputError (no usable reference, a model pack that the policy does not know) or UnavailableError (no engine, no model).
+    Raises InputError (no usable reference, a gate or model pack that is not known) or UnavailableError (no engine, no model).
     """
     require_directory(reference_dir, "--reference-dir")
+    check_known(policy)
     import cv2
 
     from evals.faces.engines import choose_engine
@@ -49,7 +53,7 @@ def open_assessor(
     cv2.setNumThreads(1)  # pictures run in parallel, not the filters within one
     chosen = choose_engine(engine, policy, prefer_cpu=prefer_cpu, model_root=model_root, model_pack=model_pack)
     references = load_references(reference_dir, chosen, want_skin=want_skin, workers=default_workers())
-    return Assessor(chosen, references, policy, want_skin=want_skin)
+    return Assessor(chosen, references, policy, want_skin=want_skin, folders=folders)
 
 
 def default_workers() -> int:
@@ -64,7 +68,15 @@ class Assessor:
     people, `warnings` the lines that they should read before trusting a score. `reference_hashes`: SHA-256 of the references.
     """
 
-    def __init__(self, engine: FaceEngine, references: ReferenceSet, policy: Mapping[str, Any], *, want_skin: bool = True) -> None:
+    def __init__(
+        self,
+        engine: FaceEngine,
+        references: ReferenceSet,
+        policy: Mapping[str, Any],
+        *,
+        want_skin: bool = True,
+        folders: Mapping[str, Path] | None = None,
+    ) -> None:
         from evals.faces.policy_scale import PolicyScale
         from evals.judging.protocol import protocol_of
 
@@ -75,9 +87,13 @@ class Assessor:
         self._least_height, self._widest_yaw = limits["low_confidence_face_px"], limits["low_confidence_yaw_deg"]
         self._second_face = limits["second_face_area_ratio"]
         self._known: dict[str, Assessment] = {}
+        self._measured = [gate for gate in gates_in_force(policy) if gate.measure is not None]
+        self._policy, self._folders, self._memory = policy, folders or {}, dict[str, Any]()
         self.provider = engine.provider
         self.reference_hashes = frozenset(references.hashes)
-        self.protocol: dict[str, Any] = protocol_of(engine, references, row, want_skin=want_skin)
+        self.protocol: dict[str, Any] = protocol_of(
+            engine, references, row, want_skin=want_skin, measures={gate.key: gate.metric for gate in self._measured}
+        )
         name = f"{self.protocol['engine']} ({self.protocol['model_pack']}, {engine.provider})"
         count = len(references.names)
         self.description = f"face engine {name}, {count} reference{'s' if count != 1 else ''}, protocol {self.protocol['id']}"
@@ -137,7 +153,14 @@ class Assessor:
             face = self._score_face(sighting, geometry, picture.sha256)
             skin = self._score_skin(picture, sighting.subject)
         size = (picture.width, picture.height)
-        return Assessment(path.as_posix(), digest, *size, None, face, skin, geometry, picture_hash(picture.rgb))
+        return Assessment(
+            path.as_posix(), digest, *size, None, face, skin, geometry, picture_hash(picture.rgb), self._measure_more(picture, sighting)
+        )
+
+    def _measure_more(self, picture: Picture, sighting: Sighting | None) -> dict[str, Reading]:
+        """What the gates measure that are not part of face or skin."""
+        view = View(picture, sighting, self.references, self._policy, self._folders, self._memory)
+        return {gate.key: gate.measure(view) for gate in self._measured if gate.measure is not None}
 
     def _score_face(self, sighting: Sighting, geometry: Geometry, digest: str) -> FaceScore:
         from evals.faces.subject import has_second_face

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from evals.judging.records import NOT_MEASURED, Assessment, Reading, explain_reason
+from lifeos.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from evals.judging.view import View
@@ -159,6 +160,14 @@ GATES: tuple[Gate, ...] = (
 def gates_in_force(policy: Mapping[str, Any]) -> tuple[Gate, ...]:
     """The gates whose limit the policy holds, in the order of the table."""
     return tuple(gate for gate in GATES if gate.limit(policy) is not None)
+
+
+def check_known(policy: Mapping[str, Any]) -> None:
+    """Raises InputError for a limit under `gates` of which there is no gate: it would be off without a word."""
+    known = [gate.limit_key.split(".")[1] for gate in GATES if gate.limit_key.startswith("gates.")]
+    for key in policy.get("gates", {}):
+        if key not in known:
+            raise InputError(f"gates.{key}", "there is no such gate", did_you_mean(key, known) if known else "remove it from the policy")
 
 
 def limits_of(policy: Mapping[str, Any]) -> dict[str, float]:
@@ -317,6 +326,16 @@ def keep_readings(assessment: Assessment, policy: Mapping[str, Any], others: Seq
     """The assessment with what the gates that look at other pictures read now, so that it reads the same ever after."""
     read = {gate.key: gate.read(assessment, others) for gate in gates_in_force(policy) if gate.needs_others}
     return replace(assessment, measures={**assessment.measures, **read}) if read else assessment
+
+
+def keep_all_readings(assessments: Sequence[Assessment], policy: Mapping[str, Any]) -> Sequence[Assessment]:
+    """The same for the pictures of a whole batch: each is read among those before it."""
+    if not any(gate.needs_others for gate in gates_in_force(policy)):
+        return assessments
+    kept: list[Assessment] = []
+    for item in assessments:
+        kept.append(keep_readings(item, policy, kept))
+    return kept
 
 
 def means_of_readings(pictures: Sequence[Mapping[str, Reading]], policy: Mapping[str, Any]) -> Means:

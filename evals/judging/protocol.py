@@ -12,8 +12,13 @@ if TYPE_CHECKING:
     from evals.judging.references import ReferenceSet
 
 
-def protocol_of(engine: FaceEngine, references: ReferenceSet, scale: Mapping[str, Any], *, want_skin: bool) -> dict[str, Any]:
-    """The protocol of scores by this engine against these references. `scale`: the engine's row of the policy."""
+def protocol_of(
+    engine: FaceEngine, references: ReferenceSet, scale: Mapping[str, Any], *, want_skin: bool, measures: Mapping[str, str]
+) -> dict[str, Any]:
+    """The protocol of scores by this engine against these references. `scale`: the engine's row of the policy.
+
+    `measures`: name and version of the measure of each further gate that is in force, by gate key; without one the id is that of before.
+    """
     from evals.faces import subject as faces
     from evals.skin import realism as skin
 
@@ -27,6 +32,7 @@ def protocol_of(engine: FaceEngine, references: ReferenceSet, scale: Mapping[str
             "skin_metric": skin.METRIC if want_skin else None,
             "reference_set_id": references.set_id,
             "references": len(references.names),
+            **({"measures": dict(measures)} if measures else {}),
         }
     )
 

@@ -173,6 +173,7 @@ def build_scorecard(
     provider: str = "",
 ) -> Scorecard:
     """The scorecard of a run. `config_of` tells a picture's configuration (default: what its name says); `timestamp` is UTC with `Z`."""
+    assessments = gates.keep_all_readings(assessments, policy)
     pictures = tuple(_scored(item, policy, config_of, generated_dir) for item in assessments)
     means = gates.means(assessments, policy)
     grade = gates.grade(means.overall, policy)
