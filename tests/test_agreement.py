@@ -21,7 +21,11 @@ from evals.scorecards.card import ConfigScore, Scorecard, build_scorecard
 from evals.scorecards.card_report import render_report
 from evals.skin.realism import SkinScore
 from lifeos import cli
+from tools.production.journal import BatchState
+from tools.production.plan import Plan
+from tools.production.report_document import build_document
 from tools.production.request import Request
+from tools.production.results import BatchResults, PictureResult
 from tools.sweep import sweep_report
 from tools.sweep.analysis import Shot, choose, survivors
 from tools.sweep.design import Config, plan_rungs
@@ -151,6 +155,23 @@ class World:
             for number, item in enumerate(items, 1)
         ]
 
+    def batch(self) -> dict[str, Any]:
+        """The report of a batch in which both configurations were made."""
+        results = BatchResults()
+        for place, shot in enumerate(self.shots(), 1):
+            judged = verdict(shot.assessment, self.policy)
+            groups = tuple(ground.group for ground in judged.grounds)
+            folder = "approved" if judged.approved else "rejected"
+            results.pictures.append(
+                PictureResult(
+                    place, shot.file, folder, judged.approved, judged.reasons, groups, shot.assessment, shot.prompt_id, 1, shot.seed,
+                    shot.config, "a prompt",
+                )
+            )  # fmt: skip
+        plan = Plan("b", "whole", "v", "2026-11-20T00:00:00Z", protocol={"id": "x"})
+        row = self.whole.history_row()
+        return build_document(plan, results, BatchState(), self.policy, why="complete", scorecard=row, settings={})
+
     def swept(self) -> dict[str, Any]:
         configs = tuple(Config(name, None, float(name[-4:]), None, None) for name in (FIRST, SECOND))
         request = Request(output_dir=self.folder, prompts=("a",))
@@ -253,6 +274,28 @@ def test_scorecard_and_sweep(world: World) -> None:
         assert entry["means"] == {gate: mean.value for gate, mean in config.means.by_gate.items()}
     ranked = [config for config in world.whole.configs if config.means.overall is not None]
     assert swept["chosen"] == (ranked[0].config if ranked else None)
+
+
+@worlds()
+def test_scorecard_and_batch_report(world: World) -> None:
+    document = world.batch()
+    scores, totals = world.whole.history_row()["eval_scores"], document["means"]["all"]
+    named = {"face_similarity": "face_similarity_mean", "skin_realism": "skin_realism_mean", "overall": "overall_score"}
+    assert {name: totals[name] for name in named} == {name: scores[key] for name, key in named.items()}
+    assert {key: totals["scored"][key] / len(world.whole.pictures) for key in ("face_similarity", "skin_realism")} == {
+        "face_similarity": pytest.approx(scores["coverage"]["face"], abs=1e-4),
+        "skin_realism": pytest.approx(scores["coverage"]["skin"], abs=1e-4),
+    }
+    assert (document["counts"]["approved"], document["counts"]["without_face"]) == (world.whole.approved, world.whole.faceless)
+    for row in document["per_config"]:
+        config = world.config(row["config"])
+        assert (row["generated"], row["approved"], row["overall"]) == (config.images, config.approved, config.means.overall)
+        assert (row["face_similarity_mean"], row["skin_realism_mean"]) == (config.means.value("face"), config.means.value("skin"))
+    overall = {picture.file: picture.overall for picture in world.whole.pictures}
+    assert {row["file"]: row["overall"] for row in document["images"]} == overall
+    approved = {picture.file for picture in world.whole.pictures if picture.verdict.approved}
+    ranked = [file in approved for file in [*document["best"], *reversed(document["worst"])]]
+    assert ranked == sorted(ranked, reverse=True)
 
 
 @worlds()

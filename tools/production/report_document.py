@@ -89,7 +89,10 @@ def build_document(
         "failures": [{"index": index, "reason": reason} for index, reason in results.failures],
         "images": [_image(picture, policy) for picture in pictures],
     }  # fmt: skip
-    ranked = sorted((row for row in document["images"] if row["overall"] is not None), key=lambda row: (-row["overall"], row["index"]))
+    scored = [row for row in document["images"] if row["overall"] is not None]
+    ranked = sorted(
+        scored, key=lambda row: (row["verdict"] != "approved", -row["overall"], row["index"])
+    )  # none above one that may be shown
     document["best"], document["worst"] = [row["file"] for row in ranked[:3]], [row["file"] for row in reversed(ranked[-3:])]
     document["judgement"] = judgement_of(document)
     return document
