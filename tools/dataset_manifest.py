@@ -13,34 +13,27 @@ available · 130 interrupted.
 
 from __future__ import annotations
 
-import os
-import sys
-
-if not __package__:  # run as a file: import from the repository root, not from this folder
-    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    from tools.dataset import unchanged
-
-    unchanged.answer(sys.argv[1:])  # ends here if nothing has changed since this command last succeeded, before anything is imported
-
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
+
+if not __package__:  # run as a file: import from the repository root, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.faces.engines import AUTO, engine_help, engine_names
 from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from lifeos.printing import print_json_lines
-from tools.dataset import unchanged
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
 from tools.dataset.manifest import manifest_lines, now_utc, read_manifest, write_manifest
 from tools.dataset.notices import is_unfit
 
 
-def build(args: argparse.Namespace, argv: list[str]) -> int:
+def build(args: argparse.Namespace) -> int:
     """`--dataset-dir DIR [--output FILE]`: read, check, write."""
     from evals.load_thresholds import load_thresholds
-    from lifeos.policy.loading import POLICY_FILE
 
     policy = load_thresholds(args.project_root)
     request = BuildRequest.from_policy(
@@ -65,12 +58,7 @@ def build(args: argparse.Namespace, argv: list[str]) -> int:
         print_json_lines(line.decode("utf-8") for line in manifest_lines(report))
     text = render(built, args.output)
     cli.say(text, as_json=args.json)
-    code = EXIT_GATE if args.strict and is_unfit(built.notices, strict=True) else EXIT_OK
-    if built.fingerprint and not (args.json or args.faces):
-        rests_on = [args.project_root / POLICY_FILE, *([args.output] if args.output else [])]
-        sets = [args.dataset_dir, *([args.reg_data_dir] if args.reg_data_dir else [])]
-        unchanged.remember(argv, sets, built.fingerprint, leave_out=args.output, rests_on=rests_on, code=code, text=f"{text}\n")
-    return code
+    return EXIT_GATE if args.strict and is_unfit(built.notices, strict=True) else EXIT_OK
 
 
 def add_face_checks(args: argparse.Namespace, built: BuiltManifest, request: BuildRequest, policy: dict[str, Any]) -> None:
@@ -228,12 +216,11 @@ def check_usage(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
     check_usage(args)
     if args.compare:
         return compare(args)
-    return verify(args) if args.verify else build(args, argv)
+    return verify(args) if args.verify else build(args)
 
 
 if __name__ == "__main__":

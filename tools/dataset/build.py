@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,14 +9,13 @@ from typing import Any
 
 from lifeos.findings import Finding
 from tools.dataset.bucketing import BucketSettings
-from tools.dataset.cache import RACY_NS, Cache, default_cache_file
-from tools.dataset.catalogue import Catalogue, Records
+from tools.dataset.cache import DatasetCache, default_cache_file
 from tools.dataset.checks import CheckSettings, check_dataset
-from tools.dataset.hashing import read_dataset
+from tools.dataset.hashing import read_training_set
 from tools.dataset.manifest import build_manifest
 from tools.dataset.notices import as_manifest_warning, noticed
 from tools.dataset.scan import scan_dataset
-from tools.dataset.tree import Fingerprint
+from tools.dataset.training_set import PictureRecord, TrainingSet
 from tools.families.families import SDXL, Family, ResolutionRule, settle
 
 
@@ -67,15 +65,11 @@ def bucket_settings(resolution: int, rule: ResolutionRule = SDXL.resolution) -> 
 
 @dataclass(slots=True)
 class BuiltManifest:
-    """A manifest, with what it was made from. `fingerprint`: of all that was listed; None where it, or a cache, is not to be relied on.
-
-    `document` and `records` read the catalogues when they are asked.
-    """
+    """A manifest, with what it was made from."""
 
     document: dict[str, Any]
-    records: Records
+    records: list[PictureRecord]
     notices: list[Finding]
-    fingerprint: Fingerprint | None
 
     def add_notices(self, notices: Sequence[Finding]) -> None:
         self.notices += notices
@@ -86,45 +80,37 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
     """Read a training set and make its manifest.
 
     `started_ns`: the clock now; younger files are not taken from a cache later on. Raises InputError for a folder or file that cannot
-    be read, UnavailableError where a temporary file finds no room.
+    be read.
     """
-    fingerprint = Fingerprint()
-    catalogue, notices = _read_set(request, request.dataset_dir, request.check, started_ns, fingerprint)
-    regularisation: Catalogue | None = None
+    trained = _read_set(request, request.dataset_dir, started_ns)
+    notices = check_dataset(trained, request.check)
+    regularisation: TrainingSet | None = None
     if request.regularisation_dir is not None:
+        regularisation = _read_set(request, request.regularisation_dir, started_ns)
         # a regularisation picture has no trigger word, and may be one of a thousand with the same caption
         check = CheckSettings(bucket=request.check.bucket, upscale_warning=request.check.upscale_warning)
-        regularisation, found = _read_set(request, request.regularisation_dir, check, started_ns, fingerprint)
-        kept = (notice for notice in found if notice.rule not in _ONLY_TRAINING)
+        kept = (notice for notice in check_dataset(regularisation, check) if notice.rule not in _ONLY_TRAINING)
         notices += [noticed(notice.rule, notice.severity, f"regularisation: {notice.message}", notice.files) for notice in kept]
-        notices += _overlap(catalogue, regularisation)
+        notices += _overlap(trained, regularisation)
     document = build_manifest(
         _absolute(request.dataset_dir),
-        catalogue,
+        trained,
         created=created,
         notices=notices,
-        caption_extension=request.caption_extension,
         regularisation_dir=_absolute(request.regularisation_dir) if request.regularisation_dir else None,
         regularisation=regularisation,
     )
-    is_cached = catalogue.is_cached and (regularisation is None or regularisation.is_cached)
-    is_kept = is_cached and fingerprint.newest_ns < started_ns - RACY_NS
-    return BuiltManifest(document, catalogue.records, notices, fingerprint if is_kept else None)
+    return BuiltManifest(document, trained.records, notices)
 
 
 _ONLY_TRAINING = frozenset({"identical_captions", "repeated_caption", "mixed_resolutions", "picture_without_caption"})
 
 
-def _read_set(
-    request: BuildRequest, folder: Path, check: CheckSettings, started_ns: int, fingerprint: Fingerprint
-) -> tuple[Catalogue, list[Finding]]:
+def _read_set(request: BuildRequest, folder: Path, started_ns: int) -> TrainingSet:
     leave_out = frozenset([request.output]) if request.output else frozenset[Path]()
-    listing = scan_dataset(folder, request.caption_extension, leave_out=leave_out, fingerprint=fingerprint)
-    catalogue, cache = Catalogue(), Cache(_cache_file(request, folder), folder, started_ns=started_ns)
-    catalogue.take(listing, request.caption_extension, cache, decoded=request.decode)
-    read_dataset(folder, catalogue, jobs=request.jobs, decode=request.decode)
-    catalogue.finish()
-    return catalogue, check_dataset(catalogue, check)
+    listing = scan_dataset(folder, request.caption_extension, leave_out=leave_out)
+    cache = DatasetCache(_cache_file(request, folder), folder, started_ns=started_ns)
+    return read_training_set(folder, listing, request.caption_extension, cache, jobs=request.jobs, decode=request.decode)
 
 
 def _cache_file(request: BuildRequest, folder: Path) -> Path | None:
@@ -136,10 +122,9 @@ def _cache_file(request: BuildRequest, folder: Path) -> Path | None:
     return request.cache_file if is_main else request.cache_file.with_name(f"{request.cache_file.name}.regularisation")
 
 
-def _overlap(catalogue: Catalogue, regularisation: Catalogue) -> list[Finding]:
-    trained = "SELECT 1 FROM picture WHERE sha256 = ?"
-    found = regularisation.rows("SELECT name, sha256 FROM picture ORDER BY name")
-    names = tuple(os.fsdecode(name) for name, sha256 in found if any(catalogue.rows(trained, [sha256])))
+def _overlap(trained: TrainingSet, regularisation: TrainingSet) -> list[Finding]:
+    hashes = {record.sha256 for record in trained.records}
+    names = tuple(record.name for record in regularisation.records if record.sha256 in hashes)
     text = "a training picture is also a regularisation picture: the two work against each other"
     return [noticed("regularisation_overlap", "error", text, names)] if names else []
 

@@ -1,194 +1,199 @@
-"""What earlier runs learnt of files that have not changed since: trusted only for equal (name, size, mtime_ns, inode).
+"""What earlier runs learnt of files that have not changed since: used only for equal (name, size, mtime_ns, inode).
 
-A file written in the same tick of the file system's clock as it was read could change again without its time changing (git's
-"racy" entries): a file younger than RACY_NS when the run began is read again next time. A cache only saves time: one that is
-damaged counts as empty, one that cannot be written or is not ours is done without.
+Files modified within the last two seconds are always re-read: written again in the same tick of the file system's clock, they could
+change without their time changing. `--no-cache` re-reads everything. A cache only saves time: a line of it that is damaged is not
+believed, and a cache that cannot be written, or a file that is none, is done without.
 
-It is an SQLite database, attached to the tables of a `Catalogue` as `cache`. What is learnt is kept lot by lot, so a run that
-is killed has not read for nothing, and two runs may share it.
+It is a text file. The first line says of which folder it is; each other line is one file of the set, with a checksum before it. Lines
+are appended while the set is read, so a run that is killed has not read for nothing, and two runs may share a cache.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
+import json
 import os
-import sqlite3
-import struct
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lifeos import files
-from tools.dataset.unchanged import user_cache_folder
+from tools.dataset.picture_header import PictureHeader
+from tools.dataset.scan import ListedFile
+from tools.dataset.training_set import Caption, PictureRecord
 
-CACHE_VERSION = 4
-APPLICATION_ID = 0x4C4F5344
-"""In the header of the file, so that no other database is taken for a cache, or removed for a damaged one."""
-SQLITE_MAGIC, HEADER_BYTES = b"SQLite format 3\0", 100
+MAGIC = b"lifeos dataset cache "
+CACHE_VERSION = 5
+OLD_MAGIC, OLD_APPLICATION = b"SQLite format 3\0", b"LOSD"
+"""Until version 3.0 it was an SQLite database with this application id at byte 68."""
 RACY_NS = 2_000_000_000
 """FAT keeps times in steps of two seconds, the coarsest in use."""
+LINES_AT_ONCE = 500
 
-FACTS = {
-    "picture": "sha256, format, width, height, orientation, faults, damage",
-    "caption": "sha256, text, faults",
-}
-"""What is learnt of a file. Beside it stands its `seal`, so that a damaged row is not believed."""
-STAMP = "name, size, mtime_ns, inode"
-_TABLES = f"""
-PRAGMA cache.application_id = {APPLICATION_ID};
-PRAGMA cache.user_version = {CACHE_VERSION};
-CREATE TABLE cache.about(root BLOB);
-CREATE TABLE cache.picture(name BLOB PRIMARY KEY, size, mtime_ns, inode, {FACTS["picture"]}, seal) WITHOUT ROWID;
-CREATE TABLE cache.caption(name BLOB PRIMARY KEY, size, mtime_ns, inode, {FACTS["caption"]}, seal) WITHOUT ROWID;
-"""
+Read = PictureRecord | Caption
 
 
-_OUTSIDE = frozenset({"BUSY", "LOCKED", "READONLY", "IOERR", "FULL", "CANTOPEN", "PERM"})
-
-
-def _is_outside(error: sqlite3.Error) -> bool:
-    """Whether an error says nothing against what is in a file: it is in use, or cannot be reached or written."""
-    return error.sqlite_errorname.split("_")[1] in _OUTSIDE
-
-
-def seal(*row: object) -> bytes:
-    """A checksum of name, size, time and facts. A row whose text is damaged does not even reach it."""
-    return hashlib.blake2b(repr(row).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-
-
-@contextlib.contextmanager
-def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """All that the body changes, or nothing."""
-    database.execute("BEGIN")
-    try:
-        yield
-    except BaseException:
-        if database.in_transaction:  # SQLite ends it itself where the disk is full
-            database.execute("ROLLBACK")
-        raise
-    database.execute("COMMIT")
-
-
-class Cache:
-    """`recall` what is known, `keep` what was learnt, `forget_gone` at the end. A path of None knows and keeps nothing.
+class DatasetCache:
+    """`recall` what is known of a file, `keep` what was read of it, `close` at the end. A path of None knows and keeps nothing.
 
     `started_ns`: the clock before the set was listed.
     """
 
     def __init__(self, path: Path | None, root: Path, *, started_ns: int) -> None:
         self._path = path
-        self._root = os.fsencode(root.resolve())
+        self._head = MAGIC + f"{CACHE_VERSION} {os.fsencode(root.resolve()).hex()}\n".encode()
         self._racy_from = started_ns - RACY_NS
+        self._known: dict[str, list[Any]] = {}
+        self._new: list[bytes] = []
+        self._is_empty = True
+        self._has_old_lines = False
+        if path is not None:
+            try:
+                self._load(path)
+            except OSError as error:
+                self._give_up(error)
 
-    @property
-    def is_kept(self) -> bool:
-        return self._path is not None
+    def recall(self, file: ListedFile, *, decoded: bool) -> Read | None:
+        """What is known of a file that is unchanged. `decoded`: a picture counts only if it was decoded whole."""
+        entry = self._known.get(file.name)
+        if entry is None:
+            return None
+        if tuple(entry[:4]) != _stamp(file) or (decoded and len(entry) > 7 and entry[-1] is None):
+            self._has_old_lines = True
+            return None
+        del self._known[file.name]
+        return _as_read(entry)
 
-    def recall(self, database: sqlite3.Connection, *, decoded: bool) -> None:
-        """Fill in what is known of files that are unchanged. `decoded`: only of pictures that were decoded whole."""
-        if self._path is None:
+    def keep(self, file: ListedFile, read: Read) -> None:
+        """Keep what was read of a file, unless it is too young to be told from a later change."""
+        if self._path is not None and file.mtime_ns < self._racy_from:
+            self._new.append(_line([*_stamp(file), *_facts(read)]))
+            if len(self._new) >= LINES_AT_ONCE:
+                self.flush()
+
+    def flush(self) -> None:
+        """Append what was learnt, in one step."""
+        if self._path is None or not self._new:
             return
         try:
-            try:
-                self._attach(self._path, database)
-                self._fill_in(database, decoded=decoded)
-            except sqlite3.Error as error:
-                if _is_outside(error):
-                    raise
-                self._remove(self._path, database)
-                self._attach(self._path, database)
-        except (sqlite3.Error, OSError) as error:
-            self._give_up(database, error)
+            with open(self._path, "wb" if self._is_empty else "ab", buffering=0) as file:
+                file.write((self._head if self._is_empty else b"") + b"".join(self._new))
+        except OSError as error:
+            self._give_up(error)
+        self._is_empty = False
+        self._new = []
 
-    def _fill_in(self, database: sqlite3.Connection, *, decoded: bool) -> None:
-        database.create_function("seal", -1, seal, deterministic=True)
-        with transaction(database):
-            for table, facts in FACTS.items():
-                if database.execute(f"SELECT 1 FROM cache.{table}").fetchone() is None:
-                    continue  # a first run: no row to change
-                same = " AND ".join(f"k.{column} = {table}.{column}" for column in STAMP.split(", "))
-                only = " AND k.damage IS NOT NULL" if decoded and table == "picture" else ""
-                sealed = ", ".join(f"k.{column}" for column in f"name, size, mtime_ns, {facts}".split(", "))
-                known = f"SELECT {facts}, seal FROM cache.{table} AS k WHERE {same}{only} AND k.seal = seal({sealed})"
-                database.execute(f"UPDATE {table} SET ({facts}, seal) = ({known})")
-
-    def keep(self, database: sqlite3.Connection, *, first: bytes, last: bytes) -> None:
-        """Keep what was learnt of the files from one name to another, but for those too young to be told from a later change."""
-        for table, facts in FACTS.items():
-            columns = f"{STAMP}, {facts}, seal"
-            learnt = "sha256 IS NOT NULL AND mtime_ns < :racy AND name BETWEEN :first AND :last"
-            keep = f"INSERT OR REPLACE INTO cache.{table} SELECT {columns} FROM main.{table} WHERE {learnt}"
-            self._run(database, keep, {"racy": self._racy_from, "first": first, "last": last})
-
-    def forget_gone(self, database: sqlite3.Connection) -> None:
-        """Drop what is known of files that are no longer there."""
-        for table in FACTS:
-            gone = f"FROM cache.{table} WHERE name NOT IN (SELECT name FROM main.{table})"
-            if self._run(database, f"SELECT 1 {gone} LIMIT 1"):  # mostly there is none, and nothing need be locked
-                self._run(database, f"DELETE {gone}")
-
-    def _run(self, database: sqlite3.Connection, statement: str, parameters: Mapping[str, object] | None = None) -> list[Any]:
-        if self._path is None:
-            return []
+    def close(self, listed: Mapping[str, ListedFile]) -> None:
+        """At the end of a run: `listed` is the whole set. Lines of files that are gone or were changed are dropped."""
+        self.flush()
+        if self._path is None or not (self._has_old_lines or self._known):
+            return
         try:
-            return database.execute(statement, parameters or {}).fetchall()
-        except sqlite3.Error as error:
-            self._give_up(database, error)
-            return []
+            with files.replacing(self._path) as temporary, open(temporary, "wb") as file:
+                file.write(self._head)
+                file.writelines(_lines_of(self._path, listed))
+        except OSError as error:
+            self._give_up(error)
 
-    def _attach(self, path: Path, database: sqlite3.Connection) -> None:
-        """Open the cache, as an empty one where it is of another version or of another folder."""
+    def _load(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        version = _version_of(path)
-        if version == CACHE_VERSION:
-            self._open(path, database)
-            if database.execute("SELECT root FROM cache.about").fetchone() == (self._root,):
-                return
-        if version is not None:
-            self._remove(path, database)
-        self._open(path, database)
-        database.executescript(f"BEGIN; {_TABLES} INSERT INTO cache.about VALUES (X'{self._root.hex()}'); COMMIT;")
+        try:
+            with open(path, "rb") as file:
+                head = file.readline(1 << 16)
+                if not head.startswith(MAGIC) and head:
+                    file.seek(0)
+                    start = file.read(72)
+                    if not (start.startswith(OLD_MAGIC) and start[68:72] == OLD_APPLICATION):
+                        raise FileExistsError(errno.EEXIST, "the file is no cache of this program: name another")
+                if head != self._head:  # of another folder or version, or of none
+                    return
+                self._is_empty = False
+                last = head
+                for last in file:
+                    entry = _entry(last)
+                    if entry is None or entry[0] in self._known:
+                        self._has_old_lines = True
+                    if entry is not None:
+                        self._known[entry[0]] = entry
+                if not last.endswith(b"\n"):  # torn by a kill: what comes begins on a line of its own
+                    self._new.append(b"\n")
+        except FileNotFoundError:
+            return
 
-    def _open(self, path: Path, database: sqlite3.Connection) -> None:
-        database.execute("ATTACH ? AS cache", (os.fsencode(path),))  # as bytes: a name need not be UTF-8
-
-    def _remove(self, path: Path, database: sqlite3.Connection) -> None:
-        self._detach(database)
-        for left in (path, path.with_name(f"{path.name}-journal")):
-            left.unlink(missing_ok=True)
-
-    def _detach(self, database: sqlite3.Connection) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            database.execute("DETACH cache")
-
-    def _give_up(self, database: sqlite3.Connection, error: sqlite3.Error | OSError) -> None:
-        assert self._path is not None
-        why = error.strerror if isinstance(error, OSError) else error
-        files.warn(f"{self._path}: the cache was not kept: {why} (the next run hashes every file again)")
-        if isinstance(error, sqlite3.Error) and not _is_outside(error):
-            self._remove(self._path, database)
-        self._path = None
-        self._detach(database)
+    def _give_up(self, error: OSError) -> None:
+        files.warn(f"{self._path}: the cache was not kept: {error.strerror} (the next run reads every file again)")
+        self._path, self._new = None, []
 
 
-def _version_of(path: Path) -> int | None:
-    """The version of a cache of ours, 0 for an empty file, None if there is none. Raises FileExistsError for a file that is not ours."""
-    try:
-        with open(path, "rb") as file:
-            header = file.read(HEADER_BYTES)
-    except FileNotFoundError:
+def _stamp(file: ListedFile) -> tuple[str, int, int, int]:
+    return file.name, file.size, file.mtime_ns, file.inode
+
+
+def _facts(read: Read) -> list[Any]:
+    if isinstance(read, Caption):
+        return [read.sha256, read.text, " ".join(read.faults)]
+    header = read.header
+    size = [header.width, header.height, header.orientation]
+    return [read.sha256, header.format, *size, " ".join(header.faults), read.damage]
+
+
+def _as_read(entry: list[Any]) -> Read:
+    name, size, _, _, sha256, *facts = entry
+    if len(facts) == 2:
+        text, faults = facts
+        return Caption(name, sha256, text, tuple(faults.split()))
+    kind, width, height, orientation, faults, damage = facts
+    header = PictureHeader(sys.intern(kind), width, height, orientation, tuple(faults.split()))
+    return PictureRecord(name, sha256, size, header, damage=damage)
+
+
+def _line(entry: list[Any]) -> bytes:
+    text = _ENCODE(entry).encode("ascii")
+    return _checksum(text) + b" " + text + b"\n"
+
+
+def _entry(line: bytes) -> list[Any] | None:
+    """The entry of a line, None for a damaged one."""
+    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+    if checksum != _checksum(text):
         return None
-    if not header:
-        return 0
-    version, _, application = struct.unpack_from(">iii", header.ljust(HEADER_BYTES, b"\0"), 60)
-    if not header.startswith(SQLITE_MAGIC) or application != APPLICATION_ID:
-        raise FileExistsError(errno.EEXIST, "the file is no cache of this program: name another")
-    return int(version)
+    entry: list[Any] = json.loads(text)
+    return entry
 
 
-def default_cache_file(root: Path) -> Path:
-    """The cache of one dataset folder, in the user's own cache folder."""
+def _lines_of(path: Path, listed: Mapping[str, ListedFile]) -> Iterable[bytes]:
+    """The lines of a cache that are true of the files listed: of each file its last."""
+    lines: dict[str, bytes] = {}
+    with open(path, "rb") as file:
+        for line in file:
+            entry = _entry(line)
+            if entry is not None and entry[0] in listed and tuple(entry[:4]) == _stamp(listed[entry[0]]):
+                lines[entry[0]] = line
+    return lines.values()
+
+
+def _checksum(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=8).hexdigest().encode("ascii")
+
+
+_ENCODE = json.JSONEncoder().encode
+
+
+def default_cache_file(root: Path) -> Path | None:
+    """The cache of one dataset folder, in the user's own cache folder: a dataset is never written into. None for a user without one."""
+    try:
+        base = _user_cache_folder()
+    except RuntimeError:  # no home
+        return None
     digest = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()
-    return Path(user_cache_folder()) / f"{digest[:24]}.sqlite"
+    return base / "lifeos" / "datasets" / f"{digest[:24]}.jsonl"
+
+
+def _user_cache_folder() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -1,22 +1,21 @@
 """Check a training set for what would stop the trainer or teach the wrong thing, from its listing, headers and captions.
 
-Nothing here opens a file: `check_dataset` asks the catalogue of what was listed and read. Checks that look at faces are in `face_checks`.
+Nothing here opens a file: `check_dataset` looks at what was listed and read. Checks that look at faces are in `face_checks`.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from lifeos.findings import Finding, Severity
 from lifeos.images import MAX_PIXELS
 from tools.dataset.bucketing import BucketSettings, Placement, bucket_sizes, place_picture
-from tools.dataset.catalogue import PAIRS, Catalogue
 from tools.dataset.notices import noticed
+from tools.dataset.training_set import PictureRecord, TrainingSet
 from tools.families.families import SDXL
 
 DETECTION_NAME = re.compile(r"(.+)_[^_/]*_[^_/]*_[^_/]*_[^_/]*")
@@ -38,21 +37,21 @@ class CheckSettings:
     bucket: BucketSettings = field(default_factory=BucketSettings)
 
 
-def check_dataset(catalogue: Catalogue, settings: CheckSettings) -> list[Finding]:
+def check_dataset(trained: TrainingSet, settings: CheckSettings) -> list[Finding]:
     """Every finding about a set, errors first, each with the files it holds for."""
     notices = [
-        *_check_listing(catalogue),
-        *_check_names(catalogue),
-        *_check_pictures(catalogue),
-        *_check_sizes(catalogue, settings),
-        *_check_captions(catalogue),
-        *_check_caption_texts(catalogue, settings),
+        *_check_listing(trained),
+        *_check_names(trained),
+        *_check_pictures(trained),
+        *_check_sizes(trained, settings),
+        *_check_captions(trained),
+        *_check_caption_texts(trained, settings),
     ]
     order = {"error": 0, "warning": 1, "notice": 2}
     return sorted(notices, key=lambda notice: order[notice.severity])
 
 
-def _check_listing(catalogue: Catalogue) -> Iterator[Finding]:
+def _check_listing(trained: TrainingSet) -> Iterator[Finding]:
     texts: dict[str, tuple[str, Severity, str]] = {
         "link_outside": ("link_outside", "warning", "a link that leaves the dataset is no part of it: copy the file here"),
         "link_broken": ("link_broken", "warning", "a link that leads nowhere"),
@@ -62,42 +61,44 @@ def _check_listing(catalogue: Catalogue) -> Iterator[Finding]:
         "junk": ("left_over", "notice", "a left-over of a system or an editor, no part of the dataset"),
     }
     for reason, (check, level, message) in texts.items():
-        if names := catalogue.skipped.get(reason):
+        if names := trained.skipped.get(reason):
             yield noticed(check, level, message, tuple(sorted(names)))
-    if orphans := catalogue.names("SELECT name FROM orphan ORDER BY name"):
-        yield noticed("caption_without_picture", "warning", "a caption without a picture of its name", orphans)
-    if not len(catalogue.records):
+    if trained.orphans:
+        yield noticed("caption_without_picture", "warning", "a caption without a picture of its name", trained.orphans)
+    if not trained.records:
         yield noticed("no_pictures", "error", "there is no picture in the dataset")
 
 
-def _check_names(catalogue: Catalogue) -> Iterator[Finding]:
-    catalogue.add_function("folded", lambda name: os.fsencode(unicodedata.normalize("NFC", os.fsdecode(name)).casefold()))
-    if names := _clashing(catalogue, "folded(name)"):
+def _check_names(trained: TrainingSet) -> Iterator[Finding]:
+    if names := _clashing(trained, lambda record: unicodedata.normalize("NFC", record.name).casefold()):
         yield noticed("name_collision", "warning", "names that are one on Windows and macOS (case, or accents stored in two ways)", names)
-    if names := _clashing(catalogue, "caption"):
+    if names := _clashing(trained, lambda record: record.name.rpartition(".")[0]):
         yield noticed("shared_caption", "warning", "pictures that differ only in their extension share a caption and a latent cache", names)
-    if names := tuple(name for name in catalogue.each_name() if not _is_unicode(name)):
+    if names := _names_where(trained, lambda record: not _is_unicode(record.name)):
         yield noticed("name_not_utf8", "warning", "the name is not UTF-8: other systems cannot store it", names)
-    suffixes = ((name, name.rpartition(".")[2]) for name in catalogue.each_name())
-    if names := tuple(name for name, suffix in suffixes if suffix not in (suffix.lower(), suffix.upper())):
+    if names := _names_where(trained, lambda record: _suffix(record) not in (_suffix(record).lower(), _suffix(record).upper())):
         yield noticed("mixed_case_suffix", "error", "the trainer skips an extension in mixed case: write it in small letters", names)
-    if names := _clashing(catalogue, "sha256"):
+    if names := _clashing(trained, lambda record: record.sha256):
         yield noticed("duplicate_picture", "warning", "the same picture under several names: it is trained on more often", names)
 
 
-def _clashing(catalogue: Catalogue, key: str) -> tuple[str, ...]:
-    """The names of all pictures that share their key, an SQL expression, with another, group by group."""
-    twice = f"SELECT {key} FROM picture GROUP BY {key} HAVING COUNT(*) > 1"
-    if next(catalogue.rows(twice), None) is None:
-        return ()
-    grouped = f"SELECT name, MIN(name) OVER (PARTITION BY {key}) AS first FROM picture WHERE {key} IN ({twice})"
-    return catalogue.names(f"SELECT name FROM ({grouped}) ORDER BY first, name")
+def _suffix(record: PictureRecord) -> str:
+    return record.name.rpartition(".")[2]
 
 
-def _check_pictures(catalogue: Catalogue) -> Iterator[Finding]:
-    faulty = [
-        (name, faults.split()) for name, faults in catalogue.rows("SELECT name, faults FROM picture WHERE faults <> '' ORDER BY name")
-    ]
+def _names_where(trained: TrainingSet, holds: Callable[[PictureRecord], bool]) -> tuple[str, ...]:
+    return tuple(record.name for record in trained.records if holds(record))
+
+
+def _clashing(trained: TrainingSet, key: Callable[[PictureRecord], str]) -> tuple[str, ...]:
+    """The names of all pictures that share their key with another, group by group in the order of each group's first name."""
+    groups: dict[str, list[str]] = {}
+    for record in trained.records:
+        groups.setdefault(key(record), []).append(record.name)
+    return tuple(name for names in groups.values() if len(names) > 1 for name in names)
+
+
+def _check_pictures(trained: TrainingSet) -> Iterator[Finding]:
     texts: tuple[tuple[str, Severity, str], ...] = (
         ("unreadable", "error", "not a PNG, JPEG, WebP or BMP picture"),
         ("truncated", "error", "the file ends before the picture does"),
@@ -109,41 +110,35 @@ def _check_pictures(catalogue: Catalogue) -> Iterator[Finding]:
         ("grey", "notice", "no colour: the LoRA learns grey pictures"),
     )
     for fault, level, message in texts:
-        if names := tuple(os.fsdecode(name) for name, faults in faulty if fault in faults):
+        if names := _names_where(trained, lambda record, fault=fault: fault in record.header.faults):  # type: ignore[misc]
             yield noticed(fault, level, message, names)
-    if names := _pictures_where(catalogue, "damage <> '' AND faults NOT LIKE '%truncated%'"):
+    if names := _names_where(trained, lambda record: bool(record.damage) and "truncated" not in record.header.faults):
         yield noticed("damaged", "error", "the picture cannot be decoded whole", names)
-    if names := _pictures_where(catalogue, "orientation <> 1"):
+    if names := _names_where(trained, lambda record: record.header.orientation != 1):
         yield noticed("exif_rotation", "error", "turned by EXIF data only: the trainer sees it unturned, save it upright", names)
-    formats = catalogue.rows("SELECT name, format FROM picture WHERE format <> '' ORDER BY name")
-    if names := tuple(os.fsdecode(name) for name, found in formats if found != _format_of(name)):
+    if names := _names_where(trained, lambda record: bool(record.header.format) and record.header.format != _format_of(record)):
         yield noticed("wrong_suffix", "notice", "the content is of another format than the extension says", names)
-    if names := _pictures_where(catalogue, f"width * height > {MAX_PIXELS}"):
+    if names := _names_where(trained, lambda record: record.header.width * record.header.height > MAX_PIXELS):
         yield noticed("too_large", "error", f"over {MAX_PIXELS:,} pixels", names)
 
 
-def _pictures_where(catalogue: Catalogue, condition: str) -> tuple[str, ...]:
-    return catalogue.names(f"SELECT name FROM picture WHERE {condition} ORDER BY name")
-
-
-def _format_of(name: bytes) -> str:
+def _format_of(record: PictureRecord) -> str:
     """The format that a picture's extension names."""
-    suffix = os.fsdecode(name).rpartition(".")[2].upper()
+    suffix = _suffix(record).upper()
     return {"JPG": "JPEG"}.get(suffix, suffix)
 
 
-def _check_sizes(catalogue: Catalogue, settings: CheckSettings) -> Iterator[Finding]:
-    counted = catalogue.rows("SELECT width, height, COUNT(*) FROM picture WHERE width > 0 AND height > 0 GROUP BY width, height")
-    sizes = Counter({(width, height): count for width, height, count in counted})
+def _check_sizes(trained: TrainingSet, settings: CheckSettings) -> Iterator[Finding]:
+    headers = [record.header for record in trained.records]
+    sizes = Counter((header.width, header.height) for header in headers if header.width and header.height)
     if len(sizes) > 1:
         yield noticed("mixed_resolutions", "warning", f"{len(sizes)} different resolutions: {_resolutions(sizes)}")
     buckets = bucket_sizes(settings.bucket)
     faults = {size: _size_faults(size, place_picture(*size, settings.bucket, buckets), settings) for size in sizes}
     found: dict[str, list[str]] = {"unplaced": [], "narrow": [], "enlarged": [], "cropped": []}
-    if any(faults.values()):
-        for name, width, height in catalogue.rows("SELECT name, width, height FROM picture ORDER BY name"):
-            for fault in faults.get((width, height), ()):
-                found[fault].append(os.fsdecode(name))
+    for record in trained.records:
+        for fault in faults.get((record.header.width, record.header.height), ()):
+            found[fault].append(record.name)
     unplaced, narrow, enlarged, cropped = found.values()
     resolution = settings.bucket.resolution
     if unplaced:
@@ -174,10 +169,11 @@ def _resolutions(counts: Counter[tuple[int, int]]) -> str:
     return shown + (", …" if len(common) > 4 else "")
 
 
-def _check_captions(catalogue: Catalogue) -> Iterator[Finding]:
-    if missing := catalogue.names(f"SELECT p.name FROM {PAIRS} WHERE c.name IS NULL ORDER BY p.name"):
+def _check_captions(trained: TrainingSet) -> Iterator[Finding]:
+    if missing := _names_where(trained, lambda record: record.caption is None):
         yield noticed("picture_without_caption", "warning", "a picture without a caption: the trainer uses the class tokens", missing)
-    if borrowed := tuple(name for name in missing if _borrows(catalogue, name)):
+    there = {caption.name for caption in trained.captions}
+    if borrowed := tuple(name for name in missing if _borrowed_caption(name, trained.caption_extension) in there):
         text = "without a caption of its own the trainer takes that of the picture named before the last four underscores"
         yield noticed("borrowed_caption", "warning", text, borrowed)
     texts: tuple[tuple[str, Severity, str], ...] = (
@@ -188,28 +184,22 @@ def _check_captions(catalogue: Catalogue) -> Iterator[Finding]:
         ("multi_line", "notice", "only the first line of the caption is read"),
         ("very_long", "warning", "the caption is far too long"),
     )
-    query = f"SELECT c.name, c.faults FROM {PAIRS} WHERE c.faults <> '' ORDER BY p.name"
-    faulty = [(name, faults.split()) for name, faults in catalogue.rows(query)]
     for fault, level, message in texts:
-        if names := tuple(os.fsdecode(name) for name, faults in faulty if fault in faults):
+        if names := tuple(caption.name for caption in trained.captions if fault in caption.faults):
             yield noticed(f"caption_{fault}", level, message, names)
 
 
-def _borrows(catalogue: Catalogue, name: str) -> bool:
-    """Whether the trainer gives a picture without a caption that of another."""
+def _borrowed_caption(name: str, caption_extension: str) -> str | None:
+    """Whose caption the trainer gives to a picture without one."""
     match = DETECTION_NAME.fullmatch(name.rpartition(".")[0])
-    if match is None:
-        return False
-    return any(catalogue.rows(f"SELECT 1 FROM {PAIRS} WHERE c.name = ?", [os.fsencode(match[1] + catalogue.caption_extension)]))
+    return match[1] + caption_extension if match else None
 
 
-def _check_caption_texts(catalogue: Catalogue, settings: CheckSettings) -> Iterator[Finding]:
-    catalogue.add_function("first_line", first_line)
-    pairs = f"{PAIRS} WHERE c.name IS NOT NULL"
-    total = catalogue.value(f"SELECT COUNT(*) FROM {pairs}")
-    counts = f"SELECT COUNT(*) AS used, first_line(c.text) AS line FROM {pairs} GROUP BY line ORDER BY used DESC LIMIT 1"
-    most, line = next(catalogue.rows(counts), (0, ""))
-    if total > 1 and most == total and line:
+def _check_caption_texts(trained: TrainingSet, settings: CheckSettings) -> Iterator[Finding]:
+    lines = [(caption, first_line(caption.text)) for caption in trained.captions]
+    total = len(lines)
+    most_used, most = next(iter(Counter(line for _, line in lines).most_common(1)), ("", 0))
+    if total > 1 and most == total and most_used:
         yield noticed(
             "identical_captions",
             "warning",
@@ -217,18 +207,12 @@ def _check_caption_texts(catalogue: Catalogue, settings: CheckSettings) -> Itera
         )
     elif total >= 4 and most * 2 > total:
         yield noticed("repeated_caption", "warning", f"one caption is used {most} times in {total}")
-    word, without_word, long = settings.trigger_word, [], []
-    for encoded, text, faults in catalogue.rows(f"SELECT c.name, c.text, c.faults FROM {pairs} ORDER BY p.name"):
-        line = first_line(text)
-        if word and not has_trigger_word(line, word):
-            without_word.append(os.fsdecode(encoded))
-        if "very_long" in faults or is_too_long(line, settings.clip_tokens):
-            long.append(os.fsdecode(encoded))
-    if without_word:
-        yield noticed("trigger_word_missing", "warning", f'the caption does not name the trigger word "{word}"', tuple(without_word))
-    if long:
+    word = settings.trigger_word
+    if word and (names := tuple(caption.name for caption, line in lines if not has_trigger_word(line, word))):
+        yield noticed("trigger_word_missing", "warning", f'the caption does not name the trigger word "{word}"', names)
+    if names := tuple(caption.name for caption, line in lines if "very_long" in caption.faults or is_too_long(line, settings.clip_tokens)):
         text = f"over about {settings.clip_tokens} tokens: the trainer cuts the rest off, shorten it or give --max-token-length"
-        yield noticed("caption_too_long", "warning", text, tuple(long))
+        yield noticed("caption_too_long", "warning", text, names)
 
 
 def first_line(text: str) -> str:

@@ -14,9 +14,9 @@ from lifeos.findings import Finding
 from lifeos.images import ImageError, find_pictures, read_picture
 from lifeos.progress import Progress
 from tools.dataset.bucketing import BucketSettings, Placement, bucket_sizes, place_picture
-from tools.dataset.catalogue import PictureRecord
 from tools.dataset.hashing import default_jobs, run_threads
 from tools.dataset.notices import noticed
+from tools.dataset.training_set import PictureRecord
 
 if TYPE_CHECKING:
     import numpy as np

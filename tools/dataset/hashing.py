@@ -1,24 +1,27 @@
 """Read a training set: every picture's hash and header and every caption's hash and text, each file read once.
 
 `hashlib` releases the interpreter while it hashes, so threads use every core; each thread reads into one buffer of its own,
-so memory does not grow with the set.
+and of each file only what the manifest and the checks need is kept.
 """
 
 from __future__ import annotations
 
 import codecs
+import functools
 import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lifeos.errors import InputError
 from lifeos.progress import Progress
-from tools.dataset.catalogue import CaptionFacts, Catalogue, PictureFacts, Unread, signed
+from tools.dataset.cache import DatasetCache, Read
 from tools.dataset.picture_header import PictureHeader, read_header
+from tools.dataset.scan import ListedFile, caption_name
+from tools.dataset.training_set import Caption, PictureRecord, TrainingSet, in_byte_order
 
 WHOLE_FILE_BYTES = 32 << 20
 """Larger files are hashed in pieces of this size; their header is read from the first piece."""
@@ -36,26 +39,70 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def read_dataset(root: Path, catalogue: Catalogue, *, jobs: int | None = None, decode: bool = False) -> None:
-    """Read every picture and caption that a catalogue does not know yet. `decode`: also decode each picture whole, to find damaged ones.
+def read_training_set(
+    root: Path, listing: Iterable[ListedFile], caption_extension: str, cache: DatasetCache, *, jobs: int | None = None, decode: bool = False
+) -> TrainingSet:
+    """Read every picture and caption of a listing that the cache does not know. `decode`: also decode each picture whole, to find
+    damaged ones.
 
     Raises InputError for a file that cannot be read, is gone, or changes while it is read.
     """
+    pictures, captions, skipped = _sort_listing(listing)
+    caption_of = {name: caption_name(name, caption_extension) for name in pictures}
+    wanted = {name: captions[name] for name in caption_of.values() if name in captions}
+    orphans = tuple(sorted(captions.keys() - wanted.keys(), key=in_byte_order))
+    listed = pictures | wanted
+    known: dict[str, Read] = {}
+    unread = []
+    for name in sorted(listed, key=in_byte_order):  # captions between pictures: while one is opened, another thread hashes
+        read = cache.recall(listed[name], decoded=decode)
+        if read is None:
+            unread.append(listed[name])
+        else:
+            known[name] = read
+    try:
+        with Progress(len(unread), "reading the dataset", unit="file") as bar:
+            reading = functools.partial(_read_file, root, decode=decode)
+            for file, read in zip(unread, run_threads(reading, unread, jobs, bar), strict=True):
+                known[file.name] = read
+                cache.keep(file, read)
+    finally:
+        cache.flush()  # what was read is not read again, however this ends
+    cache.close(listed)
+    records = []
+    for name in sorted(pictures, key=in_byte_order):
+        record, caption = known[name], known.get(caption_of[name])
+        assert isinstance(record, PictureRecord) and not isinstance(caption, PictureRecord)
+        record.caption = caption
+        records.append(record)
+    return TrainingSet(records, caption_extension, orphans, skipped)
 
-    def read(file: Unread, buffer: bytearray) -> PictureFacts | CaptionFacts:
-        digest = _hash_stable(root, file, buffer)
-        if file.kind == "caption":
-            return CaptionFacts(digest, *read_caption_text(bytes(memoryview(buffer)[: min(file.size, len(buffer))])))
-        header = read_header(buffer, file.size) if file.size else PictureHeader("", 0, 0, faults=("unreadable",))
-        damage = None
-        if decode:
-            path = root / file.name
-            damage = _find_damage(bytes(memoryview(buffer)[: file.size]) if file.size <= len(buffer) else path.read_bytes(), path)
-        return PictureFacts(digest, header, damage)
 
-    with Progress(catalogue.count_unread(), "reading the dataset", unit="file") as bar:
-        for lot in catalogue.unread():
-            catalogue.learn(lot, run_threads(read, lot, jobs, bar))
+def _sort_listing(listing: Iterable[ListedFile]) -> tuple[dict[str, ListedFile], dict[str, ListedFile], dict[str, list[str]]]:
+    """(pictures, captions, the names of all others by their kind)."""
+    pictures: dict[str, ListedFile] = {}
+    captions: dict[str, ListedFile] = {}
+    skipped: dict[str, list[str]] = {}
+    for file in listing:
+        if file.kind == "picture":
+            pictures[file.name] = file
+        elif file.kind == "caption":
+            captions[file.name] = file
+        else:
+            skipped.setdefault(file.kind, []).append(file.name)
+    return pictures, captions, skipped
+
+
+def _read_file(root: Path, file: ListedFile, buffer: bytearray, *, decode: bool) -> Read:
+    digest = _hash_stable(root, file, buffer)
+    if file.kind == "caption":
+        return Caption(file.name, digest, *read_caption_text(bytes(memoryview(buffer)[: min(file.size, len(buffer))])))
+    header = read_header(buffer, file.size) if file.size else PictureHeader("", 0, 0, faults=("unreadable",))
+    damage = None
+    if decode:
+        path = root / file.name
+        damage = _find_damage(bytes(memoryview(buffer)[: file.size]) if file.size <= len(buffer) else path.read_bytes(), path)
+    return PictureRecord(file.name, digest, file.size, header, damage=damage)
 
 
 def hash_files(root: Path, names: Sequence[str], *, jobs: int | None = None) -> list[str | None]:
@@ -63,7 +110,7 @@ def hash_files(root: Path, names: Sequence[str], *, jobs: int | None = None) -> 
 
     def digest(name: str, buffer: bytearray) -> str | None:
         try:
-            return _hash_file(root / name, buffer)[0].hex()
+            return _hash_file(root / name, buffer)[0]
         except OSError:
             return None
 
@@ -151,7 +198,7 @@ def read_caption_text(data: bytes) -> tuple[str, tuple[str, ...]]:
     return text, tuple(faults)
 
 
-def _hash_stable(root: Path, file: Unread, buffer: bytearray) -> bytes:
+def _hash_stable(root: Path, file: ListedFile, buffer: bytearray) -> str:
     """The hash of a file that is still the one that was listed; the buffer then holds its (first) bytes."""
     try:
         digest, size, mtime_ns = _hash_file(root / file.name, buffer)
@@ -159,12 +206,12 @@ def _hash_stable(root: Path, file: Unread, buffer: bytearray) -> bytes:
         raise InputError(file.name, "vanished while the dataset was read", "run the same command again") from None
     except OSError as error:
         raise InputError(file.name, f"cannot be read: {error.strerror}", "make it readable, or take it out") from None
-    if (size, signed(mtime_ns)) != (file.size, file.mtime_ns):
+    if (size, mtime_ns) != (file.size, file.mtime_ns):
         raise InputError(file.name, "changed while the dataset was read", "run the same command again when nothing writes there")
     return digest
 
 
-def _hash_file(path: Path, buffer: bytearray) -> tuple[bytes, int, int]:
+def _hash_file(path: Path, buffer: bytearray) -> tuple[str, int, int]:
     """(SHA-256, size, mtime_ns) of a file. The buffer grows to hold it, up to WHOLE_FILE_BYTES, and then holds its beginning."""
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
@@ -180,7 +227,7 @@ def _hash_file(path: Path, buffer: bytearray) -> tuple[bytes, int, int]:
             digest.update(memoryview(rest)[:read])
             total += read
         info = os.fstat(file.fileno())
-    return digest.digest(), total if total != size else info.st_size, info.st_mtime_ns
+    return digest.hexdigest(), total if total != size else info.st_size, info.st_mtime_ns
 
 
 def _fill(file: Any, view: memoryview) -> int:

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -22,9 +23,9 @@ from typing import Any
 from lifeos import files
 from lifeos.errors import InputError
 from lifeos.findings import Finding
-from tools.dataset.catalogue import PAIRS, Catalogue, PictureRecord, Records, sort_lines
 from tools.dataset.notices import as_manifest_warning
 from tools.dataset.scan import list_folders, split_repeats
+from tools.dataset.training_set import PictureRecord, TrainingSet
 
 MANIFEST_VERSION = 1
 NEXT = ",\n"
@@ -33,56 +34,25 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def build_manifest(
     dataset_dir: Path,
-    catalogue: Catalogue,
+    trained: TrainingSet,
     *,
     created: str,
     notices: Sequence[Finding] = (),
-    caption_extension: str = ".txt",
     regularisation_dir: Path | None = None,
-    regularisation: Catalogue | None = None,
+    regularisation: TrainingSet | None = None,
 ) -> dict[str, Any]:
-    """The manifest document. `created` is the moment as ISO 8601 with `Z`.
-
-    Its `images` and its `caption_distribution` read the catalogue when they are asked: see Images and CaptionDistribution.
-    """
+    """The manifest document. `created` is the moment as ISO 8601 with `Z`."""
     document: dict[str, Any] = {"manifest_version": MANIFEST_VERSION, "created": created, "dataset_dir": dataset_dir.as_posix()}
-    images = Images(catalogue.records)
-    document |= {"total_images": len(images), "total_captions": catalogue.value(f"SELECT COUNT(c.name) FROM {PAIRS}")}
-    document |= {"images": images, "summary": _summary(catalogue), "caption_extension": caption_extension}
-    document["folders"] = [asdict(folder) for folder in list_folders(catalogue.each_name())]
+    images = [_image(record) for record in trained.records]
+    document |= {"total_images": len(images), "total_captions": len(trained.captions)}
+    document |= {"images": images, "summary": _summary(trained), "caption_extension": trained.caption_extension}
+    document["folders"] = [asdict(folder) for folder in list_folders(record.name for record in trained.records)]
     if regularisation_dir is not None and regularisation is not None:
-        more = Images(regularisation.records)
+        more = [_image(record) for record in regularisation.records]
         document["regularisation"] = {"dataset_dir": regularisation_dir.as_posix(), "total_images": len(more), "images": more}
     document["dataset_id"] = dataset_id(document)
     document["warnings"] = [as_manifest_warning(notice) for notice in notices]
     return document
-
-
-class Images:
-    """The `images` of a manifest, each made when it is asked for: a large set's would fill the memory."""
-
-    def __init__(self, records: Records) -> None:
-        self._records = records
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return map(_image, self._records)
-
-
-class CaptionDistribution:
-    """The `caption_distribution` of a manifest: how often each caption is used, the most frequent first, then by text."""
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
-
-    def __len__(self) -> int:
-        return int(self._catalogue.value(f"SELECT COUNT(DISTINCT c.text) FROM {PAIRS}"))
-
-    def items(self) -> Iterator[tuple[str, int]]:
-        counts = f"SELECT c.text, COUNT(*) AS used FROM {PAIRS} WHERE c.name IS NOT NULL GROUP BY c.text"
-        return ((text, used) for text, used in self._catalogue.rows(f"{counts} ORDER BY used DESC, c.text"))
 
 
 def _image(record: PictureRecord) -> dict[str, Any]:
@@ -98,13 +68,16 @@ def _image(record: PictureRecord) -> dict[str, Any]:
     }
 
 
-def _summary(catalogue: Catalogue) -> dict[str, Any]:
-    captions = CaptionDistribution(catalogue)
-    sizes = catalogue.rows("SELECT DISTINCT width, height FROM picture WHERE width > 0 AND height > 0 ORDER BY width, height")
+def _summary(trained: TrainingSet) -> dict[str, Any]:
+    counts = Counter(caption.text for caption in trained.captions)
+    headers = [record.header for record in trained.records]
+    sizes = sorted({(header.width, header.height) for header in headers if header.width and header.height})
+    total = sum(record.size for record in trained.records)
     return {
-        "unique_captions": len(captions),
-        "caption_distribution": captions,
-        "mean_image_size_bytes": round(catalogue.value("SELECT AVG(size) FROM picture") or 0),
+        "unique_captions": len(counts),
+        # the most frequent first, then by text
+        "caption_distribution": dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
+        "mean_image_size_bytes": round(total / len(trained.records)) if trained.records else 0,
         "resolution_set": [f"{width}x{height}" for width, height in sizes],
     }
 
@@ -112,7 +85,7 @@ def _summary(catalogue: Catalogue) -> dict[str, Any]:
 def dataset_id(document: dict[str, Any]) -> str:
     """The id of what a manifest lists; see the module's docstring."""
     digest = hashlib.sha256()
-    for line in sort_lines(_content_records(document)):
+    for line in sorted(_content_records(document)):
         digest.update(line.encode("ascii"))
     return digest.hexdigest()
 
@@ -175,7 +148,7 @@ def _table_lines(table: dict[str, Any]) -> Iterator[bytes]:
     yield b"\n  }"
 
 
-def _list_lines(items: Sequence[Any] | Images, indent: str) -> Iterator[bytes]:
+def _list_lines(items: Sequence[Any], indent: str) -> Iterator[bytes]:
     if not len(items):
         yield b"[]"
         return

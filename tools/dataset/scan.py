@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from lifeos.errors import InputError
 from lifeos.images import SUFFIXES
-from tools.dataset.tree import Fingerprint, stat_of, walk
+from lifeos.system_folders import SYSTEM_FOLDERS
 
 JUNK_NAMES = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "ehthumbs.db", "icon\r"})
 JUNK_SUFFIXES = frozenset({".bak", ".tmp", ".swp", ".swo", ".orig", ".part", ".crdownload"})
@@ -26,7 +26,7 @@ OTHER_PICTURES = frozenset({".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", 
 REPEATS_FOLDER = re.compile(r"(\d+)_(.+)", re.DOTALL)
 
 
-class Found(NamedTuple):  # a tuple: quicker to make and smaller than a class
+class ListedFile(NamedTuple):  # a tuple: quicker to make and smaller than a class
     """A file as listed. `name` is relative to the set's folder, with `/` between folders, exactly as on the disk.
 
     `kind`: `picture`, `caption`, or why it is neither: `link_outside`, `link_broken`, `junk`, `other_format`, `latent_cache`, `special`.
@@ -39,41 +39,56 @@ class Found(NamedTuple):  # a tuple: quicker to make and smaller than a class
     inode: int = 0
 
 
-def scan_dataset(
-    root: Path, caption_extension: str = ".txt", *, leave_out: frozenset[Path] = frozenset(), fingerprint: Fingerprint | None = None
-) -> Iterator[Found]:
+def scan_dataset(root: Path, caption_extension: str = ".txt", *, leave_out: frozenset[Path] = frozenset()) -> Iterator[ListedFile]:
     """List a training set, in no order. `leave_out`: files of ours (the manifest being written) that may lie inside.
-    `fingerprint`: is given every file that was looked at, those included that are no part of the set.
 
     Raises InputError for a folder that is missing, OSError for one that cannot be listed.
     """
     if not root.is_dir():
         why = "is a file, not a directory" if root.exists() else "no such directory"
         raise InputError(root, why, "give a folder of pictures")
-    if not re.fullmatch(r"\.[^./\\]+", caption_extension):
+    if not re.fullmatch(r"\.[^./\\\0]+", caption_extension):
         raise InputError("--caption-extension", f"{caption_extension!r} is no extension", "give one such as .txt")
-    return _scan(root, caption_extension, frozenset(os.path.realpath(path) for path in leave_out), fingerprint or Fingerprint())
+    return _scan(root, caption_extension, frozenset(path.resolve() for path in leave_out))
 
 
-def _scan(root: Path, caption_extension: str, leave_out: frozenset[str], fingerprint: Fingerprint) -> Iterator[Found]:
+def _scan(root: Path, caption_extension: str, leave_out: frozenset[Path]) -> Iterator[ListedFile]:
     real_root = root.resolve()
     kinds: dict[str, str] = {}  # by suffix, of names that are like others
-    for name, entry in walk(str(root), leave_out):
-        info = stat_of(entry)
-        fingerprint.add(name, info)
+    left_out = {path.name for path in leave_out}
+    for prefix, path, info in _walk(root):
+        name = prefix + path.name
+        if path.name in left_out and path.resolve() in leave_out:
+            continue
         if stat.S_ISLNK(info.st_mode):
-            if fault := _fault_of_link(entry, real_root):
-                yield Found(fault, name)
+            if fault := _fault_of_link(path, real_root):
+                yield ListedFile(fault, name)
                 continue
-            info = os.stat(entry.path)
+            info = path.stat()
             if stat.S_ISDIR(info.st_mode):
                 continue
-        kind = _kind_of(entry.name, caption_extension, kinds)
+        kind = _kind_of(path.name, caption_extension, kinds)
         if kind == "other":
             continue
         if not stat.S_ISREG(info.st_mode):
             kind = "special"  # a pipe would block for ever
-        yield Found(kind, name, info.st_size, info.st_mtime_ns, info.st_ino)
+        yield ListedFile(kind, name, info.st_size, info.st_mtime_ns, info.st_ino)
+
+
+def _walk(root: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
+    """(folder inside the root with its `/`, path, state) of everything below a folder but folders, as the system lists it.
+
+    Hidden and system folders are not entered, nor are links to folders, which come as entries.
+    """
+    pending = [("", root)]
+    while pending:
+        prefix, folder = pending.pop()
+        for path in folder.iterdir():
+            info = path.lstat()
+            if not stat.S_ISDIR(info.st_mode):
+                yield prefix, path, info
+            elif not path.name.startswith(".") and path.name not in SYSTEM_FOLDERS:
+                pending.append((f"{prefix}{path.name}/", path))
 
 
 def _kind_of(name: str, caption_extension: str, kinds: dict[str, str]) -> str:
@@ -101,9 +116,9 @@ def _kind_of_suffix(suffix: str, caption_extension: str) -> str:
     return "latent_cache" if lower == ".npz" else "other"
 
 
-def _fault_of_link(entry: os.DirEntry[str], real_root: Path) -> str:
+def _fault_of_link(path: Path, real_root: Path) -> str:
     try:
-        target = Path(entry.path).resolve(strict=True)
+        target = path.resolve(strict=True)
     except (OSError, RuntimeError):  # gone, or a loop
         return "link_broken"
     return "" if target.is_relative_to(real_root) else "link_outside"
