@@ -30,8 +30,6 @@ DEPENDENCIES = {
     *("yaml", "PIL", "numpy", "requests", "websocket", "insightface", "onnxruntime", "cv2", "dlib", "face_recognition_models", "skimage"),
     *("tqdm", "jinja2", "matplotlib", "msgspec", "aiohttp", "pytest", "hypothesis", "safetensors", "markdown", "scipy"),
 }
-STILL_TWICE = {"Comparison", "Found", "Limits", "Placement", "Plan", "Session", "Settings", "Step"}
-"""Class names for two things. The list only gets shorter."""
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "shared"}
 
 
@@ -88,8 +86,7 @@ def test_no_two_modules_have_one_name() -> None:
 def test_no_two_public_classes_have_one_name() -> None:
     classes = Counter(node.name for path in CODE for node in tree_of(path).body if isinstance(node, ast.ClassDef) and node.name[0] != "_")
     twice = {name for name, count in classes.items() if count > 1}
-    assert twice - STILL_TWICE == set(), "give the new class a name that says what it is"
-    assert STILL_TWICE - twice == set(), "renamed: take it off the list"
+    assert twice == set(), "give the new class a name that says what it is"
 
 
 def test_no_modules_import_one_another_in_a_circle() -> None:

@@ -26,12 +26,12 @@ from evals.load_thresholds import load_thresholds
 from lifeos import cli, locks
 from lifeos.errors import EXIT_GATE, EXIT_OK
 from tools.briefings.briefing import BriefingFinding, find_latest, read_briefing
-from tools.briefings.findings_promotion import Plan, apply_plan, find_new, plan_promotion
+from tools.briefings.findings_promotion import PromotionPlan, apply_plan, find_new, plan_promotion
 
 LOCK = Path(".lifeos/promote_findings.lock")
 
 
-def render(plan: Plan) -> str:
+def render(plan: PromotionPlan) -> str:
     """What would be written, and what is refused."""
     lines = [plan.diff().rstrip("\n")] if plan.texts else []
     name = plan.briefing.path.name

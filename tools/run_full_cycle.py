@@ -28,8 +28,8 @@ from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError
 from lifeos.policy.defaults import DEFAULTS
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
 from tools.cycle import cycle_record as kept
-from tools.cycle.cycle import Cycle, Limits, choose_steps, plan
-from tools.cycle.steps import STEP_NAMES, STEPS, Settings
+from tools.cycle.cycle import Cycle, CycleLimits, choose_steps, plan
+from tools.cycle.steps import STEP_NAMES, STEPS, CycleSettings
 
 AGENT_PROMPT = Path("agents/daily_cycle.md")
 REPORT_FILE = Path("cycle_report.json")
@@ -45,7 +45,7 @@ def read_policy(root: Path) -> dict[str, Any]:
         return DEFAULTS
 
 
-def dry_run(settings: Settings, start: str | None, only: str | None, *, as_json: bool) -> int:
+def dry_run(settings: CycleSettings, start: str | None, only: str | None, *, as_json: bool) -> int:
     planned = plan(settings, choose_steps(start, only))
     if as_json:
         cli.print_json({"steps": planned})
@@ -120,8 +120,8 @@ def build_parser() -> cli.Parser:
     return parser
 
 
-def read_settings(args: Any, policy: dict[str, Any]) -> Settings:
-    values = {name: getattr(args, name) for name in Settings.__dataclass_fields__ if hasattr(args, name)}
+def read_settings(args: Any, policy: dict[str, Any]) -> CycleSettings:
+    values = {name: getattr(args, name) for name in CycleSettings.__dataclass_fields__ if hasattr(args, name)}
     default_prompt = AGENT_PROMPT if (args.project_root / AGENT_PROMPT).exists() else None
     values |= {
         "root": args.project_root.resolve(),
@@ -131,7 +131,7 @@ def read_settings(args: Any, policy: dict[str, Any]) -> Settings:
         "skipped": frozenset(args.skip),
     }
     paths = {name: value.resolve() for name, value in values.items() if isinstance(value, Path) and name not in ("root", "agent_prompt")}
-    return Settings(**(values | paths))
+    return CycleSettings(**(values | paths))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
         return dry_run(settings, args.start, args.only, as_json=args.json)
     minutes = args.agent_timeout_min if args.agent_timeout_min is not None else policy["agent_timeout_minutes"]
     usd = args.agent_max_cost if args.agent_max_cost is not None else policy["agent_max_cost_usd"]
-    limits = Limits(policy["guardrail_timeout_minutes"], minutes, Decimal(str(usd)))
+    limits = CycleLimits(policy["guardrail_timeout_minutes"], minutes, Decimal(str(usd)))
     cli.end_as_interrupted()
     show = sys.stderr.buffer if args.json else sys.stdout.buffer
     meter = Meter(settings.root / LOG_FILE, settings.root / STATE_FILE)

@@ -32,7 +32,7 @@ from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError, did_you_mean
 from tools.cost import summary, watch
 from tools.cost.ledger import read_ledger
-from tools.cost.meter import LOG_FILE, STATE_FILE, TIME_FORMAT, Meter, Session, parse_rate
+from tools.cost.meter import LOG_FILE, STATE_FILE, TIME_FORMAT, Meter, OpenSession, parse_rate
 from tools.cost.picture_costs import read_batches, read_trainings
 
 DEFAULT_ACTIVITY = "untagged"
@@ -155,12 +155,12 @@ def _within(day: str, since: date | None, until: date | None) -> bool:
     return (since is None or day >= since.isoformat()) and (until is None or day <= until.isoformat())
 
 
-def _describe(meter: Meter, session: Session) -> str:
+def _describe(meter: Meter, session: OpenSession) -> str:
     cost = summary.dollars(meter.cost_so_far(session))
     return f"{session.session_id} {session.activity} on {session.gpu} since {session.start}, {cost} so far"
 
 
-def _session_document(meter: Meter, session: Session) -> dict[str, Any]:
+def _session_document(meter: Meter, session: OpenSession) -> dict[str, Any]:
     names = ("session_id", "start", "activity", "gpu", "rate_per_hr", "lora_version", "last_heartbeat")
     return {name: getattr(session, name) for name in names} | {"cost_so_far_usd": str(meter.cost_so_far(session))}
 

@@ -95,9 +95,9 @@ def test_a_failing_step_passes_its_code_on_and_names_the_command(tmp_path: Path,
 
 
 def test_nothing_is_ever_pushed(project_root: Path) -> None:
-    from tools.cycle.steps import Settings
+    from tools.cycle.steps import CycleSettings
 
-    settings = Settings(root=project_root, agent_command="agent", training_dataset_dir=Path("d"), run_production=True)
+    settings = CycleSettings(root=project_root, agent_command="agent", training_dataset_dir=Path("d"), run_production=True)
     words = [word for step in STEPS for command in step.commands(settings) for word in command]
     assert "commit" in words and "push" not in words
 

@@ -41,7 +41,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PromotionPlan:
     """What promoting would change. `texts` holds the new contents of the files that change, by their path in the checkout."""
 
     briefing: Briefing
@@ -68,7 +68,7 @@ def find_new(briefing: Briefing, project_root: Path) -> list[BriefingFinding]:
     return sorted(new, key=lambda finding: (SEVERITIES.index(finding.severity), finding.line))
 
 
-def plan_promotion(briefing: Briefing, findings: list[BriefingFinding], project_root: Path, budget: Mapping[str, Any]) -> Plan:
+def plan_promotion(briefing: Briefing, findings: list[BriefingFinding], project_root: Path, budget: Mapping[str, Any]) -> PromotionPlan:
     """Place the findings one by one; one that would break the context budget, or holds a secret, is refused."""
     before = {path: read_text(project_root / path) if (project_root / path).exists() else "" for path in (MEMORY, TASKS)}
     start = {MEMORY: before[MEMORY] or NEW_MEMORY, TASKS: before[TASKS] or NEW_TASKS}
@@ -87,10 +87,10 @@ def plan_promotion(briefing: Briefing, findings: list[BriefingFinding], project_
     for finding in reversed(accepted):  # each goes to the top of its list: the most severe last
         texts = _place(finding, briefing.day, texts)
     changed = {path: text for path, text in texts.items() if text != start[path]}
-    return Plan(briefing, tuple(accepted), tuple(refused), before, changed)
+    return PromotionPlan(briefing, tuple(accepted), tuple(refused), before, changed)
 
 
-def apply_plan(plan: Plan, project_root: Path, *, now: datetime) -> None:
+def apply_plan(plan: PromotionPlan, project_root: Path, *, now: datetime) -> None:
     """Write the files, then the ledger."""
     for path, text in plan.texts.items():
         write_text(project_root / path, text)

@@ -59,7 +59,7 @@ def read_clock() -> Instant:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class OpenSession:
     """An open session. Times are UTC, the rate a decimal in text: money is never a float here.
 
     Raises ValueError for a rate, a time or an uptime that is none.
@@ -94,14 +94,14 @@ class Session:
 class OpenSessions:
     """The state file."""
 
-    open: tuple[Session, ...]
+    open: tuple[OpenSession, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
     """A session just opened, and the rows of those that were closed for it."""
 
-    session: Session
+    session: OpenSession
     closed: list[dict[str, Any]]
 
 
@@ -124,7 +124,7 @@ class Meter:
                 self.warn(f"session {old.session_id} ({old.activity}, since {old.start}) was never stopped: closed at its last heartbeat")
                 closed.append(self._close(old, sessions, self._last_life(old), "next_start"))
             now = self.clock()
-            session = Session(
+            session = OpenSession(
                 self._next_id(now.wall, sessions),
                 now.wall.strftime(TIME_FORMAT),
                 escape_line(activity),
@@ -157,7 +157,7 @@ class Meter:
                 moment, how = now, ""
             return self._close(session, sessions, moment, how)
 
-    def heartbeat(self, session_id: str | None = None) -> Session:
+    def heartbeat(self, session_id: str | None = None) -> OpenSession:
         """Record that the session (default: the newest) is alive, so that it can be closed here if its pod dies."""
         with self._changing() as sessions:
             session = self._choose(sessions, session_id)
@@ -174,42 +174,42 @@ class Meter:
             stamp = now.wall.strftime(TIME_FORMAT)
             self._write([replace(one, last_heartbeat=stamp, heartbeat_uptime=now.uptime) for one in sessions])
 
-    def open_sessions(self) -> list[Session]:
+    def open_sessions(self) -> list[OpenSession]:
         """The sessions that are open, oldest first."""
         with self._changing() as sessions:
             return list(sessions)
 
-    def cost_so_far(self, session: Session) -> Decimal:
+    def cost_so_far(self, session: OpenSession) -> Decimal:
         return _cost(_seconds(session, self.clock())[0], session.rate_per_hr)
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[list[Session]]:
+    def _changing(self) -> Iterator[list[OpenSession]]:
         lock = self.state_file.with_name(self.state_file.name + ".lock")
         with locks.hold(lock, str(self.state_file), wait=True):
             sessions = self._read()
             logged = [session for session in sessions if _is_logged(self.log_file, session.session_id)]
             yield [session for session in sessions if session not in logged]
 
-    def _read(self) -> list[Session]:
+    def _read(self) -> list[OpenSession]:
         if not self.state_file.exists():
             return []
         fix = "remove the file: closed sessions are in the log, only the open ones are forgotten"
         return list(foreign.read_file(self.state_file, OpenSessions, not_finite="refuse", fix=fix).open)
 
-    def _write(self, sessions: list[Session]) -> None:
+    def _write(self, sessions: list[OpenSession]) -> None:
         files.write_json(self.state_file, {"schema": SCHEMA, "open": [asdict(session) for session in sessions]})
 
-    def _close(self, session: Session, sessions: list[Session], moment: Instant, how: str) -> dict[str, Any]:
+    def _close(self, session: OpenSession, sessions: list[OpenSession], moment: Instant, how: str) -> dict[str, Any]:
         row = make_row(session, moment, how)
         files.append_record(self.log_file, row)
         sessions.remove(session)
         self._write(sessions)
         return row
 
-    def _last_life(self, session: Session) -> Instant:
+    def _last_life(self, session: OpenSession) -> Instant:
         return Instant(_parse(session.last_heartbeat or session.start), session.boot, session.heartbeat_uptime or session.uptime)
 
-    def _choose(self, sessions: list[Session], session_id: str | None) -> Session:
+    def _choose(self, sessions: list[OpenSession], session_id: str | None) -> OpenSession:
         if not sessions:
             raise InputError("cost session", "none is open", "open one with --action start")
         if session_id is None:
@@ -219,7 +219,7 @@ class Meter:
                 return session
         raise InputError(session_id, "no open session has this id", did_you_mean(session_id, [one.session_id for one in sessions]))
 
-    def _next_id(self, wall: datetime, sessions: list[Session]) -> str:
+    def _next_id(self, wall: datetime, sessions: list[OpenSession]) -> str:
         day = f"{wall:%Y-%m-%d}"
         taken = [int(number) for number in _numbers_of(self.log_file, day)]
         ours = (SESSION_NUMBER.fullmatch(one.session_id) for one in sessions if one.session_id.startswith(f"{day}_"))
@@ -238,7 +238,7 @@ def beat(project_root: Path) -> None:
             Meter(project_root / LOG_FILE, state, warn=lambda text: None).heartbeat_all()
 
 
-def make_row(session: Session, moment: Instant, how: str = "") -> dict[str, Any]:
+def make_row(session: OpenSession, moment: Instant, how: str = "") -> dict[str, Any]:
     """The log's row for a session that ended at `moment`; `how` says why that is not simply when it was stopped."""
     seconds, clock_moved = _seconds(session, moment)
     minutes = (seconds / 60).quantize(MINUTE_STEP)
@@ -268,7 +268,7 @@ def parse_rate(value: object) -> Decimal:
     return rate
 
 
-def _seconds(session: Session, moment: Instant) -> tuple[Decimal, bool]:
+def _seconds(session: OpenSession, moment: Instant) -> tuple[Decimal, bool]:
     """How long the session lasted, and whether its wall clock moved. Within one boot the uptime settles a disagreement."""
     by_wall = (moment.wall - _parse(session.start)).total_seconds()
     if moment.boot and moment.boot == session.boot:

@@ -79,7 +79,7 @@ def _runs(sample: Sample, marks: tuple[str, ...]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class WatchStep:
     """What one sample leads to: another activity (or None), and whether to advise now that the pod is idle."""
 
     activity: str | None = None
@@ -97,7 +97,7 @@ class Watcher:
         self._idle_since: float | None = None
         self._advised = False
 
-    def look(self, sample: Sample, seconds: float) -> Step:
+    def look(self, sample: Sample, seconds: float) -> WatchStep:
         seen = classify(sample)
         self._count = self._count + 1 if seen == self._candidate else 1
         self._candidate = seen
@@ -110,7 +110,7 @@ class Watcher:
             self.activity = seen
         advise = self._idle_since is not None and not self._advised and seconds - self._idle_since >= self.idle_seconds
         self._advised = self._advised or advise
-        return Step(seen if changed else None, advise)
+        return WatchStep(seen if changed else None, advise)
 
 
 def take_sample(comfy_url: str) -> Sample:

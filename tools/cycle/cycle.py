@@ -14,11 +14,11 @@ from typing import Any, BinaryIO
 
 from lifeos.errors import InputError, LifeosError
 from tools.cost.ledger import read_sessions
-from tools.cost.meter import Meter, Session
+from tools.cost.meter import Meter, OpenSession
 from tools.cycle import cycle_record as kept
 from tools.cycle.cycle_record import CycleRecord, StepRecord
 from tools.cycle.process import Ended, run_command
-from tools.cycle.steps import STEPS, Settings, Step, why_skipped
+from tools.cycle.steps import STEPS, CycleSettings, CycleStep, why_skipped
 
 HEARTBEAT_SECONDS = 30.0
 METER_STEPS = ("cost_start", "cost_stop")
@@ -27,7 +27,7 @@ LOG_TAIL_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CycleLimits:
     """What the policy allows, in minutes and dollars; 0 is no limit."""
 
     guardrail_minutes: float
@@ -39,7 +39,13 @@ class Cycle:
     """One run of the table. `chosen` are the steps to run; `show` takes their output as bytes, `say` our own lines."""
 
     def __init__(
-        self, settings: Settings, limits: Limits, meter: Meter, chosen: tuple[Step, ...], show: BinaryIO, say: Callable[[str], None]
+        self,
+        settings: CycleSettings,
+        limits: CycleLimits,
+        meter: Meter,
+        chosen: tuple[CycleStep, ...],
+        show: BinaryIO,
+        say: Callable[[str], None],
     ) -> None:
         self.settings, self.limits, self.meter, self.chosen, self.show, self.say = settings, limits, meter, chosen, show, say
         self._last_beat = 0.0
@@ -102,7 +108,7 @@ class Cycle:
                 return False
         return True
 
-    def _run_step(self, step: Step, entry: StepRecord, folder: Path, record: CycleRecord) -> bool:
+    def _run_step(self, step: CycleStep, entry: StepRecord, folder: Path, record: CycleRecord) -> bool:
         root = self.settings.root
         commands = step.commands(self.settings)
         if step.name == "cost_stop" and record.cost_session:  # ours, not the newest: another may have been opened meanwhile
@@ -147,7 +153,7 @@ class Cycle:
         self.say(f"FAILED: {entry.name}: {reason}")
         return False
 
-    def _watch(self, step: Step, record: CycleRecord) -> Callable[[float], str]:
+    def _watch(self, step: CycleStep, record: CycleRecord) -> Callable[[float], str]:
         """The limits of a step, and the meter's heartbeat while it runs."""
         minutes = {"guardrail": self.limits.guardrail_minutes, "agent": self.limits.agent_minutes}.get(step.limit, 0.0)
         self._last_beat = 0.0
@@ -165,7 +171,7 @@ class Cycle:
 
         return watch
 
-    def _beat(self, record: CycleRecord) -> Session | None:
+    def _beat(self, record: CycleRecord) -> OpenSession | None:
         try:
             return self.meter.heartbeat(record.cost_session)
         except (LifeosError, OSError):
@@ -230,7 +236,7 @@ def _last_words(log: Path) -> str:
     return " / ".join((errors or lines)[-LAST_WORDS:]) or "it said nothing"
 
 
-def choose_steps(start: str | None, only: str | None) -> tuple[Step, ...]:
+def choose_steps(start: str | None, only: str | None) -> tuple[CycleStep, ...]:
     """The steps of `--from` and `--only`."""
     if only is not None:
         return tuple(step for step in STEPS if step.name == only)
@@ -238,7 +244,7 @@ def choose_steps(start: str | None, only: str | None) -> tuple[Step, ...]:
     return STEPS[names.index(start) :] if start is not None else STEPS
 
 
-def plan(settings: Settings, chosen: tuple[Step, ...]) -> list[dict[str, Any]]:
+def plan(settings: CycleSettings, chosen: tuple[CycleStep, ...]) -> list[dict[str, Any]]:
     """A dry run: each step's command, why it would be skipped, and what is missing (scripts, flags, inputs). Changes nothing."""
     planned: list[dict[str, Any]] = []
     for step in chosen:
@@ -249,7 +255,7 @@ def plan(settings: Settings, chosen: tuple[Step, ...]) -> list[dict[str, Any]]:
     return planned
 
 
-def _faults(step: Step, settings: Settings, commands: list[list[str]]) -> list[str]:
+def _faults(step: CycleStep, settings: CycleSettings, commands: list[list[str]]) -> list[str]:
     root = settings.root
     faults = [f"{path}: no such file or directory" for path in step.needs(settings) if path is not None and not (root / path).exists()]
     for command in commands:

@@ -11,7 +11,7 @@ from typing import Any
 from lifeos import files, foreign
 from lifeos.errors import LifeosError
 from lifeos.escaping import escape_line
-from tools.cycle.steps import Settings
+from tools.cycle.steps import CycleSettings
 
 RUNS = Path("cycle_runs")
 RECORD_NAME = "cycle_report.json"
@@ -53,7 +53,7 @@ class CycleRecord:
         return next((step for step in self.steps if step.name == name), None)
 
 
-def fingerprint(settings: Settings) -> str:
+def fingerprint(settings: CycleSettings) -> str:
     """A hash of everything that decides what a cycle does."""
     plain = {one.name: str(getattr(settings, one.name)) for one in fields(settings) if one.name != "skipped"}
     return hashlib.sha256(json.dumps([plain, sorted(settings.skipped)], sort_keys=True).encode()).hexdigest()[:16]

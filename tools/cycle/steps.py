@@ -21,7 +21,7 @@ MANIFEST_NAME = "dataset_manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class CycleSettings:
     """The command line of a cycle, with the policy's defaults filled in. Paths are as given; None means not given."""
 
     root: Path
@@ -67,7 +67,7 @@ Commands = list[list[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CycleStep:
     """One row of the table.
 
     `commands` run one after another until one fails; `script` is checked by a dry run; `needs` are inputs that must exist when
@@ -78,15 +78,15 @@ class Step:
     name: str
     title: str
     script: str
-    commands: Callable[[Settings], Commands]
-    skip: Callable[[Settings], str] = lambda settings: ""
-    needs: Callable[[Settings], list[Path | None]] = lambda settings: []
-    makes: Callable[[Settings], list[Path | None]] = lambda settings: []
+    commands: Callable[[CycleSettings], Commands]
+    skip: Callable[[CycleSettings], str] = lambda settings: ""
+    needs: Callable[[CycleSettings], list[Path | None]] = lambda settings: []
+    makes: Callable[[CycleSettings], list[Path | None]] = lambda settings: []
     limit: str = ""
     repeated: bool = False
 
 
-def _python(settings: Settings, script: str, *arguments: str) -> Commands:
+def _python(settings: CycleSettings, script: str, *arguments: str) -> Commands:
     return [[sys.executable, str(Path(script)), *arguments]]
 
 
@@ -95,14 +95,14 @@ def _flags(**values: object) -> list[str]:
     return [part for name, value in values.items() if value is not None for part in (f"--{name.replace('_', '-')}", str(value))]
 
 
-def _guardrail(name: str, title: str, script: str, arguments: Callable[[Settings], list[str]] = lambda settings: []) -> Step:
-    def commands(settings: Settings) -> Commands:
+def _guardrail(name: str, title: str, script: str, arguments: Callable[[CycleSettings], list[str]] = lambda settings: []) -> CycleStep:
+    def commands(settings: CycleSettings) -> Commands:
         return _python(settings, script, "--project-root", ".", *arguments(settings))
 
-    return Step(name, title, script, commands, limit="guardrail", repeated=True)
+    return CycleStep(name, title, script, commands, limit="guardrail", repeated=True)
 
 
-def _skip_agent(settings: Settings) -> str:
+def _skip_agent(settings: CycleSettings) -> str:
     if settings.skip_agent:
         return "--skip-agent"
     if not settings.agent_command:
@@ -110,11 +110,11 @@ def _skip_agent(settings: Settings) -> str:
     return ""
 
 
-def _skip_cost(settings: Settings) -> str:
+def _skip_cost(settings: CycleSettings) -> str:
     return "--skip-cost-tracking" if settings.skip_cost_tracking else _skip_agent(settings) and "no agent runs"
 
 
-def _cost_start(settings: Settings) -> Commands:
+def _cost_start(settings: CycleSettings) -> Commands:
     flags = _flags(
         activity=settings.cost_activity,
         gpu=settings.cost_gpu,
@@ -124,7 +124,7 @@ def _cost_start(settings: Settings) -> Commands:
     return _python(settings, "tools/runpod_cost_tracker.py", "--action", "start", *flags)
 
 
-def _manifest(settings: Settings) -> Commands:
+def _manifest(settings: CycleSettings) -> Commands:
     """A manifest that training left is verified, not made again: making it again would hide what changed since."""
     manifest = settings.manifest
     if manifest is not None and (settings.root / manifest).exists():
@@ -132,13 +132,13 @@ def _manifest(settings: Settings) -> Commands:
     return _python(settings, "tools/dataset_manifest.py", *_flags(dataset_dir=settings.training_dataset_dir, output=manifest))
 
 
-def _skip_manifest(settings: Settings) -> str:
+def _skip_manifest(settings: CycleSettings) -> str:
     if settings.training_dataset_dir is None:
         return "no --training-dataset-dir"
     return "" if settings.manifest is not None else "no --training-output-dir or --dataset-manifest-out to write it to"
 
 
-def _scorecard(settings: Settings) -> Commands:
+def _scorecard(settings: CycleSettings) -> Commands:
     manifest = settings.manifest
     known = manifest is not None and settings.training_dataset_dir is not None and (settings.root / manifest).exists()
     flags = _flags(
@@ -152,21 +152,21 @@ def _scorecard(settings: Settings) -> Commands:
     return _python(settings, "evals/scorecard.py", *flags)
 
 
-def _skip_scorecard(settings: Settings) -> str:
+def _skip_scorecard(settings: CycleSettings) -> str:
     missing = [
         flag for flag, value in (("--generated-dir", settings.generated_dir), ("--reference-dir", settings.reference_dir)) if not value
     ]
     return f"no {' and '.join(missing)}" if missing else ""
 
 
-def run_ids(settings: Settings) -> list[str]:
+def run_ids(settings: CycleSettings) -> list[str]:
     """The run ids of the history, oldest first, each once."""
     history = settings.root / HISTORY
     rows = read_records(history, on_warning=lambda text: None) if history.exists() else ()
     return list(dict.fromkeys(escape_line(record.data["run_id"]) for record in rows if record.data.get("run_id")))
 
 
-def _compared(settings: Settings) -> tuple[str, str] | None:
+def _compared(settings: CycleSettings) -> tuple[str, str] | None:
     """(before, now): the run asked for, or the newest other run, against this cycle's run or the newest."""
     known = run_ids(settings)
     now = settings.run_id or (known[-1] if known else "")
@@ -175,18 +175,18 @@ def _compared(settings: Settings) -> tuple[str, str] | None:
     return (before, now) if before and now else None
 
 
-def _skip_comparison(settings: Settings) -> str:
+def _skip_comparison(settings: CycleSettings) -> str:
     if not settings.compare_with_run_id and _skip_scorecard(settings):
         return "no new scorecard, and no --compare-with-run-id"
     return "" if _compared(settings) else "the history holds no other run to compare with"
 
 
-def _comparison(settings: Settings) -> Commands:
+def _comparison(settings: CycleSettings) -> Commands:
     before, now = _compared(settings) or (settings.compare_with_run_id or "PREVIOUS_RUN", settings.run_id or "THIS_RUN")
     return _python(settings, "evals/compare_versions.py", *_flags(history=HISTORY, v1=before, v2=now, output=settings.comparison_output))
 
 
-def _production(settings: Settings) -> Commands:
+def _production(settings: CycleSettings) -> Commands:
     flags = _flags(
         workflow=settings.production_workflow,
         prompts=settings.production_prompts,
@@ -200,18 +200,18 @@ def _production(settings: Settings) -> Commands:
     return _python(settings, "tools/production_pipeline.py", *flags, *urls)
 
 
-def _commit(settings: Settings) -> Commands:
+def _commit(settings: CycleSettings) -> Commands:
     message = settings.commit_message or f"Run the cycle{f' for {settings.run_id}' if settings.run_id else ''}"
     return [["git", "add", "--all"], ["git", "commit", "--message", message]]
 
 
-STEPS: tuple[Step, ...] = (
+STEPS: tuple[CycleStep, ...] = (
     _guardrail("preflight", "Preflight", "tools/lifeos_preflight.py"),
     _guardrail("freshness", "Freshness", "tools/lifeos_freshness_check.py", lambda settings: _flags(max_age_days=settings.max_age_days)),
     _guardrail("context_budget", "Context budget", "tools/lifeos_context_budget.py"),
     _guardrail("known_failures", "Known failures", "evals/known_failures.py"),
-    Step("cost_start", "Start the meter", "tools/runpod_cost_tracker.py", _cost_start, _skip_cost, repeated=True),
-    Step(
+    CycleStep("cost_start", "Start the meter", "tools/runpod_cost_tracker.py", _cost_start, _skip_cost, repeated=True),
+    CycleStep(
         "agent",
         "Agent",
         "",
@@ -220,7 +220,7 @@ STEPS: tuple[Step, ...] = (
         needs=lambda settings: [settings.agent_prompt],
         limit="agent",
     ),
-    Step(
+    CycleStep(
         "cost_stop",
         "Stop the meter",
         "tools/runpod_cost_tracker.py",
@@ -228,7 +228,7 @@ STEPS: tuple[Step, ...] = (
         _skip_cost,
         repeated=True,
     ),
-    Step(
+    CycleStep(
         "promote_findings",
         "Promote findings",
         "tools/promote_findings.py",
@@ -236,7 +236,7 @@ STEPS: tuple[Step, ...] = (
         lambda settings: "" if any((settings.root / BRIEFINGS).glob("*.md")) else "no briefing",
         limit="guardrail",
     ),
-    Step(
+    CycleStep(
         "dataset_manifest",
         "Dataset manifest",
         "tools/dataset_manifest.py",
@@ -245,7 +245,7 @@ STEPS: tuple[Step, ...] = (
         needs=lambda settings: [settings.training_dataset_dir],
         makes=lambda settings: [settings.manifest],
     ),
-    Step(
+    CycleStep(
         "scorecard",
         "Scorecard",
         "evals/scorecard.py",
@@ -254,7 +254,7 @@ STEPS: tuple[Step, ...] = (
         needs=lambda settings: [settings.generated_dir, settings.reference_dir],
         makes=lambda settings: [Path("evals/latest_report.md"), Path("evals/latest_scorecard.json")],
     ),
-    Step(
+    CycleStep(
         "comparison",
         "Comparison",
         "evals/compare_versions.py",
@@ -262,7 +262,7 @@ STEPS: tuple[Step, ...] = (
         _skip_comparison,
         makes=lambda settings: [settings.comparison_output or Path("evals/comparison_report.md")],
     ),
-    Step(
+    CycleStep(
         "production",
         "Production",
         "tools/production_pipeline.py",
@@ -271,11 +271,11 @@ STEPS: tuple[Step, ...] = (
         needs=lambda settings: [settings.production_workflow, settings.production_prompts, settings.production_reference_dir],
         makes=lambda settings: [settings.production_output_dir and settings.production_output_dir / "batch_report.html"],
     ),
-    Step("commit", "Commit", "", _commit, lambda settings: "--skip-commit" if settings.skip_commit else "", repeated=True),
+    CycleStep("commit", "Commit", "", _commit, lambda settings: "--skip-commit" if settings.skip_commit else "", repeated=True),
 )
 STEP_NAMES = tuple(step.name for step in STEPS)
 
 
-def why_skipped(step: Step, settings: Settings) -> str:
+def why_skipped(step: CycleStep, settings: CycleSettings) -> str:
     """Why a step has nothing to do, or an empty string."""
     return f"--skip {step.name}" if step.name in settings.skipped else step.skip(settings)

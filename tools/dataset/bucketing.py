@@ -24,7 +24,7 @@ class BucketSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class BucketPlacement:
     """`bucket` and `resized`: (width, height) in pixels; `scale` above 1 enlarges the picture. `crop`: what is kept, as (left, top,
     right, bottom) in fractions of the picture."""
 
@@ -52,7 +52,7 @@ def bucket_sizes(settings: BucketSettings) -> list[tuple[int, int]]:
     return sorted(sizes)
 
 
-def place_picture(width: int, height: int, settings: BucketSettings, sizes: list[tuple[int, int]]) -> Placement | None:
+def place_picture(width: int, height: int, settings: BucketSettings, sizes: list[tuple[int, int]]) -> BucketPlacement | None:
     """Where a picture of that size goes; None if it is too narrow to be placed: the trainer would stop with a division by zero."""
     if settings.no_upscale:
         resized = _shrink(width, height, settings)
@@ -65,7 +65,7 @@ def place_picture(width: int, height: int, settings: BucketSettings, sizes: list
         bucket = (width, height) if exact else min(sizes, key=lambda size: abs(size[0] / size[1] - aspect))
         factor = bucket[1] / height if aspect > bucket[0] / bucket[1] else bucket[0] / width
         resized = (int(width * factor + 0.5), int(height * factor + 0.5))
-    return Placement(bucket, resized, resized[0] / width, _crop(bucket, resized))
+    return BucketPlacement(bucket, resized, resized[0] / width, _crop(bucket, resized))
 
 
 def _shrink(width: int, height: int, settings: BucketSettings) -> tuple[int, int] | None:

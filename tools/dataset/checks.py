@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from lifeos.findings import Finding, Severity
 from lifeos.images import MAX_PIXELS
-from tools.dataset.bucketing import BucketSettings, Placement, bucket_sizes, place_picture
+from tools.dataset.bucketing import BucketPlacement, BucketSettings, bucket_sizes, place_picture
 from tools.dataset.notices import noticed
 from tools.dataset.training_set import PictureRecord, TrainingSet
 from tools.families.families import SDXL
@@ -152,7 +152,7 @@ def _check_sizes(trained: TrainingSet, settings: CheckSettings) -> Iterator[Find
         yield noticed("cropped", "warning", f"the trainer cuts off more than {settings.crop_warning:.0%} of it", tuple(cropped))
 
 
-def _size_faults(size: tuple[int, int], placement: Placement | None, settings: CheckSettings) -> list[str]:
+def _size_faults(size: tuple[int, int], placement: BucketPlacement | None, settings: CheckSettings) -> list[str]:
     if placement is None:
         return ["unplaced"]
     tests = (

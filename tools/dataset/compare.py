@@ -60,7 +60,7 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class DatasetComparison:
     """Names are those of the new set; `removed` and the old half of a rename those of the old one."""
 
     same: bool
@@ -88,7 +88,7 @@ class Comparison:
         return [images[name]["filename"] for name in names if not name.startswith(REGULARISATION)]
 
 
-def compare_manifests(old: dict[str, Any], new: dict[str, Any]) -> Comparison:
+def compare_manifests(old: dict[str, Any], new: dict[str, Any]) -> DatasetComparison:
     """Compare two documents of `read_manifest`. Regularisation pictures are compared too, as `regularisation/name`."""
     before, after = _images(old), _images(new)
     gone = {name: before[name] for name in before.keys() - after.keys()}
@@ -105,7 +105,7 @@ def compare_manifests(old: dict[str, Any], new: dict[str, Any]) -> Comparison:
             captions.append(_caption_change(name, first.get("caption_text"), second.get("caption_text")))
         if (size := _resolution(first)) != (now := _resolution(second)):
             resolutions.append(ResolutionChange(name, size, now))
-    return Comparison(
+    return DatasetComparison(
         same=old["dataset_id"] == new["dataset_id"],
         dataset_id_old=old["dataset_id"],
         dataset_id_new=new["dataset_id"],
@@ -199,7 +199,7 @@ def _shift(old: Counter[str], new: Counter[str], old_total: int, new_total: int,
     return tuple(sorted(moved, key=lambda shift: (-round(abs(shift.new - shift.old), 4), shift.what))[:count])
 
 
-def render_comparison(result: Comparison, old_name: str, new_name: str) -> str:
+def render_comparison(result: DatasetComparison, old_name: str, new_name: str) -> str:
     """The comparison for people."""
     lines = [f"{old_name} -> {new_name}: {result.images_old} -> {result.images_new} pictures"]
     lines += [f"repeats of {escape_line(item.folder)}: {item.old or 1} -> {item.new or 1}" for item in result.repeats_changed]

@@ -12,7 +12,7 @@ from lifeos import files
 from lifeos.errors import InputError
 from lifeos.escaping import escape_line
 from lifeos.images import ImageError, read_picture
-from tools.dataset.compare import Comparison
+from tools.dataset.compare import DatasetComparison
 
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
@@ -34,7 +34,7 @@ class _Group:
 
 def write_contact_sheet(
     path: Path,
-    comparison: Comparison,
+    comparison: DatasetComparison,
     old: dict[str, Any],
     new: dict[str, Any],
     *,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lifeos.findings import Finding
 from lifeos.images import ImageError, find_pictures, read_picture
 from lifeos.progress import Progress
-from tools.dataset.bucketing import BucketSettings, Placement, bucket_sizes, place_picture
+from tools.dataset.bucketing import BucketPlacement, BucketSettings, bucket_sizes, place_picture
 from tools.dataset.hashing import default_jobs, run_threads
 from tools.dataset.notices import noticed
 from tools.dataset.training_set import PictureRecord
@@ -239,7 +239,7 @@ def _find_cut(measured: Sequence[FaceMeasurement], bucket: BucketSettings) -> li
     return found
 
 
-def cut_share(box: tuple[float, float, float, float], width: int, height: int, placement: Placement) -> float:
+def cut_share(box: tuple[float, float, float, float], width: int, height: int, placement: BucketPlacement) -> float:
     """The part of a box's area, inside the picture, that the trainer's crop removes."""
     left, top, right, bottom = placement.crop
 

@@ -17,7 +17,7 @@ from lifeos.errors import InputError
 from tests.examples import EXAMPLES
 from tests.fuzzing import foreign_bytes, only_our_errors
 from tools.cost.ledger import read_ledger
-from tools.cost.meter import LOG_FILE, STATE_FILE, Instant, Meter, Session, beat, make_row, parse_rate, read_clock
+from tools.cost.meter import LOG_FILE, STATE_FILE, Instant, Meter, OpenSession, beat, make_row, parse_rate, read_clock
 
 RATE = Decimal("0.60")
 
@@ -358,7 +358,7 @@ def test_what_is_no_rate(text: str) -> None:
 
 
 def test_rates_are_decimals_not_floats() -> None:
-    session = Session("2026-02-11_001", "2026-02-11T15:00:00Z", "a", "g", "0.1")
+    session = OpenSession("2026-02-11_001", "2026-02-11T15:00:00Z", "a", "g", "0.1")
     row = make_row(session, Instant(datetime(2026, 2, 11, 18, tzinfo=UTC), "", 0.0))
     assert row["cost_usd"] == 0.3  # as floats, 3 x 0.1 is 0.30000000000000004
 

@@ -16,10 +16,10 @@ import pytest
 
 from tools.cost.meter import Meter
 from tools.cycle import cycle_record as kept
-from tools.cycle.cycle import Cycle, Limits, choose_steps
-from tools.cycle.steps import STEP_NAMES, Settings, Step
+from tools.cycle.cycle import Cycle, CycleLimits, choose_steps
+from tools.cycle.steps import STEP_NAMES, CycleSettings, CycleStep
 
-NO_LIMITS = Limits(0, 0, Decimal(0))
+NO_LIMITS = CycleLimits(0, 0, Decimal(0))
 
 
 class Bench:
@@ -27,7 +27,7 @@ class Bench:
 
     def __init__(self, root: Path, **settings) -> None:
         self.root = root
-        self.settings = Settings(root=root, agent_command="agent", **settings)
+        self.settings = CycleSettings(root=root, agent_command="agent", **settings)
         self.meter = Meter(root / "cost.jsonl", root / "state.json", warn=lambda text: None)
         self.shown, self.said = io.BytesIO(), []
         self.programs = dict.fromkeys(STEP_NAMES, "")
@@ -37,16 +37,16 @@ class Bench:
         self.programs["cost_start"] = self.tracker + "m.start('agent', 'RTX 4090', Decimal('0.60'))"
         self.programs["cost_stop"] = self.tracker + "m.stop(dict(zip(sys.argv[1::2], sys.argv[2::2])).get('--session'))"
 
-    def step(self, name: str) -> Step:
+    def step(self, name: str) -> CycleStep:
         real = next(step for step in choose_steps(None, None) if step.name == name)
         program = f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[3])!r}); open('ran', 'a').write('{name} ')\n"
 
-        def commands(settings: Settings) -> list[list[str]]:
+        def commands(settings: CycleSettings) -> list[list[str]]:
             return [[sys.executable, "-c", program + self.programs[name]]]
 
-        return Step(name, real.title, "", commands, real.skip, limit=real.limit, repeated=real.repeated)
+        return CycleStep(name, real.title, "", commands, real.skip, limit=real.limit, repeated=real.repeated)
 
-    def run(self, *names: str, limits: Limits = NO_LIMITS, fresh: bool = False) -> kept.CycleRecord:
+    def run(self, *names: str, limits: CycleLimits = NO_LIMITS, fresh: bool = False) -> kept.CycleRecord:
         steps = tuple(self.step(name) for name in names)
         cycle = Cycle(self.settings, limits, self.meter, steps, self.shown, self.said.append)
         return cycle.run(lambda: datetime.now(UTC), fresh=fresh)[0]
@@ -147,7 +147,7 @@ def test_fresh_begins_again(bench: Bench) -> None:
 
 def test_an_agent_over_its_time_is_stopped_and_the_meter_too(bench: Bench) -> None:
     bench.programs["agent"] = "import time; time.sleep(600)"
-    record = bench.run(*ALL, limits=Limits(0, 0.5 / 60, Decimal(0)))
+    record = bench.run(*ALL, limits=CycleLimits(0, 0.5 / 60, Decimal(0)))
     agent = record.step("agent")
     assert agent is not None and agent.reason == "stopped: it ran longer than 0.00833333 minutes"
     assert bench.meter.open_sessions() == [] and len(bench.rows) == 1
@@ -157,7 +157,7 @@ def test_an_agent_over_its_budget_is_stopped(bench: Bench, monkeypatch: pytest.M
     monkeypatch.setattr("tools.cycle.cycle.HEARTBEAT_SECONDS", 0.0)
     bench.programs["cost_start"] = bench.tracker + "m.start('agent', 'RTX 4090', Decimal('36000'))"  # 10 dollars a second
     bench.programs["agent"] = "import time; time.sleep(600)"
-    record = bench.run(*ALL, limits=Limits(0, 0, Decimal(5)))
+    record = bench.run(*ALL, limits=CycleLimits(0, 0, Decimal(5)))
     agent = record.step("agent")
     assert agent is not None and "over its budget of $5" in agent.reason
 
