@@ -82,6 +82,8 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}:{error.lineno}", f"not JSON: {error.msg}") from None
     except RecursionError:
         raise InputError(path, "not usable JSON: nested too deep") from None
+    except ValueError:  # Python's own limit, 4,300 digits
+        raise InputError(path, "not usable JSON: it holds a number of thousands of digits") from None
 
 
 def sha256_file(path: Path) -> str:

@@ -14,6 +14,7 @@ available · 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -27,7 +28,7 @@ from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from lifeos.printing import print_json_lines
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
-from tools.dataset.manifest import manifest_lines, now_utc, read_manifest, write_manifest
+from tools.dataset.manifest import as_utf8, manifest_lines, now_utc, read_manifest, write_manifest
 from tools.dataset.notices import is_unfit
 
 
@@ -121,9 +122,9 @@ def compare(args: argparse.Namespace) -> int:
     document: dict[str, Any] = {"old": str(old_path), "new": str(new_path), **result.to_json()}
     if args.comparison_output:
         if args.comparison_output.suffix.lower() == ".json":
-            files.write_json(args.comparison_output, document)
+            files.write_bytes(args.comparison_output, as_utf8(json.dumps(document, indent=2, ensure_ascii=False) + "\n"))
         else:
-            files.write_text(args.comparison_output, text + "\n")
+            files.write_bytes(args.comparison_output, as_utf8(text + "\n"))
     if args.contact_sheet:
         from tools.dataset.contact_sheet import write_contact_sheet
 

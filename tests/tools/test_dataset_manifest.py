@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -15,10 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lifeos import cli, files
+from tests.examples import EXAMPLES
+from tests.fuzzing import foreign_bytes
 from tests.tools.dataset.sets import make_picture, make_set
 from tools import dataset_manifest
+from tools.dataset.build import BuildRequest, build_dataset_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -256,6 +263,12 @@ def edited_image(**change: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
         (edited_image(filename="C:\\x.png"), "leaves the dataset folder"),
         (edited_image(caption_file="../../x"), "leaves the dataset folder"),
         (edited_image(filename=3), "images[0] has no usable filename"),
+        (edited(manifest_version=[1]), "is of manifest version that is no number"),
+        (edited(manifest_version=10**400), "is of manifest version 10000000000000000000; this program reads version 1"),
+        (edited(dataset_dir=""), "has no dataset_dir"),
+        (edited(caption_extension=7), "has no usable caption_extension"),
+        (edited(regularisation={"images": [], "dataset_dir": 7}), "has no dataset_dir"),
+        (edited(regularisation=[]), "has no list of regularisation.images"),
         (edited_image(dimensions=["wide"]), "no usable dimensions"),
         (edited_image(filename="img_001.png"), "img_001.png is listed twice"),
         (lambda document: {}, "it has no manifest_version"),
@@ -273,6 +286,55 @@ def test_a_bad_manifest_is_one_line(
     said = capsys.readouterr().err
     assert why in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("9" * 5000, "it holds a number of thousands of digits"), ("[" * 100_000, "nested too deep")],
+    ids=["5,000 digits", "deep"],
+)
+def test_a_file_beyond_all_measure_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, why: str) -> None:
+    (tmp_path / "bad.json").write_text(text)
+    assert run("--verify", tmp_path / "bad.json") == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'bad.json'}: not usable JSON: {why}\n"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A small set's manifest, with regularisation; `folder` is where it lies."""
+    folder = tmp_path_factory.mktemp("made")
+    request = BuildRequest(
+        make_set(folder / "set" / "2_amiranoor", 2, size=(64, 64)).parent,
+        make_set(folder / "reg" / "1_woman", 1, first_seed=70, size=(64, 64)).parent,
+        use_cache=False,
+    )
+    return {"folder": folder, "document": build_dataset_manifest(request, created="2026-01-01T00:00:00Z", started_ns=0).document}
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_stands_in_a_manifest(made: dict[str, Any], data: st.DataObject) -> None:
+    """With the id and, so that changes get past it, without."""
+    folder, document = made["folder"], made["document"]
+    without_id = {key: value for key, value in document.items() if key != "dataset_id"}
+    (folder / "other.json").write_bytes(data.draw(foreign_bytes(document, without_id)))
+    (folder / "good.json").write_text(json.dumps(document))
+    places = ("--dataset-dir", folder / "set", "--reg-data-dir", folder / "reg")
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        assert run("--verify", folder / "other.json", *places) in (0, 1, 2)
+        assert run("--compare", folder / "good.json", folder / "other.json", "--comparison-output", folder / "said.json") in (0, 2)
+        assert run("--compare", folder / "other.json", folder / "good.json", "--json") in (0, 2)
+
+
+def test_a_comparison_of_names_that_are_not_utf8_can_be_written(tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "set", 1)
+    build(folder, tmp_path / "a.json")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.png")).write_bytes((folder / "img_000.png").read_bytes()[::-1])
+    build(folder, tmp_path / "b.json")
+    for name in ("said.json", "said.txt"):
+        assert run("--compare", tmp_path / "a.json", tmp_path / "b.json", "--comparison-output", tmp_path / name) == 0
+    assert json.loads((tmp_path / "said.json").read_text())["images_added"] == ["\udcff.png"]
+    assert "  \\xff.png" in (tmp_path / "said.txt").read_text().splitlines()
 
 
 def test_a_truncated_manifest_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -364,7 +426,7 @@ BARE = """
 import sys, importlib.abc
 class Wall(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"PIL", "numpy", "cv2", "tqdm", "matplotlib", "requests", "orjson"}:
+        if name.partition(".")[0] in {"PIL", "numpy", "cv2", "tqdm", "matplotlib", "requests", "msgspec"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Wall())
 sys.argv = sys.argv[1:]

@@ -122,29 +122,29 @@ def manifest_lines(document: dict[str, Any]) -> Iterator[bytes]:
     """
     yield b"{\n"
     for number, (key, value) in enumerate(document.items()):
-        yield _encode(f"{NEXT if number else ''}  {_ENCODE(key)}: ")
+        yield as_utf8(f"{NEXT if number else ''}  {_ENCODE(key)}: ")
         if key in ("images", "folders", "warnings"):
             yield from _list_lines(value, "  ")
         elif key in ("summary", "regularisation"):
             yield from _table_lines(value)
         else:
-            yield _encode(_ENCODE(value))
+            yield as_utf8(_ENCODE(value))
     yield b"\n}\n"
 
 
 def _table_lines(table: dict[str, Any]) -> Iterator[bytes]:
     yield b"{\n"
     for number, (name, value) in enumerate(table.items()):
-        yield _encode(f"{NEXT if number else ''}    {_ENCODE(name)}: ")
+        yield as_utf8(f"{NEXT if number else ''}    {_ENCODE(name)}: ")
         if name == "images":
             yield from _list_lines(value, "    ")
         elif name == "caption_distribution":
             yield b"{"
             for place, (caption, count) in enumerate(value.items()):
-                yield _encode(f"{',' if place else ''}\n      {_ENCODE(caption)}: {count}")
+                yield as_utf8(f"{',' if place else ''}\n      {_ENCODE(caption)}: {count}")
             yield b"\n    }" if len(value) else b"}"
         else:
-            yield _encode(_ENCODE(value))
+            yield as_utf8(_ENCODE(value))
     yield b"\n  }"
 
 
@@ -154,8 +154,8 @@ def _list_lines(items: Sequence[Any], indent: str) -> Iterator[bytes]:
         return
     yield b"["
     for number, item in enumerate(items):
-        yield _encode(f"{',' if number else ''}\n{indent}  {_ENCODE(item)}")
-    yield _encode(f"\n{indent}]")
+        yield as_utf8(f"{',' if number else ''}\n{indent}  {_ENCODE(item)}")
+    yield as_utf8(f"\n{indent}]")
 
 
 # one encoder for all lines: json.dumps with options builds a new one for each, and with `indent` leaves the C code
@@ -163,8 +163,8 @@ _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _ENCODE_ASCII = json.JSONEncoder().encode
 
 
-def _encode(text: str) -> bytes:
-    """UTF-8. A file name that is not UTF-8 can only be said in JSON as escaped lone surrogates."""
+def as_utf8(text: str) -> bytes:
+    """A text as UTF-8. A file name that is not UTF-8 can only be said in JSON as escaped lone surrogates."""
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
@@ -228,13 +228,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise InputError(path, "is not a dataset manifest: it has no manifest_version", "make one with tools/dataset_manifest.py")
     version = document["manifest_version"]
     if version != MANIFEST_VERSION:
-        raise InputError(path, f"is of manifest version {version!r}; this program reads version {MANIFEST_VERSION}", "make it anew")
+        shown = json.dumps(version)[:20] if isinstance(version, int | str) else "that is no number"
+        raise InputError(path, f"is of manifest version {shown}; this program reads version {MANIFEST_VERSION}", "make it anew")
     _check_images(path, document.get("images"), "images")
     regularisation = document.get("regularisation")
     if regularisation is not None:
         _check_images(path, regularisation.get("images") if isinstance(regularisation, dict) else None, "regularisation.images")
-    if not isinstance(document.get("dataset_dir"), str):
-        raise InputError(path, "has no dataset_dir", "make it anew")
+    for part in (document, *([regularisation] if regularisation is not None else [])):
+        if not (isinstance(part.get("dataset_dir"), str) and part["dataset_dir"]):
+            raise InputError(path, "has no dataset_dir", "make it anew")
+    if not isinstance(document.get("caption_extension"), str | None):
+        raise InputError(path, "has no usable caption_extension", "make it anew")
     if document.get("total_images") != len(document["images"]):
         raise InputError(path, f"total_images is not the {len(document['images'])} that it lists", "it was edited: make a new one")
     found = dataset_id(document)
