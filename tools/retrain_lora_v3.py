@@ -211,10 +211,11 @@ def refuse(args: argparse.Namespace, preparation: Preparation) -> int | None:
 
 
 def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, Any], price: Price) -> int:
+    from lifeos.signals import stop_signals
     from tools.cost.meter import beat
     from tools.training.console import ConsoleWatcher
     from tools.training.staging import check_room
-    from tools.training.training_run import run_training, stop_signals
+    from tools.training.training_run import run_training
 
     code = refuse(args, preparation)
     if code is not None or preparation.stage is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import venv
@@ -11,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from lifeos import cli, locks
+from tests.checkouts import copy_checkout
 from tools import run_full_cycle
+from tools.cost.meter import LOG_FILE, STATE_FILE
 from tools.cycle.steps import STEP_NAMES, STEPS
 
 
@@ -106,3 +110,22 @@ def test_nothing_is_ever_pushed(project_root: Path) -> None:
 def test_an_unknown_step_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(lambda: run_full_cycle.main([flag, "agnet", "--dry-run"])) == 2
     assert "invalid choice: 'agnet'" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_sigterm_ends_the_cycle_with_its_meter_stopped(tmp_path: Path) -> None:
+    """A pod sends SIGTERM before it stops."""
+    root = copy_checkout(tmp_path / "project")
+    agent = f"{sys.executable} -c 'import time; print(1234, flush=True); time.sleep(600)'"
+    arguments = ["--from", "cost_start", "--agent-command", agent, "--skip-commit"]
+    command = [sys.executable, "tools/run_full_cycle.py", "--project-root", ".", *arguments]
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as cycle:
+        assert cycle.stdout is not None
+        for line in cycle.stdout:
+            if line.strip() == b"1234":
+                break
+        cycle.send_signal(signal.SIGTERM)
+        said = cycle.stdout.read().decode()
+    assert (cycle.returncode, "The meter was stopped: session " in said, "Traceback" in said) == (130, True, False)
+    assert json.loads((root / STATE_FILE).read_text())["open"] == []
+    assert len((root / LOG_FILE).read_text().splitlines()) == 1

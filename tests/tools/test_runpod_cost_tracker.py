@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -153,6 +156,24 @@ def test_watching_splits_the_time_and_closes_its_session(folder: Folder, project
     assert json.loads(folder.state.read_text())["open"] == []
     assert len(folder.log.read_text().splitlines()) == 1
     assert not flag.exists()  # 15 minutes have not passed
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_watching_that_is_stopped_closes_its_session(folder: Folder, project_root: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "tools/runpod_cost_tracker.py", "--watch", "--watch-interval", "0.05", "--comfy-url", "http://127.0.0.1:9"]
+    command += ["--log-file", str(folder.log), "--state-file", str(folder.state)]
+    with subprocess.Popen(command, cwd=project_root, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
+        assert watching.stdout is not None
+        for _ in range(600):
+            if folder.state.exists() and json.loads(folder.state.read_text())["open"]:
+                break
+            time.sleep(0.05)
+        watching.send_signal(number)
+        watching.communicate(timeout=60)
+    assert watching.returncode == 130
+    assert json.loads(folder.state.read_text())["open"] == []
+    assert len(folder.log.read_text().splitlines()) == 1
 
 
 class _RunPod(BaseHTTPRequestHandler):

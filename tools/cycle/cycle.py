@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lifeos.errors import InputError, LifeosError
+from lifeos.signals import deaf_to_signals
 from tools.cost.ledger import read_sessions
 from tools.cost.meter import Meter, OpenSession
 from tools.cycle import cycle_record as kept
@@ -64,9 +65,10 @@ class Cycle:
                     step.status, step.reason = kept.INTERRUPTED, "interrupted"
             raise
         finally:
-            self._stop_meter(record)
-            record.ended = now().strftime("%Y-%m-%dT%H:%M:%SZ")
-            kept.write_record(folder, record)
+            with deaf_to_signals():
+                self._stop_meter(record)
+                record.ended = now().strftime("%Y-%m-%dT%H:%M:%SZ")
+                kept.write_record(folder, record)
         return record, folder
 
     def _open(self, runs: Path, moment: datetime, fresh: bool) -> tuple[Path, CycleRecord]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from lifeos.process_group import ProcessGroup
+from lifeos.signals import deaf_to_signals
 
 BLOCK_BYTES = 1 << 16
 GRACE_SECONDS = 30.0
@@ -70,7 +71,8 @@ def run_command(
             left_children = not stopped and group.is_alive()
         finally:
             if group.is_alive():
-                group.stop((signal.SIGTERM, GRACE_SECONDS))
+                with deaf_to_signals():
+                    group.stop((signal.SIGTERM, GRACE_SECONDS))
             pump.join(DRAIN_SECONDS)
             if not pump.is_alive():
                 child.stdout.close()

@@ -8,7 +8,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -16,6 +16,7 @@ from typing import IO, Any, Protocol
 from lifeos.errors import InputError, LockedError
 from lifeos.locks import Held, hold
 from lifeos.process_group import ProcessGroup
+from lifeos.signals import deaf_to_signals
 from tools.trainers.lora_header import read_lora_header
 from tools.trainers.trainer import HeaderDialect, SavedFile, StepReport, Stream, TrainerProcess
 from tools.trainers.trainer_checkout import TrainerCheckout, trainer_environment
@@ -109,7 +110,7 @@ class _TrainerRun:
             try:
                 fault = self._run_processes(log)
             except BaseException as error:
-                with _deaf_to_signals():
+                with deaf_to_signals():
                     if self._group is not None:
                         self._group.stop(*STOP_SIGNALS)
                         self._drain(log)
@@ -244,36 +245,3 @@ def _pump(source: Stream, pipe: Any, chunks: queue.Queue[tuple[Stream, bytes]]) 
         while data := pipe.read(1 << 16):
             chunks.put((source, data))
     chunks.put((source, b""))
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP (a closed terminal) stop a run as Ctrl-C does. For the main thread of a script."""
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    with _handling(stop, ("SIGTERM", "SIGHUP", "SIGBREAK")):
-        yield
-
-
-@contextlib.contextmanager
-def _deaf_to_signals() -> Iterator[None]:
-    """While the group is being stopped, an impatient second Ctrl-C must not leave half of it alive."""
-    with _handling(signal.SIG_IGN, ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")):
-        yield
-
-
-@contextlib.contextmanager
-def _handling(handler: Callable[[int, Any], None] | signal.Handlers, names: tuple[str, ...]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    # one that is ignored (nohup) stays ignored
-    before = {number: signal.signal(number, handler) for number in numbers if signal.getsignal(number) is not signal.SIG_IGN}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
 
+from tests.examples import EXAMPLES
+from tests.fuzzing import foreign_bytes
 from tools.cost.meter import Meter
 from tools.cycle import cycle_record as kept
 from tools.cycle.cycle import Cycle, CycleLimits, choose_steps
@@ -211,3 +216,57 @@ def test_a_signal_in_any_step_leaves_the_meter_right_and_the_same_command_goes_o
     ids = [row["session_id"] for row in bench.rows]
     assert len(ids) == len(set(ids))
     assert len(ids) == sum(name == "cost_start" for name in before) + (0 if agent_had_run else 1)
+    if number == 9 and slow == "cost_start":  # the cycle itself had noted whose session it is, before it was opened
+        assert bench.rows[0]["end_is"] == "last_heartbeat"
+
+
+def test_a_meter_that_did_not_start_is_not_mistaken_for_a_session_of_somebody_else(bench: Bench) -> None:
+    other = bench.meter.start("somebody", "RTX 4090", Decimal("0.60")).session
+    bench.programs["cost_start"] = ""
+    bench.run("cost_start", "agent")
+    assert [session.session_id for session in bench.meter.open_sessions()] == [other.session_id]
+    assert bench.rows == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_an_impatient_second_stop_does_not_leave_the_meter_running(bench: Bench) -> None:
+    """The second Ctrl-C comes while the session is being closed."""
+    program = CYCLE.format(project=str(Path(__file__).resolve().parents[3]), root=str(bench.root), slow="agent").replace(
+        "bench.shown =",
+        "real = bench.meter.stop\n"
+        "def stop(*args, **named):\n"
+        "    print('closing', flush=True); import time; time.sleep(1); return real(*args, **named)\n"
+        "bench.meter.stop = stop\nbench.shown =",
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as cycle:
+        assert cycle.stdout is not None
+        for line in cycle.stdout:
+            if line.strip() in (b"here", b"closing"):
+                cycle.send_signal(2)
+        cycle.wait(timeout=120)
+    assert bench.meter.open_sessions() == []
+    assert [row["activity"] for row in bench.rows] == ["agent"]
+
+
+GOOD_RECORD = kept.as_document(
+    kept.CycleRecord("c", "f", "2026-02-11T15:00:00Z", steps=[kept.StepRecord("agent", kept.DONE, artefacts=["a"], seconds=1.5)])
+)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(foreign_bytes(GOOD_RECORD))
+def test_whatever_stands_in_a_record(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        (Path(folder) / "2026-02-11_150000").mkdir()
+        (Path(folder) / "2026-02-11_150000" / kept.RECORD_NAME).write_bytes(data)
+        found = kept.find_unfinished(Path(folder))
+        if found is not None:
+            kept.write_record(found[0], found[1])
+
+
+def test_a_record_that_cannot_be_read_is_named_and_not_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one").mkdir()
+    path = tmp_path / "one" / kept.RECORD_NAME
+    path.write_text(json.dumps(GOOD_RECORD | {"steps": 7}))
+    assert kept.find_unfinished(tmp_path) is None
+    assert capsys.readouterr().err == f"warning: not continued: {path}: $.steps: a list is wanted, not a whole number\n"
