@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,26 @@ def test_every_row_of_the_table_is_of_use() -> None:
         return any(row.reason in text for path, text in mine.items() if path != "tests/allowed_skips.py")
 
     assert [row for row in ALLOWED_SKIPS if not is_used(row)] == []
+
+
+def reasons_of(path: Path) -> list[str]:
+    """The texts that `pytest.skip` and `pytest.mark.skipif` are given in a file."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("skip", "skipif"):
+            given = [keyword.value for keyword in node.keywords if keyword.arg == "reason"] or node.args[:1]
+            found += [value.value for value in given if isinstance(value, ast.Constant) and isinstance(value.value, str)]
+    return found
+
+
+def test_every_skip_of_another_system_is_in_the_table() -> None:
+    """A row that is missing shows here already, not only on the system that it is for."""
+    rows = [(row.tests, row.reason) for row in ALLOWED_SKIPS]
+    texts = {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / "tests").rglob("test_*.py"))}
+    missing = [
+        f"{name}: {reason}"
+        for name, path in texts.items()
+        for reason in reasons_of(path)
+        if not any(reason == known and fnmatchcase(f"{name}::x", tests) for tests, known in rows)
+    ]
+    assert missing == []

@@ -66,27 +66,38 @@ v3_sweep meets promotion threshold (grade >= C). Recommend deploying v3 LoRA.
 """
 
 
+Score = Callable[[int, int], float | None]
+"""Of the picture of (prompt, seed)."""
+
+
 def make_row(
     run_id: str,
-    score: Callable[[int, int], float | None],
+    score: Score,
     *,
+    skin: Score | None = None,
+    weights: tuple[float, float] = (0.75, 0.25),
     prompts: int = 10,
     seeds: int = 2,
     protocol_id: str | None = "p1",
     version: str = "",
     **changes: Any,
 ) -> dict[str, Any]:
-    """A whole row: picture (prompt, seed) has `score` for its face and 0.1 less for its skin."""
+    """A whole row: `score` of each picture's face, `skin` of its skin (default: 0.1 less than its face).
+
+    A picture may have a face without skin, and skin may have no weight: the overall score is made of the run's means by `weights`, of
+    face and skin, and is missing where a mean that has a weight is.
+    """
     images = []
     for prompt in range(1, prompts + 1):
         for seed in range(seeds):
             face = score(prompt, seed)
-            skin = None if face is None else face - 0.1
+            below = None if face is None else skin(prompt, seed) if skin else face - 0.1
             name = f"p{prompt:03d}_seed{seed}.png"
-            images.append({"file": name, "config": None, "prompt_id": prompt, "seed": seed, "face": face, "skin": skin})
-    faces = [image["face"] for image in images if image["face"] is not None]
-    mean = sum(faces) / len(faces) if faces else None
-    overall = None if mean is None else round(mean - 0.025, 4)  # .75 face + .25 (face - .1)
+            images.append({"file": name, "config": None, "prompt_id": prompt, "seed": seed, "face": face, "skin": below})
+    faces, skins = ([image[key] for image in images if image[key] is not None] for key in ("face", "skin"))
+    means = [sum(scores) / len(scores) if scores else None for scores in (faces, skins)]
+    parts = [(mean, weight) for mean, weight in zip(means, weights, strict=True) if weight]
+    overall = None if any(mean is None for mean, _ in parts) else round(sum(mean * weight for mean, weight in parts), 4)
     row = {
         "schema_version": 1,
         "run_id": run_id,
@@ -95,8 +106,8 @@ def make_row(
         "training_params": {},
         "protocol_id": protocol_id,
         "eval_scores": {
-            "face_similarity_mean": mean,
-            "skin_realism_mean": None if mean is None else mean - 0.1,
+            "face_similarity_mean": means[0],
+            "skin_realism_mean": means[1],
             "overall_score": overall,
             "overall_grade": None if overall is None else next(g for g, least in GRADES.items() if overall >= least),
             "images_evaluated": len(images),

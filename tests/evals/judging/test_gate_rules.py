@@ -11,11 +11,13 @@ from evals.judging import gates
 from evals.judging.gates import (
     Mean,
     Means,
+    approves,
     describe_group,
     describe_miss,
     gate_of,
     gates_in_force,
     grade,
+    headline_gates,
     is_grade_enough,
     keep_readings,
     limits_of,
@@ -136,6 +138,35 @@ def test_a_gate_that_looks_at_the_others_keeps_what_it_read(monkeypatch: pytest.
     assert twin.reading(kept) == Reading(2.0)  # not 0 of no others
 
 
+def test_narrow_tables_show_one_gate_of_each_subject_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Face and skin have a weight; of the two gates of `pose`, which has none, the first in the table."""
+    more = [replace(gate_of("face"), key=key, subject="pose", limit_key=f"pose.{key}", weight_key=None) for key in ("turn", "tilt")]
+    monkeypatch.setattr(gates, "GATES", (*gates.GATES, *more))
+    assert [gate.key for gate in headline_gates(POLICY)] == ["face", "skin"]
+    policy = make_policy() | {"pose": {"turn": 0.5, "tilt": 0.5}}
+    assert [gate.key for gate in headline_gates(policy)] == ["face", "skin", "turn"]
+    del policy["pose"]["turn"]
+    assert [gate.key for gate in headline_gates(policy)] == ["face", "skin", "tilt"]
+    del policy["skin_realism"]["overall_pass_threshold"]
+    assert [gate.key for gate in headline_gates(policy)] == ["face", "texture", "tilt"]
+
+
+READ: dict[str, tuple[dict[str, Reading], bool]] = {
+    "all pass": ({"face": Reading(0.6), "skin": Reading(0.55), "texture": Reading(0.5), "color": Reading(0.45)}, True),
+    "one fails": ({"face": Reading(0.9), "skin": Reading(0.9), "texture": Reading(0.1)}, False),
+    "old rows hold no texture": ({"face": Reading(0.9), "skin": Reading(0.9)}, True),
+    "a gate with a weight is missing": ({"face": Reading(0.9)}, False),
+    "skin could not be measured": ({"face": Reading(0.9), "skin": Reading(None, "grey")}, False),
+    "skin was never asked for": ({"face": Reading(0.9), "skin": Reading(None, "not_measured")}, True),
+    "nothing": ({}, False),
+}
+
+
+@pytest.mark.parametrize(("picture", "approved"), READ.values(), ids=READ)
+def test_a_picture_of_a_row_is_approved_by_what_the_row_holds(picture: dict[str, Reading], approved: bool) -> None:
+    assert approves(picture, POLICY) is approved
+
+
 def test_reasons_are_grouped_by_gate_and_not_by_their_numbers() -> None:
     grounds = [verdict(assess(score), POLICY).grounds[0] for score in (0.41, 0.5999)]
     assert {ground.group for ground in grounds} == {("face", "below", "")}
@@ -181,22 +212,23 @@ def test_coverage() -> None:
     assert (Mean(0.5, 3, 4).coverage, Mean(None, 0, 4).coverage, Mean(None, 0, 0).coverage) == (0.75, 0.0, 1.0)
 
 
-PICTURES = [assess(0.8, 0.6), assess(0.6, "grey"), assess("no_face", "no_face"), assess("truncated", "truncated", reason="truncated")]
+CUT = assess("truncated", "truncated", reason="truncated")
+PICTURES = [assess(0.8, 0.6), assess(0.6, "grey"), assess("no_face", "no_face"), CUT, CUT]
 
 
 def test_means_of_a_run() -> None:
     """Face (.8 + .6) / 2, skin .6; overall .75 x .7 + .25 x .6."""
     found = means(PICTURES, POLICY)
     assert (found.value("face"), found.value("skin"), found.value("none of these")) == (0.7, 0.6, None)
-    assert (found.overall, found.made, found.coverage) == (0.675, 4, 0.25)  # skin: one of four
-    assert found.by_gate["face"] == Mean(0.7, 2, 4)
+    assert (found.overall, found.made, found.coverage) == (0.675, 5, 0.2)  # skin: one of five
+    assert found.by_gate["face"] == Mean(0.7, 2, 5)
 
 
 def test_no_face_may_count_as_zero_and_nothing_else_does() -> None:
     """(.8 + .6 + 0) / 3: not the file that could not be read, and no skin."""
     found = means(PICTURES, make_policy(face_similarity__no_face_counts_as_zero=True))
-    assert found.by_gate["face"] == Mean(0.4667, 2, 4)
-    assert found.by_gate["skin"] == Mean(0.6, 1, 4)
+    assert found.by_gate["face"] == Mean(0.4667, 2, 5)
+    assert found.by_gate["skin"] == Mean(0.6, 1, 5)
     assert found.overall == 0.5  # .75 x .4667 + .25 x .6 = .500025
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +82,95 @@ def test_a_durable_record_is_on_the_disk_when_append_returns(tmp_path: Path, mon
     journal.append("submitted", item=3, prompt_id="c", server="u")
     journal.close()
     assert kept == [1, 2]
+
+
+START = {"event": "started", "time": "2026-11-20T10:00:00.000Z", "servers": ["u", "v"], "rate_per_hr": 0.6}
+EVENTS: dict[str, tuple[list[dict[str, Any]], dict[str, object]]] = {
+    "nothing": ([], {"sessions": [], "ending": "interrupted", "recorded": None, "rejudged": 0, "paused": False}),
+    "charged": ([START, {"event": "charged", "usd": 0.25}, {"event": "charged", "usd": 0.5}], {"usd": [0.75]}),
+    "charged before any run": ([{"event": "charged", "usd": 0.25}], {"sessions": []}),
+    "a run without servers and rate": (
+        [{"event": "started", "time": "2026-11-20T10:00:00Z"}, {"event": "ended", "why": "complete", "time": "2026-11-20T11:00:00Z"}],
+        {"usd": [0.0], "ending": "complete"},
+    ),
+    "a clock that was set back": ([START, {"event": "filed", "file": "a", "time": "2026-11-20T09:00:00Z"}], {"usd": [0.0]}),
+    "killed after it ended once": ([START, {"event": "ended", "why": "complete"}, START], {"ending": "interrupted"}),
+    "recorded": ([{"event": "recorded", "pictures": 40}], {"recorded": 40}),
+    "recorded by an older version": ([{"event": "recorded"}], {"recorded": 0}),
+    "judged again": (
+        [
+            {"event": "scored", "item": 1, "file": "a", "approved": True},
+            {"event": "scored", "item": 2, "file": "b", "approved": True},
+            {"event": "recorded", "pictures": 2},
+            {"event": "rejudged", "policy": {"x": 1}, "changed": {"a": False}, "moves": ["a", "of no picture"], "by_hand": ["b"]},
+        ],
+        {"verdicts": {"a": False, "b": True}, "moves": {"a": False}, "by_hand": {"b"}, "recorded": None, "rejudged": 1, "policy": {"x": 1}},
+    ),
+    "judged again and moved": (
+        [
+            {"event": "scored", "item": 1, "file": "a", "approved": True},
+            {"event": "rejudged", "policy": {}, "changed": {"a": False}, "moves": ["a"]},
+            {"event": "refiled"},
+        ],
+        {"moves": {}, "paused": True, "rejudged": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize(("records", "state"), EVENTS.values(), ids=EVENTS)
+def test_what_events_add_up_to(tmp_path: Path, records: list[dict[str, Any]], state: dict[str, object]) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    found = read_state(path)
+    told = {name: getattr(found, name) for name in state if name != "usd"}
+    assert told | {"usd": [session.usd for session in found.sessions]} == {"usd": [s.usd for s in found.sessions]} | state
+
+
+@pytest.mark.parametrize(
+    ("accepted", "handle"), [("p1", "theirs"), ("an earlier one", None)], ids=["of this prompt", "of a prompt that was sent before"]
+)
+def test_a_server_s_own_name_belongs_to_one_prompt(tmp_path: Path, accepted: str, handle: str | None) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append("submitted", item=1, prompt_id="p1", server="u")
+    journal.append("accepted", item=1, prompt_id=accepted, handle="theirs")
+    assert read_state(tmp_path / "journal.jsonl").items[1].handle == handle
+    journal.append("submitted", item=1, prompt_id="p2", server="u")  # a new prompt has no name there yet
+    journal.close()
+    assert read_state(tmp_path / "journal.jsonl").items[1].handle is None
+
+
+def test_a_whole_journal_goes_on_without_a_blank_line_and_without_nan(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    for item in (1, 2):
+        journal = Journal(path)
+        with pytest.raises(ValueError):
+            journal.append("failed", item=item, reason="x", seconds=float("nan"))
+        journal.append("failed", item=item, reason="Ámira")
+        journal.close()
+    assert [json.loads(line)["item"] for line in path.read_bytes().splitlines()] == [1, 2]
+    assert "Ámira".encode() in path.read_bytes()
+    with pytest.raises(ValueError):
+        journal.append("failed", item=3, reason="after its end")
+
+
+def test_threads_whose_writes_are_cut_do_not_mix_their_lines(tmp_path: Path) -> None:
+    """A write to a file may take only a part of what it is given; the rest must follow before another thread's line."""
+    journal = Journal(tmp_path / "journal.jsonl")
+    whole = journal._file
+
+    class Slow:
+        def write(self, data: memoryview) -> int:
+            time.sleep(0.0001)
+            return whole.write(data[:20])
+
+        def close(self) -> None:
+            whole.close()
+
+    journal._file = Slow()  # type: ignore[assignment]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda item: journal.append("failed", item=item, reason="x" * 100), range(20)))
+    journal.close()
+    assert sorted(read_state(tmp_path / "journal.jsonl", pytest.fail).items) == list(range(20))
 
 
 def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:
