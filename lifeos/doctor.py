@@ -10,14 +10,13 @@ import platform
 import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lifeos import cli, environment
+from lifeos import cli, environment, web
+from lifeos.errors import UnavailableError
 from lifeos.findings import Finding, Report, add_format, publish
 from lifeos.model_folders import model_folders
 from lifeos.setup import YUNET
@@ -102,14 +101,15 @@ def examine_detector() -> Finding:
 
 def examine_comfyui(url: str) -> Finding:
     """Whether a ComfyUI answers. None is fine: the embedded server and `--images` need none."""
+    fix = "start it, or give --comfy-url; without one use --comfy-url embedded or --images"
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/system_stats", timeout=TIMEOUT_SECONDS) as reply:
-            system = json.load(reply)["system"]
-        return well("ComfyUI", f"{system.get('comfyui_version', 'version unknown')} at {url}")
-    except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError) as error:
-        reason = getattr(error, "reason", None) or error
-        fix = "start it, or give --comfy-url; without one use --comfy-url embedded or --images"
-        return Finding("ComfyUI", f"no answer at {url}: {reason}", fix, "warning")
+        answer = json.loads(web.get(f"{url.rstrip('/')}/system_stats", "ComfyUI", seconds=TIMEOUT_SECONDS))
+        version = answer["system"].get("comfyui_version", "version unknown")
+    except UnavailableError as error:
+        return Finding("ComfyUI", f"no answer at {url}: {error.why.removeprefix('no usable answer: ')}", fix, "warning")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Finding("ComfyUI", f"what answers at {url} is no ComfyUI", fix, "warning")
+    return well("ComfyUI", f"{version} at {url}")
 
 
 def examine_disk() -> Finding:

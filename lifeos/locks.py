@@ -111,7 +111,7 @@ def _owner(file: IO[str]) -> dict[str, Any]:
     try:
         file.seek(0)
         record = json.loads(file.read())
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 

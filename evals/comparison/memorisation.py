@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from evals.comparison.promotion import NO, SKIPPED, UNKNOWN, YES, PromotionCheck
 from evals.comparison.run_pictures import find_run_pictures
 from evals.comparison.runs import Run
+from lifeos import foreign
 from lifeos.errors import LifeosError
-from lifeos.files import read_json
 from lifeos.progress import track
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def nearest_training_picture(path: Path, training: Sequence[ReferenceSet], engin
 
 def read_training_set(manifest: Path) -> tuple[frozenset[str], list[Path]]:
     """The hashes of the training pictures, and the folders that still hold some of them. Raises InputError for no manifest."""
-    document = read_json(manifest)
+    document: Any = foreign.read_file(manifest, Any, surrogates="keep")
     images = document.get("images") if isinstance(document, dict) else None
     if not isinstance(images, list):
         from lifeos.errors import InputError

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from evals.comparison.runs import RowPicture, Run
+from lifeos import foreign
 from lifeos.errors import InputError
-from lifeos.files import read_json, sha256_file
+from lifeos.files import sha256_file
 
 SUBFOLDERS = ("", "approved", "rejected")
 """A batch directory files its pictures after scoring: the row may name them from before or after."""
@@ -40,7 +42,7 @@ def with_batch_facts(run: Run, folder: Path | None = None) -> Run:
     if base is None or not (base / BATCH_REPORT).is_file():
         return run
     try:
-        report = read_json(base / BATCH_REPORT)
+        report = foreign.read_file(base / BATCH_REPORT, Any)
     except InputError:
         return run
     if not isinstance(report, dict) or report.get("run_id") != run.run_id:

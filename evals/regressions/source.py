@@ -117,5 +117,5 @@ def _read_compiled(root: Path) -> set[str]:
     try:
         record = json.loads((root / COMPILED).read_bytes())
         return set(record["sha256"]) if record["python"] == _python() else set()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()

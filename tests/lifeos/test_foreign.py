@@ -144,6 +144,13 @@ def test_names_that_are_not_utf8_can_be_kept() -> None:
     assert foreign.decode(json.dumps({name: 1}), dict, "a") == {"a\ufffd.png": 1}
 
 
+def test_a_key_of_a_record_that_is_not_utf8_is_named() -> None:
+    with pytest.raises(InputError) as caught:
+        foreign.decode(b'{"run_id": "a", "b\\udcff": 1}', Run, "a.json", surrogates="keep")
+    assert str(caught.value) == r"a.json: the key 'b\udcff' is not UTF-8"
+    assert foreign.decode(b'{"b\\udcff": 1}', dict[str, int], "a.json", surrogates="keep") == {"b\udcff": 1}
+
+
 def test_the_size_and_the_depth_are_the_caller_s() -> None:
     with pytest.raises(InputError, match=r"^a: 5 bytes: at most 4 bytes are read$"):
         foreign.decode(b'"abc"', str, "a", max_bytes=4)

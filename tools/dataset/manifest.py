@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from lifeos import files
+from lifeos import files, foreign
 from lifeos.errors import InputError
 from lifeos.findings import Finding
 from tools.dataset.notices import as_manifest_warning
@@ -223,7 +223,7 @@ def _created_of(data: bytes) -> str | None:
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """A manifest that can be relied on. Raises InputError: not JSON, another version, incomplete, unsafe names, edited by hand."""
-    document = files.read_json(path)
+    document = foreign.read_file(path, Any, surrogates="keep")
     if not isinstance(document, dict) or "manifest_version" not in document:
         raise InputError(path, "is not a dataset manifest: it has no manifest_version", "make one with tools/dataset_manifest.py")
     version = document["manifest_version"]

@@ -18,6 +18,7 @@ from lifeos.errors import InputError
 from lifeos.files import write_json
 from lifeos.policy.schema import check_policy
 from tools.production.prompts import shorten
+from tools.workflows.graph import read_graph
 from tools.workflows.seeds import seed_at
 from tools.workflows.workflow import Settings
 
@@ -106,6 +107,8 @@ class Plan:
             return Item(index, None, None, None, source=self.images[index - 1])
         block = len(self.prompts) * self.count
         variant, place = divmod(index - 1, block) if len(self.variants) > 1 else (0, index - 1)
+        if variant >= max(len(self.variants), 1):
+            raise InputError("journal.jsonl", f"names picture {index}, which the plan does not hold", "use another --output-dir")
         variation, prompt = divmod(place, len(self.prompts))
         return Item(index, prompt + 1, variation + 1, seed_at(self.base_seed, place), variant)
 
@@ -177,15 +180,18 @@ class PlanFile:
             raise ValueError("count must be 1 or more, base_seed 0 or more")
         if self.source_dir is None and not (self.prompts and self.variants):
             raise ValueError("a batch that generates has prompts and variants")
+        if self.source_dir is None and len(self.workflows) != len(self.variants):
+            raise ValueError(f"{len(self.variants)} variants, but {len(self.workflows)} workflows")
         if self.policy:
             faults = check_policy(self.policy, {})
             if faults:
                 raise ValueError(f"policy: {faults[0].text}")
 
-    def to_plan(self) -> Plan:
+    def to_plan(self, path: Path) -> Plan:
+        """The plan of the file `path`. Raises InputError for a graph that is none."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "schema"}
         values["prompts"] = tuple(prompt.text for prompt in self.prompts)
-        values["workflows"] = tuple(each.graph for each in self.workflows)
+        values["workflows"] = tuple(read_graph(each.graph, f"{path}: workflows[{at}]") for at, each in enumerate(self.workflows))
         return Plan(**values)
 
 
@@ -204,7 +210,7 @@ def read_plan(output_dir: Path) -> Plan | None:
     path = output_dir / PLAN_FILE
     if not path.exists():
         return None
-    return foreign.read_file(path, PlanFile, surrogates="keep", fix="use another --output-dir").to_plan()
+    return foreign.read_file(path, PlanFile, surrogates="keep", fix="use another --output-dir").to_plan(path)
 
 
 def write_plan(output_dir: Path, plan: Plan) -> None:

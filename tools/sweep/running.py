@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.judging.assessor import Assessor
-from lifeos import files, locks
+from lifeos import files, foreign, locks
 from lifeos.errors import InputError
 from tools.backends.backend import Backend
 from tools.backends.registry import connect_backends
@@ -73,15 +73,22 @@ def check_begun(root: Path, sweep: Sweep) -> int | None:
     path = root / SWEEP_FILE
     if not path.exists():
         return None
-    saved = files.read_json(path)
+    saved = read_sweep(root)
     wanted = sweep.to_json()
-    if not isinstance(saved, dict) or not isinstance(saved.get("base_seed"), int):
-        raise InputError(path, "not a sweep of ours", "choose another --output-dir")
     differing = [key for key, value in wanted.items() if saved.get(key) != value]
     if differing:
         fix = "repeat its command to continue it, or choose another --output-dir"
         raise InputError(root, f"holds another sweep: {', '.join(differing)} differ", fix)
     return int(saved["base_seed"])
+
+
+def read_sweep(root: Path) -> dict[str, Any]:
+    """What was begun in `root`. Raises InputError for a file that is not a sweep of ours."""
+    path, fix = root / SWEEP_FILE, "choose another --output-dir"
+    saved: dict[str, Any] = foreign.read_file(path, dict, surrogates="keep", fix=fix)
+    if not isinstance(saved.get("base_seed"), int):
+        raise InputError(path, "not a sweep of ours", fix)
+    return saved
 
 
 def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, stop: StopSignal) -> SweepEnd:

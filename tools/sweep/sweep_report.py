@@ -17,7 +17,7 @@ from evals.scorecards.card import ConfigScore, build_scorecard
 from lifeos import files
 from lifeos.escaping import escape_markdown as escape
 from tools.sweep.analysis import FACTOR_TITLES, Shot, factor_means, heat_map_of, score_configs
-from tools.sweep.running import SWEEP_FILE, Sweep, SweepEnd
+from tools.sweep.running import SWEEP_FILE, Sweep, SweepEnd, read_sweep
 
 MOST_RANKED = 27
 BASELINE_WORDS = {
@@ -199,7 +199,7 @@ def to_document(
 def record_runs(sweep: Sweep, end: SweepEnd, policy: Mapping[str, Any], history: Path, timestamp: str) -> int:
     """One row of the history for each configuration, once. Returns how many were added."""
     path = sweep.request.output_dir / SWEEP_FILE
-    state = files.read_json(path)
+    state = read_sweep(sweep.request.output_dir)
     if state.get("recorded"):
         return 0
     known = {str(record.data.get("run_id")) for record in files.read_records(history)} if history.exists() else set()
