@@ -282,6 +282,12 @@ def test_grades(score: float | None, name: str | None) -> None:
     assert grade(score, make_policy(scorecard__grade_boundaries={"A": 0.85, "B": 0.70, "C": 0.55, "D": 0.40, "F": 0.0})) == name
 
 
+def test_grades_are_ordered_by_their_boundaries_and_not_by_their_names() -> None:
+    policy = make_policy()
+    policy["scorecard"]["grade_boundaries"] = {"B": 0.4, "S": 0.9, "A": 0.7, "F": 0.0}
+    assert [grade(score, policy) for score in (0.95, 0.75, 0.5, 0.1)] == ["S", "A", "B", "F"]
+
+
 @pytest.mark.parametrize(
     ("name", "enough"), [("A", True), ("B", True), ("C", True), ("D", False), ("F", False), (None, False), ("E", False)]
 )
@@ -305,6 +311,14 @@ def test_the_grade_that_promotion_wants(name: str | None, enough: bool) -> None:
 )
 def test_why_a_run_is_not_ranked(pictures: list[Assessment], why: str) -> None:
     assert why_not_ranked(means(pictures, POLICY), POLICY) == why
+
+
+def test_a_gate_without_weight_needs_no_coverage() -> None:
+    policy = make_policy(**WEIGHTS)
+    assert why_not_ranked(means([assess(0.9, "grey")] * 9, policy), policy) == ""
+    few = means([assess(0.9, "grey")] * 2 + [assess("no_face", "no_face")] * 3, policy)
+    assert few.coverage == 0.4
+    assert why_not_ranked(few, policy) == "only 2 of 5 pictures have a score of face similarity; 50% are wanted"
 
 
 def test_runs_rank_by_their_score_after_those_that_lack_nothing() -> None:

@@ -153,6 +153,40 @@ def test_a_whole_journal_goes_on_without_a_blank_line_and_without_nan(tmp_path: 
         journal.append("failed", item=3, reason="after its end")
 
 
+def test_an_empty_journal_begins_without_a_blank_line(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").touch()
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append("failed", item=1, reason="x")
+    journal.close()
+    assert (tmp_path / "journal.jsonl").read_bytes()[:1] == b"{"
+
+
+def test_each_line_that_is_left_out_says_why(tmp_path: Path) -> None:
+    path, said = tmp_path / "journal.jsonl", []
+    lines = [
+        '{"event": "filed", "file": 5}',
+        '{"event": "filed", "time": "2026-11-20T10:00:00", "file": "a"}',
+        '{"event": "filed"}',
+        '{"ev',
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert read_state(path, said.append).filed == set()
+    assert said == [
+        f"{path}:1: line skipped (text or null is wanted, not a whole number)",
+        f"{path}:2: line skipped (a time with its zone is wanted)",
+        f"{path}:3: record skipped (not one of ours: file is missing)",
+        f"{path}:4: line skipped (torn by a crash?)",
+    ]
+
+
+def test_a_name_that_is_not_utf8_comes_back_as_it_was(tmp_path: Path) -> None:
+    name = b"a\xff.png".decode("utf-8", "surrogateescape")
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append("scored", item=1, file=name, approved=True)
+    journal.close()
+    assert read_state(tmp_path / "journal.jsonl").verdicts == {name: True}
+
+
 def test_threads_whose_writes_are_cut_do_not_mix_their_lines(tmp_path: Path) -> None:
     """A write to a file may take only a part of what it is given; the rest must follow before another thread's line."""
     journal = Journal(tmp_path / "journal.jsonl")
