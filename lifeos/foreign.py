@@ -319,7 +319,7 @@ class _ExactReader:
             place = _name_key(settled, kind, place)
             self.fail(_in_words(text, self._read_as_null.get(place)), place)
         except UnicodeEncodeError as fault:  # only kept halves of a pair get so far, and no key of a record is one
-            self.fail(f"the key {ascii(fault.object)} is not UTF-8")
+            self.fail(f"the key {fault.object!a} is not UTF-8")
 
     def _settle(self, value: Any, depth: int) -> Any:
         """The value with the rules applied that JSON's types cannot express. `self._keys` leads to it."""

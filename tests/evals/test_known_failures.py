@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import io
 import json
 import os
@@ -383,11 +384,26 @@ def test_a_wheel_whose_bytes_changed(tmp_path: Path) -> None:
     assert [finding.message for finding in outcome.findings] == [f"wheels/gpu/{wheel.name} is not the wheel that the lock pins"]
 
 
-def test_strict_runtime_deps_looks_at_this_python(capsys: pytest.CaptureFixture[str]) -> None:
-    code = known_failures.main(["--only", "dependency_chain_test", "--strict-runtime-deps", "--json"])
-    findings = json.loads(capsys.readouterr().out)["findings"]
-    assert code == int(bool(findings))
-    assert all("installed" in finding["message"] for finding in findings)
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("pytest=={version}", []),
+        ("pytest==0.1", ["pytest {version} is installed, 0.1 is pinned"]),
+        ("no-such-package==1.0", ["no-such-package==1.0 is not installed"]),
+    ],
+    ids=["as pinned", "another version", "missing"],
+)
+def test_strict_runtime_deps_looks_at_this_python(tmp_path: Path, line: str, wanted: list[str]) -> None:
+    version = importlib.metadata.version("pytest")
+    locked = line.format(version=version)
+    (tmp_path / "requirements.in").write_text(f"{locked}\n")
+    (tmp_path / "requirements.txt").write_text(f"{locked} \\\n    --hash=sha256:{'0' * 64}\n")
+    told = {
+        strict: known_failures.run_regressions(Project(Checkout(tmp_path), strict_runtime_deps=strict), ["dependency_chain_test"])[0]
+        for strict in (False, True)
+    }
+    more = {finding.message for finding in told[True].findings} - {finding.message for finding in told[False].findings}
+    assert more == {message.format(version=version) for message in wanted}
 
 
 def test_compiling_is_remembered_by_content_not_by_time(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def compare_manifests(old: dict[str, Any], new: dict[str, Any]) -> DatasetCompar
 def _images(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """By name without kohya's repeats; by the full name where two folders differ in their repeats only."""
     images: dict[str, dict[str, Any]] = {}
-    for prefix, listed in (("", document["images"]), (REGULARISATION, document.get("regularisation", {}).get("images", ()))):
+    for prefix, listed in (("", document["images"]), (REGULARISATION, (document.get("regularisation") or {}).get("images", ()))):
         for image in listed:
             name = prefix + canonical_name(image["filename"])
             images[prefix + image["filename"] if name in images else name] = image

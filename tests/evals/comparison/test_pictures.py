@@ -91,7 +91,8 @@ def test_a_folder_used_again_is_not_shown_as_the_old_run(tmp_path: Path) -> None
     rows = pictured_rows(tmp_path)
     comparison = compare([read_run(rows[0])], [read_run(rows[1])], POLICY)
     old, new = find_run_pictures(comparison.first.runs[0]), find_run_pictures(comparison.second.runs[0])
-    assert all(couple.old and couple.new for couple in choose_couples(comparison, old, new))
+    couples = choose_couples(comparison, old, new)
+    assert couples and all(couple.old and couple.new for couple in couples)
     for file, path in old.items():
         path.write_bytes(new[file].read_bytes())
     couples = choose_couples(comparison, old, new)
