@@ -238,14 +238,14 @@ def _drifts(scores: Sequence[Scores], changes: tuple[str, ...]) -> Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ScaleComparison:
     """Every row that the pictures allow. `lost`: changed copies in which no face was found; they are in no row."""
 
     rows: list[Row]
     lost: int
 
 
-def run(engine: FaceEngine, sets: SampleSets) -> Comparison:
+def run(engine: FaceEngine, sets: SampleSets) -> ScaleComparison:
     rows = compare_faces(sets)
     photos, references = _measure(engine, "photos", sets.photos), _measure(engine, "references", sets.references)
     generated = _measure(engine, "generated", sets.generated) if references else []
@@ -254,7 +254,7 @@ def run(engine: FaceEngine, sets: SampleSets) -> Comparison:
             rows += compare_skin(label, score_changes(items, items))
     if generated:
         rows += compare_skin("generated", score_changes(generated, references))
-    return Comparison(rows, sum(item.lost for item in photos + references + generated))
+    return ScaleComparison(rows, sum(item.lost for item in photos + references + generated))
 
 
 def _measure(engine: FaceEngine, label: str, samples: Sequence[Sample]) -> list[Judged]:
@@ -278,7 +278,7 @@ def propose_scale(sets: SampleSets) -> dict[str, float] | None:
     return {"stranger": round(base, 3), "warn": round(base + WARN_SHARE * (passing - base), 3), "pass": round(passing, 3), "same": 1.0}
 
 
-def render(sets: SampleSets, comparison: Comparison, scale: Mapping[str, float] | None, engine_key: str) -> str:
+def render(sets: SampleSets, comparison: ScaleComparison, scale: Mapping[str, float] | None, engine_key: str) -> str:
     counts = ", ".join(f"{len(getattr(sets, label))} {label}" for label in LABELS)
     missed = sum(sets.missed.values())
     lines = [f"{sets.source}: {counts}; {missed} without a face, engine {engine_key}"]

@@ -1,13 +1,13 @@
 """Say whether one version is really better than another, with its uncertainty, from the scorecards in the history.
 
 Reads evals/eval_history.jsonl and evals/thresholds.yaml; writes evals/comparison_report.md, and pictures beside it. With
---promote also evals/champion.json, when the promotion gate says yes.
+--promote also evals/champion.json, if every promotion check passes.
 
     python evals/compare_versions.py --history-file evals/eval_history.jsonl --v1 v2_sweep --v2 v3_sweep
     python evals/compare_versions.py --v1 v2_seed1 --v1 v2_seed2 --v2 v3_seed1 --v2 v3_seed2     # versions, not files
     python evals/compare_versions.py --list
 
-Exit codes: 0 compared, whatever the verdict · 1 --fail-on-regression and something REGRESSED, or --promote and the gate said no ·
+Exit codes: 0 compared, whatever the verdict · 1 --fail-on-regression and something REGRESSED, or --promote and a check did not pass ·
 2 no history, an unknown run, runs that cannot be compared · 3 the pictures or models for --rescore are not here · 130 interrupted.
 """
 
@@ -63,7 +63,9 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--engine", choices=engine_names(), default=AUTO, help=f"for --rescore: {engine_help()}")
     parser.add_argument("--model-root", type=Path, metavar="DIR", help="the folder of face models, for --rescore and the memorised check")
     add_gate_limits(parser.add_argument_group("limits of the gates, for --rescore"))
-    parser.add_argument("--promote", action="store_true", help=f"make v2 champion ({CHAMPION}) if the promotion gate says yes, else exit 1")
+    parser.add_argument(
+        "--promote", action="store_true", help=f"make v2 champion ({CHAMPION}) if every promotion check passes, else exit 1"
+    )
     parser.add_argument("--champion", type=Path, metavar="FILE", help=f"the champion's record (default: {CHAMPION} of the project)")
     parser.add_argument("--fail-on-regression", action="store_true", help="exit 1 when any metric REGRESSED")
     parser.add_argument("--no-pictures", action="store_true", help="write no figures and no contact sheet")

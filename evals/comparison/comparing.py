@@ -90,7 +90,7 @@ class MetricResult:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Comparison:
+class VersionComparison:
     """Everything that is known of two versions, ready to be rendered or judged further."""
 
     first: Side
@@ -123,7 +123,9 @@ class Comparison:
         return [result for result in self.scores if result.gate is not None and result.verdict == verdict]
 
 
-def compare(first: Sequence[Run], second: Sequence[Run], policy: dict[str, Any], *, allow_protocol_mismatch: bool = False) -> Comparison:
+def compare(
+    first: Sequence[Run], second: Sequence[Run], policy: dict[str, Any], *, allow_protocol_mismatch: bool = False
+) -> VersionComparison:
     """Compare one or several runs of each version under `policy` (its `comparison` section and what scores need).
 
     Raises InputError for the same run on both sides, ProtocolMismatch for runs that were measured differently.
@@ -144,7 +146,7 @@ def compare(first: Sequence[Run], second: Sequence[Run], policy: dict[str, Any],
         notes += [f"{run.run_id}: {problem}" for problem in run.problems]
     if pairs and pairs.matched_by == "file name":
         notes.append("The pictures carry no prompt and seed; they were paired by file name, each counted as a prompt of its own.")
-    return Comparison(
+    return VersionComparison(
         first=sides[0],
         second=sides[1],
         metrics=metrics,

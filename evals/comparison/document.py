@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.comparison import wording
-from evals.comparison.comparing import Comparison, MetricResult, Side
+from evals.comparison.comparing import MetricResult, Side, VersionComparison
 from evals.comparison.estimating import Slice
 from evals.comparison.inference import Estimate
 from evals.comparison.promotion import PromotionGate
@@ -18,7 +18,7 @@ SCHEMA = 1
 
 
 def to_document(
-    comparison: Comparison, gate: PromotionGate, champion: Mapping[str, Any] | None, report: Path, pictures: Sequence[str]
+    comparison: VersionComparison, gate: PromotionGate, champion: Mapping[str, Any] | None, report: Path, pictures: Sequence[str]
 ) -> dict[str, Any]:
     """Everything that the report says."""
     pairs = comparison.pairs
@@ -68,7 +68,7 @@ def estimate_document(estimate: Estimate | None) -> dict[str, Any] | None:
     }
 
 
-def _side(side: Side, comparison: Comparison) -> dict[str, Any]:
+def _side(side: Side, comparison: VersionComparison) -> dict[str, Any]:
     return {
         "name": side.name,
         "run_ids": [run.run_id for run in side.runs],

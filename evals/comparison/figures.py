@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.comparison.comparing import Comparison
+from evals.comparison.comparing import VersionComparison
 from evals.comparison.inference import Estimate
 from evals.comparison.verdicts import IMPROVED, REGRESSED, UNCHANGED
 from lifeos.files import replacing
@@ -52,7 +52,7 @@ def label(text: str) -> str:
     return short.replace("$", r"\$")
 
 
-def draw_intervals(comparison: Comparison, path: Path) -> None:
+def draw_intervals(comparison: VersionComparison, path: Path) -> None:
     """Each metric's difference with its interval, over the band that does not matter."""
     shown = sorted(comparison.scores, key=lambda result: result.gate is not None)  # the overall score first
     results = [result for result in shown if result.estimate is not None]
@@ -85,7 +85,7 @@ def draw_intervals(comparison: Comparison, path: Path) -> None:
     _save(figure, path)
 
 
-def draw_scatter(comparison: Comparison, path: Path) -> None:
+def draw_scatter(comparison: VersionComparison, path: Path) -> None:
     """Every pair as a dot: the first version's score across, the second's up; within the grey band a difference is too small to matter."""
     assert comparison.pairs is not None
     gates = comparison.pairs.columns.gates

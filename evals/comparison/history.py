@@ -39,7 +39,7 @@ Use the same prompts and seeds for both, so that pictures can be paired. Then:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRun:
     """The run that a name stands for. `rows` is how many rows carry its id; the last of them is taken. `torn` lines name it, unreadable."""
 
     name: str
@@ -96,7 +96,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any] | None]:
                 yield _parse(line)
 
 
-def find_runs(path: Path, names: Sequence[str]) -> list[Found]:
+def find_runs(path: Path, names: Sequence[str]) -> list[FoundRun]:
     """The run for each name: the newest row with exactly that id, else the newest whose id contains the name.
 
     Raises InputError for a name that fits no row, with the nearest ids.
@@ -109,7 +109,7 @@ def find_runs(path: Path, names: Sequence[str]) -> list[Found]:
         match = exact[name] or partly.get(name)
         if match is None:
             raise InputError(name, f"no run in {path} has this id or contains it", _suggest(name, _recent_names(path)))
-        found.append(Found(name, match[0], exact[name] is not None, *match[1:]))
+        found.append(FoundRun(name, match[0], exact[name] is not None, *match[1:]))
     return found
 
 

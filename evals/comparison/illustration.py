@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.comparison.comparing import Comparison
+from evals.comparison.comparing import VersionComparison
 from evals.comparison.run_pictures import find_run_pictures, why_missing
 
 
@@ -18,7 +18,7 @@ class Illustration:
     missing: tuple[str, ...] = ()
 
 
-def draw_comparison(comparison: Comparison, report: Path, folders: Sequence[Path | None]) -> Illustration:
+def draw_comparison(comparison: VersionComparison, report: Path, folders: Sequence[Path | None]) -> Illustration:
     """Draw what the data allow; figures of an earlier report are removed."""
     from evals.comparison.figures import draw_intervals, draw_scatter
     from evals.comparison.side_by_side import choose_couples, draw_contact_sheet

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.comparison.promotion import NO, SKIPPED, UNKNOWN, YES, PromotionCheck
-from evals.comparison.run_pictures import find_run_pictures
+from evals.comparison.run_pictures import find_run_pictures, is_there
 from evals.comparison.runs import Run
 from lifeos import foreign
 from lifeos.errors import LifeosError
@@ -34,7 +34,7 @@ def check_memorised(
     if manifest is None:
         told = next((run.manifest_path for run in runs if run.manifest_path), None)
         manifest = Path(told) if told else None
-    if manifest is None or not manifest.is_file():
+    if manifest is None or not is_there(manifest):
         return PromotionCheck(TITLE, unchecked, "no dataset manifest at hand (--dataset-manifest names it)")
     pictures = {name: path for run in runs for name, path in find_run_pictures(run, folder).items()}
     if not pictures:
@@ -96,17 +96,27 @@ def nearest_training_picture(path: Path, training: Sequence[ReferenceSet], engin
     return best, name
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingPicture:
+    """A picture of a dataset manifest, as far as it is read here."""
+
+    filename: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestPictures:
+    """A dataset manifest, as far as it is read here."""
+
+    images: list[TrainingPicture]
+    dataset_dir: str = ""
+
+
 def read_training_set(manifest: Path) -> tuple[frozenset[str], list[Path]]:
     """The hashes of the training pictures, and the folders that still hold some of them. Raises InputError for no manifest."""
-    document: Any = foreign.read_file(manifest, Any, surrogates="keep")
-    images = document.get("images") if isinstance(document, dict) else None
-    if not isinstance(images, list):
-        from lifeos.errors import InputError
-
-        raise InputError(manifest, f"no dataset manifest: {json.dumps(document)[:40]}")
-    records = [item for item in images if isinstance(item, dict) and isinstance(item.get("filename"), str)]
-    base = Path(str(document.get("dataset_dir", "")))
-    if not base.is_dir():
+    found = foreign.read_file(manifest, ManifestPictures, too_large="null", fix="make one: python tools/dataset_manifest.py")
+    base = Path(found.dataset_dir)
+    if not found.dataset_dir or not is_there(base, Path.is_dir):
         base = manifest.parent
-    folders = {(base / item["filename"]).parent for item in records if (base / item["filename"]).is_file()}
-    return frozenset(str(item.get("sha256")) for item in records), sorted(folders)
+    folders = {(base / picture.filename).parent for picture in found.images if is_there(base / picture.filename)}
+    return frozenset(picture.sha256 for picture in found.images), sorted(folders)

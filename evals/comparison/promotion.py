@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.comparison.comparing import Comparison
+from evals.comparison.comparing import VersionComparison
 from evals.comparison.estimating import OVERALL
 from evals.comparison.verdicts import INCONCLUSIVE, REGRESSED
 from evals.judging import gates
@@ -52,19 +52,21 @@ class PromotionGate:
     @property
     def sentence(self) -> str:
         if self.passed:
-            return f"{self.run_id} may be promoted: the gate says yes (--promote makes it champion)."
+            return f"{self.run_id} may be promoted: every check passed (--promote makes it champion)."
         failed = [check.title.lower() for check in self.checks if check.outcome not in (YES, SKIPPED)]
-        return f"{self.run_id} may not be promoted: the gate says no ({', '.join(failed)})."
+        return f"{self.run_id} may not be promoted: {' and '.join(failed)} did not pass."
 
 
-def check_promotion(comparison: Comparison, champion: Mapping[str, Any] | None, memorised: PromotionCheck | None = None) -> PromotionGate:
+def check_promotion(
+    comparison: VersionComparison, champion: Mapping[str, Any] | None, memorised: PromotionCheck | None = None
+) -> PromotionGate:
     """The gate of the policy on the second version. `memorised` comes from outside: it needs the training pictures."""
     checks = [_grade(comparison), _verdict(comparison), *_against_champion(comparison, champion), _enough(comparison), _covered(comparison)]
     checks.append(memorised or PromotionCheck("Memorised", SKIPPED, "no training pictures at hand"))
     return PromotionGate(comparison.second.name, tuple(checks))
 
 
-def _grade(comparison: Comparison) -> PromotionCheck:
+def _grade(comparison: VersionComparison) -> PromotionCheck:
     minimum, grade = comparison.policy["scorecard"]["promotion_minimum_grade"], comparison.second.grade
     if grade not in gates.grades_best_first(comparison.policy):
         return PromotionCheck("Grade", UNKNOWN, "the run has no grade of the policy")
@@ -72,7 +74,7 @@ def _grade(comparison: Comparison) -> PromotionCheck:
     return PromotionCheck("Grade", YES if met else NO, f"{grade}, {minimum} or better is wanted")
 
 
-def _verdict(comparison: Comparison) -> PromotionCheck:
+def _verdict(comparison: VersionComparison) -> PromotionCheck:
     """Worse than what it was compared with is a no, whoever is champion. Not shown to be better is not."""
     worse = [result.title for result in comparison.scores if result.verdict == REGRESSED]
     if worse:
@@ -82,7 +84,7 @@ def _verdict(comparison: Comparison) -> PromotionCheck:
     return PromotionCheck("Comparison", YES, f"not worse than {comparison.first.name}")
 
 
-def _against_champion(comparison: Comparison, champion: Mapping[str, Any] | None) -> list[PromotionCheck]:
+def _against_champion(comparison: VersionComparison, champion: Mapping[str, Any] | None) -> list[PromotionCheck]:
     allowed = comparison.policy["comparison"]["promotion_max_regression"]
     title = "Champion"
     if champion is None:
@@ -106,7 +108,7 @@ def _against_champion(comparison: Comparison, champion: Mapping[str, Any] | None
     return [PromotionCheck(title, YES, f"on no metric worse than the champion {name} by more than {allowed:g}")]
 
 
-def _plain_differences(champion: Mapping[str, Any], comparison: Comparison) -> dict[str, float | None]:
+def _plain_differences(champion: Mapping[str, Any], comparison: VersionComparison) -> dict[str, float | None]:
     """How much better than the champion's recorded scores."""
     held = champion.get("scores") or {}
     differences: dict[str, float | None] = {}
@@ -119,14 +121,14 @@ def _plain_differences(champion: Mapping[str, Any], comparison: Comparison) -> d
     return differences
 
 
-def _enough(comparison: Comparison) -> PromotionCheck:
+def _enough(comparison: VersionComparison) -> PromotionCheck:
     wanted, images = comparison.policy["comparison"]["promotion_min_images"], comparison.second.images
     if images is None:
         return PromotionCheck("Pictures", UNKNOWN, f"how many were scored is not recorded; {wanted} are wanted")
     return PromotionCheck("Pictures", YES if images >= wanted else NO, f"{images} scored, {wanted} are wanted")
 
 
-def _covered(comparison: Comparison) -> PromotionCheck:
+def _covered(comparison: VersionComparison) -> PromotionCheck:
     """A mean over few of the pictures says little about the rest."""
     policy, numbers = comparison.policy, comparison.second.numbers
     wanted = policy["scorecard"]["minimum_coverage"]
@@ -159,7 +161,7 @@ def read_champion(path: Path) -> dict[str, Any] | None:
     return record
 
 
-def promote(path: Path, comparison: Comparison, gate: PromotionGate, now: str) -> dict[str, Any]:
+def promote(path: Path, comparison: VersionComparison, gate: PromotionGate, now: str) -> dict[str, Any]:
     """Make the second version champion. The one before stays in `former`. Only for a gate that passed."""
     if not gate.passed:
         raise ValueError("the gate did not pass")
@@ -174,7 +176,7 @@ def promote(path: Path, comparison: Comparison, gate: PromotionGate, now: str) -
     return record
 
 
-def _record(comparison: Comparison, gate: PromotionGate, now: str) -> dict[str, Any]:
+def _record(comparison: VersionComparison, gate: PromotionGate, now: str) -> dict[str, Any]:
     side = comparison.second
     newest = side.runs[0]
     overall = comparison.metrics[OVERALL]

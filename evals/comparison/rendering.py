@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from evals.comparison import wording
-from evals.comparison.comparing import Comparison, MetricResult, Side
+from evals.comparison.comparing import MetricResult, Side, VersionComparison
 from evals.comparison.config_details import describe_training
 from evals.comparison.estimating import Slice
 from evals.comparison.inference import Estimate
@@ -22,7 +22,7 @@ SURELY = 0.995
 
 
 def render(
-    comparison: Comparison,
+    comparison: VersionComparison,
     gate: PromotionGate | None = None,
     pictures: Sequence[tuple[str, str]] = (),
     missing: Sequence[str] = (),
@@ -35,7 +35,7 @@ def render(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def render_head(comparison: Comparison, gate: PromotionGate | None = None) -> str:
+def render_head(comparison: VersionComparison, gate: PromotionGate | None = None) -> str:
     """Title, table, Recommendation and Config Details, exactly as specified."""
     first, second = comparison.first, comparison.second
     names = {"first": escape(first.name), "second": escape(second.name)}
@@ -107,7 +107,7 @@ def chance_text(result: MetricResult) -> str:
     return "< 1 %" if chance < 1 - SURELY else percent(chance)
 
 
-def _evidence(comparison: Comparison) -> str:
+def _evidence(comparison: VersionComparison) -> str:
     lines = ["## How sure this is", "", escape(wording.pairing_sentence(comparison))]
     if comparison.has_evidence:
         lines += ["", _evidence_table(comparison), "", *_explanations(comparison)]
@@ -115,7 +115,7 @@ def _evidence(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _evidence_table(comparison: Comparison) -> str:
+def _evidence_table(comparison: VersionComparison) -> str:
     confidence = percent(comparison.policy["comparison"]["confidence"])
     second = escape(comparison.second.name)
     lines = [
@@ -132,7 +132,7 @@ def _evidence_table(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _explanations(comparison: Comparison) -> list[str]:
+def _explanations(comparison: VersionComparison) -> list[str]:
     section = comparison.policy["comparison"]
     lines = [
         f"- The interval holds the true difference in about {round(100 * section['confidence'])} of 100 comparisons. Prompts are counted "
@@ -143,7 +143,7 @@ def _explanations(comparison: Comparison) -> list[str]:
     for result in comparison.scores:
         if result.verdict == "INCONCLUSIVE":
             why = f"{result.settle}, if the difference stays what it seems" if result.settle else (result.doubt or "no interval is known")
-            lines.append(f"- {result.title}: {escape(why.rstrip('.'))}.")
+            lines.append(f"- {result.title}: {escape(why if why.endswith('?') else why + '.')}")
         estimate, delta = result.estimate, result.delta
         if estimate and not result.doubt and delta is not None and abs(delta - estimate.effect) > section["minimum_effect"]:
             lines.append(
@@ -153,7 +153,7 @@ def _explanations(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _coverage(comparison: Comparison) -> str:
+def _coverage(comparison: VersionComparison) -> str:
     """How many of the pictures stand behind each mean."""
     sides = (comparison.first, comparison.second)
     names = " | ".join(escape(side.name) for side in sides)
@@ -173,7 +173,7 @@ def _scored(side: Side, key: str) -> str:
     return "-" if mean is None or not mean.made else f"{mean.scored} of {mean.made}"
 
 
-def _rates(comparison: Comparison) -> str:
+def _rates(comparison: VersionComparison) -> str:
     results = [comparison.metrics[key] for key in ("approved", "has_face") if key in comparison.metrics]
     if not results:
         counts = [f"{escape(s.name)}: {s.faceless} of {s.images}" for s in (comparison.first, comparison.second) if s.faceless is not None]
@@ -222,7 +222,7 @@ def _effect(estimate: Estimate) -> str:
     return "-" if estimate.effect != estimate.effect else signed(estimate.effect)
 
 
-def _extras(comparison: Comparison) -> str:
+def _extras(comparison: VersionComparison) -> str:
     """Sameness and cost, where the rows or their batches carry them."""
     rows = []
     for title, section, key, form in EXTRAS:
@@ -270,7 +270,7 @@ def _pictures(pictures: Sequence[tuple[str, str]], missing: Sequence[str]) -> st
     return "\n\n".join(["## Pictures", *shown, *(f"Not shown: {escape(line)}" for line in missing)])
 
 
-def _notes(comparison: Comparison) -> str:
+def _notes(comparison: VersionComparison) -> str:
     if not comparison.notes:
         return ""
     return "\n".join(["## What to know about the data", "", *[f"- {escape(note)}" for note in comparison.notes]])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.comparison.run_pictures import find_run_pictures
+from evals.comparison.run_pictures import find_run_pictures, is_there
 from evals.comparison.runs import RowPicture, Run
 from evals.judging import gates
 from lifeos.errors import InputError, UnavailableError
@@ -58,7 +58,7 @@ def _references(runs: Sequence[Run], policy: Mapping[str, Any]) -> Path:
     told = [Path(run.extra["reference_dir"]) for run in runs if isinstance(run.extra.get("reference_dir"), str)]
     told += [Path(folder) for folder in policy["production"]["reference_dirs"]]
     for folder in told:
-        if folder.is_dir():
+        if is_there(folder, Path.is_dir):
             return folder
     raise InputError("--rescore", "no folder of references is known", "name it: --reference-dir DIR")
 

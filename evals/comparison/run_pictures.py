@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ def with_folders(run: Run, history: Path) -> Run:
     found: dict[str, str] = {}
     for name in ("generated_dir", "reference_dir"):
         told = run.extra.get(name)
-        if not isinstance(told, str) or Path(told).is_absolute() or Path(told).is_dir():
+        if not isinstance(told, str) or Path(told).is_absolute() or is_there(Path(told), Path.is_dir):
             continue
         places = (base / told for base in history.resolve().parents[:2])
-        place = next((place for place in places if place.is_dir()), None)
+        place = next((place for place in places if is_there(place, Path.is_dir)), None)
         if place is not None:
             found[name] = place.as_posix()
     return replace(run, extra={**run.extra, **found}) if found else run
@@ -39,13 +39,13 @@ def with_batch_facts(run: Run, folder: Path | None = None) -> Run:
     """The run with sameness and cost from its batch's report, where the batch directory is at hand; else as it is."""
     told = run.extra.get("generated_dir")
     base = folder or (Path(told) if isinstance(told, str) else None)
-    if base is None or not (base / BATCH_REPORT).is_file():
+    if base is None or not is_there(base / BATCH_REPORT):
         return run
     try:
-        report = foreign.read_file(base / BATCH_REPORT, Any)
+        report = foreign.read_file(base / BATCH_REPORT, dict, too_large="null")
     except InputError:
         return run
-    if not isinstance(report, dict) or report.get("run_id") != run.run_id:
+    if report.get("run_id") != run.run_id:
         return run  # the folder has been used again since
     facts = {key: report[key] for key in ("sameness", "cost") if isinstance(report.get(key), dict)}
     return replace(run, extra={**facts, **run.extra})
@@ -62,10 +62,18 @@ def find_run_pictures(run: Run, folder: Path | None = None) -> dict[str, Path]:
         name = Path(image.file)
         places = [name] if name.is_absolute() else []
         places += [base / sub / part for base in folders for sub in SUBFOLDERS for part in dict.fromkeys((image.file, name.name))]
-        path = next((place for place in places if place.is_file()), None)
+        path = next((place for place in places if is_there(place)), None)
         if path is not None:
             found[image.file] = path
     return found
+
+
+def is_there(path: Path, kind: Callable[[Path], bool] = Path.is_file) -> bool:
+    """Whether a file that a row names is there. A name that no file can have (too long, a zero in it) is not."""
+    try:
+        return kind(path)
+    except (OSError, ValueError):
+        return False
 
 
 def is_unchanged(image: RowPicture, path: Path) -> bool:

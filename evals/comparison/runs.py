@@ -190,7 +190,10 @@ def read_run(row: Mapping[str, Any]) -> Run:
         images_without_face=reader.count(scores.get("images_without_face"), "eval_scores.images_without_face"),
         images=images,
         notes=_text(row.get("notes")) or "",
-        extra={key: row[key] for key in ("cost", "sameness", "generated_dir", "reference_dir", "dataset_id") if key in row},
+        extra={
+            **{key: reader.mapping(row[key], key) for key in ("cost", "sameness") if key in row},
+            **{key: text for key in ("generated_dir", "reference_dir", "dataset_id") if isinstance(text := row.get(key), str)},
+        },
         problems=_first_of(reader.problems),
     )
 

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.comparison.comparing import Comparison
+from evals.comparison.comparing import VersionComparison
 from evals.comparison.run_pictures import is_unchanged
 from evals.comparison.runs import RowPicture
 from evals.judging.gates import overall
@@ -42,7 +42,7 @@ class Couple:
         return None if self.old_score is None or self.new_score is None else self.new_score - self.old_score
 
 
-def choose_couples(comparison: Comparison, old: Mapping[str, Path], new: Mapping[str, Path], shown: int = SHOWN) -> list[Couple]:
+def choose_couples(comparison: VersionComparison, old: Mapping[str, Path], new: Mapping[str, Path], shown: int = SHOWN) -> list[Couple]:
     """The pairs whose pictures are there as they were scored, largest change in overall score first; a lost or found face leads."""
     pairs = comparison.pairs
     if pairs is None or not pairs.keys:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evals.comparison.comparing import Comparison, MetricResult
+from evals.comparison.comparing import MetricResult, VersionComparison
 from evals.comparison.estimating import OVERALL
 from evals.comparison.inference import Estimate
 from evals.comparison.verdicts import IMPROVED, INCONCLUSIVE, REGRESSED, UNCHANGED
@@ -19,7 +19,7 @@ TWO_FILES = (
 VERSIONS = "This compares two versions: {first} and {second}. The interval includes how much training runs of one version differ."
 
 
-def verdict_sentence(comparison: Comparison) -> str:
+def verdict_sentence(comparison: VersionComparison) -> str:
     """The answer, first of all, in one plain sentence."""
     first, second = comparison.first.name, comparison.second.name
     overall = comparison.metrics[OVERALL]
@@ -27,7 +27,7 @@ def verdict_sentence(comparison: Comparison) -> str:
         return _plain_sentence(comparison, overall)
     estimate = overall.estimate
     if overall.doubt or estimate is None or estimate.low is None or estimate.high is None:
-        return f"It cannot be said which is better: {(overall.doubt or 'no score is known of both versions').rstrip('.')}."
+        return f"It cannot be said which is better: {_as_sentence(overall.doubt or 'no score is known of both versions')}"
     span = f"the true difference in overall score is {_between(estimate, comparison)}"
     if overall.verdict == UNCHANGED:
         limit = comparison.policy["comparison"]["minimum_effect"]
@@ -39,11 +39,15 @@ def verdict_sentence(comparison: Comparison) -> str:
     return f"{better} is better than {worse}{_mixed(comparison)}: {span}."
 
 
-def _plain_sentence(comparison: Comparison, overall: MetricResult) -> str:
+def _as_sentence(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
+
+
+def _plain_sentence(comparison: VersionComparison, overall: MetricResult) -> str:
     first, second = comparison.first.name, comparison.second.name
     doubt = overall.doubt or next((result.doubt for result in comparison.metrics.values() if result.doubt), "")
     if doubt:
-        return f"It cannot be said which is better: {doubt.rstrip('.')}."
+        return f"It cannot be said which is better: {_as_sentence(doubt)}"
     if overall.delta is None:
         return "It cannot be said which is better: no overall score is known of both versions."
     words = {IMPROVED: "looks better than", REGRESSED: "looks worse than", UNCHANGED: "looks like"}
@@ -51,7 +55,7 @@ def _plain_sentence(comparison: Comparison, overall: MetricResult) -> str:
     return f"{plain}, but how much of that is luck is not known."
 
 
-def _between(estimate: Estimate, comparison: Comparison) -> str:
+def _between(estimate: Estimate, comparison: VersionComparison) -> str:
     assert estimate.low is not None and estimate.high is not None
     confidence = comparison.policy["comparison"]["confidence"]
     return f"between {estimate.low:+.2f} and {estimate.high:+.2f} ({confidence:.0%} sure)".replace("%", " %")
@@ -61,14 +65,14 @@ def _settling(result: MetricResult) -> str:
     return f"; {result.settle}" if result.settle else ""
 
 
-def _mixed(comparison: Comparison) -> str:
+def _mixed(comparison: VersionComparison) -> str:
     """What got worse while the whole got better, or the other way round."""
     against = REGRESSED if comparison.verdict == IMPROVED else IMPROVED
     parts = [result.gate.title for result in comparison.of_gates(against) if result.gate]
     return f" on the whole, though its {' and '.join(parts)} got worse" if parts else ""
 
 
-def recommendation(comparison: Comparison, objections: tuple[str, ...] = ()) -> str:
+def recommendation(comparison: VersionComparison, objections: tuple[str, ...] = ()) -> str:
     """The two sentences under `## Recommendation`. `objections` are what else the promotion gate found against it."""
     second = comparison.second
     minimum = comparison.policy["scorecard"]["promotion_minimum_grade"]
@@ -94,7 +98,7 @@ def recommendation(comparison: Comparison, objections: tuple[str, ...] = ()) -> 
     return f"{meets}. Recommend deploying {second.version} LoRA."
 
 
-def claim(comparison: Comparison) -> str:
+def claim(comparison: VersionComparison) -> str:
     """What the claim is about: two files, or two ways of training."""
     if not comparison.claims_versions:
         return TWO_FILES
@@ -102,7 +106,7 @@ def claim(comparison: Comparison) -> str:
     return VERSIONS.format(first=counts[0], second=counts[1])
 
 
-def pairing_sentence(comparison: Comparison) -> str:
+def pairing_sentence(comparison: VersionComparison) -> str:
     """Which pictures are compared, and how many have no partner."""
     pairs = comparison.pairs
     if pairs is None:

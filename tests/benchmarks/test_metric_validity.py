@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.metric_validity import Comparison, Row, area_under_curve, compare_faces, main, propose_scale, rank_correlation, render
+from benchmarks.metric_validity import Row, ScaleComparison, area_under_curve, compare_faces, main, propose_scale, rank_correlation, render
 from benchmarks.picture_changes import mix_faces
 from benchmarks.plain_metrics import measure_plain_skin, score_plain_skin
 from benchmarks.sample_pictures import Sample, SampleSets, read_sets
@@ -160,7 +160,7 @@ def test_a_small_run_finds_the_new_metrics_better(tmp_path: Path, model_root: Pa
 
 def test_the_table_names_what_is_worse(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [Row("skin", "first", 0.5, 0.25, count=4), Row("skin", "second", None, 0.75)]
-    table = render(sets(), Comparison(rows, 3), {"stranger": 0.0, "same": 1.0}, "some_engine").splitlines()
+    table = render(sets(), ScaleComparison(rows, 3), {"stranger": 0.0, "same": 1.0}, "some_engine").splitlines()
     assert table[2] == f"{'skin (4 pictures)':58}   plain     new"
     assert table[3] == f"  {'first':56}   0.500   0.250   WORSE"
     assert table[4] == f"  {'second':56}       –   0.750"

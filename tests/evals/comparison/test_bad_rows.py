@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evals.comparison.comparing import Comparison, compare
+from evals.comparison.comparing import VersionComparison, compare
 from evals.comparison.history import find_runs
 from evals.comparison.rendering import render
 from evals.comparison.runs import read_run
@@ -16,7 +16,7 @@ from lifeos.errors import InputError
 from tests.evals.comparison.rows import make_row, steady, write_history
 
 
-def compared(first: dict[str, Any], second: dict[str, Any]) -> Comparison:
+def compared(first: dict[str, Any], second: dict[str, Any]) -> VersionComparison:
     return compare([read_run(first)], [read_run(second)], load_thresholds())
 
 
