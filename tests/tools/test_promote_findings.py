@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import tempfile
 from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lifeos import cli, locks
 from tests.checkouts import small_project, write
+from tests.examples import EXAMPLES
+from tests.fuzzing import foreign_lines, only_our_errors
 from tools import promote_findings
 from tools.briefings.briefing import BriefingFinding, find_latest, read_briefing
-from tools.briefings.findings_promotion import LEDGER, MEMORY, TASKS
+from tools.briefings.findings_promotion import LEDGER, MEMORY, TASKS, find_new
 
 TODAY = date(2026, 11, 23)
 BRIEFING = """\
@@ -254,3 +260,28 @@ def test_a_missing_memory_is_made(tmp_path: Path) -> None:
     (root / MEMORY).unlink()
     assert run(root, "--apply-all") == 0
     assert text(root, MEMORY).startswith("# Session learnings\n\n## From briefings\n- 2026-11-23: Strength")
+
+
+HEADS = ("# Briefing", "## Findings", "## Numbers", "```")
+ITEMS = ("- [critical] x -> y", "- [note] ", "- [x] y", "- none", "  more", "-", "<!-- x", "@x/y")
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    data=st.binary(max_size=200)
+    | st.lists(st.sampled_from(HEADS + ITEMS) | st.text(max_size=20), max_size=8).map("\n".join).map(str.encode)
+)
+def test_whatever_stands_in_a_briefing(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "2026-11-23.md"
+        path.write_bytes(data)
+        only_our_errors(lambda: read_briefing(path, today=TODAY))
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(lines=foreign_lines({"id": "0123456789ab", "promoted": "2026-11-23T00:00:00Z", "severity": "critical"}))
+def test_whatever_stands_in_the_ledger(lines: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        write(Path(folder), {"briefings/2026-11-23.md": BRIEFING, LEDGER.as_posix(): lines})
+        briefing = read_briefing(Path(folder) / "briefings/2026-11-23.md", today=TODAY)
+        assert len(find_new(briefing, Path(folder))) == 3
