@@ -351,6 +351,8 @@ def test_a_manifest_as_specified_without_our_additions_is_read(tmp_path: Path) -
     plain = {key: document[key] for key in list(document)[:7]}
     (tmp_path / "plain.json").write_text(json.dumps(plain))
     assert run("--verify", tmp_path / "plain.json") == 0
+    (tmp_path / "null.json").write_text(json.dumps(plain | {"regularisation": None}))
+    assert run("--compare", tmp_path / "null.json", tmp_path / "plain.json") == 0
     assert run("--compare", tmp_path / "plain.json", tmp_path / "m.json") == 0
 
 
