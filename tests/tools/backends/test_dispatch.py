@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -271,6 +273,14 @@ def test_rejected_job_fails_and_the_others_go_on(embedded_server: Any, follow: A
     assert "NoSuchNode" in found["bad"].outcome.message
 
 
+def test_rejected_job_names_the_node(embedded_server: Any, follow: Any) -> None:
+    graph = sampled_graph(1)
+    node_id = next(key for key, node in graph.items() if node["class_type"] == "KSampler")
+    graph[node_id]["inputs"]["sampler_name"] = "no_such_sampler"
+    outcome = run_all([follow(embedded_server().url)], [Job("bad", graph)])["bad"].outcome
+    assert outcome.kind == "failed" and outcome.node is not None and outcome.node.startswith(node_id)
+
+
 def test_job_that_one_server_refuses_goes_to_another(embedded_server: Any, follow: Any) -> None:
     """A server without the model would else take, and fail, everything: it is the quickest."""
     bare = embedded_server(models={"checkpoints": []})
@@ -295,9 +305,62 @@ def test_resumed_job_is_taken_from_its_server(embedded_server: Any, follow: Any)
     assert (first.counters["POST /prompt"], second.counters["POST /prompt"]) == (1, 0)
 
 
-def test_resumed_job_whose_server_is_gone_is_made_elsewhere(embedded_server: Any, follow: Any) -> None:
+def test_resumed_jobs_wait_for_their_server_though_another_is_idle(embedded_server: Any, follow: Any) -> None:
+    """Else each of them would be made twice."""
+    first, second = embedded_server(seconds_per_picture=0.05), embedded_server()
+    sent: dict[str, str] = {}
+    run_all([follow(first.url)], jobs(4, sampled_graph), on_submit=lambda job, prompt_id, url: sent.update({job.key: prompt_id}))
+    again = [replace(job, sent_as=sent[job.key], sent_to=first.url) for job in jobs(4, sampled_graph)]
+    found = run_all([follow(second.url), follow(first.url)], again, ahead=0)
+    assert {each.outcome.prompt_id for each in found.values()} == set(sent.values())
+    assert (first.counters["POST /prompt"], second.counters["POST /prompt"]) == (4, 0)
+
+
+def test_resumed_jobs_whose_server_dies_are_made_elsewhere_under_new_names(embedded_server: Any, follow: Any) -> None:
+    dead, other = embedded_server(), embedded_server()
+    servers = [follow(dead.url, outage_seconds=0.2), follow(other.url)]
+    dead.kill()
+    work = [replace(job, sent_as=f"{number:032x}", sent_to=dead.url) for number, job in enumerate(jobs(3, sampled_graph))]
+    found = run_all(servers, work, ahead=0)
+    assert kinds(found) == {"done": 3}
+    assert {each.server for each in found.values()} == {other.url}
+    assert not {each.outcome.prompt_id for each in found.values()} & {job.sent_as for job in work}
+
+
+def test_resumed_job_whose_server_is_not_there_is_made_elsewhere(embedded_server: Any, follow: Any) -> None:
     job = Job("job 1", plain_graph(), sent_as="0" * 8, sent_to="http://127.0.0.1:9")
-    assert run_all([follow(embedded_server().url)], [job])["job 1"].outcome.kind == "done"
+    found = run_all([follow(embedded_server().url)], [job])["job 1"]
+    assert found.outcome.kind == "done" and found.outcome.prompt_id != job.sent_as
+
+
+def test_server_that_is_gone_is_tried_now_and_then_and_not_all_the_time(
+    embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch_module, "REVIVE_SECONDS", 0.2)
+    dying, other = embedded_server(), embedded_server(seconds_per_picture=0.6)
+    servers = [follow(dying.url, outage_seconds=0.1), follow(other.url)]
+    dying.kill()
+    tries: list[float] = []
+
+    def connect() -> None:
+        tries.append(time.monotonic())
+        raise UnavailableError(dying.url, "cannot be reached")
+
+    servers[0].connect = connect
+    run_all(servers, jobs(4, sampled_graph), ahead=0)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    assert len(tries) >= 2 and min(pauses) >= 0.19
+
+
+def test_what_a_server_says_is_told_with_its_name_and_ours_is_no_name_of_its_own(embedded_server: Any, follow: Any) -> None:
+    server = follow(embedded_server().url)
+    notes: list[str] = []
+    accepted: list[str] = []
+    with Dispatcher([server], on_note=notes.append, on_accepted=lambda job, prompt_id, handle: accepted.append(handle)) as dispatcher:
+        server.on_note("is full")
+        dispatcher.put(jobs(1)[0])
+        dispatcher.wait(PATIENCE)
+    assert (notes, accepted) == ([f"{server.url}: is full"], [])  # ComfyUI takes our id: there is nothing to remember
 
 
 def test_closing_cancels_only_ours(embedded_server: Any, follow: Any) -> None:
