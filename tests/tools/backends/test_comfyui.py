@@ -60,6 +60,31 @@ def test_lost_reply_is_settled_without_running_twice(embedded_server: Any, follo
 
 
 @pytest.mark.parametrize(
+    ("dropped", "class_type", "is_refused"),
+    [(["2"], "SaveImage", True), (["2"], "PreviewImage", False), ([], "SaveImage", True)],
+    ids=["what saves", "only a preview", "it does not say what"],
+)
+def test_prompt_that_was_taken_without_its_picture_is_refused_and_taken_off(dropped: list[str], class_type: str, is_refused: bool) -> None:
+    """ComfyUI answers 200 and leaves out the outputs that failed validation: the rest would run for nothing."""
+    prompt_id, node = str(uuid.uuid4()), "2" if not dropped else "1"
+    faults = {"errors": [{"type": "x", "message": "no", "details": "", "extra_info": {}}], "dependent_outputs": dropped, "class_type": "X"}
+    graph = {"1": {"class_type": "EmptyImage", "inputs": {}}, "2": {"class_type": class_type, "inputs": {"images": ["1", 0]}}}
+    answers = {
+        "POST /prompt": (200, {"prompt_id": prompt_id, "number": 1, "node_errors": {node: faults}}),
+        "GET /queue": (200, {"queue_running": [[1, prompt_id, {}, {}, []]], "queue_pending": []}),
+        **{f"POST /{route}": (200, {}) for route in ("queue", "interrupt")},
+    }
+    with fake_server(answers) as fake, ComfyServer(fake.url) as server:
+        if is_refused:
+            with pytest.raises(RejectedPrompt):
+                server.submit(prompt_id, graph)
+        else:
+            server.submit(prompt_id, graph)
+        stopped = (fake.asked("POST /queue"), fake.asked("POST /interrupt"))
+    assert stopped == (([{"delete": [prompt_id]}], [{"prompt_id": prompt_id}]) if is_refused else ([], []))
+
+
+@pytest.mark.parametrize(
     ("history", "queue", "posts"),
     [
         pytest.param({}, ([], ["ID"]), 1, id="it waits"),
