@@ -1,14 +1,14 @@
-"""Say whether one version is really better than another, with its uncertainty, from the scorecards in the history.
+"""Compare two versions by their scorecards in the history: which is better, by how much, and how sure that is.
 
-Reads evals/eval_history.jsonl and evals/thresholds.yaml; writes evals/comparison_report.md, and pictures beside it. With
---promote also evals/champion.json, if every promotion check passes.
+Reads evals/eval_history.jsonl and evals/thresholds.yaml; writes evals/comparison_report.md, and pictures beside it. With --promote also
+evals/champion.json, if v2 passes every promotion check.
 
     python evals/compare_versions.py --history-file evals/eval_history.jsonl --v1 v2_sweep --v2 v3_sweep
     python evals/compare_versions.py --v1 v2_seed1 --v1 v2_seed2 --v2 v3_seed1 --v2 v3_seed2     # versions, not files
     python evals/compare_versions.py --list
 
-Exit codes: 0 compared, whatever the verdict · 1 --fail-on-regression and something REGRESSED, or --promote and a check did not pass ·
-2 no history, an unknown run, runs that cannot be compared · 3 the pictures or models for --rescore are not here · 130 interrupted.
+Exit codes: 0 compared, whatever the verdict · 1 --fail-on-regression and something REGRESSED, or --promote and a promotion check failed
+· 2 no history, an unknown run, runs that cannot be compared · 3 the pictures or models for --rescore are not here · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--list", action="store_true", help="print the runs in the history, oldest first, and stop")
     effect_help = cli.policy_help("the smallest difference of a mean score that matters", "comparison.minimum_effect")
     parser.add_argument("--min-effect", type=cli.fraction, metavar="X", help=effect_help)
-    confidence_help = cli.policy_help("how often intervals shall be right", "comparison.confidence")
+    confidence_help = cli.policy_help("how sure the intervals are: 0.95 means right 95 times out of 100", "comparison.confidence")
     parser.add_argument("--confidence", type=_confidence, metavar="X", help=confidence_help)
     parser.add_argument(
         "--allow-protocol-mismatch", action="store_true", help="compare runs that were scored in different ways; the report says so"
@@ -64,10 +64,10 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--model-root", type=Path, metavar="DIR", help="the folder of face models, for --rescore and the memorised check")
     add_gate_limits(parser.add_argument_group("limits of the gates, for --rescore"))
     parser.add_argument(
-        "--promote", action="store_true", help=f"make v2 champion ({CHAMPION}) if every promotion check passes, else exit 1"
+        "--promote", action="store_true", help=f"make v2 champion ({CHAMPION}) if it passes every promotion check; otherwise exit with 1"
     )
     parser.add_argument("--champion", type=Path, metavar="FILE", help=f"the champion's record (default: {CHAMPION} of the project)")
-    parser.add_argument("--fail-on-regression", action="store_true", help="exit 1 when any metric REGRESSED")
+    parser.add_argument("--fail-on-regression", action="store_true", help="exit with 1 if any score REGRESSED")
     parser.add_argument("--no-pictures", action="store_true", help="write no figures and no contact sheet")
     parser.add_argument("--thresholds", type=Path, metavar="FILE", help="another policy file (default: evals/thresholds.yaml)")
     parser.add_json()
@@ -92,13 +92,13 @@ def main(argv: list[str] | None = None) -> int:
     history = args.history or args.project_root / HISTORY
     if not history.is_file() or history.stat().st_size == 0:
         cli.note(NO_HISTORY.format(path=history, why="is empty" if history.is_file() else "does not exist"))
-        raise InputError(history, "no history to compare", "score both versions first: the commands stand above")
+        raise InputError(history, "no history to compare", "score both versions first: the commands are above")
     if args.list:
         from evals.comparison.listing import print_runs
 
         return print_runs(history, as_json=args.json)
     if not args.v1 or not args.v2:
-        raise InputError("--v1 and --v2", "two runs are wanted", "name a run id for each; --list shows them")
+        raise InputError("--v1 and --v2", "two runs are needed", "name a run id for each; --list shows them")
     return _compare(args, history)
 
 

@@ -1,7 +1,7 @@
-"""Rank all runs of a history, with intervals, and show how scores went over time.
+"""Rank all runs of a history, with confidence intervals, and draw their scores over time.
 
-Reads evals/eval_history.jsonl and evals/thresholds.yaml; writes evals/leaderboard.md and one picture beside it. Runs that were scored in
-different ways (protocols) are ranked apart.
+Reads evals/eval_history.jsonl and evals/thresholds.yaml; writes evals/leaderboard.md and one picture beside it. Runs that were scored
+in different ways (protocols) are ranked separately.
 
     python evals/leaderboard.py
     python evals/leaderboard.py --history-file evals/eval_history.jsonl --top 10 --format markdown
@@ -199,7 +199,7 @@ def main(argv: list[str] | None = None) -> int:
     history = args.history or args.project_root / HISTORY
     if not history.is_file() or history.stat().st_size == 0:
         cli.note(NO_HISTORY.format(path=history, why="is empty" if history.is_file() else "does not exist"))
-        raise InputError(history, "no history to rank", "score some runs first: the commands stand above")
+        raise InputError(history, "no history to rank", "score some runs first: the commands are above")
     policy = load_thresholds(args.project_root, args.thresholds)
     confidence = policy["comparison"]["confidence"]
     standings = rank_runs(read_rows(history), policy, args.top)

@@ -1,7 +1,7 @@
-"""Score a run: face similarity and skin realism of its pictures, combined into one score, a grade and a promotion verdict.
+"""Score a run: face similarity and skin realism of its pictures, combined into one score, a grade and a recommendation.
 
 Reads two folders of pictures and the policy (evals/thresholds.yaml); writes the scorecard (JSON), a report to read, and one line in the
-evaluation history, which evals/compare_versions.py compares. Each picture is decoded, and its face found, once for both scores.
+evaluation history, which evals/compare_versions.py reads.
 
     python evals/scorecard.py --generated-dir out/ --reference-dir references/ --run-id v3_sweep --lora-version v3
 
@@ -39,7 +39,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--run-id", metavar="ID", help="name of the run in the history (default: the LoRA's version and the time)")
     parser.add_argument("--lora-version", default="", metavar="NAME", help="version of the LoRA, for the history")
     add_gate_limits(parser)
-    parser.add_argument("--notes", default="", metavar="TEXT", help="kept with the run")
+    parser.add_argument("--notes", default="", metavar="TEXT", help="a note that is kept with the run")
     parser.add_argument("--training-params", metavar="JSON|FILE", help="how the LoRA was trained; goes before what --lora-file says")
     parser.add_argument(
         "--lora-file", "--lora", dest="lora", type=Path, metavar="FILE", help="the LoRA: training parameters are read from its header"

@@ -1,4 +1,4 @@
-"""The errors that a person can cause or mend, each with the exit code that its script ends with.
+"""The errors that a person can cause or fix, each with the exit code that its script ends with.
 
 Everything else that is raised is a fault of ours and shows a traceback.
 """
@@ -13,7 +13,7 @@ EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 3
 EXIT_LOCKED = 4
 EXIT_INTERNAL = 70
-"""A fault of ours (EX_SOFTWARE of sysexits.h): never 1, which means that a check said no."""
+"""A fault of ours (EX_SOFTWARE of sysexits.h): never 1, which means that a check failed."""
 EXIT_INTERRUPTED = 130
 
 

@@ -1,8 +1,8 @@
-"""Find the configuration to use: checkpoints × LoRA strengths × CFG × samplers, on the same prompts and seeds, and say how sure that is.
+"""Find the configuration to use: checkpoints × LoRA strengths × CFG × samplers, on the same prompts and seeds, and how sure that is.
 
-Runs on the production pipeline's runner: resumable, judged by the same gates. Reads prompts, references and the policy; writes
-sweep_report.md, .json and figures, and a batch folder for each round, into --output-dir, and one row for each configuration into the
-evaluation history. With --max-images the worst configurations are dropped early (successive halving). The same command continues.
+Pictures are made, judged and continued after an interruption as in tools/production_pipeline.py. Reads prompts, references and the
+policy. Writes sweep_report.md, .json, figures and a batch folder for each round into --output-dir, and one row for each configuration
+into the evaluation history. With --max-images the worst configurations are dropped early. The same command continues.
 
     python tools/parameter_sweep.py --lora v3-step00001500.safetensors --lora v3-step00002000.safetensors --strengths 0.6,0.8,1.0 \\
         --prompts-file prompts.txt --seeds 2 --output-dir sweep_v3
@@ -72,7 +72,9 @@ def build_parser() -> cli.Parser:
 
 def add_design(parser: cli.Parser) -> None:
     group = parser.add_argument_group("what is tried (every combination)")
-    group.add_argument("--lora", action="append", metavar="NAME", default=[], help="a LoRA checkpoint, as the server names it; repeat")
+    group.add_argument(
+        "--lora", action="append", metavar="NAME", default=[], help="a LoRA checkpoint by its name on the server; repeat for several"
+    )
     strengths = cli.policy_help("LoRA strengths, such as 0.6,0.8,1.0", "production.lora_strength")
     group.add_argument("--strengths", type=listed(number), metavar="X,X", help=strengths)
     group.add_argument("--cfgs", type=listed(number), metavar="X,X", help=cli.policy_help("guidance scales", "production.cfg"))
@@ -84,10 +86,12 @@ def add_design(parser: cli.Parser) -> None:
     group.add_argument(
         "--seeds", type=cli.positive_int, default=1, metavar="N", help="seeds of each prompt, the same for all configurations"
     )
-    budget = "make no more pictures than this in all: the worst configurations are dropped early (successive halving)"
+    budget = "make no more pictures than this: the worst configurations are dropped early (successive halving)"
     group.add_argument("--max-images", type=cli.positive_int, metavar="N", help=budget)
     group.add_argument(
-        "--baseline", metavar="CONFIG", help="the configuration in use, such as step1500_str0.80: never dropped, compared with"
+        "--baseline",
+        metavar="CONFIG",
+        help="the configuration in use, such as step1500_str0.80: it is never dropped, and the choice is compared with it",
     )
 
 
@@ -95,14 +99,22 @@ def add_shared(parser: cli.Parser) -> None:
     group = parser.add_argument_group("what all configurations share")
     group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in one of --family)")
     group.add_argument("--family", choices=family_ids(), help=family_help())
-    group.add_argument("--checkpoint", metavar="NAME", help=cli.policy_help("base model; else the only one there", "production.checkpoint"))
-    group.add_argument("--negative-prompt", metavar="TEXT", help=cli.policy_help("what should not be seen", "production.negative_prompt"))
+    group.add_argument(
+        "--checkpoint",
+        metavar="NAME",
+        help=cli.policy_help("base model on the server; if not given, the only one there", "production.checkpoint"),
+    )
+    group.add_argument(
+        "--negative-prompt", metavar="TEXT", help=cli.policy_help("what the pictures should not show", "production.negative_prompt")
+    )
     group.add_argument("--steps", type=cli.positive_int, metavar="N", help=cli.policy_help("sampling steps", "production.steps"))
     group.add_argument("--scheduler", metavar="NAME", help=cli.policy_help("scheduler", "production.scheduler"))
     group.add_argument("--width", type=cli.positive_int, metavar="PX", help=cli.policy_help("width", "production.width"))
     group.add_argument("--height", type=cli.positive_int, metavar="PX", help=cli.policy_help("height", "production.height"))
     group.add_argument("--base-seed", type=parse_seed, metavar="N", help="seed of the first picture (default: drawn and recorded)")
-    references = cli.policy_help("pictures of the character; else the first of these that holds faces", "production.reference_dirs")
+    references = cli.policy_help(
+        "pictures of the character; if not given, the first of these folders that holds faces", "production.reference_dirs"
+    )
     group.add_argument("--reference-dir", type=Path, metavar="DIR", help=references)
     group.add_argument("--engine", choices=engine_names(), help=f"{engine_help()} (default: {AUTO}, built-in)")
     add_gate_limits(group)
@@ -112,21 +124,33 @@ def add_shared(parser: cli.Parser) -> None:
 
 def add_running(parser: cli.Parser) -> None:
     group = parser.add_argument_group("how it is run and recorded")
-    group.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="the sweep's folder; of a begun sweep: go on with it")
+    group.add_argument(
+        "--output-dir", type=Path, required=True, metavar="DIR", help="the sweep's folder; a sweep that was begun there is continued"
+    )
     urls = "ComfyUI's address, may be repeated; `embedded` starts the built-in demo server (default: http://127.0.0.1:8188)"
     group.add_argument("--comfy-url", action="append", metavar="URL", help=urls)
-    group.add_argument("--max-cost", type=cli.non_negative, metavar="USD", help="queue nothing that would cost more than this in all")
+    group.add_argument(
+        "--max-cost", type=cli.non_negative, metavar="USD", help="queue no picture that would take the whole cost above this"
+    )
     group.add_argument("--dry-run", action="store_true", help="print the design, its time and cost; make nothing")
     group.add_argument("--skip-health-check", action="store_true", help="do not check the server's queue, nodes and memory first")
-    group.add_argument("--run-id", metavar="NAME", help="lead of the runs' names in the history (default: the output directory's name)")
+    group.add_argument(
+        "--run-id", metavar="NAME", help="first part of the runs' names in the history (default: the output directory's name)"
+    )
     group.add_argument("--lora-version", metavar="NAME", help="version in the history (default: the run id)")
     group.add_argument("--history-file", type=Path, metavar="FILE", help=f"evaluation history to append to (default: {HISTORY_FILE})")
     group.add_argument("--gpu", metavar="NAME", help=cli.policy_help("GPU of each server, for the cost", "cost.default_gpu"))
     group.add_argument("--rate-per-hr", type=cli.non_negative, metavar="USD", help=cli.policy_help("price", "cost.rates_per_hr"))
     group.add_argument(
-        "--outage-sec", type=cli.non_negative, default=OUTAGE_SECONDS, metavar="S", help="how long to wait for a lost server"
+        "--outage-sec",
+        type=cli.non_negative,
+        default=OUTAGE_SECONDS,
+        metavar="S",
+        help="how many seconds to wait for a server that does not answer",
     )
-    group.add_argument("--embedded-seconds", type=cli.non_negative, default=0.0, metavar="S", help="pace of the embedded server")
+    group.add_argument(
+        "--embedded-seconds", type=cli.non_negative, default=0.0, metavar="S", help="seconds that the embedded server takes for a picture"
+    )
 
 
 def read_request(args: argparse.Namespace) -> Request:

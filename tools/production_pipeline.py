@@ -1,9 +1,9 @@
 """From prompts to approved pictures: generate a batch on ComfyUI, score each picture, sort it into approved/ or rejected/, and say why.
 
 Reads prompts, reference pictures and the policy (evals/thresholds.yaml); writes a batch directory: approved/, rejected/, batch.json,
-journal.jsonl, scores.csv, batch_report.md, .json and .html, and one line in the evaluation history. If the batch grows later or is judged
-again, a new row with the same run id replaces that line. The same command again continues where it stopped, after any interruption; what
-exists is never made again.
+journal.jsonl, scores.csv, batch_report.md, .json and .html, and one line in the evaluation history. If the batch grows later or is
+judged again, a new row with the same run id replaces that line. The same command again continues where it stopped, after any
+interruption; existing pictures are not made again.
 
     python tools/production_pipeline.py --prompts-file prompts.txt --lora amiranoor_v3.safetensors --count 5 --output-dir batch_001
     python tools/production_pipeline.py --images DIR --reference-dir REFS --output-dir OUT      # judge pictures that exist
@@ -63,16 +63,20 @@ def add_what(parser: cli.Parser) -> None:
     )
     group.add_argument("--prompt", action="append", metavar="TEXT", help="a prompt; may be repeated, instead of --prompts-file")
     group.add_argument("--count", type=cli.positive_int, metavar="N", help="pictures per prompt (default: 1)")
-    group.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="the batch directory; of a begun batch: go on with it")
+    group.add_argument(
+        "--output-dir", type=Path, required=True, metavar="DIR", help="the batch directory; a batch that was begun there is continued"
+    )
     group.add_argument("--images", type=Path, metavar="DIR", help="judge and sort copies of existing pictures; generate nothing")
-    target = "go on with new seeds until N are approved; --count is then no limit (without --max-images: give up at 10 N pictures)"
+    target = "keep generating with new seeds until N pictures are approved. Ignores --count. Stops after 10 x N pictures, or --max-images"
     group.add_argument("--target-approved", type=cli.positive_int, metavar="N", help=target)
     group.add_argument("--max-images", type=cli.positive_int, metavar="N", help="make no more pictures than this")
-    group.add_argument("--max-cost", type=cli.non_negative, metavar="USD", help="queue nothing that would cost more than this in all")
+    group.add_argument(
+        "--max-cost", type=cli.non_negative, metavar="USD", help="queue no picture that would take the whole cost above this"
+    )
 
 
 def add_settings(parser: cli.Parser) -> None:
-    group = parser.add_argument_group("how it is made (a workflow of yours keeps its own values where no flag is given)")
+    group = parser.add_argument_group("how it is made (your own workflow keeps its values where no flag is given)")
 
     def add(flag: str, key: str, text: str, **kwargs: Any) -> None:
         group.add_argument(flag, help=cli.policy_help(text, f"production.{key}"), **kwargs)
@@ -81,10 +85,10 @@ def add_settings(parser: cli.Parser) -> None:
     group.add_argument("--comfy-url", action="append", metavar="URL", help=urls)
     group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in one of --family)")
     group.add_argument("--family", choices=family_ids(), help=family_help())
-    group.add_argument("--lora", metavar="NAME", help="the LoRA, as the server names it (default: none)")
+    group.add_argument("--lora", metavar="NAME", help="the LoRA by its name on the server (default: none)")
     add("--lora-strength", "lora_strength", "its strength", type=float, metavar="X")
-    add("--checkpoint", "checkpoint", "the checkpoint, as the server names it; else the only one there", metavar="NAME")
-    add("--negative-prompt", "negative_prompt", "what should not be seen", metavar="TEXT")
+    add("--checkpoint", "checkpoint", "the checkpoint by its name on the server; if not given, the only one there", metavar="NAME")
+    add("--negative-prompt", "negative_prompt", "what the pictures should not show", metavar="TEXT")
     add("--steps", "steps", "sampling steps", type=cli.positive_int, metavar="N")
     add("--cfg", "cfg", "guidance scale", type=cli.non_negative, metavar="X")
     add("--sampler", "sampler", "sampler", metavar="NAME")
@@ -96,19 +100,23 @@ def add_settings(parser: cli.Parser) -> None:
 
 def add_judging(parser: cli.Parser) -> None:
     group = parser.add_argument_group("how it is judged")
-    references = cli.policy_help("pictures of the character; else the first of these folders that holds faces", "production.reference_dirs")
+    references = cli.policy_help(
+        "pictures of the character; if not given, the first of these folders that holds faces", "production.reference_dirs"
+    )
     group.add_argument("--reference-dir", type=Path, metavar="DIR", help=references)
     add_gate_limits(group)
     group.add_argument("--engine", choices=engine_names(), help=f"{engine_help()} (default: {AUTO}, built-in)")
     where = "LIFEOS_MODELS, models/ in the checkout, ~/.lifeos/models, ~/.insightface"
     group.add_argument("--model-root", type=Path, metavar="DIR", help=f"folder of model packs and YuNet (default: {where})")
-    group.add_argument("--model-pack", metavar="NAME", help="InsightFace pack (default: buffalo_l, else one that the policy knows)")
+    group.add_argument(
+        "--model-pack", metavar="NAME", help="InsightFace pack (default: buffalo_l, otherwise one that has a row in the policy)"
+    )
     group.add_argument("--prefer-cpu", action="store_true", help="score without a GPU")
 
 
 def add_running(parser: cli.Parser) -> None:
     group = parser.add_argument_group("how it is run and recorded")
-    resume = "continue the batch in --output-dir; flags that are not given are those of its first command"
+    resume = "continue the batch in --output-dir with the settings of its first command"
     group.add_argument("--resume", action="store_true", help=resume)
     again = "judge the scored pictures of the batch in --output-dir again, by the policy and limits of now; scores and generates nothing"
     group.add_argument("--rejudge", action="store_true", help=again)
@@ -123,9 +131,9 @@ def add_running(parser: cli.Parser) -> None:
     group.add_argument(
         "--rate-per-hr", type=cli.non_negative, metavar="USD", help=cli.policy_help("price of a server", "cost.rates_per_hr")
     )
-    outage = f"how long to wait for a server that is gone (default: {OUTAGE_SECONDS:g}, built-in)"
+    outage = f"how many seconds to wait for a server that does not answer (default: {OUTAGE_SECONDS:g}, built-in)"
     group.add_argument("--outage-sec", type=cli.non_negative, metavar="S", default=OUTAGE_SECONDS, help=outage)
-    pace = "what the embedded server takes for a picture (default: as long as it needs)"
+    pace = "seconds that the embedded server takes for a picture (default: as long as it needs)"
     group.add_argument("--embedded-seconds", type=cli.non_negative, metavar="S", default=0.0, help=pace)
 
 

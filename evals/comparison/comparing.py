@@ -132,7 +132,7 @@ def compare(
     """
     both = {run.run_id for run in first} & {run.run_id for run in second}
     if both:
-        raise InputError("--v1 and --v2", f"{', '.join(sorted(both))} stands on both sides", "name two different runs; --list shows them")
+        raise InputError("--v1 and --v2", f"{', '.join(sorted(both))} is given for both", "name two different runs; --list shows them")
     notes = check_protocols([*first, *second], allow=allow_protocol_mismatch)
     sides = [_side(runs, policy) for runs in (first, second)]
     notes += [note for side in sides for note in side.numbers.notes] + _age_note(sides)

@@ -35,10 +35,10 @@ def check_memorised(
         told = next((run.manifest_path for run in runs if run.manifest_path), None)
         manifest = Path(told) if told else None
     if manifest is None or not is_there(manifest):
-        return PromotionCheck(TITLE, unchecked, "no dataset manifest at hand (--dataset-manifest names it)")
+        return PromotionCheck(TITLE, unchecked, "no dataset manifest was found (give it with --dataset-manifest)")
     pictures = {name: path for run in runs for name, path in find_run_pictures(run, folder).items()}
     if not pictures:
-        return PromotionCheck(TITLE, unchecked, "the pictures are not at hand (--pictures-v2 names their folder)")
+        return PromotionCheck(TITLE, unchecked, "the pictures were not found (give their folder with --pictures-v2)")
     try:
         return _check(pictures, manifest, policy, model_root)
     except (LifeosError, ModuleNotFoundError) as error:
@@ -56,7 +56,9 @@ def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, An
     if copies:
         return PromotionCheck(TITLE, NO, f"{len(copies)} pictures are files of the training set, such as {copies[0]}")
     if not folders:
-        return PromotionCheck(TITLE, YES, "no picture is a file of the training set (its pictures are not at hand: faces not compared)")
+        return PromotionCheck(
+            TITLE, YES, "no picture is a file of the training set (the training pictures were not found, so faces were not compared)"
+        )
     engine = choose_engine("auto", policy, model_root=model_root)
     scale = PolicyScale.from_policy(policy["face_similarity"]["engines"][engine.scale_key])
     training = [load_references(folder, engine, want_skin=False, workers=1) for folder in folders]

@@ -52,9 +52,9 @@ class PromotionGate:
     @property
     def sentence(self) -> str:
         if self.passed:
-            return f"{self.run_id} may be promoted: every check passed (--promote makes it champion)."
+            return f"{self.run_id} may be promoted: it passes every check (--promote makes it the champion)."
         failed = [check.title.lower() for check in self.checks if check.outcome not in (YES, SKIPPED)]
-        return f"{self.run_id} may not be promoted: {' and '.join(failed)} did not pass."
+        return f"{self.run_id} may not be promoted: it fails a check ({', '.join(failed)})."
 
 
 def check_promotion(
@@ -62,16 +62,16 @@ def check_promotion(
 ) -> PromotionGate:
     """The gate of the policy on the second version. `memorised` comes from outside: it needs the training pictures."""
     checks = [_grade(comparison), _verdict(comparison), *_against_champion(comparison, champion), _enough(comparison), _covered(comparison)]
-    checks.append(memorised or PromotionCheck("Memorised", SKIPPED, "no training pictures at hand"))
+    checks.append(memorised or PromotionCheck("Memorised", SKIPPED, "the training pictures were not found"))
     return PromotionGate(comparison.second.name, tuple(checks))
 
 
 def _grade(comparison: VersionComparison) -> PromotionCheck:
     minimum, grade = comparison.policy["scorecard"]["promotion_minimum_grade"], comparison.second.grade
     if grade not in gates.grades_best_first(comparison.policy):
-        return PromotionCheck("Grade", UNKNOWN, "the run has no grade of the policy")
+        return PromotionCheck("Grade", UNKNOWN, "the run has none of the policy's grades")
     met = gates.is_grade_enough(grade, comparison.policy)
-    return PromotionCheck("Grade", YES if met else NO, f"{grade}, {minimum} or better is wanted")
+    return PromotionCheck("Grade", YES if met else NO, f"{grade}, {minimum} or better is needed")
 
 
 def _verdict(comparison: VersionComparison) -> PromotionCheck:
@@ -155,7 +155,7 @@ def read_champion(path: Path) -> dict[str, Any] | None:
     """The champion's record, None where there is none yet. Raises InputError for a file that is no such record."""
     if not path.exists():
         return None
-    fix = "restore it from git, or remove it to start anew"
+    fix = "restore it from git, or remove it to start again"
     record: dict[str, Any] = foreign.read_file(path, dict, fix=fix)
     foreign.convert(record, ChampionRecord, path, fix=fix)
     return record

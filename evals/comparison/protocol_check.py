@@ -23,7 +23,7 @@ def check_protocols(runs: Sequence[Run], *, allow: bool) -> list[str]:
     known = {run.protocol_id: run for run in runs if run.protocol_id}
     notes = [f"{run.run_id} does not say how it was scored (no protocol_id)" for run in runs if not run.protocol_id]
     if notes:
-        notes.append("If the runs were scored with another engine or reference set, their difference means nothing.")
+        notes.append("If the runs were scored with another engine or reference set, their difference has no meaning.")
     if len(known) < 2:
         return notes
     one, other = list(known.values())[:2]

@@ -138,12 +138,16 @@ def _explanations(comparison: VersionComparison) -> list[str]:
         f"- The interval holds the true difference in about {round(100 * section['confidence'])} of 100 comparisons. Prompts are counted "
         "as the sample, because pictures of one prompt are alike.",
         "- IMPROVED or REGRESSED: zero lies outside the interval. UNCHANGED: the whole interval is smaller than "
-        f"{section['minimum_effect']:g}, the smallest difference that matters. INCONCLUSIVE: neither; more pictures are needed.",
+        f"{section['minimum_effect']:g}, the smallest difference that matters. INCONCLUSIVE: more pictures are needed.",
     ]
     for result in comparison.scores:
         if result.verdict == "INCONCLUSIVE":
-            why = f"{result.settle}, if the difference stays what it seems" if result.settle else (result.doubt or "no interval is known")
-            lines.append(f"- {result.title}: {escape(why if why.endswith('?') else why + '.')}")
+            why = (
+                f"{result.settle}, if the difference stays as large as it looks"
+                if result.settle
+                else (result.doubt or "no interval is known")
+            )
+            lines.append(f"- {result.title}: {escape(why if why.endswith(('?', '.')) else why + '.')}")
         estimate, delta = result.estimate, result.delta
         if estimate and not result.doubt and delta is not None and abs(delta - estimate.effect) > section["minimum_effect"]:
             lines.append(
@@ -214,7 +218,10 @@ def _slices(title: str, column: str, slices: Sequence[Slice]) -> str:
     for part in slices:
         cells = [cell for key in keys for cell in (_effect(part.estimates[key]), interval_text(part.estimates[key]))]
         lines.append(f"| {escape(part.name)} | {part.pairs} | {' | '.join(cells)} |")
-    lines += ["", f"With {len(slices)} rows, some intervals leave zero out by chance: use this table to see where, not whether."]
+    lines += [
+        "",
+        f"With {len(slices)} rows, some differ by chance. Look above for whether there is a difference, here for where it is.",
+    ]
     return "\n".join(lines)
 
 

@@ -48,7 +48,7 @@ def _all_pictures(run: Run, folder: Path | None) -> dict[str, Path]:
     missing = [image.file for image in run.images if image.file not in paths]
     if missing:
         where = folder or run.extra.get("generated_dir")
-        place = f"are not in {where}" if where else "are not at hand, for its row names no folder"
+        place = f"are not in {where}" if where else "were not found, because its row names no folder"
         why = f"{len(missing)} of its {len(run.images)} pictures {place}, such as {missing[0]}"
         raise UnavailableError(run.run_id, why, "say where they are: --pictures-v1 DIR, --pictures-v2 DIR")
     return paths

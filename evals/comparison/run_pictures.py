@@ -88,5 +88,5 @@ def why_missing(run: Run, found: Mapping[str, Path], flag: str) -> str:
         return ""
     told = run.extra.get("generated_dir")
     count = "none of its pictures is" if missing == len(run.images) else f"{missing} of its {len(run.images)} pictures are not"
-    where = f"in {told}" if isinstance(told, str) else "at hand, for its row names no folder"
+    where = f"in {told}" if isinstance(told, str) else "found, because its row names no folder"
     return f"{run.run_id}: {count} {where} ({flag} DIR says where they are)."

@@ -1,6 +1,6 @@
 """Choose the best of many configurations, and say how sure that is, corrected for having looked at many.
 
-The best of 27 equal configurations looks good by luck. So three things are said of the chosen one that hold together with the
+The best of 27 equal configurations looks good by chance. So three things are said of the chosen one that hold together with the
 wanted confidence: which others may be the best just as well (Hsu 1981, doi:10.1214/aos/1176345582: comparisons with the best need
 as many tests as there are rivals, not as there are pairs), how far it is from the best at most, and whether it beats the settings
 in use. Critical values are Bonferroni's with Student's t over prompts: with few prompts a max-T bootstrap is wider, and methods
@@ -238,7 +238,7 @@ def how_sure(selection: Selection) -> str:
         text += f"; {', '.join(known[:4])}{more} may be as good or better"
     if early:
         count = len(early)
-        text += f"; {count} {'was' if count == 1 else 'were'} dropped after too few pictures to be ruled out"
+        text += f"; {count} {'was' if count == 1 else 'were'} dropped early after too few pictures, and may be as good"
     return f"{text}."
 
 

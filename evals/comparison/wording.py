@@ -33,7 +33,7 @@ def verdict_sentence(comparison: VersionComparison) -> str:
         limit = comparison.policy["comparison"]["minimum_effect"]
         return f"There is no difference that matters between {first} and {second}: {span}, and less than {limit:g} does not matter."
     if overall.verdict == INCONCLUSIVE:
-        leaning = f"{second} looks {'better' if estimate.effect > 0 else 'worse'}, but that may be luck"
+        leaning = f"{second} looks {'better' if estimate.effect > 0 else 'worse'}, but that may be chance"
         return f"It cannot be said yet which is better: {leaning}; {span}{_settling(overall)}."
     better, worse = (second, first) if overall.verdict == IMPROVED else (first, second)
     return f"{better} is better than {worse}{_mixed(comparison)}: {span}."
@@ -52,7 +52,7 @@ def _plain_sentence(comparison: VersionComparison, overall: MetricResult) -> str
         return "It cannot be said which is better: no overall score is known of both versions."
     words = {IMPROVED: "looks better than", REGRESSED: "looks worse than", UNCHANGED: "looks like"}
     plain = f"{second} {words[overall.verdict]} {first} (overall score {overall.second:.2f} against {overall.first:.2f})"
-    return f"{plain}, but how much of that is luck is not known."
+    return f"{plain}, but how much of that is chance is not known."
 
 
 def _between(estimate: Estimate, comparison: VersionComparison) -> str:
@@ -114,8 +114,8 @@ def pairing_sentence(comparison: VersionComparison) -> str:
         return NO_PICTURES.format(which=" and ".join(dict.fromkeys(without)))
     if pairs.matched_by == "nothing":
         return (
-            "No picture has a partner with the same prompt and seed in the other version: make both versions' pictures "
-            "with the same prompts and --base-seed."
+            "No picture has a partner with the same prompt and seed in the other version. Make the pictures of both versions "
+            "with the same prompts and the same --base-seed."
         )
     text = f"{len(pairs.keys):,} pairs of pictures with the same {pairs.matched_by}, from {pairs.prompt_count:,} prompts"
     if pairs.matched_by == "file name":
@@ -123,4 +123,6 @@ def pairing_sentence(comparison: VersionComparison) -> str:
     if pairs.matched_by == "prompt":
         text += " (the seeds differ, so the means of each prompt are compared: expect wider intervals)"
     left = pairs.unmatched_first + pairs.unmatched_second
-    return f"{text}." + (f" {left:,} pictures have no partner and are not in the differences below." if left else "")
+    return f"{text}." + (
+        f" {left:,} pictures have no partner in the other version and are left out of the differences below." if left else ""
+    )

@@ -14,7 +14,7 @@ from lifeos.policy.loading import load_thresholds
 
 
 def examine_engines() -> list[dict[str, Any]]:
-    """A row for each engine of the registry: `ready` with what it would run with in `found`, or why not and what mends it."""
+    """A row for each engine of the registry: `ready` with what it would run with in `found`, or why not and what fixes it."""
     request = engines.read_request(load_thresholds(section="face_similarity"))
     rows: list[dict[str, Any]] = []
     for row in engines.ENGINES:

@@ -33,7 +33,9 @@ def add_judging_arguments(parser: cli.Parser) -> None:
     parser.add_argument("--prefer-cpu", action="store_true", help="do not use a GPU")
     where = "LIFEOS_MODELS, models/ in the checkout, ~/.lifeos/models, ~/.insightface"
     parser.add_argument("--model-root", type=Path, metavar="DIR", help=f"folder of model packs and YuNet (default: {where})")
-    parser.add_argument("--model-pack", metavar="NAME", help="InsightFace pack (default: buffalo_l, else one that the policy knows)")
+    parser.add_argument(
+        "--model-pack", metavar="NAME", help="InsightFace pack (default: buffalo_l, otherwise one that has a row in the policy)"
+    )
 
 
 def add_gate_arguments(parser: cli.Parser, *, fails_when: str) -> None:

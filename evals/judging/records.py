@@ -19,7 +19,7 @@ REASONS = {
     "grey": "the picture has no colour",
     "face_too_small": "the face is too small",
     "too_little_skin": "too little skin is visible",
-    "bad_landmarks": "the face's landmarks make no face",
+    "bad_landmarks": "the points found on the face are not those of a face",
     "no_reference_skin": "no reference shows enough skin",
 }
 """What each reason means, for people."""

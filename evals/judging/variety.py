@@ -239,8 +239,8 @@ def _judgement(
     shot, shot_count = shots.most_common(1)[0]
     direction, direction_count = directions.most_common(1)[0]
     numbers = (
-        f"{share:.0%} of the pairs are within {POSE_DEGREES:.0f} degrees of pose and yaw spreads by {spread:.1f} degrees; "
-        f"most frequent are {direction} ({direction_count} of {faces}) and {shot} ({shot_count} of {faces})."
+        f"in {share:.0%} of the pairs of pictures the heads point the same way within {POSE_DEGREES:.0f} degrees, and the turns of the "
+        f"head spread by {spread:.1f} degrees. Most frequent: {direction} ({direction_count} of {faces}), {shot} ({shot_count} of {faces})."
     )
     words = {
         "same": "The same pose over and over: ",

@@ -120,7 +120,7 @@ def _check_dry_run(checkout: Checkout, extra: tuple[str, ...]) -> Iterator[Findi
     command, config = document.get("command"), document.get("dataset_config")
     conflicts = find_conflicts(command, config) if isinstance(command, list) and isinstance(config, dict) else []
     if command is None or (answer.code and not conflicts):
-        message = f"its dry run says nothing that can be judged: {answer.complaint.replace(name, '…')}"
+        message = f"the answer of its dry run cannot be read: {answer.complaint.replace(name, '…')}"
         yield Finding("training_flags_test", message, f"python {TRAINING_SCRIPT} --dry-run --json", path=TRAINING_SCRIPT, line=1)
         return
     for conflict in conflicts:

@@ -92,7 +92,7 @@ def _config_table(card: Scorecard) -> str:
         lines.append(f"\n{len(card.configs) - SHOWN_CONFIGS} more are in the scorecard's JSON.")
     unnamed = sum(picture.config is None for picture in card.pictures)
     if unnamed:
-        verbs = ("tells no configuration by its name and is", "tell no configuration by their names and are")[unnamed != 1]
+        verbs = ("has no configuration in its name and is", "have no configuration in their names and are")[unnamed != 1]
         lines.append(f"\n{_count(unnamed, 'picture')} {verbs} not in this table.")
     return "\n".join(lines)
 
@@ -107,7 +107,7 @@ def _config_lead(card: Scorecard) -> str:
         if len(card.configs) > 1:
             lead = f"Only `{code(ranked[0].config)}` has an overall score."
     if len(ranked) > 2:
-        lead += " The best of many looks good by luck: compare versions on all of them before deploying one."
+        lead += " Among many configurations the best one looks good partly by chance: compare it before you deploy it."
     return lead
 
 

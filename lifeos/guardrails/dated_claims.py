@@ -1,4 +1,4 @@
-"""Documents that say when they were last updated, held against git: a date that someone wrote is true until the next edit."""
+"""Documents that say when they were last updated, compared with git: a date that someone wrote is true until the next edit."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ DEFAULTS: dict[str, Any] = {
         "files": [
             {
                 "path": "CLAUDE.md",
-                "refresh": "read it against the code, mend what is no longer true, write the day into its last line, commit",
+                "refresh": "check it against the code, correct what is no longer true, write the date into its last line, commit",
             },
             {"path": "PROGRESS.md", "refresh": "python tools/run_full_cycle.py --project-root ."},
             {"path": "context/session-learnings.md", "refresh": "python tools/promote_findings.py --project-root ."},

@@ -72,7 +72,7 @@ def test_noise_is_inconclusive_and_says_how_many_pictures_settle_it(tmp_path: Pa
     assert document["verdict"] == "INCONCLUSIVE"
     assert document["metrics"]["overall"]["pictures_that_settle"] > 20
     report = (tmp_path / "r.md").read_text(encoding="utf-8")
-    assert "would settle it, if the difference stays what it seems" in report
+    assert "would settle it, if the difference stays as large as it looks" in report
     assert "is not shown to be better than a. Recommend keeping a LoRA." in report
 
 
@@ -131,7 +131,7 @@ def test_which_run_was_taken_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
         (
             [make_row("a", steady(0.5))],
             ["--v1", "a", "--v2", "a"],
-            "error: --v1 and --v2: a stands on both sides (name two different runs; --list shows them)",
+            "error: --v1 and --v2: a is given for both (name two different runs; --list shows them)",
         ),
         (
             [make_row("a", steady(0.5)), make_row("b", steady(0.5), protocol_id="p2")],
@@ -169,7 +169,7 @@ def test_which_run_was_taken_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
         (
             [make_row("a", steady(0.5))],
             ["--v1", "a"],
-            "error: --v1 and --v2: two runs are wanted (name a run id for each; --list shows them)",
+            "error: --v1 and --v2: two runs are needed (name a run id for each; --list shows them)",
         ),
         (
             ["\n"],
@@ -196,7 +196,7 @@ def test_instructions_without_a_history(tmp_path: Path, capsys: pytest.CaptureFi
     assert run(tmp_path, "--v1", "a", "--v2", "b") == 2
     said = capsys.readouterr().err
     assert "python evals/scorecard.py --generated-dir PICTURES_OF_V2" in said
-    assert said.strip().endswith("no history to compare (score both versions first: the commands stand above)")
+    assert said.strip().endswith("no history to compare (score both versions first: the commands are above)")
 
 
 def test_list_streams_every_run_and_skips_torn_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

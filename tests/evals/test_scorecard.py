@@ -269,7 +269,7 @@ def test_the_report() -> None:
     assert "Best: `step1_str0.50`. Worst: `step2_str0.50`." in text
     assert "| `step1_str0.50` | 2 | 1 | 0 | 0.60 | 0.80 | 0.65 | C |" in text
     assert "| `step2_str0.50` | 2 | 0 | 1 | 0.35 | 0.80 | 0.46 | D |" in text
-    assert "1 picture tells no configuration by its name and is not in this table." in text
+    assert "1 picture has no configuration in its name and is not in this table." in text
     assert "- 2 pictures: face similarity below 0.60" in text
     assert "- 1 picture: no face found" in text and "- 1 picture: the file is cut off" in text
     assert "| `step1_str0.50_0002_p002_v01_seed2_b.png` | 0.30 | 0.80 | face similarity 0.30 is below 0.60 |" in text

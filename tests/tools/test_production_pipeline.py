@@ -126,7 +126,7 @@ def test_nothing_approved_is_1(tmp_path: Path, references: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "pictures" / "black.png")
     result = run(*images_command(tmp_path, references))
     assert result.code == 1
-    assert result.out.startswith("None of 1 picture may be published")
+    assert result.out.startswith("0 of 1 picture may be published")
 
 
 def refused(tmp_path: Path, references: Path) -> list[tuple[str, list[object], int, str]]:

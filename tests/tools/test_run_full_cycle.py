@@ -94,7 +94,7 @@ def test_a_failing_step_passes_its_code_on_and_names_the_command(tmp_path: Path,
     assert run_full_cycle.main(["--project-root", str(root), "--only", "preflight"]) == 1
     printed = capsys.readouterr().out
     assert "FAILED: preflight: error: CLAUDE.md: missing (write it)" in printed
-    assert f"Repeat this step alone: {sys.executable} tools/lifeos_preflight.py --project-root ." in printed
+    assert f"To repeat only this step: {sys.executable} tools/lifeos_preflight.py --project-root ." in printed
     assert json.loads((root / "cycle_report.json").read_text())["status"] == "failed"
 
 

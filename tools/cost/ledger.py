@@ -168,7 +168,7 @@ def _fault(session: ClosedSession, seen: set[str]) -> str:
         return "start or end is no time such as 2026-01-31T12:00:00Z"
     if session.end < session.start and not session.clock_moved:  # the meter of version 3.0 wrote the end that the clock showed
         return "the session ends before it starts"
-    return f"the id {session.session_id} stands twice" if session.session_id in seen else ""
+    return f"the id {session.session_id} is used twice" if session.session_id in seen else ""
 
 
 def _in_utc(text: str) -> str:

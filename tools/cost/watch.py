@@ -23,7 +23,7 @@ BUSY_GPU_PERCENT = 10
 """Above this the GPU works for somebody, known or not: never called idle."""
 
 STEADY_SAMPLES = 2
-"""An activity counts from its second sample on: one prompt between two looks must not open and close sessions."""
+"""An activity counts from its second sample on: one prompt between two checks must not open and close sessions."""
 
 PROGRAMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (TRAINING, (*(mark for row in TRAINERS for mark in row.process_marks), "retrain_lora_v3")),

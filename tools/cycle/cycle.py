@@ -1,4 +1,4 @@
-"""Running the steps in order: the first failure stops the cycle, the meter stops in every ending, an unfinished cycle goes on."""
+"""Running the steps in order: the first failure stops the cycle, an unfinished cycle continues, the cost session is always closed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Cycle:
             self._close_dead_meter(unfinished[1])
         if unfinished is not None and not fresh and unfinished[1].fingerprint == mark and len(self.chosen) > 1:
             folder, record = unfinished
-            self.say(f"Going on with cycle {record.cycle_id}, which ended at {_last_step(record)}.")
+            self.say(f"Continuing cycle {record.cycle_id}, which ended at {_last_step(record)}.")
             record.status, record.ended = kept.RUNNING, ""
             return folder, record
         cycle_id = moment.strftime("%Y-%m-%d_%H%M%S")
@@ -198,7 +198,7 @@ class Cycle:
             return
         try:
             record.cost_usd = str(self.meter.stop(record.cost_session)["cost_usd"])
-            self.say(f"The meter was stopped: session {record.cost_session}, ${record.cost_usd}.")
+            self.say(f"The cost session was closed: {record.cost_session}, ${record.cost_usd}.")
         except InputError:
             self._note_cost(record)
 
@@ -210,7 +210,7 @@ class Cycle:
         if any(session.session_id == record.cost_session for session in self.meter.open_sessions()):
             row = self.meter.stop(record.cost_session, at_last_heartbeat=True)
             self.say(
-                f"The last cycle died with the meter running: session {record.cost_session} closed at its last heartbeat, {row['end']}."
+                f"The last cycle did not close its cost session: {record.cost_session} was closed at its last heartbeat, {row['end']}."
             )
         else:
             self._note_cost(record)
@@ -235,7 +235,7 @@ def _last_words(log: Path) -> str:
         file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
         lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("error:", "FAIL", "fatal:"))]
-    return " / ".join((errors or lines)[-LAST_WORDS:]) or "it said nothing"
+    return " / ".join((errors or lines)[-LAST_WORDS:]) or "it gave no message"
 
 
 def choose_steps(start: str | None, only: str | None) -> tuple[CycleStep, ...]:

@@ -97,5 +97,5 @@ def render(record: CycleRecord, titles: dict[str, str]) -> str:
         lines += ["", f"Cost of the agent step: ${record.cost_usd} (session {record.cost_session})"]
     failed = next((step for step in record.steps if step.status in (FAILED, INTERRUPTED)), None)
     if failed is not None:
-        lines += ["", f"Repeat this step alone: {failed.command}", f"Its output: {failed.log}", "The same cycle command goes on from here."]
+        lines += ["", f"To repeat only this step: {failed.command}", f"Its output: {failed.log}", "The same command continues from here."]
     return "\n".join(lines)

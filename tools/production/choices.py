@@ -83,7 +83,7 @@ def choose_references(request: Request, policy: Mapping[str, Any], root: Path, n
         try:
             return place, _open(place, request, policy)
         except InputError as error:
-            note(f"{place} is no use as references: {error.why}")
+            note(f"{place} cannot be used as references: {error.why}")
     raise InputError(
         "--reference-dir",
         f"not given, and none of {', '.join(map(str, places))} holds pictures with a face",

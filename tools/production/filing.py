@@ -96,7 +96,7 @@ def check_writable(root: Path) -> None:
     if not place.is_dir():
         raise InputError(root, f"{place} is a file, not a directory", "choose another --output-dir")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(root, f"{place} may not be written", "mend its permissions, or choose another --output-dir")
+        raise InputError(root, f"{place} may not be written", "change its permissions, or choose another --output-dir")
 
 
 def nearest_existing(path: Path) -> Path:

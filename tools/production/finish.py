@@ -114,7 +114,7 @@ def record_once(plan: Plan, folder: BatchFolder, state: BatchState, row: dict[st
         else:
             others.add(line.record.run_id)
     if former is None and plan.run_id in others:
-        note(f"the run id {plan.run_id} is in {history} already: give --run-id a name of its own to compare the two")
+        note(f"the run id {plan.run_id} is in {history} already: give one of the two another --run-id to compare them")
     if former is None:
         files.append_record(history, row)
     elif (len(former.images), former.rejudged) != (pictures, state.rejudged):

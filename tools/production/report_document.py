@@ -206,11 +206,11 @@ def judgement_of(document: Mapping[str, Any]) -> str:
     if not counts["generated"]:
         return f"There is no picture yet: {document['ending_text']}."
     graded = card["eval_scores"]["overall_grade"] if card and counts["approved"] else None
-    first = f"{counts['approved'] or 'None'} of {_pictures(counts['generated'])} may be published"
-    parts = [first + (f", grade {graded} over all of them" if graded else "") + _main_reason(document) + "."]
+    first = f"{counts['approved']} of {_pictures(counts['generated'])} may be published"
+    parts = [f"{first}.", *([f"All pictures together have grade {graded}."] if graded else []), *_main_reason(document)]
     target = document["target_approved"]
     if target is not None and counts["approved"] < target:
-        parts.append(f"{target - counts['approved']} fewer than the {target} that were wanted: {document['ending_text']}.")
+        parts.append(f"{target - counts['approved']} fewer than the {target} that you asked for: {document['ending_text']}.")
     elif target is None and document["ending"] != "complete":
         parts.append(f"The batch is not complete: {document['ending_text']}.")
     if document["sameness"]["verdict"] in ("same", "alike"):
@@ -220,12 +220,12 @@ def judgement_of(document: Mapping[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _main_reason(document: Mapping[str, Any]) -> str:
+def _main_reason(document: Mapping[str, Any]) -> list[str]:
     reasons = document["reasons"]
     if not reasons:
-        return ""
+        return []
     reason, count = next(iter(reasons.items()))
-    return f"; most often against it: {reason} ({count}×)"
+    return [f"Most frequent reason for rejection: {reason} ({_pictures(count)})."]
 
 
 def _pictures(count: int) -> str:

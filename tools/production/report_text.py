@@ -128,10 +128,10 @@ def _sameness(document: Mapping[str, Any]) -> str:
     lines = [f"## Variety of the approved set\n\n{escape_markdown(found['judgement'])}"]
     if found["yaw_spread_deg"] is not None:
         rows = [
-            ("Yaw spread", f"{found['yaw_spread_deg']:.1f}°"),
-            ("Pairs within 10° of pose", f"{found['same_pose_share']:.0%}"),
-            ("Entropy of pose × shot", f"{found['entropy_bits']:.2f} bits"),
-            ("Median landmark distance", f"{found['landmark_distance']:.3f}"),
+            ("Spread of head turns", f"{found['yaw_spread_deg']:.1f}°"),
+            ("Pairs of pictures in the same pose (within 10°)", f"{found['same_pose_share']:.0%}"),
+            ("Mixture of poses and shot types (0: all alike)", f"{found['entropy_bits']:.2f} bits"),
+            ("Median distance between faces (0: all in one place)", f"{found['landmark_distance']:.3f}"),
         ]
         lines.append(_table(("", ""), rows))
     if found["duplicates"]:

@@ -64,7 +64,7 @@ class Request:
             if odd is not None:
                 raise InputError(flag_of(odd), "has no use with --images, which generates nothing", "leave one of the two out")
         if self.prompts_file is not None and self.prompts is not None:
-            raise InputError("--prompt", "given beside --prompts-file", "put all prompts in the file, or all on the command line")
+            raise InputError("--prompt", "given beside --prompts-file", "give all prompts in the file, or all on the command line")
         if self.max_images is not None and self.target_approved is not None and self.max_images < self.target_approved:
             why = f"{self.max_images} pictures cannot hold {self.target_approved} approved ones"
             raise InputError("--max-images", why, "raise it, or lower --target-approved")

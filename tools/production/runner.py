@@ -63,7 +63,7 @@ class Equipment:
     rate_per_hr: float = 0.0
     workers: int = field(default_factory=default_workers)
     beat: Callable[[], None] = lambda: None
-    """Called now and then while the batch runs: the cost meter's sign of life."""
+    """Called now and then while the batch runs: the heartbeat of the cost session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +284,7 @@ class _Run:
         self.failures += 1
         if self.failures >= FAILURES_IN_A_ROW:
             why = f"{self.failures} pictures in a row were not made; the last {reason}"
-            raise UnavailableError(finished.server, why, "mend it, then run the same command again")
+            raise UnavailableError(finished.server, why, "fix it, then run the same command again")
 
     def _admit(self, item: Item, data: list[bytes], seconds: float | None, prompt_id: str) -> None:
         self.intake.admit(item, data, seconds=seconds, prompt_id=prompt_id)

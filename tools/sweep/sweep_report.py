@@ -23,7 +23,7 @@ MOST_RANKED = 27
 BASELINE_WORDS = {
     IMPROVED: "better than {0}, the settings in use",
     REGRESSED: "worse than {0}, the settings in use",
-    UNCHANGED: "no different from {0}, the settings in use, by as much as matters",
+    UNCHANGED: "neither better nor worse than {0}, the settings in use, by an amount that matters",
 }
 
 
@@ -56,7 +56,7 @@ def draw(selection: Selection, sweep: Sweep, root: Path) -> list[tuple[str, str]
     shown = [item for item in selection.ranked if item is selection.chosen or item.behind is not None][:MOST_RANKED]
     title = f"Difference to {label(selection.chosen.name)}, the chosen one; all intervals hold together, {selection.confidence:.0%} sure"
     draw_ranking([item.name for item in shown], [_lead(item) for item in shown], root / "ranking.png", title=title)
-    drawn.append(("Difference to the chosen configuration: what reaches over the line may be as good", "ranking.png"))
+    drawn.append(("Difference to the chosen configuration: one whose bar crosses the line may be as good", "ranking.png"))
     return drawn
 
 
@@ -82,10 +82,10 @@ def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence
     ]
     parts.append(_table(selection, scored, headline_gates(policy)))
     parts.append(
-        "Score: the overall score, as a scorecard of these pictures gives it. Behind: how far a configuration lies behind the chosen one "
-        "on the pictures that both have; the Score of one that was dropped early follows from it, because it was tried on fewer prompts. "
-        f"All intervals of that column hold together, {sure} sure, so looking at many is allowed for. A picture without a score is left "
-        "out of the mean; Scored says how many have one."
+        "Score: the overall score, as a scorecard of these pictures gives it. Behind: how much lower a configuration scores than the "
+        "chosen one on the pictures that both have. For a configuration that was dropped early, Score is the chosen one's less this, "
+        f"because it was tried on fewer prompts. All intervals of the column are right at once ({sure} sure), although many configurations "
+        "were compared. A picture without a score is left out of the mean; Scored says how many have one."
     )
     parts += [
         f"{escape(candidate.name)} cannot be ranked: {escape(candidate.shortfall)}."

@@ -120,7 +120,7 @@ class OutputReader(Protocol):
         ...
 
     def cause(self) -> str:
-        """Why the process failed, as far as it said so; empty if it said nothing."""
+        """Why the process failed, as far as it said so; empty if it gave no message."""
         ...
 
 

@@ -58,7 +58,7 @@ def run_training(
 ) -> TrainingRecord:
     """Train. Returns the record, `finished` or `failed`; on KeyboardInterrupt stops the trainer, records that and raises it again.
 
-    `beat` is called as often as the record is written: the cost meter's sign of life.
+    `beat` is called as often as the record is written: the heartbeat of the cost session.
 
     Raises LockedError if a training is at work in the output folder, InputError if it would overwrite what it must not.
     """

@@ -190,7 +190,7 @@ def test_the_bound_on_the_loss_by_hand() -> None:
             [[0.60, 0.50, 0.59], [0.70, np.nan, 0.67], [0.80, np.nan, 0.75], [0.90, np.nan, 0.83]],
             [1, 2, 3, 4],
             "Use a: less than 0.01 below the best of the 2 tried enough (95 % sure); c may be as good or better; "
-            "1 was dropped after too few pictures to be ruled out.",
+            "1 was dropped early after too few pictures, and may be as good.",
         ),
     ],
     ids=["one", "two prompts", "dropped at once", "one dropped"],

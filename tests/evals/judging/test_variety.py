@@ -57,8 +57,9 @@ def test_one_pose_over_and_over() -> None:
     assert (found.shots, found.directions) == ({"close-up": 5}, {"front": 5})
     assert found.verdict == "same"
     assert found.judgement == (
-        "The same pose over and over: 100% of the pairs are within 10 degrees of pose and yaw spreads by 1.3 degrees; "
-        "most frequent are front (5 of 5) and close-up (5 of 5). Ask for other angles and distances in the prompts."
+        "The same pose over and over: in 100% of the pairs of pictures the heads point the same way within 10 degrees, and the turns of "
+        "the head spread by 1.3 degrees. Most frequent: front (5 of 5), close-up (5 of 5). Ask for other angles and "
+        "distances in the prompts."
     )
 
 
@@ -73,7 +74,7 @@ def test_a_varied_batch() -> None:
     assert list(found.directions) == ["left profile", "half left", "front", "half right", "right profile"]
     assert list(found.shots) == ["close-up", "medium shot", "full shot"]
     assert found.verdict == "varied"
-    assert found.judgement.startswith("Varied: 14% of the pairs")
+    assert found.judgement.startswith("Varied: in 14% of the pairs")
     assert "Ask for" not in found.judgement
 
 

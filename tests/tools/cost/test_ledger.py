@@ -70,7 +70,7 @@ def test_sums_are_exact(tmp_path: Path) -> None:
         pytest.param(row(9, start="2026-02-11T15:00:00"), "start or end is no time such as 2026-01-31T12:00:00Z", id="time of nowhere"),
         pytest.param(row(9, start="2026-02-31T15:00:00Z"), "start or end is no time such as 2026-01-31T12:00:00Z", id="no such day"),
         pytest.param(row(9, activity=7), "$.activity: text is wanted, not a whole number", id="number for text"),
-        pytest.param(row(1), "the id 2026-02-11_001 stands twice", id="duplicate"),
+        pytest.param(row(1), "the id 2026-02-11_001 is used twice", id="duplicate"),
         pytest.param("[" * 100_000, "nested deeper than 64 levels", id="deep"),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_row_that_cannot_be_counted_is_named_and_the_others_counted(tmp_path: 
 
 def test_a_duplicate_is_named_however_far_away_its_first_is(tmp_path: Path) -> None:
     ledger = read_ledger(write(tmp_path / "log", *(row(n) for n in range(1, 2001)), row(1)))
-    assert ledger.faults == ["line 2001: the id 2026-02-11_001 stands twice; not counted"]
+    assert ledger.faults == ["line 2001: the id 2026-02-11_001 is used twice; not counted"]
     assert ledger.total().sessions == 2000
 
 

@@ -75,16 +75,24 @@ def test_the_numbers_add_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "why", "fields", "sentence"),
     [
-        pytest.param(ROWS, "complete", {}, "2 of 4 pictures may be published, grade B over all of them; most often", id="some"),
-        pytest.param(ROWS[3:], "complete", {}, "None of 1 picture may be published; most often against it: no face found (1×).", id="none"),
+        pytest.param(ROWS, "complete", {}, "2 of 4 pictures may be published. All pictures together have grade B. Most", id="some"),
+        pytest.param(
+            ROWS[3:],
+            "complete",
+            {},
+            "0 of 1 picture may be published. Most frequent reason for rejection: no face found (1 picture).",
+            id="none",
+        ),
         pytest.param([], "max_cost", {}, "There is no picture yet: --max-cost was reached.", id="nothing"),
         pytest.param(
-            ROWS, "max_images", {"target_approved": 5}, "3 fewer than the 5 that were wanted: --max-images was reached.", id="target"
+            ROWS, "max_images", {"target_approved": 5}, "3 fewer than the 5 that you asked for: --max-images was reached.", id="target"
         ),
-        pytest.param(ROWS[2:], "max_cost", {}, "(1×). The batch is not complete: --max-cost was reached.", id="none, stopped by its cost"),
+        pytest.param(
+            ROWS[2:], "max_cost", {}, "(1 picture). The batch is not complete: --max-cost was reached.", id="none, stopped by its cost"
+        ),
         pytest.param(ROWS, "max_images", {}, "The batch is not complete: --max-images was reached.", id="stopped by its number"),
         pytest.param(
-            ROWS[2:], "max_images", {"target_approved": 5}, "5 fewer than the 5 that were wanted: --max-images", id="none of a target"
+            ROWS[2:], "max_images", {"target_approved": 5}, "5 fewer than the 5 that you asked for: --max-images", id="none of a target"
         ),
         pytest.param(ROWS, "interrupted", {}, "The batch is not complete: it was interrupted; the same command continues.", id="stopped"),
     ],

@@ -76,7 +76,7 @@ def test_what_was_dropped_early_is_not_said_to_be_as_good() -> None:
     selection = choose(uneven, CONFIGS, POLICY, None)
     assert [rival.name for rival in selection.rivals] == ["step1000_str0.60"]  # behind by about 0.2 three times, ahead by 0.2 once
     said = how_sure(selection)
-    assert said.endswith("(95 % sure); 1 was dropped after too few pictures to be ruled out.")
+    assert said.endswith("(95 % sure); 1 was dropped early after too few pictures, and may be as good.")
     assert "as good or better" not in said
 
 

@@ -305,7 +305,7 @@ def _check_table(table: Mapping[str, Any], known: Mapping[str, tuple[type, ...]]
             yield Finding(str(name), f"is unknown in {where}: MultipleInvalid", "see the trainer's docs/config_README-en.md")
         elif not isinstance(value, known[name]) or (isinstance(value, bool) and bool not in known[name]):
             wanted = " or ".join(kind.__name__ for kind in known[name])
-            yield Finding(name, f"is {value!r} in {where}, {wanted} is wanted: MultipleInvalid", "mend it")
+            yield Finding(name, f"is {value!r} in {where}, {wanted} is wanted: MultipleInvalid", f"write {wanted}")
 
 
 def _check_subsets(subsets: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> Iterator[Finding]:
