@@ -28,6 +28,16 @@ def deaf_to_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def signals_wait() -> Iterator[None]:
+    """A signal that comes while the body runs takes effect right after it: what the body wrote and what it returned stay together."""
+    caught: list[int] = []
+    with _handling(lambda number, frame: caught.append(number), ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")):
+        yield
+    if caught:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
 def _handling(handler: Callable[[int, Any], None] | signal.Handlers, names: tuple[str, ...]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield

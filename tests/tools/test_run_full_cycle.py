@@ -126,6 +126,6 @@ def test_sigterm_ends_the_cycle_with_its_meter_stopped(tmp_path: Path) -> None:
                 break
         cycle.send_signal(signal.SIGTERM)
         said = cycle.stdout.read().decode()
-    assert (cycle.returncode, "The meter was stopped: session " in said, "Traceback" in said) == (130, True, False)
+    assert (cycle.returncode, "The cost session was closed: " in said, "Traceback" in said) == (130, True, False)
     assert json.loads((root / STATE_FILE).read_text())["open"] == []
     assert len((root / LOG_FILE).read_text().splitlines()) == 1

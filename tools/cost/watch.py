@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lifeos import foreign
 from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError, LifeosError
+from lifeos.signals import deaf_to_signals, signals_wait
 from tools.cost.meter import Meter
 from tools.trainers.trainer import TRAINERS
 
@@ -187,7 +188,8 @@ def watch(
             step = watcher.look(sample(), seconds())
             taken += 1
             if step.activity is not None:
-                session_id = _switch(meter, session_id, step.activity, open_session, say)
+                with signals_wait():  # an open session whose id nobody knows would never be closed
+                    session_id = _switch(meter, session_id, step.activity, open_session, say)
             else:
                 _beat(meter, session_id)
             if step.advise:
@@ -198,7 +200,8 @@ def watch(
         return EXIT_INTERRUPTED
     finally:
         if session_id:
-            _switch(meter, session_id, "", open_session, say)
+            with deaf_to_signals():
+                _switch(meter, session_id, "", open_session, say)
     return EXIT_OK
 
 

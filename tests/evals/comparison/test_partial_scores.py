@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evals import leaderboard
-from evals.comparison.comparing import Comparison, compare
+from evals.comparison.comparing import VersionComparison, compare
 from evals.comparison.rendering import render
 from evals.comparison.runs import read_run
 from evals.load_thresholds import load_thresholds
@@ -29,7 +29,7 @@ def of_seed(*scores: float | None) -> Score:
     return score
 
 
-def compared(first: dict[str, Any], second: dict[str, Any], policy: dict[str, Any]) -> Comparison:
+def compared(first: dict[str, Any], second: dict[str, Any], policy: dict[str, Any]) -> VersionComparison:
     return compare([read_run(first)], [read_run(second)], policy)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -12,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.examples import EXAMPLES
 from tests.fuzzing import foreign_bytes
-from tools.cost.watch import Sample, Watcher, classify, take_sample
+from tools.cost.meter import Meter
+from tools.cost.watch import Sample, Watcher, WatchSettings, classify, take_sample, watch
 
 
 @pytest.mark.parametrize(
@@ -103,3 +108,17 @@ def test_whatever_a_server_says_watching_goes_on(comfy: str, body: bytes) -> Non
     _Comfy.body = body
     queued = take_sample(comfy).queued
     assert queued is None or isinstance(queued, int)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_a_signal_while_a_session_is_opened_leaves_none_open(tmp_path: Path) -> None:
+    """The session was written, and its id not yet known to the watch."""
+    meter = Meter(tmp_path / "log.jsonl", tmp_path / "state.json")
+
+    def open_then_stop(activity: str) -> str:
+        opened = meter.start(activity, "RTX 4090", Decimal("0.60")).session.session_id
+        os.kill(os.getpid(), signal.SIGINT)
+        return opened
+
+    code = watch(meter, open_then_stop, lambda: BUSY, WatchSettings(0.01, 15, None, 3), lambda text: None, sleep=lambda seconds: None)
+    assert (code, meter.open_sessions()) == (130, [])
