@@ -217,7 +217,6 @@ class Backend(Protocol):
         prompt_id: str,
         graph: dict[str, Any],
         *,
-        workflow_ui: dict[str, Any] | None = None,
         ask_first: bool = False,
         handle: str | None = None,
     ) -> str:

@@ -142,7 +142,6 @@ class ComfyServer(ServerApi):
         prompt_id: str,
         graph: dict[str, Any],
         *,
-        workflow_ui: dict[str, Any] | None = None,
         ask_first: bool = False,
         handle: str | None = None,
     ) -> str:
@@ -152,8 +151,6 @@ class ComfyServer(ServerApi):
         after a crash) a prompt that the server has already is only followed. Raises RejectedPrompt, UnavailableError.
         """
         body: dict[str, Any] = {"prompt": graph, "client_id": self.client_id, "prompt_id": prompt_id}
-        if workflow_ui is not None:
-            body["extra_data"] = {"extra_pnginfo": {"workflow": workflow_ui}}
         if not self._open:
             self._alive_at, self._idle_since = time.monotonic(), None
         self._open[prompt_id] = None  # before posting: messages may come before the answer

@@ -44,7 +44,6 @@ class Job:
 
     key: str
     graph: dict[str, Any]
-    workflow_ui: dict[str, Any] | None = None
     sent_as: str | None = None
     sent_to: str | None = None
     sent_handle: str | None = None
@@ -312,7 +311,6 @@ class _Lane:
             handle = self.server.submit(
                 prompt_id,
                 task.graph,
-                workflow_ui=job.workflow_ui,
                 ask_first=may_be_there,
                 handle=job.sent_handle if may_be_there else None,
             )

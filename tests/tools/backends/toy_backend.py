@@ -88,7 +88,6 @@ class ToyBackend:
         prompt_id: str,
         graph: dict[str, Any],
         *,
-        workflow_ui: dict[str, Any] | None = None,
         ask_first: bool = False,
         handle: str | None = None,
     ) -> str:
