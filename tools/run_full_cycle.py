@@ -25,10 +25,11 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, files, locks
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError
+from lifeos.escaping import escape_line
 from lifeos.policy.defaults import DEFAULTS
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
 from tools.cycle import cycle_record as kept
-from tools.cycle.cycle import Cycle, CycleLimits, choose_steps, plan
+from tools.cycle.cycle import Cycle, CycleLimits, choose_steps, name_left, plan
 from tools.cycle.steps import STEP_NAMES, STEPS, CycleSettings
 
 AGENT_PROMPT = Path("agents/daily_cycle.md")
@@ -50,10 +51,14 @@ def dry_run(settings: CycleSettings, start: str | None, only: str | None, *, as_
     if as_json:
         cli.print_json({"steps": planned})
     for number, step in enumerate(planned, 1):
-        title = f"{number:2}. {TITLES[step['name']]}"
+        title = f"{number:2}. {step['name']:17} {TITLES[step['name']]}"
         cli.say(f"{title}: skipped ({step['skipped']})" if step["skipped"] else title, as_json=as_json)
-        for command in step["commands"] if not step["skipped"] else []:
+        for command in step["commands"]:
             cli.say(f"      {command}", as_json=as_json)
+        for path in step.get("commits", ()):
+            cli.say(f"      commits {escape_line(path)}", as_json=as_json)
+        if step.get("left"):
+            cli.say(f"      leaves, because no step declares them: {name_left(step['left'])}", as_json=as_json)
         for fault in step["faults"]:
             cli.say(f"      MISSING {fault}", as_json=as_json)
     faults = [fault for step in planned for fault in step["faults"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lifeos.errors import InputError, LifeosError
+from lifeos.escaping import escape_line
 from lifeos.signals import deaf_to_signals
 from tools.cost.ledger import read_sessions
 from tools.cost.meter import Meter, OpenSession
 from tools.cycle import cycle_record as kept
+from tools.cycle.committing import commit_commands
 from tools.cycle.cycle_record import CycleRecord, StepRecord
 from tools.cycle.process import Ended, run_command
-from tools.cycle.steps import STEPS, CycleSettings, CycleStep, why_skipped
+from tools.cycle.steps import STEPS, CycleSettings, CycleStep, commit_message, plan_cycle_commit, why_skipped
 
 HEARTBEAT_SECONDS = 30.0
 METER_STEPS = ("cost_start", "cost_stop")
 LAST_WORDS = 3
 LOG_TAIL_BYTES = 4096
+LEFT_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,12 @@ class Cycle:
     def _run_step(self, step: CycleStep, entry: StepRecord, folder: Path, record: CycleRecord) -> bool:
         root = self.settings.root
         commands = step.commands(self.settings)
+        if step.name == "commit":
+            self._note_commit(entry)
+            if not commands:
+                entry.reason = "nothing has changed that belongs under version control"
+                self.say(f"== {step.title}: skipped ({entry.reason})")
+                return True
         if step.name == "cost_stop" and record.cost_session:  # ours, not the newest: another may have been opened meanwhile
             commands[0] += ["--session", record.cost_session]
         entry.command = " && ".join(shlex.join(command) for command in commands)
@@ -126,9 +135,6 @@ class Cycle:
         missing = [path for path in step.needs(self.settings) if path is not None and not (root / path).exists()]
         if missing:
             return self._end(entry, Ended(2, 0.0), f"{missing[0]}: no such file or directory")
-        if step.name == "commit" and not self._has_changes():
-            entry.status, entry.reason = kept.SKIPPED, "nothing has changed"
-            return True
         stdin = root / self.settings.agent_prompt if step.name == "agent" and self.settings.agent_prompt else None
         ended = Ended(0, 0.0)
         for command in commands:
@@ -142,7 +148,7 @@ class Cycle:
         if ended.left_children:
             self.say(f"warning: {step.title} left processes behind; they were stopped")
         entry.status, entry.exit_code = kept.DONE, 0
-        entry.artefacts = [str(path) for path in step.makes(self.settings) if path is not None and (root / path).exists()]
+        entry.artefacts += [str(path) for path in step.makes(self.settings) if path is not None and (root / path).exists()]
         if step.name == "cost_start":
             self._note_session(record)
         if step.name == "cost_stop":
@@ -216,9 +222,12 @@ class Cycle:
             self._note_cost(record)
         record.cost_session = ""
 
-    def _has_changes(self) -> bool:
-        done = subprocess.run(["git", "status", "--porcelain"], cwd=self.settings.root, capture_output=True, check=False)
-        return bool(done.stdout.strip()) or done.returncode != 0
+    def _note_commit(self, entry: StepRecord) -> None:
+        """What is about to be committed, and the new files that nobody declared: a person decides about those."""
+        plan = plan_cycle_commit(self.settings)
+        entry.artefacts, entry.left = list(plan.files), list(plan.left)
+        if plan.left:
+            self.say(f"note: new, declared by no step, and therefore not committed: {name_left(plan.left)}")
 
 
 def _is_done(step: StepRecord) -> bool:
@@ -246,14 +255,30 @@ def choose_steps(start: str | None, only: str | None) -> tuple[CycleStep, ...]:
     return STEPS[names.index(start) :] if start is not None else STEPS
 
 
+def name_left(left: Sequence[str]) -> str:
+    """New files that are not committed, on one line: a picture's name is text from outside."""
+    more = f" and {len(left) - LEFT_SHOWN} more" if len(left) > LEFT_SHOWN else ""
+    return ", ".join(escape_line(path) for path in left[:LEFT_SHOWN]) + more
+
+
 def plan(settings: CycleSettings, chosen: tuple[CycleStep, ...]) -> list[dict[str, Any]]:
-    """A dry run: each step's command, why it would be skipped, and what is missing (scripts, flags, inputs). Changes nothing."""
+    """A dry run: each step's command, why it would be skipped, and what is missing (scripts, flags, inputs). Changes nothing.
+
+    The commit step also tells which files it would take (`commits`) and which new ones it would leave (`left`).
+    """
     planned: list[dict[str, Any]] = []
     for step in chosen:
-        commands = step.commands(settings) if step.name != "agent" or settings.agent_command else []
         skipped = why_skipped(step, settings)
-        faults = [] if skipped else _faults(step, settings, commands)
-        planned.append({"name": step.name, "commands": [shlex.join(one) for one in commands], "skipped": skipped, "faults": faults})
+        row: dict[str, Any] = {"name": step.name, "commands": [], "skipped": skipped, "faults": []}
+        if step.name == "commit" and not skipped:
+            commit = plan_cycle_commit(settings, chosen)
+            commands = commit_commands(settings.root, commit, commit_message(settings))
+            row |= {"commits": list(commit.files), "left": list(commit.left)}
+        else:
+            commands = step.commands(settings) if step.name not in ("agent", "commit") or not skipped else []
+        row["commands"] = [shlex.join(one) for one in commands]
+        row["faults"] = [] if skipped else _faults(step, settings, commands)
+        planned.append(row)
     return planned
 
 

@@ -16,12 +16,16 @@ from tools.cycle.steps import CycleSettings
 RUNS = Path("cycle_runs")
 RECORD_NAME = "cycle_report.json"
 RUNNING, DONE, FAILED, SKIPPED, DONE_BEFORE, INTERRUPTED = "running", "done", "failed", "skipped", "done before", "interrupted"
+MARKS = {DONE: "ok", FAILED: "FAILED", SKIPPED: "-", DONE_BEFORE: "ok (before)", INTERRUPTED: "stopped", RUNNING: "stopped"}
 SCHEMA = 1
 
 
 @dataclass(slots=True)
 class StepRecord:
-    """How one step went. `command` repeats it; `reason` says why it was skipped or failed, in its own words."""
+    """How one step went. `command` repeats it; `reason` says why it was skipped or failed, in its own words.
+
+    `left`, of the commit: new files that were not committed. Raises ValueError for a status that no cycle writes.
+    """
 
     name: str
     status: str
@@ -31,6 +35,11 @@ class StepRecord:
     seconds: float = 0.0
     log: str = ""
     artefacts: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.status not in MARKS:
+            raise ValueError(f"the status {self.status[:40]!r} is none of {', '.join(MARKS)}")
 
 
 @dataclass(slots=True)
@@ -83,19 +92,17 @@ def find_unfinished(runs: Path) -> tuple[Path, CycleRecord] | None:
     return None
 
 
-MARKS = {DONE: "ok", FAILED: "FAILED", SKIPPED: "-", DONE_BEFORE: "ok (before)", INTERRUPTED: "stopped", RUNNING: "stopped"}
-
-
 def render(record: CycleRecord, titles: dict[str, str]) -> str:
     """The table at the end: status, time, and why or what."""
-    lines = [f"Cycle {record.cycle_id}: {record.status}", ""]
+    lines = [f"Cycle {escape_line(record.cycle_id)}: {escape_line(record.status)}", ""]
     for step in record.steps:
         said = escape_line(step.reason or ", ".join(step.artefacts))
         seconds = f"{step.seconds:7.1f} s" if step.status in (DONE, FAILED, INTERRUPTED) else " " * 9
-        lines.append(f"  {MARKS[step.status]:12} {titles[step.name]:18} {seconds}  {said}".rstrip())
+        lines.append(f"  {MARKS[step.status]:12} {escape_line(titles.get(step.name, step.name)):18} {seconds}  {said}".rstrip())
     if record.cost_usd:
-        lines += ["", f"Cost of the agent step: ${record.cost_usd} (session {record.cost_session})"]
+        lines += ["", escape_line(f"Cost of the agent step: ${record.cost_usd} (session {record.cost_session})")]
     failed = next((step for step in record.steps if step.status in (FAILED, INTERRUPTED)), None)
     if failed is not None:
-        lines += ["", f"To repeat only this step: {failed.command}", f"Its output: {failed.log}", "The same command continues from here."]
+        told = [f"To repeat only this step: {failed.command}", f"Its output: {failed.log}", "The same command continues from here."]
+        lines += ["", *map(escape_line, told)]
     return "\n".join(lines)

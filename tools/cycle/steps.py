@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lifeos.escaping import escape_line
 from lifeos.files import read_records
+from lifeos.guardrails.checkout import NoGitError
+from tools.briefings.findings_promotion import LEDGER, MEMORY, TASKS
+from tools.cost.meter import LOG_FILE
+from tools.cycle.committing import CommitPlan, commit_commands, plan_commit
 
 HISTORY = Path("evals/eval_history.jsonl")
 BRIEFINGS = Path("briefings")
+COMPARISON_REPORT = Path("evals/comparison_report.md")
+CHAMPION = Path("evals/champion.json")
 MANIFEST_NAME = "dataset_manifest.json"
 
 
@@ -71,8 +77,9 @@ class CycleStep:
     """One row of the table.
 
     `commands` run one after another until one fails; `script` is checked by a dry run; `needs` are inputs that must exist when
-    the step begins; `makes` are artefacts, shown at the end if they are there. `limit` names the time limit. A `repeated` step
-    runs again when an unfinished cycle continues.
+    the step begins; `makes` are artefacts, shown at the end if they are there. Files that belong under version control, and are committed:
+    `writes` are those that it writes in every run, `keeps` those that it may write (a pattern where their names are not known before).
+    `limit` names the time limit. A `repeated` step runs again when an unfinished cycle continues.
     """
 
     name: str
@@ -82,6 +89,8 @@ class CycleStep:
     skip: Callable[[CycleSettings], str] = lambda settings: ""
     needs: Callable[[CycleSettings], list[Path | None]] = lambda settings: []
     makes: Callable[[CycleSettings], list[Path | None]] = lambda settings: []
+    writes: Callable[[CycleSettings], list[Path | None]] = lambda settings: []
+    keeps: Callable[[CycleSettings], list[Path | None]] = lambda settings: []
     limit: str = ""
     repeated: bool = False
 
@@ -200,9 +209,30 @@ def _production(settings: CycleSettings) -> Commands:
     return _python(settings, "tools/production_pipeline.py", *flags, *urls)
 
 
+def plan_cycle_commit(settings: CycleSettings, chosen: Iterable[CycleStep] = ()) -> CommitPlan:
+    """What the commit step would take now, and what the steps of `chosen` that are not skipped will have written by then."""
+    declared = [path for step in STEPS for path in (*step.writes(settings), *step.keeps(settings))]
+    coming = [path for step in chosen if not why_skipped(step, settings) for path in step.writes(settings)]
+    return plan_commit(settings.root, declared, coming)
+
+
+def commit_message(settings: CycleSettings) -> str:
+    return settings.commit_message or f"Run the cycle{f' for {settings.run_id}' if settings.run_id else ''}"
+
+
 def _commit(settings: CycleSettings) -> Commands:
-    message = settings.commit_message or f"Run the cycle{f' for {settings.run_id}' if settings.run_id else ''}"
-    return [["git", "add", "--all"], ["git", "commit", "--message", message]]
+    """No command where nothing that may be committed has changed."""
+    return commit_commands(settings.root, plan_cycle_commit(settings), commit_message(settings))
+
+
+def _skip_commit(settings: CycleSettings) -> str:
+    if settings.skip_commit:
+        return "--skip-commit"
+    try:
+        plan_cycle_commit(settings)
+    except NoGitError as reason:
+        return str(reason)
+    return ""
 
 
 STEPS: tuple[CycleStep, ...] = (
@@ -218,6 +248,7 @@ STEPS: tuple[CycleStep, ...] = (
         lambda settings: [shlex.split(settings.agent_command, posix=sys.platform != "win32")],
         _skip_agent,
         needs=lambda settings: [settings.agent_prompt],
+        keeps=lambda settings: [BRIEFINGS / "*.md", Path("research/*.md")],  # as agents/daily_cycle.md asks
         limit="agent",
     ),
     CycleStep(
@@ -226,6 +257,7 @@ STEPS: tuple[CycleStep, ...] = (
         "tools/runpod_cost_tracker.py",
         lambda settings: _python(settings, "tools/runpod_cost_tracker.py", "--action", "stop"),
         _skip_cost,
+        writes=lambda settings: [LOG_FILE],
         repeated=True,
     ),
     CycleStep(
@@ -234,6 +266,7 @@ STEPS: tuple[CycleStep, ...] = (
         "tools/promote_findings.py",
         lambda settings: _python(settings, "tools/promote_findings.py", "--project-root", ".", "--apply-critical"),
         lambda settings: "" if any((settings.root / BRIEFINGS).glob("*.md")) else "no briefing",
+        keeps=lambda settings: [MEMORY, TASKS, LEDGER],
         limit="guardrail",
     ),
     CycleStep(
@@ -244,6 +277,8 @@ STEPS: tuple[CycleStep, ...] = (
         _skip_manifest,
         needs=lambda settings: [settings.training_dataset_dir],
         makes=lambda settings: [settings.manifest],
+        writes=lambda settings: [] if settings.manifest is None or (settings.root / settings.manifest).exists() else [settings.manifest],
+        keeps=lambda settings: [settings.manifest],
     ),
     CycleStep(
         "scorecard",
@@ -253,6 +288,7 @@ STEPS: tuple[CycleStep, ...] = (
         _skip_scorecard,
         needs=lambda settings: [settings.generated_dir, settings.reference_dir],
         makes=lambda settings: [Path("evals/latest_report.md"), Path("evals/latest_scorecard.json")],
+        writes=lambda settings: [HISTORY, Path("evals/latest_report.md"), Path("evals/latest_scorecard.json")],
     ),
     CycleStep(
         "comparison",
@@ -260,7 +296,9 @@ STEPS: tuple[CycleStep, ...] = (
         "evals/compare_versions.py",
         _comparison,
         _skip_comparison,
-        makes=lambda settings: [settings.comparison_output or Path("evals/comparison_report.md")],
+        makes=lambda settings: [settings.comparison_output or COMPARISON_REPORT],
+        writes=lambda settings: [settings.comparison_output or COMPARISON_REPORT],
+        keeps=lambda settings: [CHAMPION],
     ),
     CycleStep(
         "production",
@@ -270,8 +308,9 @@ STEPS: tuple[CycleStep, ...] = (
         lambda settings: "" if settings.run_production else "no --run-production",
         needs=lambda settings: [settings.production_workflow, settings.production_prompts, settings.production_reference_dir],
         makes=lambda settings: [settings.production_output_dir and settings.production_output_dir / "batch_report.html"],
+        writes=lambda settings: [HISTORY],
     ),
-    CycleStep("commit", "Commit", "", _commit, lambda settings: "--skip-commit" if settings.skip_commit else "", repeated=True),
+    CycleStep("commit", "Commit", "", _commit, _skip_commit, repeated=True),
 )
 STEP_NAMES = tuple(step.name for step in STEPS)
 

@@ -16,7 +16,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from lifeos.escaping import escape_line
+from tests.checkouts import git
 from tests.examples import EXAMPLES
 from tests.fuzzing import foreign_bytes
 from tools.cost.meter import Meter
@@ -82,6 +85,7 @@ def _full(root: Path, **settings) -> Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
+    git(tmp_path, "init", "--quiet")
     (tmp_path / "evals").mkdir()
     (tmp_path / "evals" / "eval_history.jsonl").write_text('{"run_id": "v2"}\n{"run_id": "v3"}\n')
     (tmp_path / "briefings").mkdir()
@@ -262,6 +266,25 @@ def test_whatever_stands_in_a_record(data: bytes) -> None:
         found = kept.find_unfinished(Path(folder))
         if found is not None:
             kept.write_record(found[0], found[1])
+            assert kept.render(found[1], {"agent": "Agent"}).isprintable() is False  # several lines, of whatever stands in it
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(status=st.text(max_size=12) | st.sampled_from(sorted(kept.MARKS)), name=st.text(max_size=12) | st.just("agent"))
+def test_a_step_whose_status_or_name_is_not_ours(status: str, name: str) -> None:
+    """A foreign status is refused with the file's name; a foreign name is shown as it is."""
+    step = {"name": name, "status": status}
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()) as said:
+        path = Path(folder) / "one" / kept.RECORD_NAME
+        path.parent.mkdir()
+        path.write_text(json.dumps(GOOD_RECORD | {"steps": [step]}))
+        found = kept.find_unfinished(Path(folder))
+        if status in kept.MARKS:
+            assert found is not None
+            assert escape_line("Agent" if name == "agent" else name).strip() in kept.render(found[1], {"agent": "Agent"})
+        else:
+            assert found is None
+            assert str(path) in said.getvalue() and "is none of" in said.getvalue()
 
 
 def test_a_record_that_cannot_be_read_is_named_and_not_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
