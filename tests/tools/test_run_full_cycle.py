@@ -16,6 +16,7 @@ from lifeos import cli, locks
 from tests.checkouts import copy_checkout
 from tools import run_full_cycle
 from tools.cost.meter import LOG_FILE, STATE_FILE
+from tools.cycle.committing import CommitPlan, commit_commands
 from tools.cycle.steps import STEP_NAMES, STEPS
 
 
@@ -102,7 +103,9 @@ def test_nothing_is_ever_pushed(project_root: Path) -> None:
     from tools.cycle.steps import CycleSettings
 
     settings = CycleSettings(root=project_root, agent_command="agent", training_dataset_dir=Path("d"), run_production=True)
-    words = [word for step in STEPS for command in step.commands(settings) for word in command]
+    commands = [command for step in STEPS for command in step.commands(settings)]
+    commands += commit_commands(project_root, CommitPlan(("PROGRESS.md",)), "message")
+    words = [word for command in commands for word in command]
     assert "commit" in words and "push" not in words
 
 
