@@ -383,15 +383,17 @@ class ComfyServer(ServerApi):
         raise LostPicture(name, f"arrived incomplete {len(DOWNLOAD_PAUSES) + 1} times: {damage}", "is the server's disk full?")
 
     def cancel(self, prompt_ids: Iterable[str]) -> None:
-        """Take these prompts of ours off the queue, then stop the one that runs. Nobody else's is touched.
+        """Take these prompts of ours off the queue and stop the one that runs. Nobody else's is touched.
 
-        Their ends are not reported any more.
+        Their ends are not reported any more. A server that cancels jobs by id does both at once; older ones are asked for each.
         """
         mine = list(dict.fromkeys(prompt_ids))
         for prompt_id in mine:
             self._forget(prompt_id)
         self._ended = [outcome for outcome in self._ended if outcome.prompt_id not in mine]
         if not mine:
+            return
+        if self._transport.post_safely("/api/jobs/cancel", {"job_ids": mine}).status == 200:
             return
         self._transport.post_safely("/queue", {"delete": mine})
         for prompt_id in self.workload().running:

@@ -18,6 +18,9 @@ OUT_OF_MEMORY_WORDS = ("outofmemory", "out of memory", "not enough memory", "cub
 PASSING_WORDS = ("connectionerror", "timeout", "connection reset", "temporarily unavailable", "cuda error", "cudnn_status")
 """Failures that another try, perhaps on another server, can get over. All others repeat themselves."""
 
+MISSING_NODE = ("invalid_prompt", "missing_node_type")
+"""What ComfyUI calls a node class that it does not have: before, and since 0.33."""
+
 MESSAGE_LIMIT = 400
 
 
@@ -112,6 +115,8 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class FaultExtra:
+    node_id: str | int | None = None
+    class_type: str | None = None
     input_name: str | None = None
     input_config: list[Any] | None = None
     received_value: Any = None
@@ -212,8 +217,10 @@ def read_rejection(url: str, answer: PromptAnswer) -> RejectedPrompt:
     error = answer.error
     if isinstance(error, PromptFault):
         text = " ".join(part for part in (error.message, error.details) if part)
-        fix = "install the missing custom node on the server" if error.type == "invalid_prompt" else ""
-        return RejectedPrompt(url, "", _cut(text) or "no reason given", fix)
+        fix = "install the missing custom node on the server" if error.type in MISSING_NODE else ""
+        extra = error.extra_info or FaultExtra()
+        node = f"{extra.node_id} ({extra.class_type})" if extra.node_id is not None and extra.class_type else ""
+        return RejectedPrompt(url, node, _cut(text) or "no reason given", fix)
     return RejectedPrompt(url, "", _cut(error or "") or "no reason given")
 
 

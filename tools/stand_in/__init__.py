@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tools.stand_in.dialects import NEWEST
 from tools.stand_in.faults import Faults
 from tools.stand_in.notice import NOTICE
 
@@ -27,14 +28,15 @@ def start_embedded_server(
     port: int = 0,
     output_dir: Path | None = None,
     models: Mapping[str, Sequence[str]] | None = None,
-    version: str = "0.8.0",
+    version: str = NEWEST,
     previews: bool = True,
 ) -> EmbeddedServer:
     """Start a server in threads of its own and return when it answers. Use it as a context manager, or call `.stop()`.
 
     `port` 0 takes a free one. `output_dir` holds `output/`, `input/` and `temp/` (default: a temporary folder, removed by
-    `.stop()`). `models` replaces the lists of model names by folder. `version` "0.3.64" is the server of October 2025, without
-    `/api/jobs`. `seconds_per_picture` pretends the GPU's time. Raises UnavailableError if the port is taken.
+    `.stop()`). `models` replaces the lists of model names by folder. `version` is one of `dialects.DIALECTS`:
+    "0.33.0", "0.8.0" (which cannot cancel by id) or "0.3.64" (without `/api/jobs`). `seconds_per_picture` pretends the GPU's time.
+    Raises UnavailableError if the port is taken.
     """
     from tools.stand_in.server import EmbeddedServer
 

@@ -19,6 +19,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 from lifeos import cli
+from tools.stand_in.dialects import DIALECTS, NEWEST
 
 
 def build_parser() -> cli.Parser:
@@ -29,7 +30,7 @@ def build_parser() -> cli.Parser:
         "--seconds-per-model-load", type=cli.non_negative, default=0.0, metavar="X", help="pretended time to load a checkpoint or LoRA"
     )
     parser.add_argument("--output-dir", type=Path, metavar="DIR", help="folder for output/, input/ and temp/ (default: a temporary one)")
-    parser.add_argument("--comfyui-version", choices=("0.8.0", "0.3.64"), default="0.8.0", help="the server version to behave like")
+    parser.add_argument("--comfyui-version", choices=tuple(DIALECTS), default=NEWEST, help="the server version to behave like")
     parser.add_argument("--references", type=Path, metavar="DIR", help="also write six reference portraits of the rendered person to DIR")
     return parser
 

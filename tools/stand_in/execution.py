@@ -72,6 +72,11 @@ class Process:
     running_node: tuple[str, str] | None = None
     """(client id, node) of what runs now."""
 
+    def stop_prompt(self) -> None:
+        """Interrupt what runs now."""
+        self.interrupt.set()
+        self.wake.set()
+
 
 @dataclass(frozen=True, slots=True)
 class RunEnding:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tools.stand_in.dialects import Dialect
+
 MAX_SIZE = 16384
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
 
@@ -197,8 +199,14 @@ def input_type(spec: InputSpec, list_models: ListModels) -> str | list[str]:
     return spec.kind if isinstance(spec.kind, str) else list(spec.kind)
 
 
-def object_info(node: NodeClass, list_models: ListModels) -> dict[str, Any]:
+def outputs_of(node: NodeClass, dialect: Dialect) -> tuple[str, ...]:
+    """The types of a class's outputs; since 0.33 what saves a picture passes it on."""
+    return ("IMAGE",) if node.output_node and dialect.savers_pass_pictures else node.output
+
+
+def object_info(node: NodeClass, list_models: ListModels, dialect: Dialect) -> dict[str, Any]:
     """The document of `GET /object_info/{Class}`."""
+    outputs = list(outputs_of(node, dialect))
     required = {name: [input_type(spec, list_models), dict(spec.options)] for name, spec in node.required.items()}
     described: dict[str, Any] = {"required": required}
     if node.hidden:
@@ -206,9 +214,9 @@ def object_info(node: NodeClass, list_models: ListModels) -> dict[str, Any]:
     return {
         "input": described,
         "input_order": {group: list(inputs) for group, inputs in described.items()},
-        "output": list(node.output),
-        "output_is_list": [False] * len(node.output),
-        "output_name": list(node.output),
+        "output": outputs,
+        "output_is_list": [False] * len(outputs),
+        "output_name": ["images"] if node.output_node and outputs else outputs,
         "name": node.name,
         "display_name": node.display_name,
         "description": "",

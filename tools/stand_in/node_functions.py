@@ -183,7 +183,7 @@ def _save(folder: str) -> Callable[[NodeRun, Inputs], NodeResult]:
         run.check_disk()
         texts = {"prompt": run.graph, **(run.extra_data.get("extra_pnginfo") or {})}
         prefix = inputs.get("filename_prefix", "ComfyUI_temp_embedded")
-        return NodeResult(ui={"images": run.store.save(list(inputs["images"]), prefix, texts, folder)})
+        return NodeResult((inputs["images"],), ui={"images": run.store.save(list(inputs["images"]), prefix, texts, folder)})
 
     return save
 

@@ -70,23 +70,29 @@ class PromptQueue:
         with self._changed:
             return len(self._running) + len(self._pending)
 
-    def is_running(self, prompt_id: str) -> bool:
+    def interrupt_if_running(self, prompt_id: str, interrupt: Callable[[], None]) -> bool:
+        """Call `interrupt` while the prompt runs, so that it cannot meet the next one; whether it did."""
         with self._changed:
-            return any(item[1] == prompt_id for item in self._running.values())
+            is_running = any(item[1] == prompt_id for item in self._running.values())
+            if is_running:
+                interrupt()
+            return is_running
 
     def clear_pending(self) -> None:
         with self._changed:
             self._pending = []
             self._on_change()
 
-    def delete_pending(self, prompt_id: str) -> None:
+    def delete_pending(self, prompt_id: str) -> bool:
+        """Take a prompt off the queue; whether it was there."""
         with self._changed:
             for index, item in enumerate(self._pending):
                 if item[1] == prompt_id:
                     del self._pending[index]
                     heapq.heapify(self._pending)
                     self._on_change()
-                    return
+                    return True
+            return False
 
     def history(self, max_items: int | None = None, offset: int = -1) -> dict[str, Any]:
         """The newest `max_items` entries (all by default), or `max_items` from `offset`, oldest first."""

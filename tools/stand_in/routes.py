@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import BodyPartReader, web
 
-from tools.stand_in.jobs import find_job, list_jobs
+from tools.stand_in.jobs import find_job, is_canonical, list_jobs
 from tools.stand_in.life import Life, Surroundings
 from tools.stand_in.node_classes import NODE_CLASSES, object_info
 from tools.stand_in.picture_store import RefusedPathError, convert_view
@@ -116,6 +116,8 @@ class Routes:
         ]
         if self._server.dialect.has_jobs:
             table += [("GET", "/api/jobs", self.get_jobs), ("GET", "/api/jobs/{id}", self.get_job)]
+        if self._server.dialect.cancels_jobs:
+            table += [("POST", "/api/jobs/cancel", self.cancel_jobs), ("POST", "/api/jobs/{id}/cancel", self.cancel_job)]
         return table
 
     async def websocket(self, request: web.Request) -> web.StreamResponse:
@@ -134,8 +136,12 @@ class Routes:
             error = {"type": "no_prompt", "message": "No prompt provided", "details": "No prompt provided", "extra_info": {}}
             return web.json_response({"error": error, "node_errors": {}}, status=400)
         graph = document["prompt"]
-        prompt_id = str(document.get("prompt_id", uuid.uuid4()))
-        validation = validate(graph, self._server.list_models)
+        prompt_id = self._choose_id(document)
+        if prompt_id is None:
+            details = "prompt_id must be a UUID string in canonical lowercase hyphenated form; omit it to let the server generate one"
+            error = {"type": "invalid_prompt_id", "message": "prompt_id must be a valid UUID", "details": details, "extra_info": {}}
+            return web.json_response({"error": error, "node_errors": {}}, status=400)
+        validation = validate(graph, self._server.list_models, self._server.dialect)
         extra_data = document.get("extra_data", {})
         if "client_id" in document:
             extra_data["client_id"] = document["client_id"]
@@ -149,6 +155,15 @@ class Routes:
             self._server.count("lost replies")
             return _cut(request)
         return web.json_response({"prompt_id": prompt_id, "number": number, "node_errors": validation.node_errors})
+
+    def _choose_id(self, document: dict[str, Any]) -> str | None:
+        """The prompt's id, the client's or a new one; None where the client's is none that this version takes."""
+        if not self._server.dialect.wants_canonical_ids:
+            return str(document.get("prompt_id", uuid.uuid4()))
+        wanted = document.get("prompt_id")
+        if wanted is None:
+            return str(uuid.uuid4())
+        return wanted if is_canonical(wanted) else None
 
     async def get_prompt(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"exec_info": {"queue_remaining": self._life.queue.remaining()}})
@@ -186,10 +201,33 @@ class Routes:
         except json.JSONDecodeError:
             document = {}
         prompt_id = document.get("prompt_id")
-        if not prompt_id or self._life.queue.is_running(prompt_id):
-            self._life.process.interrupt.set()
-            self._life.process.wake.set()
+        if prompt_id:
+            self._life.queue.interrupt_if_running(prompt_id, self._life.process.stop_prompt)
+        else:
+            self._life.process.stop_prompt()
         return web.Response()
+
+    async def cancel_jobs(self, request: web.Request) -> web.StreamResponse:
+        try:
+            document = await request.json()
+        except json.JSONDecodeError:
+            return web.json_response({"error": "Request body must be valid JSON"}, status=400)
+        job_ids = document.get("job_ids") if isinstance(document, dict) else None
+        if not isinstance(job_ids, list):
+            return web.json_response({"error": "job_ids must be a list"}, status=400)
+        odd = [job_id if isinstance(job_id, str) else repr(job_id) for job_id in job_ids if not is_canonical(job_id)]
+        if odd:
+            return web.json_response({"error": "job_ids contains invalid id(s)", "invalid_ids": odd}, status=400)
+        cancelled = [job_id for job_id in job_ids if self._cancel(job_id)]
+        return web.json_response({"cancelled": bool(cancelled)})
+
+    async def cancel_job(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response({"cancelled": self._cancel(request.match_info["id"])})
+
+    def _cancel(self, prompt_id: str) -> bool:
+        """Take a prompt off the queue or stop it; False for one that has ended or is not known, which is no error."""
+        queue = self._life.queue
+        return queue.delete_pending(prompt_id) or queue.interrupt_if_running(prompt_id, self._life.process.stop_prompt)
 
     async def free(self, request: web.Request) -> web.StreamResponse:
         document = await request.json()
@@ -200,11 +238,12 @@ class Routes:
         return web.Response()
 
     async def get_object_info(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response({name: object_info(node, self._server.list_models) for name, node in NODE_CLASSES.items()})
+        server = self._server
+        return web.json_response({name: object_info(node, server.list_models, server.dialect) for name, node in NODE_CLASSES.items()})
 
     async def get_object_info_class(self, request: web.Request) -> web.StreamResponse:
         node = NODE_CLASSES.get(request.match_info["id"])
-        return web.json_response({} if node is None else {node.name: object_info(node, self._server.list_models)})
+        return web.json_response({} if node is None else {node.name: object_info(node, self._server.list_models, self._server.dialect)})
 
     async def get_models(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(self._server.model_folders())
@@ -217,12 +256,12 @@ class Routes:
 
     async def get_jobs(self, request: web.Request) -> web.StreamResponse:
         try:
-            return web.json_response(list_jobs(self._life.queue, request.query))
+            return web.json_response(list_jobs(self._life.queue, request.query, self._server.dialect))
         except ValueError as error:
             return web.json_response({"error": str(error)}, status=400)
 
     async def get_job(self, request: web.Request) -> web.StreamResponse:
-        job = find_job(self._life.queue, request.match_info["id"])
+        job = find_job(self._life.queue, request.match_info["id"], self._server.dialect)
         return web.json_response({"error": "Job not found"}, status=404) if job is None else web.json_response(job)
 
     async def view(self, request: web.Request) -> web.StreamResponse:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tools.stand_in.node_classes import NODE_CLASSES, InputSpec, ListModels, input_type
+from tools.stand_in.dialects import Dialect
+from tools.stand_in.node_classes import NODE_CLASSES, InputSpec, ListModels, input_type, outputs_of
 
 LONG_LIST = 20
 """Longer lists of allowed values are not sent back."""
@@ -27,23 +28,21 @@ def _fault(kind: str, message: str, details: str = "", **extra: Any) -> Fault:
     return {"type": kind, "message": message, "details": details, "extra_info": extra}
 
 
-def validate(graph: Graph, list_models: ListModels) -> Validation:
+def validate(graph: Graph, list_models: ListModels, dialect: Dialect) -> Validation:
     """Check a graph and coerce its values in place, as ComfyUI does: 1.9 becomes 1 where a whole number is wanted.
 
     Raises TypeError for what is no API graph at all (a UI-format workflow), which a real server answers with a bare 500.
     """
     outputs: list[str] = []
     for node_id, node in graph.items():
-        if "class_type" not in node:
-            return _invalid("Cannot execute because a node is missing the class_type property.", node_id)
-        known = NODE_CLASSES.get(node["class_type"])
+        known = NODE_CLASSES.get(node["class_type"]) if "class_type" in node else None
         if known is None:
-            return _invalid(f"Cannot execute because node {node['class_type']} does not exist.", node_id)
+            return Validation(_missing_class(node_id, node, dialect), [], {})
         if known.output_node:
             outputs.append(node_id)
     if not outputs:
         return Validation(_fault("prompt_no_outputs", "Prompt has no outputs"), [], {})
-    checker = _Checker(graph, list_models)
+    checker = _Checker(graph, list_models, dialect)
     good: list[str] = []
     node_errors: dict[str, Any] = {}
     reasons: list[str] = []
@@ -62,8 +61,20 @@ def validate(graph: Graph, list_models: ListModels) -> Validation:
     return Validation(error, [], node_errors)
 
 
-def _invalid(message: str, node_id: str) -> Validation:
-    return Validation(_fault("invalid_prompt", message, f"Node ID '#{node_id}'"), [], {})
+def _missing_class(node_id: str, node: dict[str, Any], dialect: Dialect) -> Fault:
+    """The error of a node without a class, or of a class that is not there."""
+    where, class_type = f"Node ID '#{node_id}'", node.get("class_type")
+    if not dialect.explains_refusals:
+        message = f"Cannot execute because node {class_type} does not exist."
+        if "class_type" not in node:
+            message = "Cannot execute because a node is missing the class_type property."
+        return _fault("invalid_prompt", message, where)
+    title = node.get("_meta", {}).get("title", class_type)
+    message = f"Node '{title}' not found. The custom node may not be installed."
+    if "class_type" not in node:
+        shown = title or f"ID #{node_id}"
+        message = f"Node '{shown}' has no class_type. The workflow may be corrupted or a custom node is missing."
+    return _fault("missing_node_type", message, where, node_id=node_id, class_type=class_type, node_title=title)
 
 
 CHECK_ERRORS = (KeyError, IndexError, TypeError, ValueError, AttributeError)
@@ -73,12 +84,13 @@ CHECK_ERRORS = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 class _Checker:
     """Checks nodes from the outputs upwards; each node once. `faults` are by node, those of checked nodes only."""
 
-    def __init__(self, graph: Graph, list_models: ListModels) -> None:
+    def __init__(self, graph: Graph, list_models: ListModels, dialect: Dialect) -> None:
         self.graph = graph
         self.list_models = list_models
+        self.dialect = dialect
         self.faults: dict[str, list[Fault]] = {}
         self._valid: dict[str, bool] = {}
-        self._open: set[str] = set()
+        self._open: list[str] = []
 
     def check_output(self, node_id: str) -> bool:
         """Whether an output and everything above it can run."""
@@ -90,12 +102,13 @@ class _Checker:
             return False
 
     def _check(self, node_id: str) -> bool:
-        """A node below a bad one is invalid without faults of its own, and so is a node in a loop."""
+        """A node below a bad one is invalid without faults of its own, and so was a node in a loop before 0.33."""
         if node_id in self._valid:
             return self._valid[node_id]
         if node_id in self._open:
+            self._tell_loop(node_id)
             return False
-        self._open.add(node_id)
+        self._open.append(node_id)
         node = self.graph[node_id]
         inputs = node["inputs"]
         faults: list[Fault] = []
@@ -113,10 +126,20 @@ class _Checker:
                 faults.append(fault)
         return self._settle(node_id, faults, valid)
 
+    def _tell_loop(self, node_id: str) -> None:
+        if not self.dialect.explains_refusals:
+            return
+        way = [*self._open[self._open.index(node_id) :], node_id]
+        details = " -> ".join(f"{step} ({self.graph[step]['class_type']})" for step in way)
+        for step in dict.fromkeys(way):
+            more = {"node_id": step, "cycle_nodes": list(dict.fromkeys(way))}
+            self.faults[step] = [_fault("dependency_cycle", "Dependency cycle detected", details, **more)]
+
     def _settle(self, node_id: str, faults: list[Fault], valid: bool) -> bool:
-        self._open.discard(node_id)
-        self.faults[node_id] = faults
-        self._valid[node_id] = valid and not faults
+        if node_id in self._open:
+            self._open.remove(node_id)
+        self.faults[node_id] = self.faults.get(node_id, []) + faults
+        self._valid[node_id] = valid and not self.faults[node_id]
         return self._valid[node_id]
 
     def _check_link(self, name: str, spec: InputSpec, link: list[Any]) -> tuple[Fault | None, bool]:
@@ -126,7 +149,7 @@ class _Checker:
             message = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
             return _fault("bad_linked_input", message, name, **about, received_value=link), True
         above, slot = link
-        received = NODE_CLASSES[self.graph[above]["class_type"]].output[slot]
+        received = outputs_of(NODE_CLASSES[self.graph[above]["class_type"]], self.dialect)[slot]
         if received != wanted:
             details = f"{name}, received_type({received}) mismatch input_type({wanted})"
             message = "Return type mismatch between linked nodes"

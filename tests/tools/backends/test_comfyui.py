@@ -17,6 +17,7 @@ from tools.backends.backend import LostPicture, PictureRef, PromptEnd, RejectedP
 from tools.backends.comfyui import ComfyServer
 from tools.backends.transport import Transport
 from tools.stand_in import Faults
+from tools.stand_in.dialects import DIALECTS
 from tools.workflows.workflow import Settings, Workflow
 
 STATS = {"system": {"comfyui_version": "0.8.0"}, "devices": []}
@@ -46,6 +47,39 @@ def poll_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is found by asking now and then: only what the socket told, or a reconnect, can be quick."""
     monkeypatch.setattr(client_module, "POLL_SECONDS", 1000.0)
     monkeypatch.setattr(client_module, "RECONCILE_SECONDS", 1000.0)
+
+
+# Cancelling
+
+
+@pytest.mark.parametrize("version", [*DIALECTS])
+def test_cancel_asks_in_the_way_that_the_server_has(embedded_server: Any, follow: Any, version: str) -> None:
+    embedded = embedded_server(version=version, seconds_per_picture=30)
+    server = follow(embedded.url)
+    mine = [submit(server, sampled_graph(seed)) for seed in range(3)]
+    until = time.monotonic() + PATIENCE
+    while mine[0] not in server.workload().running:
+        assert time.monotonic() < until
+    server.cancel(mine)
+    while server.workload().count:
+        assert time.monotonic() < until, "something of ours still runs"
+    asked = {route: embedded.counters[route] for route in ("POST /api/jobs/cancel", "POST /queue", "POST /interrupt")}
+    current = {"POST /api/jobs/cancel": 1, "POST /queue": 0, "POST /interrupt": 0}
+    assert asked == (current if DIALECTS[version].cancels_jobs else {**asked, "POST /queue": 1, "POST /interrupt": 1})
+
+
+def test_ids_that_a_server_does_not_cancel_are_cancelled_in_the_old_way() -> None:
+    """A job id of another form is refused with 400 by the new route, and the whole list with it."""
+    refused = {"error": "job_ids contains invalid id(s)", "invalid_ids": ["mine"]}
+    answers = {
+        "POST /api/jobs/cancel": (400, refused),
+        "GET /queue": (200, {"queue_running": [[1, "mine", {}, {}, []], [2, "theirs", {}, {}, []]], "queue_pending": []}),
+        **{f"POST /{route}": (200, {}) for route in ("queue", "interrupt")},
+    }
+    with fake_server(answers) as fake, ComfyServer(fake.url) as server:
+        server.cancel(["mine"])
+        assert fake.asked("POST /queue") == [{"delete": ["mine"]}]
+        assert fake.asked("POST /interrupt") == [{"prompt_id": "mine"}]
 
 
 # Submitting

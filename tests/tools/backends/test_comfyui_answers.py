@@ -128,6 +128,15 @@ def test_rejections_of_the_whole_graph(body: dict[str, Any], told: str) -> None:
     )
 
 
+def test_missing_class_is_told_with_its_node() -> None:
+    """ComfyUI 0.33 names the node's title, which may say nothing, and the class only beside it."""
+    extra = {"node_id": "57:3", "class_type": "NoSuchSampler", "node_title": "My sampler"}
+    error = {"type": "missing_node_type", "message": "Node 'My sampler' not found.", "details": "Node ID '#57:3'", "extra_info": extra}
+    rejection = read_rejection("http://pod", foreign.convert({"error": error, "node_errors": {}}, PromptAnswer, "answer"))
+    assert rejection.node == "57:3 (NoSuchSampler)"
+    assert rejection.fix == "install the missing custom node on the server"
+
+
 def test_memory_that_the_server_itself_holds_is_usable() -> None:
     """8 of 24 GiB are free; of the 14 that it reserved it uses 12, which it lets go for the next prompt: 8 + 12."""
     gib = 1 << 30

@@ -1,4 +1,4 @@
-"""What the client relies on, on the embedded server (both versions that it speaks) and, with COMFYUI_URL, on a real one.
+"""What the client relies on, on the embedded server (every version that it speaks) and, with COMFYUI_URL, on a real one.
 
     COMFYUI_URL=http://127.0.0.1:8188 python -m pytest tests/tools/backends/test_contract.py
 
@@ -23,6 +23,7 @@ from lifeos.errors import InputError
 from tools.backends.backend import PromptEnd, RejectedPrompt
 from tools.backends.comfyui import ComfyServer
 from tools.stand_in import start_embedded_server
+from tools.stand_in.dialects import DIALECTS
 from tools.workflows.workflow import Settings, Workflow, check_models
 
 REAL_URL = os.environ.get("COMFYUI_URL")
@@ -32,7 +33,7 @@ PATIENCE = 120 if REAL_URL else 20
 Graph = dict[str, dict[str, object]]
 
 
-@pytest.fixture(scope="module", params=["real"] if REAL_URL else ["0.8.0", "0.3.64"])
+@pytest.fixture(scope="module", params=["real"] if REAL_URL else [*DIALECTS])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     if REAL_URL:
         yield REAL_URL

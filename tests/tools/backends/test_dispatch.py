@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -365,20 +366,20 @@ def test_what_a_server_says_is_told_with_its_name_and_ours_is_no_name_of_its_own
 
 def test_closing_cancels_only_ours(embedded_server: Any, follow: Any) -> None:
     embedded = embedded_server(seconds_per_picture=0.3)
-    theirs = follow(embedded.url)
+    theirs, somebody_else = follow(embedded.url), str(uuid.uuid4())
     with Dispatcher([follow(embedded.url)]) as dispatcher:
         for job in jobs(3, sampled_graph):
             dispatcher.put(job)
         until = time.monotonic() + PATIENCE
         while theirs.workload().count < 3:
             assert time.monotonic() < until
-        theirs.submit("someone-elses", sampled_graph(99))
-    assert set(theirs.workload().waiting) <= {"someone-elses"}
+        theirs.submit(somebody_else, sampled_graph(99))
+    assert set(theirs.workload().waiting) <= {somebody_else}
     ended: list[Any] = []
     while not ended:
         assert time.monotonic() < until + PATIENCE
         ended = theirs.wait(0.5)
-    assert (ended[0].prompt_id, ended[0].kind) == ("someone-elses", "done")
+    assert (ended[0].prompt_id, ended[0].kind) == (somebody_else, "done")
     assert embedded.counters["pictures"] <= 2  # theirs, and at most the one of ours that was ending
 
 

@@ -1,4 +1,4 @@
-"""The embedded server's HTTP answers. The expected shapes were recorded from ComfyUI 0.8.0 and compared with a real 0.3.64."""
+"""The embedded server's HTTP answers. The expected shapes were recorded from ComfyUI 0.8.0 and compared with real 0.3.64 and 0.33.0."""
 
 from __future__ import annotations
 
@@ -34,6 +34,13 @@ TROUBLE = "500 Internal Server Error\n\nServer got itself in trouble"
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
     with start_embedded_server() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def older() -> Iterator[EmbeddedServer]:
+    """The server before it cancelled jobs, wanted canonical ids and explained its refusals."""
+    with start_embedded_server(version="0.8.0") as started:
         yield started
 
 
@@ -167,41 +174,93 @@ def test_every_bad_node_is_named(server: EmbeddedServer) -> None:
     assert sorted(post(server, graph).json()["node_errors"]) == ["10", "4"]
 
 
+def missing(title: str | None, class_type: str | None) -> dict[str, Any]:
+    return {"node_id": "3", "class_type": class_type, "node_title": title}
+
+
+NOT_FOUND = "not found. The custom node may not be installed."
+
+
 @pytest.mark.parametrize(
-    ("graph", "kind", "message", "details"),
+    ("graph", "kind", "message", "details", "extra"),
     [
         pytest.param(
             {**flat_graph(), "3": {"class_type": "NoSuchSampler", "inputs": {}}},
-            "invalid_prompt",
-            "Cannot execute because node NoSuchSampler does not exist.",
+            "missing_node_type",
+            f"Node 'NoSuchSampler' {NOT_FOUND}",
             "Node ID '#3'",
+            missing("NoSuchSampler", "NoSuchSampler"),
             id="unknown class",
         ),
         pytest.param(
-            {"3": {"inputs": {}}},
-            "invalid_prompt",
-            "Cannot execute because a node is missing the class_type property.",
+            {**flat_graph(), "3": {"class_type": "NoSuchSampler", "inputs": {}, "_meta": {"title": "My sampler"}}},
+            "missing_node_type",
+            f"Node 'My sampler' {NOT_FOUND}",
             "Node ID '#3'",
+            missing("My sampler", "NoSuchSampler"),
+            id="unknown class with a title",
+        ),
+        pytest.param(
+            {**flat_graph(), "3": {"class_type": None, "inputs": {}, "_meta": {"title": None}}},
+            "missing_node_type",
+            f"Node 'None' {NOT_FOUND}",
+            "Node ID '#3'",
+            missing(None, None),
+            id="a class that the exporting page did not know",
+        ),
+        pytest.param(
+            {"3": {"inputs": {}}},
+            "missing_node_type",
+            "Node 'ID #3' has no class_type. The workflow may be corrupted or a custom node is missing.",
+            "Node ID '#3'",
+            missing(None, None),
             id="no class",
         ),
-        pytest.param({"1": flat_graph()["1"]}, "prompt_no_outputs", "Prompt has no outputs", "", id="nothing saved"),
-        pytest.param({}, "prompt_no_outputs", "Prompt has no outputs", "", id="empty graph"),
+        pytest.param({"1": flat_graph()["1"]}, "prompt_no_outputs", "Prompt has no outputs", "", {}, id="nothing saved"),
+        pytest.param({}, "prompt_no_outputs", "Prompt has no outputs", "", {}, id="empty graph"),
     ],
 )
-def test_graph_that_cannot_run(server: EmbeddedServer, graph: Graph, kind: str, message: str, details: str) -> None:
+def test_graph_that_cannot_run(server: EmbeddedServer, graph: Graph, kind: str, message: str, details: str, extra: dict[str, Any]) -> None:
     response = post(server, graph)
     assert response.status_code == 400
-    assert response.json() == {"error": {"type": kind, "message": message, "details": details, "extra_info": {}}, "node_errors": {}}
+    assert response.json() == {"error": {"type": kind, "message": message, "details": details, "extra_info": extra}, "node_errors": {}}
 
 
-def test_loop_is_refused_without_a_reason(server: EmbeddedServer) -> None:
-    scale = {"upscale_method": "area", "width": 64, "height": 64, "crop": "disabled"}
-    graph = {
-        "1": {"class_type": "ImageScale", "inputs": {"image": ["3", 0], **scale}},
-        "3": {"class_type": "ImageScale", "inputs": {"image": ["1", 0], **scale}},
-        "2": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["1", 0]}},
-    }
-    body = post(server, graph).json()
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ({"class_type": "NoSuchSampler", "inputs": {}}, "Cannot execute because node NoSuchSampler does not exist."),
+        ({"inputs": {}}, "Cannot execute because a node is missing the class_type property."),
+    ],
+)
+def test_missing_class_was_told_otherwise_before(older: EmbeddedServer, node: dict[str, Any], message: str) -> None:
+    error = {"type": "invalid_prompt", "message": message, "details": "Node ID '#3'", "extra_info": {}}
+    assert post(older, {**flat_graph(), "3": node}).json() == {"error": error, "node_errors": {}}
+
+
+LOOP = {
+    "1": {
+        "class_type": "ImageScale",
+        "inputs": {"image": ["3", 0], "upscale_method": "area", "width": 64, "height": 64, "crop": "disabled"},
+    },
+    "3": {
+        "class_type": "ImageScale",
+        "inputs": {"image": ["1", 0], "upscale_method": "area", "width": 64, "height": 64, "crop": "disabled"},
+    },
+    "2": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["1", 0]}},
+}
+
+
+def test_loop_is_named(server: EmbeddedServer) -> None:
+    body = post(server, LOOP).json()
+    assert (body["error"]["type"], sorted(body["node_errors"])) == (FAILED, ["1", "3"])
+    way = "1 (ImageScale) -> 3 (ImageScale) -> 1 (ImageScale)"
+    expected = fault("dependency_cycle", "Dependency cycle detected", way, node_id="3", cycle_nodes=["1", "3"])
+    assert body["node_errors"]["3"]["errors"] == [expected]
+
+
+def test_loop_was_refused_without_a_reason_before(older: EmbeddedServer) -> None:
+    body = post(older, LOOP).json()
     assert (body["error"]["type"], body["error"]["details"], body["node_errors"]) == (FAILED, "", {})
 
 
@@ -262,7 +321,19 @@ def test_client_may_choose_the_prompt_id(server: EmbeddedServer) -> None:
     body = post(server, flat_graph(color=78), prompt_id=chosen).json()
     assert set(body) == {"prompt_id", "number", "node_errors"}
     assert (body["prompt_id"], body["node_errors"]) == (chosen, {})
-    assert queue(server, flat_graph(color=79), prompt_id=None) == "None"
+    assert queue(server, flat_graph(color=79), prompt_id=None) not in ("None", chosen)
+
+
+@pytest.mark.parametrize("odd", ["", "mine", 7, ["x"], "6F794C3C-5DBF-45E1-ADEE-8A5E2DDE45AA", "6f794c3c5dbf45e1adee8a5e2dde45aa"])
+def test_prompt_id_in_another_form_is_refused(server: EmbeddedServer, odd: object) -> None:
+    """It is compared as text everywhere: another spelling would never be found again."""
+    response = post(server, flat_graph(color=79), prompt_id=odd)
+    assert (response.status_code, response.json()["error"]["type"]) == (400, "invalid_prompt_id")
+
+
+def test_any_prompt_id_was_taken_before(older: EmbeddedServer) -> None:
+    assert queue(older, flat_graph(color=79), prompt_id=None) == "None"
+    assert queue(older, flat_graph(color=79), prompt_id="mine") == "mine"
 
 
 def test_history_entry_has_comfyuis_shape(server: EmbeddedServer) -> None:
@@ -416,7 +487,7 @@ def test_new_models_are_seen_at_once(embedded_server: Callable[..., EmbeddedServ
 
 def test_server_says_what_it_is(server: EmbeddedServer) -> None:
     stats = get(server, "/system_stats").json()
-    assert (stats["system"]["notice"], stats["system"]["comfyui_version"]) == (NOTICE, "0.8.0")
+    assert (stats["system"]["notice"], stats["system"]["comfyui_version"]) == (NOTICE, "0.33.0")
     assert stats["devices"][0]["type"] == "cpu"
     assert server.notice == NOTICE
     assert "NASA" in NOTICE
@@ -444,7 +515,8 @@ def test_jobs_tell_every_state(embedded_server: Callable[..., EmbeddedServer]) -
     output = {"filename": "j_00001_.png", "subfolder": "job", "type": "output"}
     assert (job["status"], job["outputs_count"], job["outputs"]) == ("completed", 1, {"2": {"images": [output]}})
     assert job["preview_output"] == {**output, "nodeId": "2", "mediaType": "images"}
-    assert set(get(server, f"/api/jobs/{waiting}").json()) == {"id", "status", "priority", "create_time", "outputs_count"}
+    told = {"id", "status", "priority", "create_time", "outputs_count", "previewable_outputs_count"}
+    assert set(get(server, f"/api/jobs/{waiting}").json()) == told
     listed = get(server, "/api/jobs", status="pending,in_progress").json()
     assert {job["id"]: job["status"] for job in listed["jobs"]} == {running: "in_progress", waiting: "pending"}
     page = get(server, "/api/jobs", limit="2").json()["pagination"]
@@ -452,8 +524,59 @@ def test_jobs_tell_every_state(embedded_server: Callable[..., EmbeddedServer]) -
     assert get(server, "/api/jobs", status="odd").status_code == 400
     requests.post(f"{server.url}/interrupt", json={"prompt_id": running}, timeout=10)
     wait_for(server, running)
-    assert get(server, f"/api/jobs/{running}").json()["status"] == "failed"
-    assert [job["id"] for job in get(server, "/api/jobs", status="failed").json()["jobs"]] == [running]
+    assert get(server, f"/api/jobs/{running}").json()["status"] == "cancelled"
+    assert [job["id"] for job in get(server, "/api/jobs", status="cancelled").json()["jobs"]] == [running]
+
+
+def cancel(server: EmbeddedServer, path: str, **body: Any) -> tuple[int, Any]:
+    response = requests.post(f"{server.url}/api/jobs/{path}", json=body, timeout=10)
+    return response.status_code, response.json()
+
+
+def test_jobs_are_cancelled_by_id(embedded_server: Callable[..., EmbeddedServer]) -> None:
+    server = embedded_server(seconds_per_picture=30)
+    done = queue(server, flat_graph(color=5))
+    wait_for(server, done)
+    running, first, second, theirs = queue(server, portrait_graph()), *(queue(server, flat_graph(color=color)) for color in (6, 7, 8))
+    wait_until_running(server, running)
+    assert cancel(server, f"{first}/cancel") == (200, {"cancelled": True})
+    assert cancel(server, f"{first}/cancel") == (200, {"cancelled": False})  # it has gone: no error
+    assert cancel(server, f"{done}/cancel") == cancel(server, f"{new_id()}/cancel") == (200, {"cancelled": False})
+    assert cancel(server, "cancel", job_ids=[done, second, running]) == (200, {"cancelled": True})
+    assert wait_for(server, running)["status"]["messages"][-1][0] == "execution_interrupted"
+    assert wait_for(server, theirs)["status"]["completed"]
+    assert get(server, f"/api/jobs/{second}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        pytest.param({}, {"error": "job_ids must be a list"}, id="none"),
+        pytest.param({"job_ids": "x"}, {"error": "job_ids must be a list"}, id="a text"),
+        pytest.param(
+            {"job_ids": ["mine", {"a": 1}]}, {"error": "job_ids contains invalid id(s)", "invalid_ids": ["mine", "{'a': 1}"]}, id="odd ids"
+        ),
+    ],
+)
+def test_odd_cancel_is_refused(server: EmbeddedServer, body: dict[str, Any], why: dict[str, Any]) -> None:
+    assert cancel(server, "cancel", **body) == (400, why)
+
+
+def test_jobs_could_not_be_cancelled_before(older: EmbeddedServer) -> None:
+    done = queue(older, flat_graph(color=90))
+    wait_for(older, done)
+    assert "previewable_outputs_count" not in get(older, f"/api/jobs/{done}").json()
+    for path in ("cancel", f"{done}/cancel"):
+        assert requests.post(f"{older.url}/api/jobs/{path}", json={"job_ids": [done]}, timeout=10).status_code in (404, 405)
+
+
+def test_savers_pass_their_pictures_on(server: EmbeddedServer, older: EmbeddedServer) -> None:
+    told = get(server, "/object_info/SaveImage").json()["SaveImage"]
+    assert (told["output"], told["output_name"], told["output_node"]) == (["IMAGE"], ["images"], True)
+    told = get(older, "/object_info/SaveImage").json()["SaveImage"]
+    assert (told["output"], told["output_name"], told["output_node"]) == ([], [], True)
+    graph = flat_graph(color=91) | {"3": {"class_type": "PreviewImage", "inputs": {"images": ["2", 0]}}}
+    assert set(wait_for(server, queue(server, graph))["outputs"]) == {"2", "3"}
 
 
 def test_older_version(embedded_server: Callable[..., EmbeddedServer]) -> None:
@@ -470,7 +593,7 @@ def test_port_taken_and_unknown_version(server: EmbeddedServer, tmp_path: Path) 
     port = int(server.url.rpartition(":")[2])
     with pytest.raises(UnavailableError, match=f"127.0.0.1:{port}: the embedded server cannot listen there"):
         start_embedded_server(port=port, output_dir=tmp_path)
-    with pytest.raises(InputError, match=r"use one of 0\.8\.0, 0\.3\.64"):
+    with pytest.raises(InputError, match=r"use one of 0\.33\.0, 0\.8\.0, 0\.3\.64"):
         start_embedded_server(version="9")
 
 
