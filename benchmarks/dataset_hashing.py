@@ -29,6 +29,7 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from benchmarks.memory import peak_mb, wait_for
 from lifeos import cli
 from lifeos.errors import EXIT_OK, UnavailableError
 from tools.dataset.hashing import default_jobs
@@ -81,13 +82,11 @@ def measure(name: str, run: Callable[[], Sequence[str]], rounds: int, folder: Pa
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         assert process.stderr is not None
         said = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        best = min(best, time.perf_counter() - began)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        used = wait_for(process, began)
+        best, peak = min(best, used.seconds), max(peak, used.peak_mb)
         process.stderr.close()
-        if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, command, stderr=said)
-        peak = max(peak, usage.ru_maxrss / 1024)
+        if used.exit_code:
+            raise subprocess.CalledProcessError(used.exit_code, command, stderr=said)
     return Timing(name, best, peak)
 
 
@@ -112,8 +111,6 @@ def ours_after_a_change(folder: Path, work: Path, jobs: int) -> list[str]:
 
 def work_alone(folder: Path, work: Path, jobs: int, rounds: int) -> list[Timing]:
     """The same work in this process, whose interpreter and modules are there already: what grows with the set."""
-    import resource
-
     from tools.dataset.build import BuildRequest, build_dataset_manifest
     from tools.dataset.manifest import write_manifest
 
@@ -132,7 +129,7 @@ def work_alone(folder: Path, work: Path, jobs: int, rounds: int) -> list[Timing]
         output.unlink(missing_ok=True)
         first.append(run())
     second = [run() for _ in range(rounds)]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     return [Timing("its work alone, first run", min(first), peak), Timing("its work alone, cached", min(second), peak)]
 
 

@@ -22,6 +22,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.engine_flags import add_engine_flags
+from benchmarks.memory import page_bytes
 from lifeos import cli
 from lifeos.errors import EXIT_OK
 
@@ -30,10 +31,8 @@ MEGABYTE = 1_000_000
 
 def resident_mb() -> float:
     """Resident memory now (Linux)."""
-    import os
-
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / MEGABYTE
+    return pages * page_bytes() / MEGABYTE
 
 
 def write_pictures(folder: Path, count: int, width: int, height: int) -> None:

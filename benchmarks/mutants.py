@@ -96,7 +96,10 @@ class Bench:
             try:
                 return "failed" if process.wait(limit) else "passed"
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+                if sys.platform == "win32":
+                    process.kill()
+                else:
+                    os.killpg(process.pid, signal.SIGKILL)
                 return "hung"
 
     def try_each(self, module: str, mutations: Sequence[Mutation], tests: Sequence[str], limit: float) -> Iterator[tuple[Mutation, str]]:

@@ -23,6 +23,7 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from benchmarks.memory import peak_mb
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK
 
@@ -114,7 +115,6 @@ def compare(plain: Measurement, ours: Measurement) -> float:
 
 def measure_memory(paths: Sequence[Path], assessor: Any, count: int) -> list[tuple[int, float]]:
     """Peak memory in MiB after a tenth, half and all of `count` pictures, each with bytes of its own."""
-    import resource
     from concurrent.futures import ThreadPoolExecutor
 
     marks = {max(1, count // 10), max(1, count // 2), count}
@@ -125,7 +125,7 @@ def measure_memory(paths: Sequence[Path], assessor: Any, count: int) -> list[tup
             # bytes after the end of a PNG change its hash, not the picture
             list(pool.map(lambda n: assessor.assess_bytes(paths[n % len(paths)].read_bytes() + b"%d" % n, Path(f"{n}.png")), numbers))
             if marks & set(range(numbers.start + 1, numbers.stop + 1)):
-                found.append((numbers.stop, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+                found.append((numbers.stop, peak_mb()))
     return found
 
 

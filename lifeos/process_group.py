@@ -15,7 +15,10 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import psutil
 
 KILL_SECONDS = 5.0
 POLL_SECONDS = 0.05
@@ -64,26 +67,16 @@ class ProcessGroup:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(signals[0][1] if signals else KILL_SECONDS)
             subprocess.run(["taskkill", "/F", "/T", "/PID", str(self.id)], capture_output=True, check=False)
-            return
-        for number, seconds in (*signals, (signal.SIGKILL, KILL_SECONDS)):
-            if not self._signal(number) or self._wait_until_empty(seconds):
-                break
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(KILL_SECONDS)
+        else:
+            for number, seconds in (*signals, (signal.SIGKILL, KILL_SECONDS)):
+                if not _send(self.id, number) or self._wait_until_empty(seconds):
+                    break
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(KILL_SECONDS)
 
     def is_alive(self) -> bool:
         """Whether any process of the group still runs."""
-        if sys.platform == "win32":
-            return self.process.poll() is None
         return self.process.poll() is None or is_group_alive(self.id)
-
-    def _signal(self, number: int) -> bool:
-        if sys.platform != "win32":
-            try:
-                os.killpg(self.id, number)
-            except ProcessLookupError:
-                return False
-        return True
 
     def _wait_until_empty(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -95,29 +88,32 @@ class ProcessGroup:
 
 
 def is_group_alive(group: int) -> bool:
-    """Whether a process group has a process that is no zombie. Without /proc, zombies count as alive."""
+    """Whether a process group has a process that is no zombie. Windows has no groups: the process itself, or one that it started."""
+    import psutil
+
+    return _send(group, 0) and any(_belongs(process, group) for process in psutil.process_iter(["status", "ppid"]))
+
+
+def _belongs(process: psutil.Process, group: int) -> bool:
     if sys.platform == "win32":
-        return False
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    proc = Path("/proc")
-    if not (proc / "self" / "stat").exists():
-        return True
-    return any(_group_of(entry) == group for entry in proc.iterdir() if entry.name.isdecimal())
+        return group in (process.pid, process.info["ppid"])
+    else:  # noqa: RET505 - mypy reads it for each platform
+        try:
+            return process.info["status"] != "zombie" and os.getpgid(process.pid) == group
+        except (ProcessLookupError, PermissionError):
+            return False
 
 
-def _group_of(entry: Path) -> int | None:
-    """The process group of a /proc entry; None if it is gone or a zombie."""
-    try:
-        # pid (name, which may hold spaces and parentheses) state ppid pgrp …
-        state, _, group = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:3]
-    except (OSError, ValueError):
-        return None
-    return None if state in "ZX" else int(group)
+def _send(group: int, number: int) -> bool:
+    """Send a signal (0 only asks) to a group of processes. False if there is no such group."""
+    if sys.platform != "win32":
+        try:
+            os.killpg(group, number)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # macOS says so of a zombie too
+            return True
+    return True
 
 
 def _end_with_parent() -> None:

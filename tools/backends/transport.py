@@ -15,6 +15,7 @@ import os
 import select
 import socket
 import ssl
+import sys
 import threading
 import time
 import zlib
@@ -425,11 +426,12 @@ def find_proxy(base: str) -> Proxy | None:
 def _was_dropped(connection: socket.socket) -> bool:
     """Whether a kept connection has been closed by the server, or holds something that nobody asked for."""
     try:
-        if hasattr(select, "poll"):  # select itself cannot watch a handle above 1023
+        if sys.platform != "win32":  # select itself cannot watch a handle above 1023
             poll = select.poll()
             poll.register(connection, select.POLLIN)
             return bool(poll.poll(0))
-        return bool(select.select([connection], [], [], 0)[0])
+        else:  # noqa: RET505 - mypy reads it for each platform
+            return bool(select.select([connection], [], [], 0)[0])
     except (OSError, ValueError):
         return True
 

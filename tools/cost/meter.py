@@ -11,6 +11,7 @@ import mmap
 import os
 import re
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -53,9 +54,15 @@ def read_clock() -> Instant:
     boot = ""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    kind = getattr(time, "CLOCK_BOOTTIME", None)
-    uptime = time.clock_gettime(kind) if kind is not None else time.monotonic()
-    return Instant(datetime.now(UTC).replace(microsecond=0), boot, uptime)
+    return Instant(datetime.now(UTC).replace(microsecond=0), boot, _uptime())
+
+
+def _uptime() -> float:
+    """Seconds since the start of the machine, its sleep included where the system counts it."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    else:  # noqa: RET505 - mypy reads it for each platform
+        return time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)

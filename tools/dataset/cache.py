@@ -192,8 +192,9 @@ def default_cache_file(root: Path) -> Path | None:
 
 
 def _user_cache_folder() -> Path:
-    if sys.platform == "win32":
+    system: str = sys.platform
+    if system == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
+    if system == "darwin":
         return Path.home() / "Library" / "Caches"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
