@@ -1,18 +1,22 @@
 """Show what a LoRA file says about its training: parameters, trigger word, base model, dataset, step; or how two of them differ.
 
-Reads only the header of each file, however large the file is, and writes nothing. With --manifest (default: dataset_manifest.json
-beside the LoRA, or of an earlier run there) it also says whether that manifest is the one the LoRA names.
+Knows what kohya's trainers, musubi-tuner, ai-toolkit, OneTrainer, SimpleTuner, diffusers and peft write; what nobody wrote, the weights'
+names and shapes tell: rank, trained parts, base model, LoHa, LoKr and others. Reads only the header of each file, however large the file
+is, and writes nothing; --compare also reads the weights of two files that are laid out alike. With --manifest (default:
+dataset_manifest.json beside the LoRA, or of an earlier run there) it also says whether that manifest is the one the LoRA names.
 
     python tools/lora_info.py amiranoor_v3.safetensors
     python tools/lora_info.py --compare amiranoor_v2.safetensors amiranoor_v3.safetensors
 
-Exit codes: 0 done · 1 a file is cut off, or the manifest given is not the LoRA's · 2 bad usage or bad input.
+Exit codes: 0 done · 1 a file is cut off or cannot be loaded, or the manifest given is not the LoRA's · 2 bad usage or bad input, such as
+a whole checkpoint or a web page.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +28,10 @@ from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from lifeos.escaping import escape_line
 from tools.dataset.manifest import manifest_hash, read_manifest
+from tools.trainers.adapter_weights import UNKNOWN, render_ranks
+from tools.trainers.header_comparison import compare_headers, render_header_comparison
 from tools.trainers.lora_header import LoraHeader, read_lora_header
 from tools.training.training_choices import MANIFEST, PREVIOUS_RUNS
-
-IDENTITY = frozenset({"weights_sha256", "output_name", "started", "finished"})
-"""Differ between any two files, so they are no difference of training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,13 @@ class LoraInfo:
             "size_bytes": self.size_bytes,
             "whole": self.header.is_whole,
             "trained_modules": list(self.header.trained_modules),
+            "missing_bytes": self.header.file.missing_bytes,
+            "extra_bytes": self.header.file.extra_bytes,
+            "faults": list(self.header.file.faults),
             "weights": len(self.header.keys),
+            "weights_say": self.header.weights.to_json(),
+            "made_for": self.header.architecture,
+            "trainer": self.header.dialect.title if self.header.dialect else None,
             "params": self.params,
             "run_id": self.header.run_id,
             "dataset": {
@@ -104,34 +113,52 @@ def _find_manifest(header: LoraHeader, named: str | None) -> Path | None:
 
 def render(info: LoraInfo) -> str:
     """One LoRA for people."""
-    cut = "" if info.header.is_whole else "  CUT OFF: the file is not as long as its header says"
-    lines = [f"{info.header.path}  {info.size_bytes / 1e6:.1f} MB{cut}"]
+    lines = [f"{escape_line(info.header.path)}  {info.size_bytes / 1e6:.1f} MB", *(f"  {line}" for line in _tell_state(info.header))]
     params = info.params
     width = max((len(name) for name in params), default=0)
-    lines += [f"  {name:{width}}  {escape_line(str(value))}" for name, value in params.items()] or [
-        "  it holds no information about its training"
-    ]
-    lines.append(f"  dataset: {info.link.why}" + (f" ({info.link.manifest})" if info.link.manifest else ""))
+    if not info.header.metadata:
+        lines.append("  it holds no information about its training; what follows is told by its weights")
+    lines += [f"  {name:{width}}  {escape_line(str(value))}" for name, value in params.items()]
+    lines.append(f"  weights: {_tell_weights(info.header)}")
+    if info.header.dialect:
+        lines.append(f"  written by: {info.header.dialect.title}")
+    manifest = f" ({escape_line(info.link.manifest)})" if info.link.manifest else ""
+    lines.append(f"  dataset: {info.link.why}{manifest}")
     return "\n".join(lines)
 
 
-def find_differences(first: LoraInfo, second: LoraInfo) -> dict[str, tuple[Any, Any]]:
-    """The parameters in which two LoRAs differ, as name -> (first, second); None where one does not say."""
-    names = list(dict.fromkeys([*first.params, *second.params]))
-    pairs = {name: (first.params.get(name), second.params.get(name)) for name in names if name not in IDENTITY}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+def _tell_state(header: LoraHeader) -> Iterator[str]:
+    """What is wrong with the file, and what to do."""
+    file = header.file
+    if file.missing_bytes:
+        yield f"CUT OFF: {file.missing_bytes:,} bytes of its weights are missing: copy or download it again"
+    if file.extra_bytes:
+        cut = f'python -c "import os; os.truncate({str(file.path)!a}, {file.declared_size})"'
+        yield (
+            f"all weights are there; {file.extra_bytes:,} bytes more follow than its header declares. "
+            f"Loaders that insist on the exact length refuse the file; this takes the rest off: {cut}"
+        )
+    for fault in file.faults:
+        yield f"CANNOT BE LOADED: {escape_line(fault)}: the safetensors library refuses the file, save it again with the trainer"
 
 
-def render_comparison(first: LoraInfo, second: LoraInfo) -> str:
-    differences = find_differences(first, second)
-    head = f"{first.header.path.name} -> {second.header.path.name}"
-    weights = [info.params.get("weights_sha256") for info in (first, second)]
-    same = "the same weights" if weights[0] and weights[0] == weights[1] else "different weights"
-    if not differences:
-        return f"{head}: {same}, trained alike"
-    width = max(map(len, differences))
-    rows = [f"  {name:{width}}  {escape_line(str(old))} -> {escape_line(str(new))}" for name, (old, new) in differences.items()]
-    return "\n".join([f"{head}: {same}", *rows])
+def _tell_weights(header: LoraHeader) -> str:
+    """`LoRA, rank 16, alpha 8, F16, 264 modules of unet, made for SDXL`."""
+    said = header.weights
+    parts = ["no adapter that is known" if said.kind == UNKNOWN else said.kind]
+    if said.ranks or said.conv_ranks:
+        ranks = [f"rank {render_ranks(said.ranks)}"] if said.ranks else []
+        parts += [*ranks, *([f"rank {render_ranks(said.conv_ranks)} in convolutions"] if said.conv_ranks else [])]
+    if said.alpha is not None:
+        parts.append(f"alpha {said.alpha:g}")
+    if said.dtypes:
+        parts.append("+".join(said.dtypes))
+    parts.append(f"{said.modules} module{'' if said.modules == 1 else 's'} of {'+'.join(said.parts) or 'an unnamed part'}")
+    parts.append(f"made for {header.architecture}" if header.architecture else "nothing tells for which base model")
+    named = header.training_params.get("network_dim")
+    if isinstance(named, int) and len(said.ranks) == 1 and named not in said.ranks:
+        parts.append(f"the metadata say rank {named}: it was resized, or the metadata are another file's")
+    return escape_line(", ".join(parts))
 
 
 def build_parser() -> cli.Parser:
@@ -153,15 +180,17 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         cli.print_json({"loras": [info.to_json() for info in infos]})
     cli.say("\n\n".join(map(render, infos)), as_json=args.json)
-    is_bad = any(not info.header.is_whole or (args.manifest and info.link.matches is not True) for info in infos)
+    is_bad = any(not info.header.is_whole or info.header.file.faults or (args.manifest and info.link.matches is not True) for info in infos)
     return EXIT_GATE if is_bad else EXIT_OK
 
 
 def _compare(args: argparse.Namespace, first: LoraInfo, second: LoraInfo) -> int:
+    found = compare_headers(first.header, second.header)
     if args.json:
-        differences = {name: {"first": old, "second": new} for name, (old, new) in find_differences(first, second).items()}
-        cli.print_json({"first": first.to_json(), "second": second.to_json(), "differences": differences})
-    cli.say(render_comparison(first, second), as_json=args.json)
+        differences = {name: {"first": old, "second": new} for name, (old, new) in found.differences.items()}
+        document = {"first": first.to_json(), "second": second.to_json(), "same_weights": found.same_bytes, "differences": differences}
+        cli.print_json(document)
+    cli.say(render_header_comparison(first.header, second.header, found), as_json=args.json)
     return EXIT_OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -78,17 +79,54 @@ def test_the_manifest_beside_it(manifest: Path, capsys: pytest.CaptureFixture[st
 def test_two_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = write_lora(tmp_path / "a.safetensors", ss_network_dim=16, ss_seed=1, sshs_model_hash="aa", ss_output_name="a")
     second = write_lora(tmp_path / "b.safetensors", ss_network_dim=32, ss_seed=1, sshs_model_hash="bb", ss_output_name="b")
+    second.write_bytes(second.read_bytes()[:-1] + b"\1")
     assert run("--compare", first, second) == 0
-    assert capsys.readouterr().out.splitlines() == ["a.safetensors -> b.safetensors: different weights", "  network_dim  16 -> 32"]
+    compared = "compared: 4 metadata entries and 1 weights; names, times and hashes of the files are left out"
+    assert capsys.readouterr().out.splitlines() == [
+        "a.safetensors -> b.safetensors: different weights",
+        "  network_dim  16 -> 32",
+        compared,
+    ]
     assert run("--compare", first, second, "--json") == 0
-    assert answer(capsys)["differences"] == {"network_dim": {"first": 16, "second": 32}}
+    found = answer(capsys)
+    assert found["differences"] == {"network_dim": {"first": 16, "second": 32}}
+    assert found["same_weights"] is False
 
 
 def test_a_file_that_is_cut_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_lora(tmp_path / "a.safetensors")
     path.write_bytes(path.read_bytes()[:-1])
     assert run(path) == 1
-    assert "CUT OFF" in capsys.readouterr().out
+    assert "CUT OFF: 1 bytes of its weights are missing" in capsys.readouterr().out
+
+
+def test_a_file_that_is_longer_is_sound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_lora(tmp_path / "a.safetensors")
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes() + b"more")
+    assert run(path) == 0
+    shown = capsys.readouterr().out
+    assert "CUT OFF" not in shown
+    assert "all weights are there; 4 bytes more follow than its header declares" in shown
+    command = shown.partition('python -c "')[2].partition('"')[0]
+    exec(command)
+    assert path.stat().st_size == size
+    assert run(path, "--json") == 0
+    found = answer(capsys)["loras"][0]
+    assert (found["whole"], found["extra_bytes"], found["missing_bytes"]) == (True, 0, 0)
+
+
+def test_a_header_that_the_library_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nested metadata and a gap between weights are told, and are no traceback."""
+    weights = {"lora_unet_a.lora_down.weight": {"dtype": "F16", "shape": [1, 2], "data_offsets": [2, 6]}}
+    raw = json.dumps({"__metadata__": {"training_info": {"step": 9}, "software": {"name": "ai-toolkit"}}, **weights}).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", len(raw)) + raw + b"\0" * 6)
+    assert run(path) == 1
+    shown = capsys.readouterr().out
+    assert "CANNOT BE LOADED: the metadata's training_info is no text" in shown
+    assert "CANNOT BE LOADED: weight lora_unet_a.lora_down.weight leaves a gap before it" in shown
+    assert re.search(r"^  steps +9$", shown, re.MULTILINE)
 
 
 @pytest.mark.parametrize("args", [(), ("no.safetensors",), ("--compare", "a", "b"), ("text.safetensors",)])

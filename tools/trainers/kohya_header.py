@@ -43,6 +43,30 @@ PARAMETERS = {
 }
 """The parameters that tell one run from another, and the header's keys for them."""
 
+NETWORK_ARGS = {
+    "network_type": "algo",
+    "conv_dim": "conv_dim",
+    "conv_alpha": "conv_alpha",
+    "network_dropout": "dropout",
+    "rank_dropout": "rank_dropout",
+    "module_dropout": "module_dropout",
+}
+"""Of `ss_network_args`, a JSON object whose values are text."""
+
+INNER_PARAMETERS = {
+    **{f"ss_network_args/{key}": name for name, key in NETWORK_ARGS.items()},
+    "ss_datasets/batch_size_per_device": "batch_size",
+    "ss_datasets/batch_size": "batch_size",
+    "ss_datasets/subsets/num_repeats": "repeats",
+    "ss_datasets/num_repeats": "repeats",
+    "ss_datasets/subsets/class_tokens": "class_tokens",
+    "ss_num_train_items": "train_images",
+    "ss_training_comment": "comment",
+    "ss_training_comment/dataset_id": "dataset_id",
+    "ss_training_comment/dataset_manifest_hash": "dataset_manifest_hash",
+}
+"""The parameters that stand inside a value, by where they stand."""
+
 TEXT = frozenset({"output_name", "base_model", "base_model_sha256", "weights_sha256", "trigger_phrase", "resolution"})
 """Never read as numbers: a hash of digits and an e would become one."""
 
@@ -56,13 +80,24 @@ def recognises(metadata: Mapping[str, str]) -> bool:
 def read_parameters(metadata: Mapping[str, str]) -> dict[str, Any]:
     """The parameters that were set; those that are plain numbers as numbers."""
     found = {name: read_value(metadata.get(key), as_text=name in TEXT) for name, key in PARAMETERS.items()}
+    if found["train_images"] is None:
+        found["train_images"] = read_value(metadata.get("ss_num_train_items"))
+    arguments = read_json(metadata.get("ss_network_args"), dict) or {}
+    for name, key in NETWORK_ARGS.items():
+        if found.get(name) is None and (plain := _plain(arguments.get(key))) is not None:
+            found[name] = read_value(str(plain))
     params = {name: value for name, value in found.items() if value is not None}
-    return {**params, **_read_datasets(metadata), **_read_comment(metadata)}
+    return {**params, **_read_datasets(metadata), **read_comment(metadata.get("ss_training_comment"))}
 
 
 def read_run_id(metadata: Mapping[str, str]) -> str | None:
     """The run, from the training comment that we give our trainings."""
-    found = _read_json(metadata.get("ss_training_comment"), dict)
+    return run_id_of(metadata.get("ss_training_comment"))
+
+
+def run_id_of(comment: str | None) -> str | None:
+    """The run that a training comment of ours names."""
+    found = read_json(comment, dict)
     run_id = found.get("run_id") if found else None
     return run_id if isinstance(run_id, str) else None
 
@@ -84,12 +119,12 @@ def read_value(text: str | None, *, as_text: bool = False) -> str | int | float 
 
 def _read_datasets(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Batch size, repeats and class tokens, from the JSON that the trainer keeps of its datasets."""
-    datasets = _read_json(metadata.get("ss_datasets"), list)
+    datasets = read_json(metadata.get("ss_datasets"), list)
     first = datasets[0] if datasets and isinstance(datasets[0], dict) else {}
     subsets = first.get("subsets")
-    trained = [item for item in subsets if isinstance(item, dict) and not item.get("is_reg")] if isinstance(subsets, list) else []
+    trained = [item for item in subsets if isinstance(item, dict) and not item.get("is_reg")] if isinstance(subsets, list) else [first]
     found = {
-        "batch_size": _plain(first.get("batch_size_per_device")),
+        "batch_size": next((size for key in ("batch_size_per_device", "batch_size") if (size := _plain(first.get(key))) is not None), None),
         "repeats": next((_plain(item.get("num_repeats")) for item in trained), None),
         "class_tokens": next((_plain(item["class_tokens"]) for item in trained if item.get("class_tokens")), None),
     }
@@ -101,18 +136,17 @@ def _plain(value: Any) -> str | int | float | None:
     return value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 
 
-def _read_comment(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The training comment: the dataset's id and the manifest's hash where it is our JSON, else its text."""
-    comment = metadata.get("ss_training_comment")
+def read_comment(comment: str | None) -> dict[str, Any]:
+    """A training comment: the dataset's id and the manifest's hash where it is our JSON, else its text."""
     if comment in (None, "", "None"):
         return {}
-    data = _read_json(comment, dict)
+    data = read_json(comment, dict)
     if data is None:
         return {"comment": comment}
     return {name: data[name] for name in ("dataset_id", "dataset_manifest_hash") if isinstance(data.get(name), str)}
 
 
-def _read_json(text: str | None, kind: type[Any]) -> Any:
+def read_json(text: str | None, kind: type[Any]) -> Any:
     """A value that is JSON in itself; None where it is not, or is not of that kind."""
     try:
         return foreign.decode(text, kind, "metadata") if text else None

@@ -1,101 +1,113 @@
 """A LoRA's safetensors header, without loading its weights.
 
-The file begins with the header's length (8 bytes, little-endian), then the header: JSON whose `__metadata__` holds what the trainer
-wrote, all as text, and else the name, type, shape and place of each weight. What the metadata mean, the dialect of its trainer knows.
+What the weights' names and shapes tell is in `adapter_weights` and `architectures`; what the metadata mean, the dialect of its trainer
+knows (`header_dialects`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lifeos import foreign
 from lifeos.errors import InputError
-from tools.families import families
-from tools.trainers import trainer
+from tools.trainers import header_dialects
+from tools.trainers.adapter_weights import LORA, UNKNOWN, AdapterSummary, summarise_weights
+from tools.trainers.architectures import find_architecture
+from tools.trainers.safetensors_header import SafetensorsHeader, read_safetensors_header
 
-MAX_HEADER_BYTES = 100_000_000
-"""The limit of the safetensors library: anything longer is no header."""
-
-MAX_DEPTH = 8
-LONGEST_FILE = 1 << 50
+FIX = "give the LoRA's .safetensors file"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoraHeader:
-    """A LoRA's header. `metadata`: the trainer's text as it stands. `keys`: the names of the weights."""
+    """A LoRA's header; `file` is that header as it stands."""
 
-    path: Path
-    metadata: dict[str, str]
-    keys: tuple[str, ...]
-    is_whole: bool = True
-    """Whether the file is as long as its header says: False for one cut off while it was written."""
+    file: SafetensorsHeader
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The trainer's text as it stands."""
+        return self.file.metadata
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names of the weights."""
+        return tuple(self.file.weights)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all weights are in the file: False for one cut off while it was written."""
+        return not self.file.missing_bytes
+
+    @cached_property
+    def weights(self) -> AdapterSummary:
+        """What the weights alone tell."""
+        return summarise_weights(self.file)
+
+    @cached_property
+    def architecture(self) -> str | None:
+        """The title of the base model that it looks made for (`SDXL`, `Flux.1` …); None if nothing tells."""
+        return find_architecture(self.file)
 
     @property
     def trained_modules(self) -> tuple[str, ...]:
-        """`unet`, `text_encoder`, `text_encoder_1`, `text_encoder_2`: what was trained, as the weights' names tell."""
-        return tuple(name for prefix, name in _parts().items() if any(key.startswith(prefix) for key in self.keys))
+        """`unet`, `transformer`, `text_encoder`, `text_encoder_1` …: what was trained, as the weights' names tell."""
+        return self.weights.parts
+
+    @property
+    def dialect(self) -> header_dialects.DialectRow | None:
+        """Whose metadata they are; None if nobody's that is known."""
+        return header_dialects.find_dialect(self.metadata)
 
     @property
     def training_params(self) -> dict[str, Any]:
-        """The parameters that were set, as numbers where they are numbers, for `training_params` of a scorecard."""
-        params = next((each.read_parameters(self.metadata) for each in trainer.dialects() if each.recognises(self.metadata)), {})
+        """The parameters that were set, as numbers where they are numbers, for `training_params` of a scorecard. What the metadata do not
+        say, the weights do: rank, alpha, trained parts, and the kind if it is not a LoRA."""
+        row = self.dialect
+        told = row.dialect.read_parameters(self.metadata) if row else {}
+        params = {**self._params_of_weights(), **told}
         return {**params, "trained": "+".join(self.trained_modules)} if self.trained_modules else params
+
+    def _params_of_weights(self) -> dict[str, Any]:
+        weights = self.weights
+        values = {
+            "network_type": weights.kind if weights.kind not in (LORA, UNKNOWN) else None,
+            "network_dim": next(iter(weights.ranks)) if len(weights.ranks) == 1 else None,
+            "network_alpha": _whole(weights.alpha),
+            "conv_dim": next(iter(weights.conv_ranks)) if len(weights.conv_ranks) == 1 else None,
+            "conv_alpha": _whole(weights.conv_alpha),
+        }
+        return {name: value for name, value in values.items() if value is not None}
 
     @property
     def run_id(self) -> str | None:
         """The run that wrote it; None where it does not say."""
-        found = (each.read_run_id(self.metadata) for each in trainer.dialects())
+        found = (row.dialect.read_run_id(self.metadata) for row in header_dialects.all_dialects())
         return next((run_id for run_id in found if run_id is not None), None)
 
 
-def _parts() -> dict[str, str]:
-    """How the names of weights begin -> the part of the model: of all families, and of SD1.5 with its single text encoder."""
-    found = {"lora_unet_": "unet", "lora_te_": "text_encoder"}
-    for row in families.FAMILIES:
-        found |= row.lora_parts
-    return found
+def _whole(value: float | None) -> int | float | None:
+    return int(value) if value is not None and value.is_integer() else value
 
 
 def read_lora_header(path: Path) -> LoraHeader:
-    """Read the header of a safetensors file. Raises InputError saying what is wrong with it; never reads the weights."""
-    fix = "give the LoRA's .safetensors file"
-    try:
-        with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            size = path.stat().st_size
-            if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
-                raise InputError(path, f"not a safetensors file, or cut off: a header of {length} bytes in a file of {size}")
-            raw = file.read(length)
-    except FileNotFoundError:
-        raise InputError(path, "no such file", fix) from None
-    except IsADirectoryError:
-        raise InputError(path, "is a directory, not a file", fix) from None
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}", fix) from None
-    try:
-        header = foreign.decode(raw, dict, path, max_bytes=MAX_HEADER_BYTES, max_depth=MAX_DEPTH)
-    except InputError as error:
-        raise InputError(error.what, f"not a safetensors file: its header: {error.why}", fix) from None
-    metadata = header.pop("__metadata__", None) or {}
-    if not isinstance(metadata, dict):
-        raise InputError(path, "not a safetensors file: its metadata is no JSON object", fix)
-    is_whole = size == 8 + length + _data_length(header)
-    return LoraHeader(path, {str(key): str(value) for key, value in metadata.items()}, tuple(map(str, header)), is_whole)
+    """Read the header of a LoRA, or of another small adapter. Raises InputError that says what the file is instead, such as a whole
+    checkpoint."""
+    header = LoraHeader(read_safetensors_header(path, FIX))
+    kind = header.weights.kind
+    if kind != UNKNOWN and not header.weights.is_adapter:
+        article = "an" if kind[0].lower() in "aeiou" else "a"
+        made_for = f" ({header.architecture})" if header.architecture else ""
+        raise InputError(path, f"is {article} {kind}{made_for}, not a LoRA", FIX)
+    return header
 
 
-def _data_length(header: Mapping[str, Any]) -> int:
-    """Bytes of weights that the header speaks of; -1 if it is not one of safetensors."""
-    ends = [0]
-    for weight in header.values():
-        offsets = weight.get("data_offsets") if isinstance(weight, dict) else None
-        if not isinstance(offsets, list) or len(offsets) != 2 or not all(_is_offset(offset) for offset in offsets):
-            return -1
-        ends.append(offsets[1])
-    return max(ends)
-
-
-def _is_offset(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LONGEST_FILE
+def trains_text_encoder(header: LoraHeader) -> bool:
+    """Whether a LoRA changes a text encoder too: then its loader needs the CLIP beside the model."""
+    return header.weights.trains_text_encoder

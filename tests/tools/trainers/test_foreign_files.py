@@ -21,6 +21,7 @@ from lifeos.errors import LifeosError
 from tests.examples import EXAMPLES
 from tests.tools.trainers.sd_scripts.test_states import make_state
 from tools import lora_info
+from tools.trainers.header_comparison import compare_headers, render_header_comparison
 from tools.trainers.lora_header import read_lora_header
 from tools.trainers.sd_scripts.output import SdScriptsOutput
 from tools.trainers.sd_scripts.states import read_state
@@ -64,10 +65,26 @@ METADATA = st.fixed_dictionaries(
         "ss_training_comment": TEXT,
         "ss_steps": TEXT,
         "modelspec.trigger_phrase": TEXT,
+    },
+    optional={"software": TEXT, "training_info": TEXT, "ot_config": TEXT, "lora_adapter_metadata": TEXT, "ss_network_args": TEXT},
+)
+PLACES = st.integers(0, 9)
+SHAPES = st.lists(PLACES, max_size=5)
+WEIGHT = st.fixed_dictionaries(
+    {
+        "dtype": st.sampled_from(["F16", "BF16", "F32", "I64", "Q4"]) | st.just("F16") | JSON,
+        "shape": SHAPES | SHAPES | JSON,
+        "data_offsets": st.tuples(PLACES, PLACES).map(sorted) | st.lists(JSON, min_size=2, max_size=2) | JSON,
     }
 )
-WEIGHT = st.fixed_dictionaries({"data_offsets": JSON | st.lists(JSON, min_size=2, max_size=2)})
-HEADERS = st.fixed_dictionaries({"__metadata__": METADATA | JSON, "lora_unet_a": WEIGHT | JSON}) | JSON
+SOUND = st.fixed_dictionaries({"dtype": st.just("F16"), "shape": SHAPES, "data_offsets": st.tuples(PLACES, PLACES).map(sorted)})
+ENDS = ("lora_down.weight", "lora_up.weight", "lora_A.weight", "hada_w1_a", "lokr_w1", "oft_blocks", "alpha", "up_list.0", "diff", "weight")
+NAMES = st.tuples(st.sampled_from(["lora_unet_a", "unet.down_blocks.0.attn2.to_k", "lora_te1_b", "x"]), st.sampled_from(ENDS)).map(".".join)
+HEADERS = (
+    st.fixed_dictionaries({"__metadata__": METADATA | JSON, "lora_unet_a": WEIGHT | JSON})
+    | st.builds(lambda metadata, weights: {"__metadata__": metadata, **weights}, METADATA | JSON, st.dictionaries(NAMES, SOUND, max_size=6))
+    | JSON
+)
 USUAL = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -91,7 +108,7 @@ def test_headers(folder: Path, raw: bytes, rest: bytes) -> None:
         assert all(isinstance(value, str | int | float) for value in header.training_params.values())
         info = lora_info.read_info(path, None)
         lora_info.render(info)
-        lora_info.render_comparison(info, info)
+        render_header_comparison(header, header, compare_headers(header, header))
         json.dumps(info.to_json(), allow_nan=False)
 
 

@@ -1,0 +1,183 @@
+"""Each trainer's metadata are read by its own dialect, and what a new dialect touches."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tools.trainers.safetensors_files import lora_pair, write_safetensors
+from tools.trainers import header_dialects
+from tools.trainers.header_dialects import DIALECTS, DialectRow, KeyedDialect, find_dialect
+from tools.trainers.lora_header import LoraHeader, read_lora_header
+
+CASES = os.environ.get("LIFEOS_TEST_CASES")
+
+
+def read(folder: Path, metadata: dict[str, str], module: str = "lora_unet_x", *, peft: bool = False) -> LoraHeader:
+    return read_lora_header(write_safetensors(folder / "a.safetensors", lora_pair(module, 4, peft=peft), metadata))
+
+
+WRITTEN: list[tuple[str, dict[str, str], dict[str, Any]]] = [
+    (
+        "kohya",
+        {
+            "ss_network_dim": "16",
+            "ss_network_module": "lycoris.kohya",
+            "ss_network_args": json.dumps({"algo": "loha", "conv_dim": "8", "conv_alpha": "4", "dropout": "0.1", "preset": "full"}),
+            "ss_base_model_version": "sdxl_base_v1-0",
+            "ss_num_train_images": "360",
+        },
+        {"network_dim": 16, "network_type": "loha", "conv_dim": 8, "conv_alpha": 4, "network_dropout": 0.1, "train_images": 360},
+    ),
+    (
+        "musubi-tuner",
+        {
+            "ss_network_module": "networks.lora_qwen_image",
+            "ss_network_dim": "32",
+            "ss_num_train_items": "40",
+            "ss_datasets": json.dumps([{"batch_size": 2, "num_repeats": 5, "resolution": [1024, 1024]}]),
+            "ss_training_comment": json.dumps({"run_id": "run 7", "dataset_id": "abc"}),
+        },
+        {"network_dim": 32, "train_images": 40, "batch_size": 2, "repeats": 5, "dataset_id": "abc"},
+    ),
+    (
+        "ai-toolkit",
+        {
+            "software": json.dumps({"name": "ai-toolkit", "repo": "r", "version": "0.7.1"}),
+            "training_info": json.dumps({"step": 1750, "epoch": 12}),
+            "ss_base_model_version": "zimage:turbo",
+            "ss_output_name": "amira",
+            "sshs_model_hash": "12e9",
+        },
+        {
+            "network_dim": 4,
+            "steps": 1750,
+            "epoch": 12,
+            "base_model": "zimage:turbo",
+            "output_name": "amira",
+            "weights_sha256": "12e9",
+            "trainer_version": "0.7.1",
+        },
+    ),
+    (
+        "OneTrainer",
+        {
+            "ot_branch": "master",
+            "ot_revision": "1e5",
+            "ot_config": json.dumps(
+                {
+                    "lora_rank": 24,
+                    "lora_alpha": 12.0,
+                    "peft_type": "LORA",
+                    "optimizer": {"optimizer": "PRODIGY", "eps": 1e-8},
+                    "learning_rate": 1.0,
+                    "epochs": 60,
+                    "batch_size": 2,
+                    "resolution": "1024",
+                    "text_encoder": {"train": False, "learning_rate": None},
+                    "base_model_name": "owner/model",
+                }
+            ),
+            "modelspec.title": "amira",
+        },
+        {
+            "network_dim": 24,
+            "network_alpha": 12.0,
+            "network_type": "LORA",
+            "optimizer": "PRODIGY",
+            "learning_rate": 1.0,
+            "num_epochs": 60,
+            "batch_size": 2,
+            "resolution": "1024",
+            "base_model": "owner/model",
+            "output_name": "amira",
+            "trainer_version": "1e5",
+        },
+    ),
+    (
+        "SimpleTuner",
+        {
+            "modelspec.architecture": "flux-1-dev/lora",
+            "modelspec.title": "amira",
+            "modelspec.comment": json.dumps({"run_id": "run 7"}),
+            "lora_adapter_metadata": json.dumps({"transformer.r": 64, "transformer.lora_alpha": 64}),
+        },
+        {"network_dim": 64, "network_alpha": 64, "base_model": "flux-1-dev/lora", "output_name": "amira"},
+    ),
+    (
+        "peft or diffusers",
+        {"format": "pt", "lora_adapter_metadata": json.dumps({"unet.r": 8, "unet.lora_alpha": 16, "unet.lora_dropout": 0.0})},
+        {"network_dim": 8, "network_alpha": 16, "network_dropout": 0.0},
+    ),
+]
+
+
+@pytest.mark.parametrize(("title", "metadata", "params"), WRITTEN, ids=[case[0] for case in WRITTEN])
+def test_every_dialect(tmp_path: Path, title: str, metadata: dict[str, str], params: dict[str, Any]) -> None:
+    header = read(tmp_path, metadata)
+    assert header.dialect is not None
+    assert header.dialect.title == title
+    assert header.training_params == {"network_dim": 4, "trained": "unet"} | params
+    assert header.run_id == ("run 7" if "run 7" in str(metadata) else None)
+
+
+def test_every_row_is_tried() -> None:
+    assert [row.title for row in DIALECTS if row.title not in {case[0] for case in WRITTEN}] == []
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"software": "ai-toolkit", "training_info": "[1, 2]"},
+        {"software": "{", "training_info": '{"step": {"a": 1}}'},
+        {"ot_config": "not JSON", "ot_branch": ""},
+        {"ot_config": '{"lora_rank": [1], "optimizer": {"optimizer": null}}'},
+        {"lora_adapter_metadata": '{"r": NaN, "transformer.r": 1e999}'},
+        {"ss_network_args": '{"conv_dim": {"a": 1}, "dropout": [1]}', "ss_datasets": '[{"batch_size": {}, "subsets": 5}]'},
+        {"modelspec.comment": '{"run_id": 5}'},
+    ],
+)
+def test_odd_values_are_left_out_or_kept_as_text(tmp_path: Path, metadata: dict[str, str]) -> None:
+    params = read(tmp_path, metadata).training_params
+    json.dumps(params, allow_nan=False)
+    assert all(isinstance(value, str | int | float) for value in params.values())
+    assert params["trained"] == "unet"
+
+
+def test_nobody_s_metadata_leave_what_the_weights_tell(tmp_path: Path) -> None:
+    header = read(tmp_path, {"format": "pt"}, "transformer.single_transformer_blocks.0.attn.to_q", peft=True)
+    assert header.dialect is None
+    assert (header.training_params, header.architecture) == ({"network_dim": 4, "trained": "transformer"}, "Flux.1")
+
+
+def test_a_new_dialect_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A toy that borrows kohya's `modelspec.` keys is known by its own key, before kohya is asked."""
+    toy = KeyedDialect(
+        {"toy/by": "toytrain"}, {"steps": ("toy/steps",), "optimizer": ("toy/optimizer/name", "toy/optimizer")}, ("toy_comment",)
+    )
+    metadata = {
+        "modelspec.title": "amira",
+        "toy": '{"by": "ToyTrain 2", "steps": 5, "optimizer": {"name": "Lion"}}',
+        "toy_comment": '{"run_id": "run 9"}',
+    }
+    known = find_dialect(metadata)
+    assert known is not None and known.title == "kohya"
+    monkeypatch.setattr(header_dialects, "DIALECTS", (DialectRow("toy", toy), *DIALECTS))
+    header = read(tmp_path, metadata)
+    assert header.dialect is not None and header.dialect.title == "toy"
+    assert header.training_params == {"network_dim": 4, "steps": 5, "optimizer": "Lion", "trained": "unet"}
+    assert header.run_id == "run 9"
+
+
+@pytest.mark.skipif(CASES is None, reason="LIFEOS_TEST_CASES names no folder of cases")
+def test_the_cases() -> None:
+    folder = Path(str(CASES)) / "loras"
+    header = read_lora_header(folder / "lora_aitoolkit_flux.safetensors")
+    assert header.dialect is not None and header.dialect.title == "ai-toolkit"
+    assert (header.architecture, header.training_params["steps"], header.weights.ranks) == ("Flux.1", 2000, {16: 2})
+    longer = read_lora_header(folder / "lora_trailing_bytes.safetensors")
+    assert (longer.is_whole, longer.file.extra_bytes) == (True, 16)
