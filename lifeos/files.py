@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from lifeos.errors import InputError
 from lifeos.printing import note
 
 CHUNK_BYTES = 1 << 20
+HELD_SECONDS, RETRY_SECONDS = 2.0, 0.05
+HELD_OPEN = (5, 32, 33)
+"""Windows' ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION: another program has the file open."""
 
 
 @contextlib.contextmanager
@@ -33,13 +37,30 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         if os.name == "posix" and path.exists():
             temporary.chmod(path.stat().st_mode & 0o777)
-        temporary.replace(path)
+        replace(temporary, path)
         _sync_directory(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a full disk: writing itself does not say what was written
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None  # nobody knows the temporary name; a full disk gives none at all
         raise
+
+
+def replace(source: Path, target: Path) -> None:
+    """Give a file another's name, which it replaces. One that a program holds open for a moment is tried again for HELD_SECONDS.
+
+    That is Windows: antivirus, an indexer, an editor. Raises OSError.
+    """
+    until = time.monotonic() + HELD_SECONDS
+    while True:
+        try:
+            source.replace(target)
+            return
+        except OSError as error:
+            if getattr(error, "winerror", None) not in HELD_OPEN or time.monotonic() > until:
+                raise
+        time.sleep(RETRY_SECONDS)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -2,19 +2,21 @@
 
 `exclusive` guards a short write to an open file. `hold` guards a directory or log for as long as a process works on it, and
 tells who holds it. Network volumes do not always honour locks between machines: `hold` also reads the owner's record, and a
-record of another host that was touched less than `STALE_SECONDS` ago counts as held.
+record of another host that was touched less than `STALE_SECONDS` ago counts as held. On a volume that has no locks at all (some FUSE
+and NFS mounts) a claim beside the file stands for the lock: created by one process only, it counts while that process lives.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -22,10 +24,14 @@ from typing import IO, Any
 from lifeos.errors import LockedError
 
 STALE_SECONDS = 120
+POLL_SECONDS = 0.02
+CLAIM_SUFFIX = ".claim"
 FAR_OFFSET = 1 << 40
 """Windows locks are byte ranges that block readers too: lock a byte that no one reads."""
 
-UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
+TAKEN = (errno.EACCES, errno.EDEADLK)
+"""What Windows answers when another process has the bytes. Any other error is one, and waiting would not mend it."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -36,14 +42,19 @@ if sys.platform == "win32":
             try:
                 msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
                 return True
-            except OSError:
+            except OSError as error:
+                if error.errno not in TAKEN:
+                    raise
                 if not wait:
                     return False
-                time.sleep(0.02)
+                time.sleep(POLL_SECONDS)
 
     def _unlock(file: IO[Any]) -> None:
         file.seek(FAR_OFFSET)
         msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+
+    def _is_alive(pid: int) -> bool:
+        return True  # Windows has locks on every volume: no claim is ever made
 else:
     import fcntl
 
@@ -52,25 +63,114 @@ else:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             return False
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
         return True
 
     def _unlock(file: IO[Any]) -> None:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_UN)
 
+    def _is_alive(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return True
+        except (ProcessLookupError, OverflowError):
+            return False
+        return True
+
+
+def _acquire(file: IO[Any], path: Path, *, wait: bool) -> Callable[[], None] | None:
+    """What lets the lock of an open file go again; None if another process has it. Raises OSError if it cannot be asked for."""
+    try:
+        return functools.partial(_unlock, file) if _lock(file, wait=wait) else None
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            error.filename = error.filename or str(path)
+            raise
+    claim = path.with_name(path.name + CLAIM_SUFFIX)
+    while not _claim(claim):
+        if not wait:
+            return None
+        time.sleep(POLL_SECONDS)
+    return functools.partial(claim.unlink, missing_ok=True)
+
+
+def _claim(claim: Path) -> bool:
+    """Create the claim, which only one process can; False if it counts for another. One that counts for nobody is taken over."""
+    if _create(claim):
+        return True
+    owner, text = _read_claim(claim)
+    if text is not None:
+        if _counts(claim, owner):
+            return False
+        _remove(claim, text)
+    return _create(claim)
+
+
+def _create(claim: Path) -> bool:
+    try:
+        handle = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except FileExistsError:
+        return False
+    with open(handle, "w", encoding="utf-8") as file:
+        file.write(json.dumps(_ourselves()))
+    return True
+
+
+def _remove(claim: Path, text: str) -> None:
+    """Take away a claim that reads `text`. Of several that try at once one moves it; another may move the new claim: it gives that back."""
+    taken = claim.with_name(f"{claim.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        claim.rename(taken)
+        if _read_claim(taken)[1] != text:
+            os.link(taken, claim)
+        taken.unlink()
+
+
+def _read_claim(claim: Path) -> tuple[dict[str, Any], str | None]:
+    """The owner in a claim, and its text; None if it is gone."""
+    try:
+        text = claim.read_text(encoding="utf-8")
+    except OSError:
+        return {}, None
+    return _parse(text), text
+
+
+def _counts(claim: Path, owner: dict[str, Any]) -> bool:
+    pid = owner.get("pid")
+    if owner.get("host") == socket.gethostname() and isinstance(pid, int) and pid > 0:
+        return _is_alive(pid) and owner.get("started") == _started(pid)
+    try:
+        return time.time() - claim.stat().st_mtime < STALE_SECONDS
+    except OSError:
+        return False
+
+
+def _started(pid: int) -> str:
+    """When a process began, as the kernel counts it, with the boot: a pid is used again. Empty where /proc does not tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path(f'/proc/{pid}/stat').read_text(encoding='utf-8', errors='replace').rpartition(')')[2].split()[19]}"
+    except (OSError, IndexError):
+        return ""
+
+
+def _ourselves() -> dict[str, Any]:
+    pid = os.getpid()
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"pid": pid, "host": socket.gethostname(), "since": since, "started": _started(pid)}
+
 
 @contextlib.contextmanager
 def exclusive(file: IO[Any]) -> Iterator[None]:
     """Wait for, and hold, the exclusive lock on an open file."""
-    _lock(file, wait=True)
+    release = _acquire(file, Path(file.name), wait=True)
     try:
         yield
     finally:
         file.flush()
-        _unlock(file)
+        if release is not None:
+            release()
 
 
 class Held:
@@ -80,8 +180,9 @@ class Held:
         self.path = path
 
     def refresh(self) -> None:
-        with contextlib.suppress(OSError):
-            os.utime(self.path)
+        for path in (self.path, self.path.with_name(self.path.name + CLAIM_SUFFIX)):
+            with contextlib.suppress(OSError):
+                os.utime(path)
 
 
 @contextlib.contextmanager
@@ -92,26 +193,34 @@ def hold(path: Path, what: str, *, wait: bool = False) -> Iterator[Held]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as file:
-        if not _lock(file, wait=wait):
+        release = _acquire(file, path, wait=wait)
+        if release is None:
             raise LockedError(what, f"in use by {_describe(_owner(file))}", "wait for it to end, or stop it")
         try:
             owner = _owner(file)
             if owner and owner.get("host") != socket.gethostname() and time.time() - path.stat().st_mtime < STALE_SECONDS:
                 raise LockedError(what, f"in use by {_describe(owner)}", f"wait for it to end, or {STALE_SECONDS} s after it died")
-            _write(file, {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")})
+            _write(file, _ourselves())
             try:
                 yield Held(path)
             finally:
                 _write(file, None)
         finally:
-            _unlock(file)
+            release()
 
 
 def _owner(file: IO[str]) -> dict[str, Any]:
     try:
         file.seek(0)
-        record = json.loads(file.read())
-    except (ValueError, OSError, RecursionError):
+        return _parse(file.read())
+    except (ValueError, OSError):
+        return {}
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 

@@ -220,3 +220,50 @@ def test_a_name_that_is_not_utf8_is_written_and_read_back(tmp_path: Path) -> Non
     assert (tmp_path / "a.md").read_bytes() == b"caf\\udce9.png\n"
     assert files.read_json(tmp_path / "a.json") == {"file": name}
     assert [record.data for record in files.read_records(tmp_path / "a.jsonl")] == [{"file": name}]
+
+
+class HeldOpen(PermissionError):
+    """What Windows answers while another program has the file open."""
+
+    winerror = 32
+
+
+@pytest.mark.parametrize(("refused", "replaced"), [(3, True), (10_000, False)], ids=["for a moment", "for good"])
+def test_a_file_that_another_program_holds_open_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: int, replaced: bool
+) -> None:
+    path = tmp_path / "state.json"
+    path.write_text("old")
+    tries = []
+    real = Path.replace
+
+    def replace(source: Path, target: Path) -> Path:
+        tries.append(source)
+        if len(tries) <= refused:
+            raise HeldOpen(errno.EACCES, "in use", str(source), None, str(target))
+        return real(source, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(files, "HELD_SECONDS", 0.5)
+    if replaced:
+        files.write_text(path, "new")
+        assert (path.read_text(), len(tries)) == ("new", refused + 1)
+    else:
+        with pytest.raises(PermissionError) as caught:
+            files.write_text(path, "new")
+        assert caught.value.filename == str(path)  # not the temporary name that nobody knows
+        assert len(tries) > 1
+    assert [one.name for one in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_a_folder_that_may_not_be_written_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def refuse(source: Path, target: Path) -> Path:
+        tries.append(source)
+        raise PermissionError(errno.EACCES, "Permission denied", str(source), None, str(target))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(PermissionError):
+        files.write_text(tmp_path / "state.json", "new")
+    assert len(tries) == 1

@@ -71,7 +71,7 @@ class BatchFolder:
         folder = APPROVED if approved else REJECTED
         source = self.incoming / name
         if source.is_file():
-            source.replace(self.root / folder / name)
+            files.replace(source, self.root / folder / name)
             return folder
         return self.place_of(name) or folder
 
@@ -79,7 +79,7 @@ class BatchFolder:
         """Move a filed picture to the other place. One that lies there already, or that its owner took away, is left alone."""
         source, target = (self.root / place / name for place in ((REJECTED, APPROVED) if approved else (APPROVED, REJECTED)))
         if source.is_file() and not target.exists():
-            source.replace(target)
+            files.replace(source, target)
 
     def remove_empty_work(self) -> None:
         """Tidy up after a finished batch; the lock and the thumbnails stay."""
