@@ -32,8 +32,9 @@ from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError, did_you_mean
 from tools.cost import summary, watch
 from tools.cost.ledger import read_ledger
-from tools.cost.meter import LOG_FILE, STATE_FILE, TIME_FORMAT, Meter, OpenSession, parse_rate
+from tools.cost.meter import LOG_FILE, STATE_FILE, Meter, OpenSession, parse_rate
 from tools.cost.picture_costs import read_batches, read_trainings
+from tools.cost.session import TIME_FORMAT
 
 DEFAULT_ACTIVITY = "untagged"
 COMFY_URL = "http://127.0.0.1:8188"

@@ -41,6 +41,11 @@ class ClosedSession:
     lora_version: str | None = None
     pod_id: str | None = None
     clock_moved: bool = False
+    cost_up_to_usd: float | None = None
+    """Of a session that was never stopped: it cost so much at most. `cost_usd` is what is counted until somebody corrects it."""
+
+    corrects: bool = False
+    """Whether this row replaces an earlier one of the same session."""
 
 
 class CostKind(NamedTuple):
@@ -84,6 +89,8 @@ class Ledger:
     """What was odd, at its line; the first of many."""
     skipped: int = 0
     overlaps: int = 0
+    unsettled: list[ClosedSession] = field(default_factory=list)
+    """Sessions that were never stopped, and whose cost is therefore unknown."""
 
     def note(self, line: int, why: str, counted: bool) -> None:
         self.skipped += not counted
@@ -122,6 +129,8 @@ def read_ledger(log_file: Path, since: date | None = None, until: date | None = 
             part.sessions += 1
             part.minute_units += round(session.duration_min * MINUTE_UNITS)
             part.cost_units += round(session.cost_usd * COST_UNITS)
+            if session.cost_up_to_usd is not None:
+                ledger.unsettled.append(session)
     return ledger
 
 
@@ -136,42 +145,59 @@ def read_sessions(log_file: Path, note: Note = lambda line, why, counted: None) 
     """
     if not log_file.exists():
         return
-    seen: set[str] = set()
+    seen: dict[str, set[str]] = {}
+    corrected = _find_corrections(log_file)
     for line in foreign.read_lines(log_file, ClosedSession, not_finite="refuse"):
         if isinstance(line, foreign.BadLine):
             place = line.error.what.removeprefix(f"{log_file}:{line.number}").lstrip(": ")
             why = line.error.why.replace("(line 1, column ", "(column ")
             note(line.number, f"{place}: {why}" if place else why, False)
             continue
-        session = line.record
-        start, end = _in_utc(session.start), _in_utc(session.end)
-        if (start, end) != (session.start, session.end):
-            session = replace(session, start=start, end=end)
-        why = _fault(session, seen)
+        session = _as_utc(line.record)
+        start = session.start
+        if line.number < corrected.get((session.session_id, start), 0):
+            continue
+        starts = seen.setdefault(session.session_id, set())
+        why = _fault(session, starts)
         if why:
             note(line.number, why, False)
             continue
-        seen.add(session.session_id)
+        if starts:  # two pods that shared a log, or two logs put together
+            note(line.number, f"the id {session.session_id} is used by another session too; both are counted", True)
+        starts.add(start)
         if abs(session.duration_min * session.rate_per_hr / 60 - session.cost_usd) > COST_TOLERANCE:
             why = f"${session.cost_usd:g} is not {session.duration_min:g} min at ${session.rate_per_hr:g}/h; taken as written"
             note(line.number, why, True)
         yield session
 
 
-def _fault(session: ClosedSession, seen: set[str]) -> str:
-    """Why a row cannot be counted, or an empty string."""
-    for name in ("duration_min", "cost_usd", "rate_per_hr"):
+def _find_corrections(log_file: Path) -> dict[tuple[str, str], int]:
+    """(session id, start) -> line of the last row that corrects it. Most logs have none, and are read once."""
+    if b'"corrects"' not in log_file.read_bytes():
+        return {}
+    lines = foreign.read_lines(log_file, ClosedSession, not_finite="refuse")
+    rows = [(line.record, line.number) for line in lines if not isinstance(line, foreign.BadLine)]
+    return {(row.session_id, to_utc(row.start)): number for row, number in rows if row.corrects and not _fault(_as_utc(row), set())}
+
+
+def _as_utc(session: ClosedSession) -> ClosedSession:
+    return replace(session, start=to_utc(session.start), end=to_utc(session.end))
+
+
+def _fault(session: ClosedSession, starts: set[str]) -> str:
+    """Why a row cannot be counted, or an empty string. `starts` are those of earlier rows with its id."""
+    for name in ("duration_min", "cost_usd", "rate_per_hr", "cost_up_to_usd"):
         amount = getattr(session, name)
-        if not 0 <= amount <= MAX_AMOUNT:
+        if amount is not None and not 0 <= amount <= MAX_AMOUNT:
             return f"{name} is below 0" if amount < 0 else f"{name} is over {MAX_AMOUNT:,.0f}"
     if not (session.start and session.end):
         return "start or end is no time such as 2026-01-31T12:00:00Z"
     if session.end < session.start and not session.clock_moved:  # the meter of version 3.0 wrote the end that the clock showed
         return "the session ends before it starts"
-    return f"the id {session.session_id} is used twice" if session.session_id in seen else ""
+    return f"the id {session.session_id} is used twice" if session.start in starts else ""
 
 
-def _in_utc(text: str) -> str:
+def to_utc(text: str) -> str:
     """A time as UTC to the second (an offset and fractions of a second are allowed); an empty string for what is no such time."""
     try:
         moment = datetime.fromisoformat(text)

@@ -14,7 +14,7 @@ from typing import Any
 
 from lifeos import files
 from lifeos.escaping import escape_csv, escape_line
-from tools.cost.ledger import CostKind, CostSum, Ledger
+from tools.cost.ledger import ClosedSession, CostKind, CostSum, Ledger
 from tools.cost.picture_costs import BatchCost, TrainingCost
 
 IDLE = "idle"
@@ -126,6 +126,9 @@ def render_text(summary: CostSummary) -> str:
         lines[-1] += f", budget {dollars(budget.limit)}"
     warning = budget_warning(budget)
     lines += [f"Warning: {warning}"] if warning else []
+    lines += [f"Unknown: {escape_line(describe_unsettled(session))}" for session in summary.ledger.unsettled]
+    if summary.ledger.unsettled:
+        lines.append("  When you know its end, say so: --action stop --session ID --at TIME (UTC, as in 2026-01-31T12:00:00Z)")
     lines += [f"Still open: {escape_line(text)}" for text in summary.open_sessions]
     if summary.ledger.overlaps:
         lines.append(f"Note: {summary.ledger.overlaps} sessions overlap the one before (two pods, or a clock that was set)")
@@ -133,6 +136,13 @@ def render_text(summary: CostSummary) -> str:
     if summary.ledger.skipped:
         lines.append(f"{summary.ledger.skipped} rows of the log could not be counted; they are left as they are")
     return "\n".join(lines)
+
+
+def describe_unsettled(session: ClosedSession) -> str:
+    """A session that was never stopped: what it cost at most, and what of it is counted."""
+    most, counted = (Decimal(str(amount)) for amount in (session.cost_up_to_usd, session.cost_usd))
+    what = f"{session.session_id} ({session.activity}, since {session.start}) was never stopped: up to {dollars(most)}"
+    return f"{what}, all of it counted above" if counted >= most else f"{what}, of which {dollars(counted)} are counted above"
 
 
 def _group_lines(groups: Mapping[str, CostSum]) -> list[str]:
@@ -189,11 +199,18 @@ def as_document(summary: CostSummary) -> dict[str, Any]:
             {"name": one.name, "day": one.day, "steps": one.steps, "usd": None if one.usd is None else _amount(one.usd)}
             for one in summary.trainings
         ],
+        "unknown": [
+            {"session_id": one.session_id, "activity": one.activity, "start": one.start, **_bounds(one)} for one in summary.ledger.unsettled
+        ],
         "open_sessions": summary.open_sessions,
         "odd": summary.ledger.faults,
         "rows_not_counted": summary.ledger.skipped,
         "overlaps": summary.ledger.overlaps,
     }
+
+
+def _bounds(session: ClosedSession) -> dict[str, str]:
+    return {"counted_usd": _amount(Decimal(str(session.cost_usd))), "up_to_usd": _amount(Decimal(str(session.cost_up_to_usd)))}
 
 
 def render_csv(ledger: Ledger) -> str:

@@ -86,6 +86,27 @@ def test_a_duplicate_is_named_however_far_away_its_first_is(tmp_path: Path) -> N
     assert ledger.total().sessions == 2000
 
 
+def test_two_sessions_of_one_id_are_both_counted_and_named(tmp_path: Path) -> None:
+    """Two pods that shared a log, or two logs put together. The same session twice is counted once."""
+    ledger = read_ledger(write(tmp_path / "log", row(1), row(1, start="2026-02-11T15:30:00Z"), row(1)))
+    assert (ledger.total().sessions, ledger.skipped) == (2, 1)
+    assert ledger.faults == [
+        "line 2: the id 2026-02-11_001 is used by another session too; both are counted",
+        "line 3: the id 2026-02-11_001 is used twice; not counted",
+    ]
+
+
+def test_a_correction_replaces_what_stands_before_it(tmp_path: Path) -> None:
+    """The last one counts, whatever the order of offsets in its times; a spoilt one replaces nothing."""
+    forgotten = row(1, cost_usd=4.8, duration_min=480, end="2026-02-11T23:00:00Z", cost_up_to_usd=4.8)
+    first = row(1, cost_usd=0.6, duration_min=60, end="2026-02-11T16:00:00Z", corrects=True)
+    second = first | {"start": "2026-02-11T16:00:00+01:00", "cost_usd": 1.2, "duration_min": 120, "end": "2026-02-11T17:00:00Z"}
+    ledger = read_ledger(write(tmp_path / "log", forgotten, row(2), first, second))
+    assert (ledger.total().usd, ledger.faults, ledger.unsettled) == (Decimal("1.95"), [], [])
+    spoilt = read_ledger(write(tmp_path / "log", forgotten, first | {"cost_usd": -1}))
+    assert (spoilt.total().usd, len(spoilt.unsettled), spoilt.skipped) == (Decimal("4.8"), 1, 1)
+
+
 def test_every_row_that_is_not_counted_is_counted_as_such_but_not_all_are_named(tmp_path: Path) -> None:
     ledger = read_ledger(write(tmp_path / "log", row(1), *["{torn"] * 50, row(2)))
     assert (ledger.total().sessions, ledger.skipped, len(ledger.faults)) == (2, 50, 20)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from lifeos.errors import InputError
 from tests.examples import EXAMPLES
 from tests.fuzzing import foreign_bytes, only_our_errors
-from tools.cost.ledger import read_ledger
+from tools.cost.ledger import read_ledger, read_sessions
 from tools.cost.meter import LOG_FILE, STATE_FILE, Instant, Meter, OpenSession, beat, make_row, parse_rate, read_clock
 
 RATE = Decimal("0.60")
@@ -91,7 +91,96 @@ def test_a_start_while_one_is_open_closes_that_at_its_last_heartbeat(meter: Mete
     assert started.session.session_id == "2026-02-11_002"
     (row,) = _rows(meter)
     assert (row["session_id"], row["duration_min"], row["end_is"]) == ("2026-02-11_001", 30, "next_start")
-    assert warnings == ["session 2026-02-11_001 (training, since 2026-02-11T15:00:00Z) was never stopped: closed at its last heartbeat"]
+    assert warnings == [
+        "session 2026-02-11_001 (training, since 2026-02-11T15:00:00Z) was never stopped: its cost is unknown, up to $5.10, counted up to "
+        "its last heartbeat, $0.30. When you know its end, say so: --action stop --session 2026-02-11_001 --at TIME "
+        f"--log-file {meter.log_file} (UTC, as in 2026-02-11T15:30:00Z)"
+    ]
+
+
+def test_a_session_without_a_heartbeat_is_priced_to_the_next_start(meter: Meter, clock: Clock) -> None:
+    """Nobody knows when it ended: it cost 8 x $0.60 at most. Saying so afterwards replaces the row, in the append-only log."""
+    meter.start("training", "RTX 4090", RATE)
+    clock.pass_time(hours=8)
+    meter.start("generation", "RTX 4090", RATE)
+    (row,) = _rows(meter)
+    assert (row["end"], row["cost_usd"], row["cost_up_to_usd"]) == ("2026-02-11T23:00:00Z", 4.8, 4.8)
+    ledger = read_ledger(meter.log_file)
+    assert [session.session_id for session in ledger.unsettled] == ["2026-02-11_001"]
+
+    clock.pass_time(hours=1)
+    meter.stop("2026-02-11_001", at=datetime(2026, 2, 11, 17, tzinfo=UTC))
+    assert [row["cost_usd"] for row in _rows(meter)] == [4.8, 1.2]
+    ledger = read_ledger(meter.log_file)
+    assert (ledger.total().usd, ledger.faults, ledger.unsettled) == (Decimal("1.2"), [], [])
+    assert [session.session_id for session in meter.open_sessions()] == ["2026-02-11_002"]
+    with pytest.raises(InputError, match="only a session that was never stopped can be corrected"):
+        meter.stop("2026-02-11_001")
+
+
+def test_two_pods_on_one_volume_stop_their_own_sessions(meter: Meter, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One log, one state file: a start on one pod does not end what lives on the other, nor does a stop."""
+    monkeypatch.setenv("RUNPOD_POD_ID", "pod-a")
+    first = meter.start("training", "RTX 4090", RATE).session
+    clock.pass_time(minutes=5)
+    monkeypatch.setenv("RUNPOD_POD_ID", "pod-b")
+    second = meter.start("generation", "RTX 4090", RATE).session
+    meter.heartbeat_all()
+    assert [one.last_heartbeat for one in meter.open_sessions()] == ["2026-02-11T15:00:00Z", "2026-02-11T15:05:00Z"]
+    clock.pass_time(minutes=55)
+    assert meter.stop()["session_id"] == second.session_id
+    with pytest.raises(InputError, match="none of this pod is open"):
+        meter.stop()
+    monkeypatch.setenv("RUNPOD_POD_ID", "pod-a")
+    assert meter.stop()["session_id"] == first.session_id
+    assert [row["duration_min"] for row in _rows(meter)] == [55, 60]
+
+
+def test_a_session_that_another_pod_gave_up_is_put_right_by_its_own_stop(
+    meter: Meter, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was silent for an hour, so the start on the other pod took it for forgotten."""
+    monkeypatch.setenv("RUNPOD_POD_ID", "pod-a")
+    meter.start("training", "RTX 4090", RATE)
+    clock.pass_time(hours=1)
+    monkeypatch.setenv("RUNPOD_POD_ID", "pod-b")
+    meter.start("generation", "RTX 4090", RATE)
+    clock.pass_time(hours=1)
+    monkeypatch.setenv("RUNPOD_POD_ID", "pod-a")
+    assert meter.stop()["cost_usd"] == 1.2
+    assert {session.session_id: session.cost_usd for session in read_sessions(meter.log_file)} == {"2026-02-11_001": 1.2}
+
+
+def test_an_id_that_was_given_twice_loses_no_row(tmp_path: Path, clock: Clock, warnings: list[str]) -> None:
+    """Two state files of a version that gave ids by the state file alone."""
+    log = tmp_path / "log"
+    for name in ("one", "two"):
+        old = OpenSession("2026-02-11_001", f"2026-02-11T1{len(name)}:00:00Z", name, "RTX 4090", "0.60")
+        if name == "two":
+            old = OpenSession("2026-02-11_001", "2026-02-11T14:00:00Z", name, "RTX 4090", "0.60")
+        (tmp_path / name).write_text(json.dumps({"open": [{"session_id": old.session_id, "start": old.start, **_names(old)}]}))
+    for name in ("one", "two"):
+        Meter(log, tmp_path / name, clock, warnings.append).stop()
+    assert [(row["session_id"], row["activity"]) for row in map(json.loads, log.read_text().splitlines())] == [
+        ("2026-02-11_001", "one"),
+        ("2026-02-11_002", "two"),
+    ]
+    assert warnings == ["the id 2026-02-11_001 was given twice: this session is logged as 2026-02-11_002"]
+
+
+def _names(session: OpenSession) -> dict[str, str]:
+    return {"activity": session.activity, "gpu": session.gpu, "rate_per_hr": session.rate_per_hr}
+
+
+def test_a_lost_file_of_numbers_gives_no_id_of_the_log_again(meter: Meter, clock: Clock) -> None:
+    for _ in range(3):
+        meter.start("a", "RTX 4090", RATE)
+        meter.stop()
+    numbers = meter.log_file.with_name(f".{meter.log_file.name}.ids")
+    for broken in ("", "{", '{"last": {"2026-02-11": "x"}}', '{"last": {"2026-02-11": 1}}'):
+        numbers.write_text(broken)
+        assert meter.start("a", "RTX 4090", RATE).session.session_id > "2026-02-11_003"
+        meter.stop()
 
 
 @pytest.mark.parametrize("beat_all", [False, True], ids=["one session", "every session"])
@@ -380,3 +469,22 @@ def test_fifty_processes_at_once_lose_no_row_and_give_no_id_twice(tmp_path: Path
     numbers = sorted(int(json.loads(line)["session_id"][11:]) for line in log.read_text().splitlines())
     assert len(numbers) == len(set(numbers)) == 50
     assert json.loads(state.read_text())["open"] == []
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["each a state file", "two state files"])
+def test_sixteen_pods_with_one_log(tmp_path: Path, project_root: Path, shared: bool) -> None:
+    """Pairs of start and stop at once: sixteen rows, sixteen ids, each with its own activity, and no error."""
+    program = (
+        "import sys; from decimal import Decimal; from pathlib import Path; from tools.cost.meter import Meter\n"
+        "meter = Meter(Path(sys.argv[1]), Path(sys.argv[2]), warn=lambda text: None)\n"
+        "session = meter.start(sys.argv[3], 'RTX 4090', Decimal('0.60'), keep_open=True).session\n"
+        "assert meter.stop(session.session_id if sys.argv[4] == 'True' else None)['activity'] == sys.argv[3]\n"
+    )
+    children = []
+    for number in range(16):
+        state = tmp_path / f"state-{number % 2 if shared else number}.json"
+        command = [sys.executable, "-c", program, str(tmp_path / "log"), str(state), f"activity-{number}", str(shared)]
+        children.append(subprocess.Popen(command, cwd=project_root, stderr=subprocess.PIPE))
+    assert [child.communicate()[1] for child in children] == [b""] * 16
+    rows = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert len({row["session_id"] for row in rows}) == len({row["activity"] for row in rows}) == len(rows) == 16
