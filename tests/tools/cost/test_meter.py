@@ -154,11 +154,15 @@ def test_a_session_that_another_pod_gave_up_is_put_right_by_its_own_stop(
 def test_an_id_that_was_given_twice_loses_no_row(tmp_path: Path, clock: Clock, warnings: list[str]) -> None:
     """Two state files of a version that gave ids by the state file alone."""
     log = tmp_path / "log"
-    for name in ("one", "two"):
-        old = OpenSession("2026-02-11_001", f"2026-02-11T1{len(name)}:00:00Z", name, "RTX 4090", "0.60")
-        if name == "two":
-            old = OpenSession("2026-02-11_001", "2026-02-11T14:00:00Z", name, "RTX 4090", "0.60")
-        (tmp_path / name).write_text(json.dumps({"open": [{"session_id": old.session_id, "start": old.start, **_names(old)}]}))
+    for name, hour in (("one", 13), ("two", 14)):
+        old = {
+            "session_id": "2026-02-11_001",
+            "start": f"2026-02-11T{hour}:00:00Z",
+            "activity": name,
+            "gpu": "RTX 4090",
+            "rate_per_hr": "0.60",
+        }
+        (tmp_path / name).write_text(json.dumps({"open": [old]}))
     for name in ("one", "two"):
         Meter(log, tmp_path / name, clock, warnings.append).stop()
     assert [(row["session_id"], row["activity"]) for row in map(json.loads, log.read_text().splitlines())] == [
@@ -166,10 +170,6 @@ def test_an_id_that_was_given_twice_loses_no_row(tmp_path: Path, clock: Clock, w
         ("2026-02-11_002", "two"),
     ]
     assert warnings == ["the id 2026-02-11_001 was given twice: this session is logged as 2026-02-11_002"]
-
-
-def _names(session: OpenSession) -> dict[str, str]:
-    return {"activity": session.activity, "gpu": session.gpu, "rate_per_hr": session.rate_per_hr}
 
 
 def test_a_lost_file_of_numbers_gives_no_id_of_the_log_again(meter: Meter, clock: Clock) -> None:
