@@ -44,7 +44,12 @@ def build_parser() -> cli.Parser:
     parser.add_argument(
         "--lora-file", "--lora", dest="lora", type=Path, metavar="FILE", help="the LoRA: training parameters are read from its header"
     )
-    parser.add_argument("--dataset-manifest", type=Path, metavar="FILE", help="manifest of the training data: its hash is recorded")
+    parser.add_argument(
+        "--dataset-manifest",
+        type=Path,
+        metavar="FILE",
+        help="manifest of the training data: its hash is recorded (default: with --lora-file the one beside the LoRA, if it is the LoRA's)",
+    )
     parser.add_argument("--history-file", type=Path, metavar="FILE", help=f"history to append to (default: {HISTORY_FILE})")
     parser.add_argument("--output-json", type=Path, metavar="FILE", help=f"the scorecard (default: {SCORECARD_FILE})")
     parser.add_argument("--latest-report", type=Path, metavar="FILE", help=f"the report (default: {REPORT_FILE})")
@@ -56,11 +61,14 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     cli.end_as_interrupted()
     policy = load_thresholds(args.project_root, overrides=given_limits(args))
+    from tools.dataset.lora_manifest import find_own_manifest
     from tools.trainers.lora_header import read_lora_header
 
-    params = read_lora_header(args.lora).training_params if args.lora else {}
+    header = read_lora_header(args.lora) if args.lora else None
+    params = header.training_params if header else {}
     params |= read_training_params(args.training_params) if args.training_params else {}
-    manifest = read_manifest(args.dataset_manifest) if args.dataset_manifest else None
+    manifest_file = args.dataset_manifest or (find_own_manifest(header) if header else None)
+    manifest = read_manifest(manifest_file) if manifest_file else None
     paths = eval_command.find_generated(args.generated, args.reference)
     assessor = eval_command.open_assessor_for(args, policy)
     assessments = eval_command.assess_pictures(assessor, paths)

@@ -27,20 +27,10 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from lifeos.escaping import escape_line
-from tools.dataset.manifest import manifest_hash, read_manifest
+from tools.dataset.lora_manifest import DatasetLink, link_dataset
 from tools.trainers.adapter_weights import UNKNOWN, render_ranks
 from tools.trainers.header_comparison import compare_headers, render_header_comparison
 from tools.trainers.lora_header import LoraHeader, read_lora_header
-from tools.training.training_choices import MANIFEST, PREVIOUS_RUNS
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetLink:
-    """What a manifest says to a LoRA's own words. `matches` is None where there is nothing to compare."""
-
-    manifest: Path | None
-    matches: bool | None
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,33 +72,7 @@ class LoraInfo:
 def read_info(path: Path, manifest: Path | None) -> LoraInfo:
     """What is known of one LoRA. `manifest`: where to look, None for beside it. Raises InputError for a file that is none."""
     header = read_lora_header(path)
-    return LoraInfo(header, path.stat().st_size, _link_dataset(header, manifest))
-
-
-def _link_dataset(header: LoraHeader, manifest: Path | None) -> DatasetLink:
-    named = header.training_params.get("dataset_id")
-    file = manifest or _find_manifest(header, named)
-    if named is None:
-        return DatasetLink(file, None, "it does not name its dataset")
-    if file is None:
-        return DatasetLink(None, None, "no dataset_manifest.json beside it")
-    document = read_manifest(file)
-    if document["dataset_id"] != named:
-        return DatasetLink(file, False, f"the manifest is of dataset {document['dataset_id'][:12]}, the LoRA names {named[:12]}")
-    if manifest_hash(file) != header.training_params.get("dataset_manifest_hash"):
-        return DatasetLink(file, True, "the same pictures and captions; the manifest's file was written again since")
-    return DatasetLink(file, True, "this manifest was written before its first step")
-
-
-def _find_manifest(header: LoraHeader, named: str | None) -> Path | None:
-    """The manifest beside a LoRA; where a later run has put its own there, the one moved aside that fits."""
-    folder = header.path.parent
-    candidates = [folder / MANIFEST, *sorted(folder.glob(f"{PREVIOUS_RUNS}/*/{MANIFEST}"))]
-    here = [file for file in candidates if file.is_file()]
-    fitting = [file for file in here if named and read_manifest(file)["dataset_id"] == named]
-    hashes = header.training_params.get("dataset_manifest_hash")
-    exact = [file for file in fitting if manifest_hash(file) == hashes]
-    return next(iter(exact + fitting + here), None)
+    return LoraInfo(header, path.stat().st_size, link_dataset(header, manifest))
 
 
 def render(info: LoraInfo) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from evals.comparison import wording
 from evals.comparison.comparing import MetricResult, Side, VersionComparison
-from evals.comparison.config_details import describe_training
+from evals.comparison.config_details import describe_run
 from evals.comparison.estimating import Slice
 from evals.comparison.inference import Estimate
 from evals.comparison.promotion import PromotionGate
@@ -63,7 +63,7 @@ def render_head(comparison: VersionComparison, gate: PromotionGate | None = None
 
 
 def _training(side: Side) -> str:
-    lines = list(dict.fromkeys(describe_training(run.training_params) for run in side.runs))
+    lines = list(dict.fromkeys(describe_run(run) for run in side.runs))
     return " / ".join(lines)
 
 

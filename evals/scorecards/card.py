@@ -190,7 +190,7 @@ def build_scorecard(
         configs=_rank_configs(pictures, policy),
         means=means,
         grade=grade,
-        training_params=training_params or {},
+        training_params={**(manifest.training_params if manifest else {}), **(training_params or {})},
         manifest=manifest,
         notes=notes,
         generated_dir=generated_dir.as_posix() if generated_dir else "",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeos import cli, foreign
+from lifeos.caption_style import describe_captions
 from lifeos.errors import InputError
 from lifeos.files import sha256_file
 from lifeos.picture_names import format_config
@@ -16,11 +17,20 @@ MANIFEST_FIX = "make one: python tools/dataset_manifest.py"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The dataset behind a run: where its manifest lies, the SHA-256 of that file, and the dataset's own id."""
+    """The dataset behind a run: where its manifest lies, the SHA-256 of that file, the dataset's own id, what kind of captions it has, and
+    how many regularisation pictures."""
 
     path: str
     sha256: str
     dataset_id: str | None = None
+    captions: str = ""
+    regularisation: int = 0
+
+    @property
+    def training_params(self) -> dict[str, Any]:
+        """What it tells of the training, by the names of `training_params`."""
+        told = {"captions": self.captions, "regularization": self.regularisation}
+        return {name: value for name, value in told.items() if value}
 
 
 def read_training_params(text: str) -> dict[str, Any]:
@@ -38,7 +48,24 @@ def read_manifest(path: Path) -> Manifest:
     if "images" not in document:
         raise InputError(path, "not a dataset manifest: it has no images", MANIFEST_FIX)
     dataset_id = document.get("dataset_id")
-    return Manifest(path.as_posix(), sha256_file(path), dataset_id if isinstance(dataset_id, str) else None)
+    regularisation = document.get("regularisation")
+    return Manifest(
+        path.as_posix(),
+        sha256_file(path),
+        dataset_id if isinstance(dataset_id, str) else None,
+        describe_captions([_caption_of(image) for image in _images_of(document)]),
+        len(_images_of(regularisation)) if isinstance(regularisation, dict) else 0,
+    )
+
+
+def _images_of(document: dict[str, Any]) -> list[Any]:
+    images = document.get("images")
+    return images if isinstance(images, list) else []
+
+
+def _caption_of(image: object) -> str | None:
+    text = image.get("caption_text") if isinstance(image, dict) else None
+    return text if isinstance(text, str) else None
 
 
 def read_batch_config(folder: Path) -> str | None:

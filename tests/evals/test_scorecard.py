@@ -28,7 +28,9 @@ from lifeos import cli
 from lifeos.errors import InputError
 from lifeos.escaping import escape_markdown
 from tests.evals.portraits import write_few, write_generated, write_references
+from tests.tools.dataset.sets import make_set
 from tests.tools.trainers.test_lora_header import METADATA, write_lora
+from tools import dataset_manifest
 
 POLICY = load_thresholds()
 POINTS = ((0.4, 0.4), (0.6, 0.4), (0.5, 0.5), (0.4, 0.6), (0.6, 0.6))
@@ -149,6 +151,28 @@ def test_a_configuration_that_loses_the_face_is_not_the_best() -> None:
 def test_configurations_may_be_told_by_the_caller() -> None:
     found = card(picture("a.png", 0.7), config_of=lambda item: f"of {item.file}")
     assert found.configs[0].config == "of a.png"
+
+
+def test_the_manifest_tells_of_captions_and_regularisation() -> None:
+    manifest = Manifest("m.json", "f" * 64, "d" * 64, "tag captions", 40)
+    assert card(picture("a.png", 0.7), manifest=manifest).training_params == {"captions": "tag captions", "regularization": 40}
+    told = card(picture("a.png", 0.7), manifest=manifest, training_params={"captions": "BLIP-2"}).training_params
+    assert told == {"captions": "BLIP-2", "regularization": 40}
+
+
+def test_the_manifest_beside_the_lora_is_found(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    manifest = tmp_path / "dataset_manifest.json"
+    assert dataset_manifest.main(["--dataset-dir", str(make_set(tmp_path / "set", 2)), "--output", str(manifest)]) == 0
+    dataset_id = json.loads(manifest.read_text(encoding="utf-8"))["dataset_id"]
+    for named in (dataset_id, "f" * 64):
+        comment = json.dumps({"dataset_id": named, "dataset_manifest_hash": "0" * 64})
+        lora = write_lora(tmp_path / "v3.safetensors", {"ss_network_dim": "8", "ss_training_comment": comment})
+        assert run(few, tmp_path, "--lora", str(lora)) == 0
+    first, second = map(json.loads, (tmp_path / "evals" / "eval_history.jsonl").read_text(encoding="utf-8").splitlines())
+    assert (first["dataset_manifest_path"], first["dataset_id"]) == (manifest.as_posix(), dataset_id)
+    assert first["training_params"]["captions"] == "tag captions"
+    assert (second["dataset_manifest_path"], "captions" in second["training_params"]) == (None, False)
 
 
 def test_the_history_row_is_the_design_s() -> None:

@@ -1,0 +1,53 @@
+"""From a LoRA to the manifest of what it was trained on: the file beside it, or the one that a later run has moved aside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.dataset.manifest import manifest_hash, read_manifest
+from tools.trainers.lora_header import LoraHeader
+from tools.training.training_choices import MANIFEST, PREVIOUS_RUNS
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetLink:
+    """What a manifest says to a LoRA's own words. `matches` is None where there is nothing to compare."""
+
+    manifest: Path | None
+    matches: bool | None
+    why: str
+
+
+def link_dataset(header: LoraHeader, manifest: Path | None = None) -> DatasetLink:
+    """Whether a manifest is the one that a LoRA names. `manifest`: which, None for the one beside it. Raises InputError for a file that
+    is none."""
+    named = header.training_params.get("dataset_id")
+    file = manifest or _find_manifest(header, named)
+    if named is None:
+        return DatasetLink(file, None, "it does not name its dataset")
+    if file is None:
+        return DatasetLink(None, None, "no dataset_manifest.json beside it")
+    document = read_manifest(file)
+    if document["dataset_id"] != named:
+        return DatasetLink(file, False, f"the manifest is of dataset {document['dataset_id'][:12]}, the LoRA names {named[:12]}")
+    if manifest_hash(file) != header.training_params.get("dataset_manifest_hash"):
+        return DatasetLink(file, True, "the same pictures and captions; the manifest's file was written again since")
+    return DatasetLink(file, True, "this manifest was written before its first step")
+
+
+def find_own_manifest(header: LoraHeader) -> Path | None:
+    """The manifest beside a LoRA, if it is surely the one of its dataset."""
+    link = link_dataset(header)
+    return link.manifest if link.matches else None
+
+
+def _find_manifest(header: LoraHeader, named: str | None) -> Path | None:
+    """The manifest beside a LoRA; where a later run has put its own there, the one moved aside that fits."""
+    folder = header.path.parent
+    candidates = [folder / MANIFEST, *sorted(folder.glob(f"{PREVIOUS_RUNS}/*/{MANIFEST}"))]
+    here = [file for file in candidates if file.is_file()]
+    fitting = [file for file in here if named and read_manifest(file)["dataset_id"] == named]
+    hashes = header.training_params.get("dataset_manifest_hash")
+    exact = [file for file in fitting if manifest_hash(file) == hashes]
+    return next(iter(exact + fitting + here), None)
