@@ -26,6 +26,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from evals.faces.engines import AUTO, engine_help, engine_names
 from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from lifeos.file_names import system_path
 from lifeos.printing import print_json_lines
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
 from tools.dataset.manifest import as_utf8, manifest_lines, now_utc, read_manifest, write_manifest
@@ -101,7 +102,7 @@ def verify(args: argparse.Namespace) -> int:
     from tools.dataset.verify import render_verification, verify_manifest
 
     document = read_manifest(args.verify)
-    folder = args.dataset_dir or Path(document["dataset_dir"])
+    folder = args.dataset_dir or system_path(document["dataset_dir"])
     if not folder.is_dir():
         raise InputError(folder, "the manifest's dataset folder is not here", "say where it lies now with --dataset-dir")
     result = verify_manifest(document, folder, regularisation_dir=args.reg_data_dir, manifest_file=args.verify, jobs=args.jobs)

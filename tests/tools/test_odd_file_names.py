@@ -13,6 +13,7 @@ import pytest
 
 from tests.checkouts import ROOT
 from tests.evals.portraits import portrait, write_references
+from tests.tools.dataset.sets import make_picture
 from tools.production.journal import Journal, JournalRecord, read_journal
 
 ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -77,3 +78,25 @@ def test_a_journal_is_utf8_and_one_of_the_version_before_is_read(tmp_path: Path)
     (tmp_path / "journal.jsonl").write_bytes(line + old)
     read = [record for _, record in read_journal(tmp_path / "journal.jsonl", JournalRecord)]
     assert [stored.file for record in read for stored in record.files or ()] == [name, name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are Linux")
+def test_the_dataset_id_is_the_same_in_every_locale(tmp_path: Path) -> None:
+    """`é` is two stray bytes to a Python whose file system encoding is ASCII: the id must not show it, nor the manifest."""
+    folder = tmp_path / "sët" / "10_jörg"
+    for seed, name in enumerate(("é one.png", "e\u0301 two.png", os.fsdecode(b"caf\xe9.png"), "日本.png")):
+        make_picture(folder / "made.png", seed=seed, size=(64, 64)).rename(folder / name)
+        (folder / name).with_suffix(".txt").write_text(f"amiranoor, view {seed}", encoding="utf-8")
+    script = "tools/dataset_manifest.py"
+    manifests = []
+    for name, locale in (("plain", {"PYTHONUTF8": "1"}), ("ascii", ASCII_LOCALE)):
+        environ = {**os.environ, **locale}
+        run(
+            tmp_path, environ, script, "--dataset-dir", "sët", "--output", f"{name}.json", "--no-cache", "--created", "2026-01-01T00:00:00Z"
+        )
+        manifests.append((tmp_path / f"{name}.json").read_bytes())
+    assert manifests[0] == manifests[1]
+    names = [image["filename"] for image in json.loads(manifests[0])["images"]]
+    assert names == ["10_jörg/caf\udce9.png", "10_jörg/e\u0301 two.png", "10_jörg/é one.png", "10_jörg/日本.png"]
+    for locale in ({"PYTHONUTF8": "1"}, ASCII_LOCALE):
+        assert json.loads(run(tmp_path, {**os.environ, **locale}, script, "--verify", "plain.json", "--json").stdout)["same"] is True

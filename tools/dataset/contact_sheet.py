@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lifeos import files
 from lifeos.errors import InputError
 from lifeos.escaping import escape_line
+from lifeos.file_names import system_name, system_path
 from lifeos.images import ImageError, read_picture
 from tools.dataset.compare import DatasetComparison
 
@@ -45,8 +46,8 @@ def write_contact_sheet(
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InputError(path, "a contact sheet is a picture", "name it .png or .jpg")
     groups = [
-        _Group("added", ADDED, comparison.files_of(comparison.images_added, new), new_dir or Path(new["dataset_dir"])),
-        _Group("removed", REMOVED, comparison.files_of(comparison.images_removed, old), old_dir or Path(old["dataset_dir"])),
+        _Group("added", ADDED, comparison.files_of(comparison.images_added, new), new_dir or system_path(new["dataset_dir"])),
+        _Group("removed", REMOVED, comparison.files_of(comparison.images_removed, old), old_dir or system_path(old["dataset_dir"])),
     ]
     sheet = _draw(groups)
     stream = io.BytesIO()
@@ -68,7 +69,7 @@ def _draw(groups: Sequence[_Group]) -> PillowImage.Image:
             left = GAP + index % COLUMNS * (TILE + GAP)
             upper = top + LABEL + GAP + index // COLUMNS * (TILE + LABEL + GAP)
             draw.rectangle((left, upper, left + TILE - 1, upper + TILE - 1), fill=EMPTY, outline=group.color, width=3)
-            tile = _thumbnail(group.folder / name)
+            tile = _thumbnail(group.folder / system_name(name))
             if tile is None:
                 draw.text((left + 10, upper + TILE // 2), "not there, or unreadable", fill=INK)
             else:

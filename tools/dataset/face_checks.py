@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lifeos.file_names import stored_path, system_name
 from lifeos.findings import Finding
 from lifeos.images import ImageError, find_pictures, read_picture
 from lifeos.progress import Progress
@@ -90,7 +91,7 @@ def check_faces(
     measured = measure_faces(engine, dataset_dir, readable, jobs=jobs)
     references = []
     if reference_dir is not None:
-        names = [(path.relative_to(reference_dir).as_posix(), "") for path in find_pictures(reference_dir, recursive=True)]
+        names = [(stored_path(path.relative_to(reference_dir)), "") for path in find_pictures(reference_dir, recursive=True)]
         references = measure_faces(engine, reference_dir, names, jobs=jobs)
     return judge_faces(measured, references, engine, policy, bucket)
 
@@ -115,7 +116,7 @@ def _measure(engine: FaceEngine, folder: Path, name: str) -> FaceMeasurement | N
     from evals.judging.variety import picture_hash
 
     try:
-        picture = read_picture(folder / name)
+        picture = read_picture(folder / system_name(name))
     except ImageError:
         return None
     plain = FaceMeasurement(name, picture.sha256, picture.width, picture.height, picture_hash(picture.rgb))

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lifeos.errors import InputError
+from lifeos.file_names import name_bytes, system_name
 from lifeos.progress import Progress
 from tools.dataset.cache import DatasetCache, Read
 from tools.dataset.picture_header import PictureHeader, read_header
 from tools.dataset.scan import ListedFile, caption_name
-from tools.dataset.training_set import Caption, PictureRecord, TrainingSet, in_byte_order
+from tools.dataset.training_set import Caption, PictureRecord, TrainingSet
 
 WHOLE_FILE_BYTES = 32 << 20
 """Larger files are hashed in pieces of this size; their header is read from the first piece."""
@@ -50,11 +51,11 @@ def read_training_set(
     pictures, captions, skipped = _sort_listing(listing)
     caption_of = {name: caption_name(name, caption_extension) for name in pictures}
     wanted = {name: captions[name] for name in caption_of.values() if name in captions}
-    orphans = tuple(sorted(captions.keys() - wanted.keys(), key=in_byte_order))
+    orphans = tuple(sorted(captions.keys() - wanted.keys(), key=name_bytes))
     listed = pictures | wanted
     known: dict[str, Read] = {}
     unread = []
-    for name in sorted(listed, key=in_byte_order):  # captions between pictures: while one is opened, another thread hashes
+    for name in sorted(listed, key=name_bytes):  # captions between pictures: while one is opened, another thread hashes
         read = cache.recall(listed[name], decoded=decode)
         if read is None:
             unread.append(listed[name])
@@ -70,7 +71,7 @@ def read_training_set(
         cache.flush()  # what was read is not read again, however this ends
     cache.close(listed)
     records = []
-    for name in sorted(pictures, key=in_byte_order):
+    for name in sorted(pictures, key=name_bytes):
         record, caption = known[name], known.get(caption_of[name])
         assert isinstance(record, PictureRecord) and not isinstance(caption, PictureRecord)
         record.caption = caption
@@ -100,7 +101,7 @@ def _read_file(root: Path, file: ListedFile, buffer: bytearray, *, decode: bool)
     header = read_header(buffer, file.size) if file.size else PictureHeader("", 0, 0, faults=("unreadable",))
     damage = None
     if decode:
-        path = root / file.name
+        path = root / system_name(file.name)
         damage = _find_damage(bytes(memoryview(buffer)[: file.size]) if file.size <= len(buffer) else path.read_bytes(), path)
     return PictureRecord(file.name, digest, file.size, header, damage=damage)
 
@@ -110,7 +111,7 @@ def hash_files(root: Path, names: Sequence[str], *, jobs: int | None = None) -> 
 
     def digest(name: str, buffer: bytearray) -> str | None:
         try:
-            return _hash_file(root / name, buffer)[0]
+            return _hash_file(root / system_name(name), buffer)[0]
         except OSError:
             return None
 
@@ -201,7 +202,7 @@ def read_caption_text(data: bytes) -> tuple[str, tuple[str, ...]]:
 def _hash_stable(root: Path, file: ListedFile, buffer: bytearray) -> str:
     """The hash of a file that is still the one that was listed; the buffer then holds its (first) bytes."""
     try:
-        digest, size, mtime_ns = _hash_file(root / file.name, buffer)
+        digest, size, mtime_ns = _hash_file(root / system_name(file.name), buffer)
     except FileNotFoundError:
         raise InputError(file.name, "vanished while the dataset was read", "run the same command again") from None
     except OSError as error:

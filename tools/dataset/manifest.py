@@ -22,6 +22,7 @@ from typing import Any
 
 from lifeos import files
 from lifeos.errors import InputError
+from lifeos.file_names import stored_path
 from lifeos.findings import Finding
 from tools.dataset.notices import as_manifest_warning
 from tools.dataset.scan import list_folders, split_repeats
@@ -45,14 +46,14 @@ def build_manifest(
     regularisation: TrainingSet | None = None,
 ) -> dict[str, Any]:
     """The manifest document. `created` is the moment as ISO 8601 with `Z`."""
-    document: dict[str, Any] = {"manifest_version": MANIFEST_VERSION, "created": created, "dataset_dir": dataset_dir.as_posix()}
+    document: dict[str, Any] = {"manifest_version": MANIFEST_VERSION, "created": created, "dataset_dir": stored_path(dataset_dir)}
     images = [_image(record) for record in trained.records]
     document |= {"total_images": len(images), "total_captions": len(trained.captions)}
     document |= {"images": images, "summary": _summary(trained), "caption_extension": trained.caption_extension}
     document["folders"] = [asdict(folder) for folder in list_folders(record.name for record in trained.records)]
     if regularisation_dir is not None and regularisation is not None:
         more = [_image(record) for record in regularisation.records]
-        document["regularisation"] = {"dataset_dir": regularisation_dir.as_posix(), "total_images": len(more), "images": more}
+        document["regularisation"] = {"dataset_dir": stored_path(regularisation_dir), "total_images": len(more), "images": more}
     document["dataset_id"] = dataset_id(document)
     document["warnings"] = [as_manifest_warning(notice) for notice in notices]
     return document

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lifeos.errors import InputError
+from lifeos.file_names import stored_name
 from lifeos.images import SUFFIXES
 from lifeos.system_folders import SYSTEM_FOLDERS
 
@@ -27,7 +28,7 @@ REPEATS_FOLDER = re.compile(r"(\d+)_(.+)", re.DOTALL)
 
 
 class ListedFile(NamedTuple):  # a tuple: quicker to make and smaller than a class
-    """A file as listed. `name` is relative to the set's folder, with `/` between folders, exactly as on the disk.
+    """A file as listed. `name` is relative to the set's folder, with `/` between folders, in its stored form (`lifeos.file_names`).
 
     `kind`: `picture`, `caption`, or why it is neither: `link_outside`, `link_broken`, `junk`, `other_format`, `latent_cache`, `special`.
     """
@@ -57,7 +58,7 @@ def _scan(root: Path, caption_extension: str, leave_out: frozenset[Path]) -> Ite
     kinds: dict[str, str] = {}  # by suffix, of names that are like others
     left_out = {path.name for path in leave_out}
     for prefix, path, info in _walk(root):
-        name = prefix + path.name
+        name = stored_name(prefix + path.name)
         if path.name in left_out and path.resolve() in leave_out:
             continue
         if stat.S_ISLNK(info.st_mode):

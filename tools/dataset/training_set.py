@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 
 from tools.dataset.picture_header import PictureHeader
@@ -44,8 +43,3 @@ class TrainingSet:
     def captions(self) -> list[Caption]:
         """The pictures' captions, in the order of the pictures; one that two pictures share stands twice."""
         return [record.caption for record in self.records if record.caption is not None]
-
-
-def in_byte_order(name: str) -> bytes:
-    """What names are sorted by: their bytes, so that the order does not depend on the system's language."""
-    return os.fsencode(name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeos.escaping import escape_line
+from lifeos.file_names import system_path
 from tools.dataset.hashing import hash_files
 from tools.dataset.scan import caption_name, scan_dataset
 
@@ -44,7 +45,7 @@ def verify_manifest(
     found = _verify_one(document["images"], dataset_dir, extension, leave_out, "", jobs)
     regularisation = document.get("regularisation")
     if regularisation is not None:
-        folder = regularisation_dir or Path(regularisation["dataset_dir"])
+        folder = regularisation_dir or system_path(regularisation["dataset_dir"])
         second = _verify_one(regularisation["images"], folder, extension, frozenset(), "regularisation: ", jobs)
         return Verification(
             found.missing + second.missing, found.extra + second.extra, found.changed + second.changed, found.checked + second.checked

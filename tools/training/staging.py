@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeos.errors import InputError, UnavailableError
+from lifeos.file_names import system_name
 from tools.dataset.checks import has_trigger_word
 from tools.dataset.scan import split_repeats
 from tools.trainers.trainer import Subset
@@ -102,7 +103,7 @@ def _unused(name: str, used: set[str]) -> str:
 
 
 def _staged(root: Path, target: Path, name: str, sha256: str, size: int) -> StagedFile:
-    return StagedFile(root / name, target / name.rpartition("/")[2], sha256, size)
+    return StagedFile(root / system_name(name), target / system_name(name.rpartition("/")[2]), sha256, size)
 
 
 def check_room(plan: StagePlan, min_free_gb: float) -> None:
