@@ -230,7 +230,9 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
         cli.print_json(files.read_json(settings.output_dir / RECORD_FILE))
     if record.state != "finished":
         log = settings.output_dir / "training_log.txt"
-        cli.note(f"error: training: {record.failure} (the whole log: {log})")
+        failure = record.failure or ""
+        good = f"the last good checkpoint: {record.last_good}; " if record.last_good and record.last_good not in failure else ""
+        cli.note(f"error: training: {failure} ({good}the whole log: {log})")
         return EXIT_GATE
     text = f"trained {record.output_name}: {record.steps} steps in {record.seconds / 60:.1f} min, ${record.cost_usd:.2f}"
     names = ", ".join(item["file"] for item in record.lora_files)

@@ -6,8 +6,9 @@ how it counts steps when it resumes (the epochs it skips are subtracted from its
 
 Environment: STANDIN_STEP_SECONDS (default 0), STANDIN_STATE_SECONDS (how long a state takes to write), STANDIN_FAIL_AT (raise an
 out-of-memory error at that step), STANDIN_HANG_AT (stop there and ignore nothing), STANDIN_SLOW_STOP (a file to make when Ctrl-C
-comes there, 1.5 s before ending), STANDIN_NAN_AT, STANDIN_NO_LORA (end with return code 0 and no file), STANDIN_STRAY (leave a
-grandchild behind that holds the pipes).
+comes there, 1.5 s before ending), STANDIN_NAN_AT (one loss of NaN there: the average stays NaN, the weights are sound),
+STANDIN_NAN_WEIGHTS_AT and STANDIN_INF_WEIGHTS_AT (from there on the weights are NaN, or infinity), STANDIN_NO_LORA (end with return
+code 0 and no file), STANDIN_STRAY (leave a grandchild behind that holds the pipes).
 """
 
 from __future__ import annotations
@@ -110,11 +111,17 @@ def check_rates(args: argparse.Namespace) -> None:
         raise RuntimeError("Setting different lr values in different parameter groups is only supported for values of 0")
 
 
+def at(name: str) -> int:
+    """The step that a variable of the environment names; none."""
+    return int(os.environ.get(name, str(1 << 60)))
+
+
 def write_lora(path: Path, metadata: dict[str, str], step: int, *, text_encoder: bool) -> None:
-    """A real safetensors file: two small float16 weights for each trained module."""
+    """A real safetensors file: two small float16 weights for each trained module, of which a run that has diverged spoils one number."""
+    broken = next((value for value, name in ((math.nan, "NAN"), (math.inf, "INF")) if step >= at(f"STANDIN_{name}_WEIGHTS_AT")), None)
     data, header, names = b"", dict[str, Any](), ["lora_unet_down", *(["lora_te1_down"] if text_encoder else [])]
     for name in names:
-        weight = struct.pack("<8e", *(math.sin(step + index) for index in range(8)))
+        weight = struct.pack("<8e", *(broken if broken and index == 5 else math.sin(step + index) for index in range(8)))
         header[f"{name}.lora_down.weight"] = {"dtype": "F16", "shape": [2, 4], "data_offsets": [len(data), len(data) + len(weight)]}
         data += weight
     metadata = {**metadata, "ss_steps": str(step), "sshs_model_hash": hashlib.sha256(data).hexdigest()}
@@ -149,13 +156,15 @@ def build_metadata(args: argparse.Namespace, captions: list[str], trained: int) 
     return {key: str(value) for key, value in values.items()}
 
 
-def save_state(args: argparse.Namespace, step: int) -> None:
-    folder = Path(args.output_dir) / f"{args.output_name}-step{step:08d}-state"
+def save_state(args: argparse.Namespace, step: int, *, last: bool = False) -> None:
+    folder = Path(args.output_dir) / (f"{args.output_name}-state" if last else f"{args.output_name}-step{step:08d}-state")
+    print("saving last state." if last else f"saving state at step {step}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "train_state.json").write_text(json.dumps({"current_epoch": 0, "current_step": step}))
+    write_lora(folder / "model.safetensors", {}, step, text_encoder=False)
     time.sleep(float(os.environ.get("STANDIN_STATE_SECONDS", "0")))
     (folder / "random_states_0.pkl").write_bytes(b"random")
-    if args.save_last_n_steps_state:
+    if args.save_last_n_steps_state and not last:
         old = step - args.save_last_n_steps_state - 1
         old -= old % args.save_every_n_steps
         shutil.rmtree(Path(args.output_dir) / f"{args.output_name}-step{old:08d}-state", ignore_errors=True)
@@ -193,6 +202,7 @@ def train(args: argparse.Namespace) -> None:
         return
     check(args)
     sys.stderr.write("\rcaching latents: 100%|██████████| 6/6 [00:00<00:00, 99.00it/s]\n")
+    print("mean ar error (without repeats): 0.18237704918032788")
     print("running training / 学習開始")
     batches = math.ceil(trained * (2 if regularisation else 1) / config["datasets"][0]["batch_size"])
     print(f"  num batches per epoch / 1epochのバッチ数: {batches}")
@@ -212,7 +222,7 @@ def run_steps(args: argparse.Namespace, metadata: dict[str, str], available: int
         time.sleep(pace)
         step = counter + done
         fault(step)
-        loss = math.nan if step >= int(os.environ.get("STANDIN_NAN_AT", str(1 << 60))) else 0.2 * math.exp(-step / 50) + 0.08
+        loss = math.nan if step >= min(at("STANDIN_NAN_AT"), at("STANDIN_NAN_WEIGHTS_AT")) else 0.2 * math.exp(-step / 50) + 0.08
         refresh(done, total, loss, pace)
         if args.save_every_n_steps and step % args.save_every_n_steps == 0:
             path = output / f"{args.output_name}-step{step:08d}.safetensors"
@@ -220,6 +230,8 @@ def run_steps(args: argparse.Namespace, metadata: dict[str, str], available: int
             write_lora(path, metadata, step, text_encoder=text_encoder)
             if args.save_state:
                 save_state(args, step)
+    if args.save_state:
+        save_state(args, counter + total, last=True)
     if not os.environ.get("STANDIN_NO_LORA"):
         path = output / f"{args.output_name}.safetensors"
         print(f"\nsaving checkpoint: {path}")

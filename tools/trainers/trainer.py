@@ -44,10 +44,12 @@ class RunIdentity:
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """A whole state that a run can be continued from: where it lies, and its step counted from the run's start."""
+    """A whole state that a run can be continued from: where it lies, its step counted from the run's start, and the run that saved it as
+    far as the state, or the LoRA file that was saved with it, says so itself."""
 
     folder: Path
     step: int
+    run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +193,12 @@ class Trainer(Protocol):
         """A reader for that process of a run of `max_steps` in all, which goes on at `first_step` (0: from its beginning)."""
         ...
 
-    def find_states(self, output_dir: Path, output_name: str, run_id: str) -> list[SavedState]:
-        """The whole states of that run and of no other, earliest step first."""
+    def find_states(self, output_dir: Path, output_name: str) -> list[SavedState]:
+        """The whole states of that output name, of whichever run, earliest step first."""
         ...
 
-    def read_state(self, folder: Path, run_id: str | None) -> SavedState:
-        """The state in a folder that somebody named. Raises InputError if it is not whole, or provably of another run."""
+    def read_state(self, folder: Path) -> SavedState:
+        """The state in a folder (or file) that somebody named. Raises InputError if it is not whole."""
         ...
 
     def is_state(self, file_name: str, output_name: str) -> bool:

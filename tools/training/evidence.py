@@ -8,12 +8,13 @@ from pathlib import Path
 from lifeos import files
 from lifeos.errors import InputError
 from tools.dataset.manifest import write_manifest
+from tools.trainers.lora_header import read_lora_header
 from tools.trainers.trainer_checkout import TrainerCheckout, read_commit, read_environment
 from tools.training.loss_curve import CSV_FILE, PNG_FILE
 from tools.training.preparation import Preparation, existing_outputs
 from tools.training.staging import make_stage
 from tools.training.training_choices import DATASET_CONFIG, MANIFEST, PREVIOUS_RUNS
-from tools.training.training_record import RECORD_FILE, Price, TrainingRecord, utc
+from tools.training.training_record import RECORD_FILE, Price, RecordedRun, TrainingRecord, utc
 
 LOG_FILE, COMMAND_FILE, ENVIRONMENT_FILE = "training_log.txt", "training_command.json", "training_environment.json"
 UNRECORDED = "unrecorded"
@@ -32,19 +33,55 @@ def refuse_overwriting(preparation: Preparation, overwrite: bool) -> None:
             raise InputError(file.path, "was not written by this program, and would be overwritten", fix)
 
 
-def set_aside(preparation: Preparation, run_id: str | None) -> None:
+def set_aside(preparation: Preparation, before: RecordedRun | None) -> None:
     """Move the evidence of an earlier run, and its states, into a folder of its own: its LoRAs may still be there and are explained by it,
     and no state of it can be taken for one of the run that begins."""
-    output_dir, name = preparation.settings.output_dir, preparation.settings.output_name
+    output_dir, run_id = preparation.settings.output_dir, before.run_id if before else None
+    output_names = {preparation.settings.output_name, (before.output_name if before else None) or preparation.settings.output_name}
     own = [file.path.name for file in preparation.plan.files if file.path.parent == output_dir]
     # the record last: as long as it is there, the move is taken up again
     names = [LOG_FILE, COMMAND_FILE, ENVIRONMENT_FILE, CSV_FILE, PNG_FILE, *own, DATASET_CONFIG, MANIFEST, RECORD_FILE]
-    states = sorted(path.name for path in output_dir.iterdir() if preparation.trainer.is_state(path.name, name))
-    target = output_dir / PREVIOUS_RUNS / "".join(char if char.isalnum() or char == "-" else "_" for char in run_id or UNRECORDED)
-    for name in [*states, *(names if run_id else [])]:
-        if (output_dir / name).exists():
+    is_state = preparation.trainer.is_state
+    states = sorted(path.name for path in output_dir.iterdir() if any(is_state(path.name, each) for each in output_names))
+    _move([output_dir / name for name in [*states, *(names if run_id else [])]], place_aside(output_dir, run_id))
+
+
+def set_later_aside(preparation: Preparation) -> None:
+    """Before a run goes on: move away its states and LoRA files from after the step that it goes on from, half-written ones too. The
+    trainer would write into them, and a kill then leaves a mixture of two; and a final LoRA that is old is no success of the new part."""
+    settings, trainer, resume = preparation.settings, preparation.trainer, preparation.resume
+    assert resume is not None
+    whole = {state.folder: state.step for state in trainer.find_states(settings.output_dir, settings.output_name)}
+    later = []
+    for path in sorted(settings.output_dir.iterdir()):
+        named = trainer.read_checkpoint_name(path.name, settings.output_name)
+        if trainer.is_state(path.name, settings.output_name):
+            is_later = path != resume.folder and (path not in whole or whole[path] > resume.step)
+        else:
+            is_later = named is not None and (named.is_final or (named.step or 0) > resume.step) and not _is_of_another(preparation, path)
+        if is_later:
+            later.append(path)
+    _move(later, place_aside(settings.output_dir, preparation.identity.run_id))
+
+
+def _is_of_another(preparation: Preparation, path: Path) -> bool:
+    """Whether a LoRA file says that another run wrote it: it is explained by that run's evidence, and replaced in its time."""
+    try:
+        run_id = preparation.trainer.dialect.read_run_id(read_lora_header(path).metadata)
+    except InputError:
+        return False
+    return run_id is not None and run_id != preparation.identity.run_id
+
+
+def place_aside(output_dir: Path, run_id: str | None) -> Path:
+    return output_dir / PREVIOUS_RUNS / "".join(char if char.isalnum() or char == "-" else "_" for char in run_id or UNRECORDED)
+
+
+def _move(paths: list[Path], target: Path) -> None:
+    for path in paths:
+        if path.exists():
             target.mkdir(parents=True, exist_ok=True)
-            (output_dir / name).replace(_unused(target / name))
+            path.replace(_unused(target / path.name))
 
 
 def _unused(place: Path) -> Path:
@@ -55,8 +92,9 @@ def _unused(place: Path) -> Path:
     return found
 
 
-def write_evidence(preparation: Preparation, checkout: TrainerCheckout, price: Price) -> TrainingRecord:
-    """Stage the pictures and write manifest, the trainer's files, command, environment and record, in that order."""
+def write_evidence(preparation: Preparation, checkout: TrainerCheckout, price: Price, before: RecordedRun | None = None) -> TrainingRecord:
+    """Stage the pictures and write manifest, the trainer's files, command, environment and record, in that order. `before`: the record
+    of a run that is continued."""
     settings, plan, built, stage = preparation.settings, preparation.plan, preparation.built, preparation.stage
     assert stage is not None and built is not None
     make_stage(stage)
@@ -74,7 +112,7 @@ def write_evidence(preparation: Preparation, checkout: TrainerCheckout, price: P
     record = TrainingRecord(
         run_id=identity.run_id,
         state="prepared",
-        started=utc(datetime.now(UTC)),
+        started=(before.started if before else None) or utc(datetime.now(UTC)),
         output_name=settings.output_name,
         output_dir=str(settings.output_dir),
         trainer=preparation.trainer.name,
@@ -90,6 +128,10 @@ def write_evidence(preparation: Preparation, checkout: TrainerCheckout, price: P
         resumed_from=str(resume.folder) if resume else None,
         first_step=preparation.first_step,
         steps=preparation.first_step,
+        staged_sha256=stage.sha256,
+        parts=before.all_parts() if before else [],
+        states=[state for state in before.states if state.step <= preparation.first_step] if before else [],
     )
+    record.account(0.0)
     record.write()
     return record

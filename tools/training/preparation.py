@@ -78,7 +78,7 @@ def prepare(
         built = _read_dataset(settings, policy, family, decode)
         keep_created(built.document, settings.manifest_out)
     record = read_record(settings.output_dir)
-    going_on = find_resume(trainer, resume, settings, record.run_id if record else None) if resume else None
+    going_on = find_resume(trainer, resume, settings, record) if resume else None
     run_id = record.run_id if going_on and record else f"{now_utc().replace(':', '').replace('-', '')}-{uuid.uuid4().hex[:8]}"
     is_claimed = built is not None and not settings.skip_manifest
     identity = RunIdentity(
@@ -91,8 +91,8 @@ def prepare(
     subsets = stage.subsets if stage else _assumed_subsets(settings)
     job = TrainingJob(settings, family, checkout, subsets, identity, going_on)
     plan = trainer.plan(job)
-    if going_on:
-        check_same_run(trainer, record, plan, identity.dataset_id)
+    if going_on and record:
+        check_same_run(trainer, record, plan, identity.dataset_id, stage.sha256 if stage else None)
     conflicts = trainer.find_conflicts(job, plan)
     return Preparation(settings, family, trainer, checkout, identity, plan, conflicts, missing, built, stage, going_on)
 

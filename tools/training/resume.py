@@ -3,45 +3,82 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lifeos.errors import InputError
+from lifeos.files import warn
 from tools.trainers.trainer import SavedState, Trainer, TrainingPlan
 from tools.trainers.training_settings import TrainingSettings
-
-if TYPE_CHECKING:
-    from tools.training.training_record import RecordedRun
+from tools.training.states import find_unsound, refuse_stranger
+from tools.training.training_choices import PREVIOUS_RUNS
+from tools.training.training_record import RECORD_FILE, RecordedRun
 
 LATEST = "auto"
 """The value of `--resume` that stands for the latest state of the run."""
 
+LATER_STEPS = "give a larger --max-train-steps to train it further"
 
-def find_resume(trainer: Trainer, where: str, settings: TrainingSettings, run_id: str | None) -> SavedState:
-    """The state to continue from: `auto` for the latest whole one of the recorded run, else a state folder.
 
-    Raises InputError if there is none, or nothing is left to do.
+def find_resume(trainer: Trainer, where: str, settings: TrainingSettings, record: RecordedRun | None) -> SavedState:
+    """The state to continue from: `auto` or the run's id for the latest sound one of the recorded run, else a state folder.
+
+    Raises InputError if there is none, if it is not of that run, or if nothing is left to do.
     """
-    output_dir, name = settings.output_dir, settings.output_name
-    if where == LATEST:
-        if run_id is None:
-            raise InputError(output_dir, "holds no record of a run to resume", "start without --resume")
-        states = trainer.find_states(output_dir, name, run_id)
-        if not states:
-            fix = "start without --resume, or name a state folder: --resume DIR"
-            raise InputError(output_dir, f"holds no whole state of {name} that run {run_id} has saved", fix)
-        state = states[-1]
+    output_dir = settings.output_dir
+    aside = output_dir / PREVIOUS_RUNS / Path(where).name
+    if record is None or (where not in (LATEST, record.run_id) and (aside / RECORD_FILE).is_file()):
+        if where != LATEST and (aside / RECORD_FILE).is_file():
+            raise InputError("--resume", f"run {where} was set aside when another began", f"give --resume --output-dir {aside}")
+        raise InputError(
+            output_dir, "holds no record of a run to resume", "start without --resume, or give --output-dir the folder of the run"
+        )
+    if record.output_name not in (None, settings.output_name):
+        why = f"the run of this folder's record made {record.output_name}, not {settings.output_name}"
+        raise InputError("--resume", why, f"give --output-name {record.output_name}, or start a new run")
+    if where in (LATEST, record.run_id):
+        state = _find_latest(trainer, settings, record)
     else:
-        state = trainer.read_state(Path(where).expanduser().absolute(), run_id)
+        state = trainer.read_state(Path(where).expanduser().absolute())
+        refuse_stranger(state, record.run_id, record.states)
+        if fault := find_unsound(state, _checkpoints(trainer, settings)):
+            raise InputError(state.folder, f"was saved after the run had diverged: {fault}", "resume from an earlier state")
     if state.step >= settings.max_train_steps:
         why = f"was saved at step {state.step} of {settings.max_train_steps}: nothing is left to train"
-        raise InputError(state.folder, why, "give a later --max-train-steps")
+        raise InputError(state.folder, why, LATER_STEPS)
     return state
 
 
-def check_same_run(trainer: Trainer, record: RecordedRun | None, plan: TrainingPlan, dataset_id: str | None) -> None:
-    """Raises InputError if what is asked for is not the recorded run continued."""
-    if record is None:
-        return
+def _find_latest(trainer: Trainer, settings: TrainingSettings, record: RecordedRun) -> SavedState:
+    checkpoints, passed_over = _checkpoints(trainer, settings), 0
+    for state in reversed(trainer.find_states(settings.output_dir, settings.output_name)):
+        try:
+            refuse_stranger(state, record.run_id, record.states)
+        except InputError:
+            passed_over += state.run_id == record.run_id
+            continue
+        if fault := find_unsound(state, checkpoints):
+            warn(f"{state.folder.name} is passed over: it was saved after the run had diverged ({fault})")
+            passed_over += 1
+            continue
+        return state
+    why = f"holds no whole state of {settings.output_name} that run {record.run_id} has saved"
+    why += f" and whose weights are sound ({passed_over} are not usable)" if passed_over else ""
+    raise InputError(settings.output_dir, why, "start anew with --overwrite, or name a state folder: --resume DIR")
+
+
+def _checkpoints(trainer: Trainer, settings: TrainingSettings) -> dict[int, Path]:
+    found: dict[int, Path] = {}
+    for path in settings.output_dir.iterdir() if settings.output_dir.is_dir() else ():
+        named = trainer.read_checkpoint_name(path.name, settings.output_name)
+        if named and named.step is not None:
+            found[named.step] = path
+    return found
+
+
+def check_same_run(trainer: Trainer, record: RecordedRun, plan: TrainingPlan, dataset_id: str | None, staged_sha256: str | None) -> None:
+    """Raises InputError if what is asked for is not the recorded run continued. `staged_sha256`: of what the trainer would be shown."""
+    if record.staged_sha256 and record.staged_sha256 != staged_sha256 and record.dataset_id == dataset_id:
+        why = "what would be trained on is not what this run began with: pictures, captions, repeats, class tokens or regularisation"
+        raise InputError("--resume", why, "put it back, or start a new run")
     if record.dataset_id != dataset_id:
         was, now = str(record.dataset_id)[:12], str(dataset_id)[:12]
         why = f"the dataset is not the one that this run began with ({was}, now {now})"

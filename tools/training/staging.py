@@ -50,6 +50,18 @@ class StagePlan:
         return sum(subset.pictures * subset.num_repeats for subset in self.subsets if not subset.is_reg)
 
     @property
+    def sha256(self) -> str:
+        """Of all that the trainer is shown: names and content of the files, and how each folder is taught. Places do not count."""
+        digest = hashlib.sha256()
+        for file in sorted(self.files, key=lambda file: file.target.as_posix()):
+            name = file.target.relative_to(self.stage).as_posix()
+            digest.update(f"{name}\0{file.sha256}\0".encode("utf-8", "surrogateescape"))
+        for subset in sorted(self.subsets, key=lambda subset: subset.image_dir.as_posix()):
+            taught = f"{subset.image_dir.name}\0{subset.num_repeats}\0{subset.class_tokens}\0{subset.is_reg}\0"
+            digest.update(taught.encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    @property
     def size(self) -> int:
         return sum(file.size for file in self.files)
 

@@ -7,7 +7,6 @@ far it was. Whether that process still lives is for the reader to ask: `is_runni
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from lifeos import files, foreign
 from lifeos.process_group import is_group_alive
+from tools.training.states import RecordedState
 
 RECORD_FILE = "training_record.json"
 SCHEMA = 1
@@ -53,6 +53,10 @@ class TrainingRecord:
     trainer_commit: str | None
     resumed_from: str | None = None
     first_step: int = 0
+    staged_sha256: str | None = None
+    """Of all that the trainer is shown: pictures, captions, repeats, class tokens; regularisation too."""
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    """What went before, if the run was continued: of each part its first and last step, seconds, cost, state and failure."""
     schema: int = SCHEMA
     host: str = field(default_factory=socket.gethostname)
     process: str | None = None
@@ -66,11 +70,16 @@ class TrainingRecord:
     returncode: int | None = None
     failure: str | None = None
     lora_files: list[dict[str, Any]] = field(default_factory=list)
+    last_good: str | None = None
+    """The latest LoRA file whose weights are sound."""
+    states: list[RecordedState] = field(default_factory=list)
+    """The saved states that are there and are this run's."""
 
     def account(self, seconds: float) -> None:
-        """Wall time so far, and what it costs."""
-        self.seconds = round(seconds, 3)
-        self.cost_usd = round(seconds / 3600 * self.rate_per_hr, 4)
+        """Wall time of this part so far; the record tells time and cost of all parts together."""
+        before = [(float(part.get("seconds") or 0), float(part.get("cost_usd") or 0)) for part in self.parts]
+        self.seconds = round(sum(each[0] for each in before) + seconds, 3)
+        self.cost_usd = round(sum(each[1] for each in before) + seconds / 3600 * self.rate_per_hr, 4)
 
     def write(self) -> None:
         files.write_json(Path(self.output_dir) / RECORD_FILE, asdict(self))
@@ -78,14 +87,45 @@ class TrainingRecord:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """Of a record what is asked of it later; older versions wrote all of these too, except `process`."""
+    """Of a record what is asked of it later. Version 3.0.0 wrote no `process`, `output_name` aside from its files, `parts`, `states`."""
 
     run_id: str
     state: str = ""
+    started: str | None = None
+    ended: str | None = None
+    output_name: str | None = None
     dataset_id: str | None = None
+    staged_sha256: str | None = None
     argv: list[str] = field(default_factory=list)
     host: str | None = None
     process_group: int | None = None
+    first_step: int = 0
+    steps: int = 0
+    max_train_steps: int | None = None
+    seconds: float = 0.0
+    cost_usd: float = 0.0
+    gpu: str | None = None
+    rate_per_hr: float | None = None
+    failure: str | None = None
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    states: list[RecordedState] = field(default_factory=list)
+
+    def all_parts(self) -> list[dict[str, Any]]:
+        """The parts of the run so far, the last one among them. Its time and cost are what the earlier ones leave of the whole."""
+        seconds = self.seconds - sum(float(part.get("seconds") or 0) for part in self.parts)
+        cost = self.cost_usd - sum(float(part.get("cost_usd") or 0) for part in self.parts)
+        last = {
+            "first_step": self.first_step,
+            "last_step": self.steps,
+            "ended": self.ended,
+            "seconds": round(max(0.0, seconds), 3),
+            "cost_usd": round(max(0.0, cost), 4),
+            "gpu": self.gpu,
+            "rate_per_hr": self.rate_per_hr,
+            "state": self.state,
+            "failure": self.failure,
+        }
+        return [*self.parts, last]
 
 
 def read_record(output_dir: Path) -> RecordedRun | None:
@@ -105,10 +145,3 @@ def is_running(record: RecordedRun) -> bool:
 
 def utc(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def list_loras(output_dir: Path, is_new: Callable[[Path], bool], is_final: Callable[[str], bool]) -> list[dict[str, Any]]:
-    """The run's LoRA files, checkpoints first: name, size, hash."""
-    found = [path for path in output_dir.iterdir() if is_new(path)]
-    ordered = sorted(found, key=lambda path: (is_final(path.name), path.name))
-    return [{"file": path.name, "size_bytes": path.stat().st_size, "sha256": files.sha256_file(path)} for path in ordered]

@@ -10,22 +10,22 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import IO, Any, Protocol
 
 from lifeos.errors import InputError, LockedError
 from lifeos.locks import Held, hold
 from lifeos.process_group import ProcessGroup
 from lifeos.signals import deaf_to_signals
-from tools.trainers.lora_header import read_lora_header
-from tools.trainers.trainer import HeaderDialect, SavedFile, StepReport, Stream, TrainerProcess
+from tools.trainers.trainer import SavedFile, StepReport, Stream, TrainerProcess
 from tools.trainers.trainer_checkout import TrainerCheckout, trainer_environment
-from tools.training.evidence import LOG_FILE, refuse_overwriting, set_aside, write_evidence
+from tools.training.checkpoints import Checkpoints
+from tools.training.evidence import LOG_FILE, refuse_overwriting, set_aside, set_later_aside, write_evidence
 from tools.training.line_splitter import LineSplitter
 from tools.training.loss_curve import LossPoint, read_loss_table, write_loss_table
 from tools.training.preparation import Preparation
 from tools.training.staging import remove_stage
-from tools.training.training_record import Price, TrainingRecord, is_running, list_loras, read_record, utc
+from tools.training.states import RecordedState, fingerprint
+from tools.training.training_record import Price, TrainingRecord, is_running, read_record, utc
 
 STOP_SIGNALS = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0))
 """As Ctrl-C does, which ends accelerate and the trainer in about 3 s; then harder. Seconds to wait for each."""
@@ -35,6 +35,9 @@ RECORD_SECONDS = 5.0
 
 LAST_OUTPUT_SECONDS = 5.0
 """How long to wait for output after the launcher has ended: something it left behind may hold the pipes open for ever."""
+
+LOOK_SECONDS = 0.5
+"""How often to look whether a checkpoint is whole by now."""
 
 QUEUE_CHUNKS = 256
 
@@ -72,9 +75,11 @@ def run_training(
             why = f"the trainer of run {before.run_id} is still running, although the command that started it has ended"
             raise LockedError(settings.output_dir, why, fix)
         refuse_overwriting(preparation, overwrite)
-        if not preparation.resume:
-            set_aside(preparation, before.run_id if before else None)
-        record = write_evidence(preparation, checkout, price)
+        if preparation.resume:
+            set_later_aside(preparation)
+        else:
+            set_aside(preparation, before)
+        record = write_evidence(preparation, checkout, price, before if preparation.resume else None)
         run = _TrainerRun(preparation, record, watcher, held, beat)
         try:
             run.train()
@@ -92,6 +97,9 @@ class _TrainerRun:
     ) -> None:
         self._preparation, self._record, self._watcher, self._held, self._beat = preparation, record, watcher, held, beat
         self._output_dir = preparation.settings.output_dir
+        settings = preparation.settings
+        self._checkpoints = Checkpoints(preparation.trainer, settings.output_dir, settings.output_name, record.run_id)
+        self._diverged, self._said_nan = "", False
         self._points = [point for point in read_loss_table(self._output_dir) if point.step <= record.first_step]
         self._began = time.monotonic()
         self._next_record = 0.0
@@ -139,6 +147,8 @@ class _TrainerRun:
         record.returncode = group.process.wait()
         if group.is_alive():  # what the launcher left behind would keep the GPU
             group.stop(*STOP_SIGNALS)
+        if self._diverged:
+            return self._diverged
         return "" if not record.returncode else self._output.cause() or f"return code {record.returncode}, without a message"
 
     def _follow(self, group: ProcessGroup, log: IO[bytes]) -> None:
@@ -147,6 +157,7 @@ class _TrainerRun:
         for stream, pipe in pipes:
             threading.Thread(target=_pump, args=(stream, pipe, self._chunks), daemon=True).start()
         open_pipes, last_word = 2, math.inf
+        self._next_look = 0.0
         while open_pipes and time.monotonic() < last_word:
             with contextlib.suppress(queue.Empty):
                 source, data = self._chunks.get(timeout=0.2)
@@ -155,9 +166,27 @@ class _TrainerRun:
             if group.process.poll() is not None:
                 last_word = min(last_word, time.monotonic() + LAST_OUTPUT_SECONDS)
             self._keep_record()
+            self._look_at_checkpoints(group, log)
         for source, splitter in self._splitters.items():
             for line in splitter.flush():
                 self._see(line, source)
+
+    def _look_at_checkpoints(self, group: ProcessGroup, log: IO[bytes]) -> None:
+        """Stop a run whose saved weights are no numbers: every further step is paid for nothing."""
+        now = time.monotonic()
+        if self._diverged or now < self._next_look:
+            return
+        self._next_look = now + LOOK_SECONDS
+        if fault := self._checkpoints.look(now):
+            self._diverged = self._diverged_because(fault)
+            group.stop(*STOP_SIGNALS)
+            self._drain(log)
+
+    def _diverged_because(self, fault: str) -> str:
+        good = self._checkpoints.last_good()
+        return f"the run has diverged and was stopped, its weights are no numbers ({fault}); " + (
+            f"the last good checkpoint is {good}" if good else "there is no good checkpoint of it"
+        )
 
     def _drain(self, log: IO[bytes]) -> None:
         """What the trainer still said while it was stopped."""
@@ -178,6 +207,7 @@ class _TrainerRun:
         told = self._output.read(line, source)
         if isinstance(told, SavedFile):
             self._watcher.on_checkpoint(told.path, self._record)
+            self._checkpoints.expect(told.path)
             write_loss_table(self._output_dir, self._points)
             self._next_record = 0.0
         elif told is not None:
@@ -191,10 +221,16 @@ class _TrainerRun:
             self._points.append(LossPoint(step, report.loss))
             record.loss = report.loss if math.isfinite(report.loss) else None
         if step > record.steps and math.isnan(report.loss or 0.0):
-            self._watcher.note(f"warning: the loss is NaN at step {step}: the run has diverged, what it saves from here on is noise")
+            self._note_nan_loss(step)
         record.steps = max(record.steps, step)
         record.account(time.monotonic() - self._began)
         self._watcher.on_step(report, record)
+
+    def _note_nan_loss(self, step: int) -> None:
+        if not self._said_nan:
+            self._said_nan = True
+            more = "a trainer's average stays NaN after one bad step, so the weights of each checkpoint are looked at"
+            self._watcher.note(f"warning: the loss is NaN from step {step} on: {more}")
 
     def _keep_record(self) -> None:
         now = time.monotonic()
@@ -209,8 +245,10 @@ class _TrainerRun:
         """Why the run is no success though every process ended with 0; empty if it is."""
         preparation = self._preparation
         final = self._output_dir / preparation.trainer.checkpoint_name(preparation.settings.output_name)
-        if not is_lora_of(final, self._record.run_id, preparation.trainer.dialect):
+        if not self._checkpoints.is_ours(final):
             return f"return code 0, but {final.name} was not written: {self._output.cause() or 'it gave no message'}"
+        if fault := self._checkpoints.fault_of(final):
+            return self._diverged_because(f"{final.name}: {fault}").replace(" and was stopped,", ",")
         return ""
 
     def _end(self, state: Any, fault: str) -> None:
@@ -218,26 +256,16 @@ class _TrainerRun:
         record.state, record.failure = state, fault or None
         record.ended = utc(datetime.now(UTC))
         record.account(time.monotonic() - self._began)
-        record.lora_files = list_loras(self._output_dir, self._is_ours, self._is_final)
+        record.lora_files, record.last_good = self._checkpoints.list(), self._checkpoints.last_good()
+        record.states = self._find_states()
         record.write()
         write_loss_table(self._output_dir, self._points)
 
-    def _is_ours(self, path: Path) -> bool:
-        trainer = self._preparation.trainer
-        named = trainer.read_checkpoint_name(path.name, self._record.output_name)
-        return named is not None and is_lora_of(path, self._record.run_id, trainer.dialect)
-
-    def _is_final(self, file_name: str) -> bool:
-        return file_name == self._preparation.trainer.checkpoint_name(self._record.output_name)
-
-
-def is_lora_of(path: Path, run_id: str, dialect: HeaderDialect) -> bool:
-    """Whether a file is a whole LoRA that this run wrote, by what it says of itself."""
-    try:
-        header = read_lora_header(path)
-    except InputError:
-        return False
-    return header.is_whole and dialect.read_run_id(header.metadata) == run_id
+    def _find_states(self) -> list[RecordedState]:
+        """The states that are there now. Whatever was there before the run began was moved away, or is in the record already."""
+        preparation = self._preparation
+        found = preparation.trainer.find_states(self._output_dir, preparation.settings.output_name)
+        return [RecordedState(state.folder.name, state.step, fingerprint(state.folder)) for state in found]
 
 
 def _pump(source: Stream, pipe: Any, chunks: queue.Queue[tuple[Stream, bytes]]) -> None:

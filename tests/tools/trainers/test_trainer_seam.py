@@ -149,7 +149,7 @@ def test_a_state_of_another_run_is_no_state_of_this_one(
     assert sorted(path.name for path in (toy.output / "previous_runs" / old).glob("*.state")) == ["v3.10.state", "v3.5.state"]
     capsys.readouterr()
     assert toy.run("--resume", toy.output / "previous_runs" / old / "v3.10.state") == 2
-    assert "is of another run" in capsys.readouterr().err
+    assert f"is of run {old}, not of {toy.record['run_id']}, which this folder's record is of" in capsys.readouterr().err
     assert toy.run("--resume", "--optimizer", "AdamW") == 2
     assert "--optimizer was '--optimizer=Prodigy' and is now '--optimizer=AdamW'" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeos import foreign
-from lifeos.errors import InputError, UnavailableError
+from lifeos.errors import UnavailableError
 from lifeos.findings import Finding
 from tools.families.families import Family
 from tools.trainers.trainer import (
@@ -97,20 +97,13 @@ class ToyTrainer:
     def open_output(self, process: TrainerProcess, *, first_step: int, max_steps: int) -> OutputReader:
         return ToyOutput(first_step, trains=process.name == "training")
 
-    def find_states(self, output_dir: Path, output_name: str, run_id: str) -> list[SavedState]:
-        found = []
-        for path in output_dir.iterdir():
-            if self.is_state(path.name, output_name):
-                document = foreign.read_file(path, dict)
-                if document["run"] == run_id:
-                    found.append(SavedState(path, document["step"]))
+    def find_states(self, output_dir: Path, output_name: str) -> list[SavedState]:
+        found = [self.read_state(path) for path in output_dir.iterdir() if self.is_state(path.name, output_name)]
         return sorted(found, key=lambda state: state.step)
 
-    def read_state(self, folder: Path, run_id: str | None) -> SavedState:
+    def read_state(self, folder: Path) -> SavedState:
         document = foreign.read_file(folder, dict)
-        if document["run"] != run_id:
-            raise InputError(folder, "is of another run")
-        return SavedState(folder, document["step"])
+        return SavedState(folder, document["step"], document["run"])
 
     def is_state(self, file_name: str, output_name: str) -> bool:
         return re.fullmatch(re.escape(output_name) + r"\.\d+\.state", file_name) is not None

@@ -13,8 +13,8 @@ import pytest
 from tests.tools.trainers.test_lora_header import write_lora
 from tools.trainers import kohya_header
 from tools.trainers.trainer_checkout import trainer_environment
+from tools.training.checkpoints import is_lora_of
 from tools.training.training_record import RecordedRun, is_running
-from tools.training.training_run import is_lora_of
 
 
 def recorded(group: int | None, *, state: str = "running", host: str | None = None) -> RecordedRun:

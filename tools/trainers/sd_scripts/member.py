@@ -71,11 +71,11 @@ class SdScripts:
     def open_output(self, process: TrainerProcess, *, first_step: int, max_steps: int) -> OutputReader:
         return SdScriptsOutput(max_steps)
 
-    def find_states(self, output_dir: Path, output_name: str, run_id: str) -> list[SavedState]:
-        return states.find_states(output_dir, output_name, run_id)
+    def find_states(self, output_dir: Path, output_name: str) -> list[SavedState]:
+        return states.find_states(output_dir, output_name)
 
-    def read_state(self, folder: Path, run_id: str | None) -> SavedState:
-        return states.read_state(folder, run_id)
+    def read_state(self, folder: Path) -> SavedState:
+        return states.read_state(folder)
 
     def is_state(self, file_name: str, output_name: str) -> bool:
         return states.is_state(file_name, output_name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import zipfile
 from pathlib import Path
 
 from lifeos import foreign
@@ -10,47 +12,64 @@ from lifeos.errors import InputError, LifeosError
 from tools.trainers.lora_header import read_lora_header
 from tools.trainers.trainer import CheckpointName, SavedState
 
-STATE_FOLDER = re.compile(r"(.+)-step(\d{8})-state")
+STATE_ENDING = re.compile(r"(?:-step(\d{8})|-\d{6})?-state", re.ASCII)
+"""Of a step, of an epoch (`--save_every_n_epochs`), and the last one, which the trainer saves before the final LoRA."""
 STEP_FILE = "train_state.json"
 LAST_WRITTEN = "random_states_0.pkl"
 """accelerate writes the step first and this last: a folder without it was cut off."""
+ZIP_MARK = b"PK\x03\x04"
+"""How the files of torch.save begin."""
 
 MOST_STEPS = 10**9
 STATE_BYTES = 1 << 16
 
 
-def find_states(output_dir: Path, output_name: str, run_id: str) -> list[SavedState]:
-    """The whole states of a run, earliest step first.
-
-    A state does not say whose it is, but the LoRA file that was saved just before it does: only a state with such a file of the run counts.
-    """
+def find_states(output_dir: Path, output_name: str) -> list[SavedState]:
+    """The whole states of an output name, earliest step first; of two of one step the one that is named after it."""
     folders = [path for path in output_dir.iterdir() if is_state(path.name, output_name)] if output_dir.is_dir() else []
-    whole = [_read(path) for path in folders if is_whole(path) and run_of(path) == run_id]
-    return sorted(whole, key=lambda state: state.step)
+    whole: list[SavedState] = []
+    for folder in filter(is_whole, folders):
+        with contextlib.suppress(InputError):  # a step file that is none: no state to use, an older one may be
+            whole.append(_read(folder))
+    return sorted(whole, key=lambda state: (state.step, "-step" in state.folder.name))
 
 
-def read_state(folder: Path, run_id: str | None) -> SavedState:
-    """The state in a folder. Raises InputError if it is not whole, or of another run."""
+def read_state(folder: Path) -> SavedState:
+    """The state in a folder. Raises InputError if it is not whole."""
     if not is_whole(folder):
         raise InputError(folder, "is no whole training state", f"it must hold {STEP_FILE} and {LAST_WRITTEN}")
-    found = run_of(folder)
-    if run_id is not None and found is not None and found != run_id:
-        raise InputError(folder, f"is of run {found}, not of {run_id}, which this folder's record is of", "resume from a state of that run")
     return _read(folder)
 
 
 def is_state(file_name: str, output_name: str) -> bool:
-    match = STATE_FOLDER.fullmatch(file_name)
-    return match is not None and match[1] == output_name
+    rest = file_name.removeprefix(output_name) if file_name.startswith(output_name) else ""
+    return STATE_ENDING.fullmatch(rest) is not None
 
 
 def is_whole(folder: Path) -> bool:
-    return (folder / STEP_FILE).is_file() and (folder / LAST_WRITTEN).is_file()
+    """Whether every file of a state is there to its end, as far as that can be told without loading it."""
+    if not ((folder / STEP_FILE).is_file() and (folder / LAST_WRITTEN).is_file()):
+        return False
+    try:
+        return all(_is_whole_file(path) for path in folder.rglob("*") if path.is_file())
+    except OSError:
+        return False
+
+
+def _is_whole_file(path: Path) -> bool:
+    if path.suffix == ".safetensors":
+        try:
+            return read_lora_header(path).is_whole
+        except InputError:
+            return False
+    with open(path, "rb") as file:
+        start = file.read(len(ZIP_MARK))
+    return bool(start) and (start != ZIP_MARK or zipfile.is_zipfile(path))
 
 
 def run_of(folder: Path) -> str | None:
-    """The run of a state, as the LoRA file of its step says; None where there is no such file."""
-    if not STATE_FOLDER.fullmatch(folder.name):
+    """The run of a state. It does not say so itself, but the LoRA file that was saved with it does; None where there is no such file."""
+    if not folder.name.endswith("-state"):
         return None
     try:
         return read_lora_header(folder.with_name(folder.name.removesuffix("-state") + ".safetensors")).run_id
@@ -64,7 +83,10 @@ def _read(folder: Path) -> SavedState:
     step = document.get("current_step")
     if not isinstance(step, int) or isinstance(step, bool) or not 1 <= step <= MOST_STEPS:
         raise InputError(folder / STEP_FILE, "does not say at which step it was saved", fix)
-    return SavedState(folder, step)
+    named = STATE_ENDING.search(folder.name)
+    if named and named[1] and int(named[1]) != step:
+        raise InputError(folder, f"is named after step {int(named[1])} but was saved at step {step}", fix)
+    return SavedState(folder, step, run_of(folder))
 
 
 def read_checkpoint_name(file_name: str, output_name: str) -> CheckpointName | None:

@@ -1,0 +1,96 @@
+"""Whether the numbers in a LoRA file are numbers: a training that has diverged saves NaN or infinity, and ends with return code 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lifeos import foreign
+from lifeos.errors import InputError
+
+MAX_HEADER_BYTES = 100_000_000
+"""The limit of the safetensors library."""
+
+MAX_DEPTH = 8
+CHUNK_BYTES = 1 << 24
+
+FLOATS: Mapping[str, tuple[str, int, int]] = {
+    "F64": ("<u8", 0x7FF0_0000_0000_0000, 0x000F_FFFF_FFFF_FFFF),
+    "F32": ("<u4", 0x7F80_0000, 0x007F_FFFF),
+    "F16": ("<u2", 0x7C00, 0x03FF),
+    "BF16": ("<u2", 0x7F80, 0x007F),
+    "F8_E5M2": ("u1", 0x7C, 0x03),
+    "F8_E4M3": ("u1", 0x7F, 0xFF),  # it has no infinity: all bits of exponent and mantissa set is NaN
+}
+"""Types of safetensors that can hold what is no number: how its bits are read, the exponent that says so, and the mantissa that tells NaN
+from infinity (IEEE 754; 8 bits: the OCP's FP8 formats)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsVerdict:
+    """How many weights (tensors) a file has, and in how many of them stands NaN, or else infinity."""
+
+    weights: int
+    with_nan: int
+    with_infinity: int
+
+    @property
+    def is_sound(self) -> bool:
+        return not (self.with_nan or self.with_infinity)
+
+    @property
+    def fault(self) -> str:
+        """What is wrong in a few words; empty if nothing is."""
+        if self.is_sound:
+            return ""
+        parts = [f"{count} {what}" for count, what in ((self.with_nan, "NaN"), (self.with_infinity, "infinity")) if count]
+        return f"of {self.weights} weights {' and '.join(parts)}"
+
+
+def check_weights(path: Path) -> WeightsVerdict:
+    """Look at every number of a whole safetensors file. Raises InputError if it is none, or cut off; OSError if it cannot be read."""
+    import numpy as np
+
+    with_nan = with_infinity = 0
+    with open(path, "rb") as file:
+        start, weights = _read_places(path, file.read(8), file.read)
+        for dtype, begin, end in weights:
+            if dtype not in FLOATS:
+                continue
+            kind, exponent, mantissa = FLOATS[dtype]
+            file.seek(start + begin)
+            left, nan, infinity = end - begin, False, False
+            while left > 0 and not nan:
+                chunk = file.read(min(CHUNK_BYTES, left))
+                if len(chunk) < min(CHUNK_BYTES, left):
+                    raise InputError(path, "is cut off: the header speaks of more than the file holds")
+                left -= len(chunk)
+                numbers = np.frombuffer(chunk[: len(chunk) // np.dtype(kind).itemsize * np.dtype(kind).itemsize], kind)
+                odd = numbers[(numbers & exponent) == exponent]
+                nan = nan or bool((odd & mantissa).any())
+                infinity = infinity or odd.size > 0
+            with_nan += nan
+            with_infinity += infinity and not nan
+    return WeightsVerdict(len(weights), with_nan, with_infinity)
+
+
+def _read_places(path: Path, prefix: bytes, read: Any) -> tuple[int, list[tuple[str, int, int]]]:
+    """(where the weights begin, the type and the place of each)."""
+    length = int.from_bytes(prefix, "little")
+    if len(prefix) < 8 or not 2 <= length <= MAX_HEADER_BYTES:
+        raise InputError(path, "is no safetensors file, or cut off")
+    raw = read(length)
+    if len(raw) < length:
+        raise InputError(path, "is cut off inside its header")
+    header = foreign.decode(raw, dict, path, max_bytes=MAX_HEADER_BYTES, max_depth=MAX_DEPTH)
+    found = []
+    for name, weight in header.items():
+        if name == "__metadata__":
+            continue
+        dtype, offsets = (weight.get("dtype"), weight.get("data_offsets")) if isinstance(weight, dict) else (None, None)
+        if not isinstance(dtype, str) or not isinstance(offsets, list) or not all(isinstance(place, int) for place in offsets):
+            raise InputError(path, f"is no safetensors file: its weight {str(name)[:80]} has no type or no place")
+        found.append((dtype, int(offsets[0]), int(offsets[-1])))
+    return 8 + length, found

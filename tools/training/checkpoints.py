@@ -1,0 +1,121 @@
+"""The LoRA files of a run while it goes on: which are whole, and whether what is in them are numbers.
+
+A trainer that has diverged goes on, saves NaN and ends with return code 0. Neither its loss tells it surely (its average stays NaN after
+one bad step) nor its return code: only the weights do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lifeos import files
+from lifeos.errors import InputError
+from tools.trainers.lora_header import read_lora_header
+from tools.trainers.trainer import HeaderDialect, Trainer
+from tools.trainers.weights_check import check_weights
+
+SETTLED_SECONDS = 1.0
+"""A file that is whole and has not changed for so long is not being written any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells a file from a later one of the same name."""
+
+    size: int
+    mtime_ns: int
+
+
+def stamp_of(path: Path) -> Stamp:
+    status = path.stat()
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
+def is_lora_of(path: Path, run_id: str, dialect: HeaderDialect) -> bool:
+    """Whether a file is a whole LoRA that this run wrote, by what it says of itself."""
+    try:
+        header = read_lora_header(path)
+    except InputError:
+        return False
+    return header.is_whole and dialect.read_run_id(header.metadata) == run_id
+
+
+class Checkpoints:
+    """The LoRA files of one run in its output folder."""
+
+    def __init__(self, trainer: Trainer, output_dir: Path, output_name: str, run_id: str) -> None:
+        self._trainer, self._output_dir, self._output_name, self._run_id = trainer, output_dir, output_name, run_id
+        self._expected: dict[Path, tuple[Stamp | None, float]] = {}
+        self._faults: dict[tuple[Path, Stamp], str] = {}
+
+    def expect(self, told: str) -> None:
+        """The trainer says that it saves a file: look at it as soon as it is whole."""
+        path = self._output_dir / Path(told).name
+        if self._trainer.read_checkpoint_name(path.name, self._output_name):
+            self._expected[path] = (None, 0.0)
+
+    def look(self, now: float, *, at_end: bool = False) -> str:
+        """Judge the files that are whole by now (`now`: a monotonic clock). Returns what is wrong with one; empty if nothing is."""
+        for path, (seen, since) in list(self._expected.items()):
+            try:
+                stamp = stamp_of(path)
+            except OSError:
+                continue
+            if stamp != seen:
+                self._expected[path] = (stamp, now)
+            if not at_end and (stamp != seen or now - since < SETTLED_SECONDS):
+                continue
+            if self.is_ours(path):
+                del self._expected[path]
+                if fault := self.fault_of(path):
+                    return f"{path.name}: {fault}"
+        return ""
+
+    def is_ours(self, path: Path) -> bool:
+        named = self._trainer.read_checkpoint_name(path.name, self._output_name)
+        return named is not None and is_lora_of(path, self._run_id, self._trainer.dialect)
+
+    def is_final(self, path: Path) -> bool:
+        return path.name == self._trainer.checkpoint_name(self._output_name)
+
+    def fault_of(self, path: Path) -> str:
+        """What is wrong with the weights of a file, in a few words; empty if they are sound. A file is read once."""
+        try:
+            key = path, stamp_of(path)
+            if key not in self._faults:
+                self._faults[key] = check_weights(path).fault
+            return self._faults[key]
+        except InputError as error:
+            return error.why
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+
+    def find(self) -> list[Path]:
+        """The run's whole files, checkpoints in their order, the final one last."""
+        found = [path for path in self._output_dir.iterdir() if self.is_ours(path)]
+        return sorted(found, key=lambda path: (self.is_final(path), path.name))
+
+    def list(self) -> list[dict[str, Any]]:
+        """Name, size, hash and fault (None for a sound one) of each."""
+        return [
+            {
+                "file": path.name,
+                "size_bytes": path.stat().st_size,
+                "sha256": files.sha256_file(path),
+                "fault": self.fault_of(path) or None,
+            }
+            for path in self.find()
+        ]
+
+    def last_good(self) -> str | None:
+        """The name of the latest sound file; None if there is none."""
+        sound = [path for path in self.find() if not self.fault_of(path)]
+        return max(sound, key=self._step_of).name if sound else None
+
+    def _step_of(self, path: Path) -> tuple[float, str]:
+        named = self._trainer.read_checkpoint_name(path.name, self._output_name)
+        if named is None or named.is_final:
+            return float("inf"), path.name
+        return (-1.0 if named.step is None else named.step), path.name
