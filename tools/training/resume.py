@@ -8,7 +8,7 @@ from lifeos.errors import InputError
 from lifeos.files import warn
 from tools.trainers.trainer import SavedState, Trainer, TrainingPlan
 from tools.trainers.training_settings import TrainingSettings
-from tools.training.states import find_unsound, refuse_stranger
+from tools.training.saved_states import find_unsound, refuse_stranger
 from tools.training.training_choices import PREVIOUS_RUNS
 from tools.training.training_record import RECORD_FILE, RecordedRun
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from lifeos import files, foreign
 from lifeos.process_group import is_group_alive
-from tools.training.states import RecordedState
+from tools.training.saved_states import RecordedState
 
 RECORD_FILE = "training_record.json"
 SCHEMA = 1
