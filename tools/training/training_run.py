@@ -23,8 +23,8 @@ from tools.training.evidence import LOG_FILE, refuse_overwriting, set_aside, set
 from tools.training.line_splitter import LineSplitter
 from tools.training.loss_curve import LossPoint, read_loss_table, write_loss_table
 from tools.training.preparation import Preparation
-from tools.training.staging import remove_stage
 from tools.training.saved_states import RecordedState, fingerprint
+from tools.training.staging import remove_stage
 from tools.training.training_record import Price, TrainingRecord, is_running, read_record, utc
 
 STOP_SIGNALS = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0))
