@@ -1,21 +1,28 @@
-"""The one image loader: Pillow, EXIF applied, 8-bit RGB, a pixel limit, and a clear reason when a picture cannot be read.
+"""The one image loader: upright 8-bit RGB in sRGB, a pixel limit, and a clear reason when a picture cannot be read.
 
-Hash and decode come from the same bytes, read once. OpenCV never reads a file here: it returns half of a truncated JPEG
-without a word, and cannot open non-ASCII paths on Windows.
+Hash and decode come from the same bytes, read once. Decoders get the pixels alone (`picture_metadata`), and whatever they raise
+becomes an ImageError. OpenCV never reads a file here: it returns half of a truncated JPEG without a word, and cannot open non-ASCII
+paths on Windows.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lifeos import picture_formats
+from lifeos.color_profiles import foreign_colors, to_srgb
 from lifeos.errors import InputError
+from lifeos.picture_formats import SUFFIXES as SUFFIXES
+from lifeos.picture_metadata import EXIF_ORIENTATION, read_metadata, without_metadata
 from lifeos.system_folders import SYSTEM_FOLDERS
 
 if TYPE_CHECKING:
@@ -23,32 +30,43 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image as PillowImage
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS = 100_000_000
 """Larger than any generated picture; a decompression bomb is far beyond."""
 
 GREY_SPREAD = 2
 """A picture whose channels differ by no more than this many levels anywhere has no colour to judge."""
 
+ANIMATED_FORMATS = frozenset({"GIF", "AVIF"})
+"""Beside PNG and WebP, formats whose further frames are an animation. Those of TIFF are pages, those of JPEG and HEIC further pictures:
+the first is meant."""
+
+TURNED_BY_DECODER = frozenset({"TIFF", "HEIF"})
+
+TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
+"""What makes a picture of each EXIF orientation upright, by the names of Pillow's transpositions."""
+
 
 class ImageError(InputError):
     """A picture that cannot be used. `reason` is a word for tables: `unreadable`, `truncated`, `too_large`, `animated`, `empty`."""
 
-    def __init__(self, path: object, reason: str, why: str) -> None:
+    def __init__(self, path: object, reason: str, why: str, fix: str = "") -> None:
         self.reason = reason
-        super().__init__(path, why)
+        super().__init__(path, why, fix)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A decoded picture. `rgb` is uint8, height x width x 3, upright. `sha256` is that of the file's bytes."""
+    """A decoded picture. `rgb` is uint8, height x width x 3, upright, in sRGB. `sha256` is that of the file's bytes.
+
+    `profile`: the name of the colour profile that its colours were converted from, None where they were sRGB's.
+    """
 
     path: Path
     sha256: str
     rgb: NDArray[np.uint8]
     is_grey: bool
     format: str
+    profile: str | None = None
 
     @property
     def height(self) -> int:
@@ -71,30 +89,132 @@ def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
 def decode_picture(data: bytes, path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode the bytes of one picture; `path` is where they came from or will go. Raises ImageError."""
     import numpy as np
+
+    with _decoding(path):
+        opened = _open(data, path, max_pixels)
+        opened.image.load()
+        image, profile = _upright_srgb(opened)
+        rgb = np.asarray(image)
+        return Picture(path, hashlib.sha256(data).hexdigest(), rgb, _is_grey(rgb), opened.format, profile)
+
+
+def decode_small(data: bytes, path: Path, size: tuple[int, int]) -> PillowImage.Image:
+    """A picture made to fit (width, height), upright RGB: a JPEG is decoded at a fraction of its size. Raises ImageError."""
+    from PIL import Image
+
+    with _decoding(path):
+        opened = _open(data, path, MAX_PIXELS)
+        opened.image.draft("RGB", (size[0] * 2, size[1] * 2))
+        small, _ = _upright_srgb(opened)
+        small.thumbnail(size, Image.Resampling.BOX, reducing_gap=2.0)
+        return small
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A picture whose header was read. `image` is Pillow's, not yet decoded."""
+
+    image: PillowImage.Image
+    format: str
+    orientation: int
+    profile: bytes | None
+
+
+@contextlib.contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """Whatever a decoder raises becomes an ImageError; what it warns of is not heard."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of bombs at half its limit; ours is checked
+            yield
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError(path, "too_large", "there is not enough memory to decode it") from None
+    except Exception as error:
+        said = " ".join(str(error).split())
+        reason = "truncated" if "truncated" in said or "broken" in said else "unreadable"
+        raise ImageError(path, reason, f"cannot be decoded: {said or type(error).__name__}") from None
+
+
+def _open(data: bytes, path: Path, max_pixels: int) -> _Opened:
+    """Read a picture's header, and refuse what is none, or too large, or animated."""
     from PIL import Image, UnidentifiedImageError
 
     if not data:
         raise ImageError(path, "empty", "the file is empty")
+    kind = picture_formats.format_of(data)
+    _check_readable(kind, path)
+    metadata = read_metadata(data, kind)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of bombs at half its limit; ours is checked below
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            if image.width * image.height > max_pixels:
-                raise ImageError(path, "too_large", f"{image.width}x{image.height} is over the limit of {max_pixels:,} pixels")
-            if getattr(image, "n_frames", 1) > 1:
-                raise ImageError(path, "animated", "an animated picture, not a still one")
-            image.load()
-            rgb = np.asarray(_upright_rgb(image))
-    except ImageError:
-        raise
+        image = Image.open(io.BytesIO(without_metadata(data, kind)), formats=(kind,))
     except UnidentifiedImageError:
-        raise ImageError(path, "unreadable", "not a PNG, JPEG, WebP or BMP picture") from None
+        raise ImageError(path, "unreadable", f"begins as a {picture_formats.title_of(kind)} picture, but is none") from None
     except Image.DecompressionBombError:
         raise ImageError(path, "too_large", f"over the limit of {max_pixels:,} pixels") from None
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, OverflowError) as error:
-        reason = "truncated" if "truncated" in str(error) or "broken" in str(error) else "unreadable"
-        raise ImageError(path, reason, f"cannot be decoded: {error}") from None
-    return Picture(path, hashlib.sha256(data).hexdigest(), rgb, _is_grey(rgb), str(image.format or ""))
+    if image.width * image.height > max_pixels:
+        raise ImageError(path, "too_large", f"{image.width}x{image.height} is over the limit of {max_pixels:,} pixels")
+    if metadata.is_animated or (kind in ANIMATED_FORMATS and getattr(image, "is_animated", False)):
+        raise ImageError(path, "animated", "an animated picture, not a still one")
+    orientation = metadata.orientation
+    if kind == "AVIF":  # the decoder knows how the container turns it
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    profile = metadata.profile or image.info.get("icc_profile")
+    return _Opened(image, kind, 1 if kind in TURNED_BY_DECODER else orientation, profile)
+
+
+def _check_readable(kind: str, path: Path) -> None:
+    if not kind:
+        raise ImageError(path, "unreadable", f"not a {picture_formats.READABLE} picture")
+    if not picture_formats.is_readable(kind):
+        fix = picture_formats.how_to_read_heif() if kind == "HEIF" else "save it as PNG or JPEG"
+        raise ImageError(path, "unreadable", f"{picture_formats.title_of(kind)} cannot be read here", fix)
+    if kind == "HEIF":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
+def _upright_srgb(opened: _Opened) -> tuple[PillowImage.Image, str | None]:
+    """Turned upright, 16 bits scaled to 8, alpha composited on white, colours as sRGB; and the profile they were converted from."""
+    from PIL import Image
+
+    image = _eight_bits(opened.image)
+    foreign = foreign_colors(opened.profile)
+    if foreign and image.mode == "CMYK":
+        image = _convert_colors(image, opened.profile)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    image = image.convert("RGB")
+    if foreign:
+        image = _convert_colors(image, opened.profile)
+    turn = TURNS.get(opened.orientation)
+    return image.transpose(Image.Transpose[turn]) if turn else image, foreign
+
+
+def _convert_colors(image: PillowImage.Image, profile: bytes | None) -> PillowImage.Image:
+    """As sRGB; a profile that the colour engine refuses is ignored, as viewers do."""
+    from PIL import ImageCms
+
+    try:
+        return to_srgb(image, profile or b"")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image
+
+
+def _eight_bits(image: PillowImage.Image) -> PillowImage.Image:
+    """Grey of 16 bits scaled to 8. `convert("RGB")` clips it at 255, which turns it white: 65535 / 257 = 255."""
+    import numpy as np
+    from PIL import Image
+
+    if image.mode in ("F", "I"):
+        raise ValueError(f"{'fractions' if image.mode == 'F' else '32 bits'} for each pixel: which of them is white is not known")
+    if not image.mode.startswith("I"):
+        return image
+    levels: Any = np.asarray(image, dtype=np.float64)
+    return Image.fromarray(np.clip(np.rint(levels / 257.0), 0, 255).astype(np.uint8))
 
 
 def _is_grey(rgb: NDArray[np.uint8]) -> bool:
@@ -111,28 +231,11 @@ def _spread(rgb: NDArray[np.uint8]) -> int:
     return int((highest - lowest).max())
 
 
-def _upright_rgb(image: PillowImage.Image) -> PillowImage.Image:
-    """EXIF rotation applied, 16 bits scaled to 8, alpha composited on white."""
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    upright: Any = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I") or upright.mode == "F":
-        # convert("RGB") clips 16-bit grey at 255, which turns it white: 65535 / 257 = 255
-        levels = np.asarray(upright, dtype=np.float64)
-        scale = 257.0 if upright.mode != "F" else 1.0
-        upright = Image.fromarray(np.clip(np.rint(levels / scale), 0, 255).astype(np.uint8))
-    if upright.has_transparency_data:
-        upright = upright.convert("RGBA")
-        white = Image.new("RGBA", upright.size, (255, 255, 255, 255))
-        upright = Image.alpha_composite(white, upright)
-    rgb: PillowImage.Image = upright.convert("RGB")
-    return rgb
-
-
 def is_picture_name(path: Path) -> bool:
     """Whether the name is that of a picture: a known suffix, and no system or editor left-over."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith((".", "~")) and not path.name.endswith("~")
+    return (
+        path.suffix.lower() in picture_formats.picture_suffixes() and not path.name.startswith((".", "~")) and not path.name.endswith("~")
+    )
 
 
 def find_pictures(folder: Path, *, recursive: bool = False) -> list[Path]:

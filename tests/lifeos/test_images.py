@@ -37,8 +37,16 @@ def noise(size: tuple[int, int] = (64, 64)) -> Image.Image:
 
 @pytest.mark.parametrize(
     ("kind", "options", "tolerance"),
-    [("PNG", {}, 0), ("BMP", {}, 0), ("WEBP", {"lossless": True}, 0), ("JPEG", {"quality": 95, "subsampling": 0}, 4)],
-    ids=["png", "bmp", "webp", "jpeg"],
+    [
+        ("PNG", {}, 0),
+        ("BMP", {}, 0),
+        ("WEBP", {"lossless": True}, 0),
+        ("JPEG", {"quality": 95, "subsampling": 0}, 4),
+        ("GIF", {}, 0),
+        ("TIFF", {"compression": "tiff_lzw"}, 0),
+        ("AVIF", {"quality": 100, "subsampling": "4:4:4"}, 4),
+    ],
+    ids=["png", "bmp", "webp", "jpeg", "gif", "tiff", "avif"],
 )
 def test_reads_each_format(kind: str, options: dict[str, Any], tolerance: int, tmp_path: Path) -> None:
     data = encoded(quarters(), kind, **options)
@@ -111,16 +119,31 @@ def animated(kind: str) -> bytes:
     [
         (b"", "empty"),
         (b"not a picture", "unreadable"),
-        (encoded(quarters(), "GIF"), "unreadable"),
-        (encoded(quarters(), "TIFF"), "unreadable"),
+        (b"\xff\x0a" + bytes(80), "unreadable"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(80), "unreadable"),
         (animated("PNG"), "animated"),
         (animated("WEBP"), "animated"),
+        (animated("GIF"), "animated"),
+        (animated("AVIF"), "animated"),
         (encoded(noise(), "PNG")[:-6000], "truncated"),
         (encoded(noise(), "JPEG")[:-1500], "truncated"),
         (encoded(noise((65, 64)), "PNG"), "too_large"),
         (encoded(noise(), "PNG")[:16], "unreadable"),
     ],
-    ids=["empty", "garbage", "gif", "tiff", "animated png", "animated webp", "cut png", "cut jpeg", "a pixel too wide", "header only"],
+    ids=[
+        "empty",
+        "garbage",
+        "jpeg xl",
+        "heic",
+        "animated png",
+        "animated webp",
+        "animated gif",
+        "animated avif",
+        "cut png",
+        "cut jpeg",
+        "a pixel too wide",
+        "header only",
+    ],
 )
 def test_names_the_reason(data: bytes, reason: str) -> None:
     with pytest.raises(ImageError) as caught:
@@ -166,7 +189,8 @@ def test_one_pixel_of_colour_makes_a_colour_picture(pixel: tuple[int, int, int],
     ("name", "is_picture"),
     [
         ("a.png", True), ("a.JPG", True), ("a.jpeg", True), ("a.WebP", True), ("a.bmp", True), ("a.b.png", True),
-        ("a.gif", False), ("a.png.txt", False), ("png", False), (".hidden.png", False), ("._a.png", False), ("~a.png", False),
+        ("a.avif", True), ("a.TIF", True),
+        ("a.jxl", False), ("a.png.txt", False), ("png", False), (".hidden.png", False), ("._a.png", False), ("~a.png", False),
         ("a.png~", False), ("Thumbs.db", False), (".DS_Store", False),
     ],
 )  # fmt: skip

@@ -25,7 +25,7 @@ from tools.dataset.scan import ListedFile
 from tools.dataset.training_set import Caption, PictureRecord
 
 MAGIC = b"lifeos dataset cache "
-CACHE_VERSION = 5
+CACHE_VERSION = 6
 OLD_MAGIC, OLD_APPLICATION = b"SQLite format 3\0", b"LOSD"
 """Until version 3.0 it was an SQLite database with this application id at byte 68."""
 RACY_NS = 2_000_000_000

@@ -102,10 +102,17 @@ def _check_pictures(trained: TrainingSet) -> Iterator[Finding]:
     texts: tuple[tuple[str, Severity, str], ...] = (
         ("unreadable", "error", "not a PNG, JPEG, WebP or BMP picture"),
         ("truncated", "error", "the file ends before the picture does"),
-        ("sixteen_bit", "error", "16 bits a channel: the trainer clips it to white, save it with 8"),
+        ("sixteen_bit", "error", "grey of 16 bits: the trainer clips it to white, save it with 8"),
+        (
+            "long_text",
+            "error",
+            "over 1 MB of compressed text (a workflow) or profile: the trainer stops there, save it without",
+        ),
         ("animated", "warning", "animated: only its first frame would be trained on"),
         ("alpha", "warning", "an alpha channel: the trainer drops it and shows what lies beneath, save it on a background"),
         ("cmyk", "warning", "CMYK: colours change when it is read, save it as RGB"),
+        ("wide_gamut", "warning", "a colour profile other than sRGB: the trainer ignores it and learns false colours, save it as sRGB"),
+        ("sixteen_bit_color", "notice", "16 bits a channel: the trainer reads the upper 8"),
         ("palette", "notice", "a palette of at most 256 colours"),
         ("grey", "notice", "no colour: the LoRA learns grey pictures"),
     )

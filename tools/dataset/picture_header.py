@@ -2,20 +2,23 @@
 
 Decoding a picture costs some forty times its hash, and Pillow is not there where the guardrails run. Sizes, orientation, colour
 model, animation and a missing end are all in the file's structure. What only decoding shows (damage inside the compressed data)
-is found by `hashing` when it is told to decode.
+is found by `hashing` when it is told to decode. Orientation, colour profile and animation are read by the one reader that the loader
+uses too (`lifeos/picture_metadata.py`).
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
-EXIF_ORIENTATION = 0x0112
-MAX_EXIF_ENTRIES = 512
+from lifeos.color_profiles import foreign_colors
+from lifeos.picture_formats import format_of
+from lifeos.picture_metadata import NO_MARKER, SOS, Buffer, jpeg_segments, png_chunks, read_metadata
 
-Buffer = bytes | bytearray
+PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+PILLOW_TEXT_BYTES = 1 << 20
+"""PngImagePlugin.MAX_TEXT_CHUNK: with a longer compressed text or profile Pillow, and so the trainer, refuses the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,10 @@ class PictureHeader:
     faults: tuple[str, ...] = ()
 
 
-FAULTS = ("unreadable", "truncated", "animated", "alpha", "palette", "grey", "cmyk", "sixteen_bit")
+FAULTS = (
+    *("unreadable", "truncated", "animated", "alpha", "palette", "grey", "cmyk", "sixteen_bit", "sixteen_bit_color", "wide_gamut"),
+    "long_text",
+)
 
 
 def read_header(data: Buffer, size: int) -> PictureHeader:
@@ -38,14 +44,15 @@ def read_header(data: Buffer, size: int) -> PictureHeader:
     `data` may be longer than the file (a reused buffer) and may be only its beginning (a huge file: then its end is not judged).
     """
     length = min(len(data), size)
+    kind = format_of(data)
     try:
-        if data.startswith(PNG_SIGNATURE):
+        if kind == "PNG":
             return _read_png(data, length, whole=length == size)
-        if data.startswith(b"\xff\xd8\xff"):
+        if kind == "JPEG":
             return _read_jpeg(data, length, whole=length == size)
-        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        if kind == "WEBP":
             return _read_webp(data, length, size)
-        if data.startswith(b"BM"):
+        if kind == "BMP":
             return _read_bmp(data, size)
     except (struct.error, IndexError):  # the structure ends before the picture begins
         return PictureHeader("", 0, 0, faults=("truncated",))
@@ -56,74 +63,81 @@ def _read_png(data: Buffer, length: int, *, whole: bool) -> PictureHeader:
     if length < 33 or data[12:16] != b"IHDR":
         return PictureHeader("PNG", 0, 0, faults=("truncated" if length < 33 else "unreadable",))
     width, height, depth, color = struct.unpack_from(">IIBB", data, 16)
-    faults = set[str]()
-    orientation, offset = 1, 33
-    while offset + 8 <= length:
-        (size,) = struct.unpack_from(">I", data, offset)
-        kind = bytes(data[offset + 4 : offset + 8])
-        if kind in (b"IDAT", b"IEND"):
-            break
-        if kind == b"tRNS":
+    faults, pixels_at = set[str](), length
+    for name, start, end in png_chunks(data, length):
+        if name == b"tRNS":
             faults.add("alpha")
-        elif kind == b"acTL":
-            faults.add("animated")
-        elif kind == b"eXIf":
-            orientation = _exif_orientation(bytes(data[offset + 8 : offset + 8 + size]))
-        offset += 12 + size
+        elif name == b"IDAT":
+            pixels_at = min(pixels_at, start)
+        elif name in (b"zTXt", b"iTXt", b"iCCP") and _is_long_text(name, bytes(data[start : min(end, length)])):
+            faults.add("long_text")
     faults |= {name for name, is_so in (("alpha", color in (4, 6)), ("palette", color == 3), ("grey", color in (0, 4))) if is_so}
     if depth == 16:
-        faults.add("sixteen_bit")
-    if whole and data.rfind(PNG_END, offset, length) < 0:
+        faults.add("sixteen_bit" if color == 0 else "sixteen_bit_color")
+    if whole and data.rfind(PNG_END, pixels_at, length) < 0:
         faults.add("truncated")
-    return PictureHeader("PNG", width, height, orientation, _ordered(faults))
+    return _with_metadata(PictureHeader("PNG", width, height), data, length, faults)
+
+
+def _is_long_text(name: bytes, content: bytes) -> bool:
+    """Whether Pillow refuses to unpack a chunk: `zTXt` and `iCCP` are packed after a name and one byte, `iTXt` may be, after more."""
+    packed = content.partition(b"\0")[2][1:]
+    if name == b"iTXt":
+        if content.partition(b"\0")[2][:1] != b"\x01":
+            return False
+        packed = packed[1:].partition(b"\0")[2].partition(b"\0")[2]
+    try:
+        unpacker = zlib.decompressobj()
+        return len(unpacker.decompress(packed, PILLOW_TEXT_BYTES + 1)) > PILLOW_TEXT_BYTES
+    except zlib.error:
+        return False
 
 
 def _read_jpeg(data: Buffer, length: int, *, whole: bool) -> PictureHeader:
     width = height = components = 0
-    orientation, offset = 1, 2
+    scan_at = length
     faults = set[str]()
-    while offset + 4 <= length:
-        if data[offset] != 0xFF:
+    for marker, start, _ in jpeg_segments(data, length):
+        if marker == NO_MARKER:
             faults.add("unreadable")
-            break
-        marker = data[offset + 1]
-        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD7:  # fill bytes and markers without a length
-            offset += 1 if marker == 0xFF else 2
-            continue
-        if marker == 0xDA:
-            break
-        (size,) = struct.unpack_from(">H", data, offset + 2)
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            precision, height, width, components = struct.unpack_from(">BHHB", data, offset + 4)
-            if precision > 8:
-                faults.add("sixteen_bit")
-        elif marker == 0xE1 and data[offset + 4 : offset + 10] == b"Exif\x00\x00":
-            orientation = _exif_orientation(bytes(data[offset + 10 : offset + 2 + size]))
-        offset += 2 + size
+        elif marker == SOS:
+            scan_at = start
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            precision, height, width, components = struct.unpack_from(">BHHB", data, start)
+            if precision > 8:  # no decoder of the trainer's reads it
+                faults.add("unreadable")
     if components == 4:
         faults.add("cmyk")
     if components == 1:
         faults.add("grey")
     # inside the compressed data FF is always followed by 00 or RSTn, so FFD9 after the scan's start is the end
-    if whole and not faults & {"unreadable"} and data.rfind(b"\xff\xd9", offset, length) < 0:
+    if whole and not faults & {"unreadable"} and data.rfind(b"\xff\xd9", scan_at, length) < 0:
         faults.add("truncated")
     if not width and not faults:
         faults.add("unreadable")
-    return PictureHeader("JPEG", width, height, orientation, _ordered(faults))
+    return _with_metadata(PictureHeader("JPEG", width, height), data, length, faults)
+
+
+def _with_metadata(header: PictureHeader, data: Buffer, length: int, faults: set[str]) -> PictureHeader:
+    """The header with orientation and faults, those included that the metadata shows."""
+    metadata = read_metadata(data, header.format, length)
+    if metadata.is_animated:
+        faults.add("animated")
+    if "cmyk" not in faults and foreign_colors(metadata.profile):
+        faults.add("wide_gamut")
+    return PictureHeader(header.format, header.width, header.height, metadata.orientation, _ordered(faults))
 
 
 def _read_webp(data: Buffer, length: int, size: int) -> PictureHeader:
     (declared,) = struct.unpack_from("<I", data, 4)
     kind = bytes(data[12:16])
     faults = {"truncated"} if declared + 8 > size else set[str]()
-    orientation = 1
     if kind == b"VP8X":
         flags = data[20]
         width = 1 + int.from_bytes(data[24:27], "little")
         height = 1 + int.from_bytes(data[27:30], "little")
-        faults |= {name for name, bit in (("animated", 0x02), ("alpha", 0x10)) if flags & bit}
-        if flags & 0x08:
-            orientation = _webp_orientation(data, length)
+        if flags & 0x10:
+            faults.add("alpha")
     elif kind == b"VP8L":
         bits = int.from_bytes(data[21:25], "little")
         width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
@@ -133,18 +147,7 @@ def _read_webp(data: Buffer, length: int, size: int) -> PictureHeader:
         width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", data, 26))
     else:
         return PictureHeader("WEBP", 0, 0, faults=("unreadable",))
-    return PictureHeader("WEBP", width, height, orientation, _ordered(faults))
-
-
-def _webp_orientation(data: Buffer, length: int) -> int:
-    offset = 12
-    while offset + 8 <= length:
-        (size,) = struct.unpack_from("<I", data, offset + 4)
-        if data[offset : offset + 4] == b"EXIF":
-            block = bytes(data[offset + 8 : offset + 8 + size])
-            return _exif_orientation(block.removeprefix(b"Exif\x00\x00"))
-        offset += 8 + size + (size & 1)
-    return 1
+    return _with_metadata(PictureHeader("WEBP", width, height), data, length, faults)
 
 
 def _read_bmp(data: Buffer, size: int) -> PictureHeader:
@@ -161,24 +164,6 @@ def _read_bmp(data: Buffer, size: int) -> PictureHeader:
     if bits <= 8:
         faults.add("palette")
     return PictureHeader("BMP", max(width, 0), abs(height), 1, _ordered(faults))
-
-
-def _exif_orientation(tiff: bytes) -> int:
-    """The orientation of a TIFF block; 1 where there is none or the block is damaged: viewers do the same."""
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (count,) = struct.unpack_from(f"{order}H", tiff, start)
-        for index in range(min(count, MAX_EXIF_ENTRIES)):
-            tag, kind = struct.unpack_from(f"{order}HH", tiff, start + 2 + index * 12)
-            if tag == EXIF_ORIENTATION and kind == 3:
-                (value,) = struct.unpack_from(f"{order}H", tiff, start + 10 + index * 12)
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1
 
 
 def _ordered(faults: set[str]) -> tuple[str, ...]:

@@ -16,12 +16,14 @@ from typing import NamedTuple
 
 from lifeos.errors import InputError
 from lifeos.file_names import stored_name
-from lifeos.images import SUFFIXES
+from lifeos.picture_formats import HEIF_SUFFIXES, OTHER_SUFFIXES, SUFFIXES
 from lifeos.system_folders import SYSTEM_FOLDERS
 
 JUNK_NAMES = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "ehthumbs.db", "icon\r"})
 JUNK_SUFFIXES = frozenset({".bak", ".tmp", ".swp", ".swo", ".orig", ".part", ".crdownload"})
-OTHER_PICTURES = frozenset({".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".psd", ".raw", ".cr2", ".nef", ".dng", ".jfif"})
+TRAINED_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+"""The endings that the trainer reads."""
+OTHER_PICTURES = (SUFFIXES | HEIF_SUFFIXES | OTHER_SUFFIXES) - TRAINED_SUFFIXES
 """Pictures to a person, nothing to the trainer."""
 
 REPEATS_FOLDER = re.compile(r"(\d+)_(.+)", re.DOTALL)
@@ -108,7 +110,7 @@ def _kind_of_suffix(suffix: str, caption_extension: str) -> str:
     lower = suffix.lower()
     if lower in JUNK_SUFFIXES:
         return "junk"
-    if lower in SUFFIXES:
+    if lower in TRAINED_SUFFIXES:
         return "picture"
     if suffix == caption_extension:
         return "caption"

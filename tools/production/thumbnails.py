@@ -13,21 +13,14 @@ QUALITY = 72
 
 def make_thumbnail(data: bytes) -> bytes | None:
     """A JPEG that fits `SIZE`, upright, without metadata; None for bytes that are no picture."""
-    from PIL import Image, ImageOps
-
-    from lifeos.images import FORMATS, MAX_PIXELS
+    from lifeos.images import ImageError, decode_small
 
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return None
-            image.draft("RGB", (SIZE[0] * 2, SIZE[1] * 2))  # a JPEG is decoded at a fraction of its size
-            small = ImageOps.exif_transpose(image).convert("RGB")
-            small.thumbnail(SIZE, Image.Resampling.BOX, reducing_gap=2.0)
-            out = io.BytesIO()
-            small.save(out, "JPEG", quality=QUALITY, optimize=True)
-            return out.getvalue()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        small = decode_small(data, Path("thumbnail"), SIZE)
+        out = io.BytesIO()
+        small.save(out, "JPEG", quality=QUALITY, optimize=True)
+        return out.getvalue()
+    except (ImageError, OSError, ValueError):
         return None
 
 

@@ -224,7 +224,7 @@ def test_unusable_references_are_named_and_left_out(references: Path, tmp_path: 
     assert warnings[1:] == (
         "reference b.png left out: the same picture as a.png",
         "reference c.png left out: no face found",
-        "reference d.png left out: not a PNG, JPEG, WebP or BMP picture",
+        "reference d.png left out: not a PNG, JPEG, WebP, AVIF, TIFF, GIF or BMP picture",
         "only one reference with a face: scores depend on that one picture; five or more are steadier",
     )
 
@@ -243,9 +243,9 @@ def test_references_without_colour_are_told(tmp_path: Path) -> None:
         ({}, "no pictures in it (give --reference-dir a folder with PNG, JPEG, WebP or BMP pictures of the character)"),
         (
             {"a.png": b"x", "b.png": b"", "c.png": b"x", "d.png": b"x"},
-            "no usable reference: reference a.png left out: not a PNG, JPEG, WebP or BMP picture; reference b.png left out: the file is "
-            "empty; reference c.png left out: not a PNG, JPEG, WebP or BMP picture and 1 more (give --reference-dir pictures that show the "
-            "character's face)",
+            "no usable reference: reference a.png left out: not a PNG, JPEG, WebP, AVIF, TIFF, GIF or BMP picture; reference b.png left "
+            "out: the file is empty; reference c.png left out: not a PNG, JPEG, WebP, AVIF, TIFF, GIF or BMP picture and 1 more (give "
+            "--reference-dir pictures that show the character's face)",
         ),
     ],
     ids=["missing", "empty", "nothing usable"],

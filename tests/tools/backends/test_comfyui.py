@@ -474,8 +474,8 @@ def test_deleted_picture_is_lost(embedded_server: Any, follow: Any) -> None:
 
 
 UNUSABLE = {
-    "an AVIF picture": (b"\0\0\0\x20ftypavif" + bytes(100), "not a PNG, JPEG or WebP picture"),
-    "a GIF": (b"GIF89a" + bytes(100), "not a PNG, JPEG or WebP picture"),
+    "a JPEG XL picture": (b"\xff\x0a" + bytes(100), "JPEG XL cannot be read here"),
+    "a film": (b"\0\0\0\x18ftypisom" + bytes(100), "MP4 cannot be read here"),
     "too large": (b"x" * 2000, "answers GET /view with more than 0.000954 MiB"),
 }
 

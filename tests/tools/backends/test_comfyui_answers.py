@@ -154,11 +154,12 @@ def encoded(kind: str) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "GIF", "BMP"])
 def test_whole_pictures_are_whole_and_cut_ones_are_not(kind: str) -> None:
     data = encoded(kind)
     assert find_damage(data) is None
-    assert all(find_damage(data[:length]) for length in (0, 1, 20, len(data) // 2, len(data) - 1))
+    last = len(data) - (30 if kind == "GIF" else 1)  # without its last bytes all the pixels of a GIF are there
+    assert all(find_damage(data[:length]) for length in (0, 1, 20, len(data) // 2, last))
 
 
 def test_one_flipped_byte_of_a_png_is_noticed() -> None:
@@ -167,6 +168,6 @@ def test_one_flipped_byte_of_a_png_is_noticed() -> None:
     assert find_damage(bytes(data)) == "a PNG with a damaged chunk"
 
 
-@pytest.mark.parametrize("data", [b"<html>502 Bad Gateway</html>", b"GIF89a", b"{}"], ids=["web page", "gif", "json"])
+@pytest.mark.parametrize("data", [b"<html>502 Bad Gateway</html>", b"RIFF\0\0\0\0WAVE", b"{}"], ids=["web page", "sound", "json"])
 def test_what_is_no_picture(data: bytes) -> None:
-    assert find_damage(data) == "not a PNG, JPEG or WebP picture"
+    assert find_damage(data) == "not a PNG, JPEG, WebP, AVIF, TIFF, GIF or BMP picture"

@@ -127,8 +127,8 @@ def edit(cache: Path, old: bytes, new: bytes, count: int = 1) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], int]] = {
     "empty": (lambda cache: cache.write_bytes(b""), 6),
-    "of another version": (lambda cache: edit(cache, b"lifeos dataset cache 5 ", b"lifeos dataset cache 4 "), 6),
-    "of another folder": (lambda cache: edit(cache, b"lifeos dataset cache 5 ", b"lifeos dataset cache 5 00"), 6),
+    "of another version": (lambda cache: edit(cache, b"lifeos dataset cache 6 ", b"lifeos dataset cache 4 "), 6),
+    "of another folder": (lambda cache: edit(cache, b"lifeos dataset cache 6 ", b"lifeos dataset cache 6 00"), 6),
     "the last line cut": (lambda cache: cache.write_bytes(cache.read_bytes()[:-5]), 1),
     "a size": (lambda cache: edit(cache, b", 1024, 1024, ", b", 1024, 1025, "), 1),
     "a caption": (lambda cache: edit(cache, b"view 1", b"view 7"), 1),
