@@ -34,6 +34,8 @@ class StatusError(UnavailableError):
 def get(url: str, what: str, *, seconds: float, headers: Mapping[str, str] | None = None, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
     """The whole answer to a GET. `what` is what an error names; `seconds` is for all of it, from the connection to the last byte.
 
+    With `headers`, which may hold a key, no redirect is followed: not even the server that was asked says where a key goes.
+
     Raises StatusError for an answer that is none, UnavailableError where there is no whole answer.
     """
     wire = _Wire()
@@ -143,6 +145,9 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, request: urllib.request.Request, reply: IO[bytes], code: int, message: str, headers: Any, target: str
     ) -> urllib.request.Request | None:
+        if request.headers:  # those of the caller; the library adds its own elsewhere
+            reply.close()
+            raise urllib.error.URLError("it redirects, and the key does not follow")
         before, after = urllib.parse.urlsplit(request.full_url), urllib.parse.urlsplit(target)
         same = (before.scheme, before.port) == (after.scheme, after.port)
         safer = (before.scheme, after.scheme) == ("http", "https")

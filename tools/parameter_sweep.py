@@ -232,12 +232,14 @@ def finish(sweep: Sweep, end: SweepEnd, policy: dict[str, Any], history: Path | 
 
 
 def preview(args: argparse.Namespace, sweep: Sweep, policy: dict[str, Any]) -> int:
+    from tools.cost.rates import find_rate
     from tools.sweep.design import describe
 
     total = sum(rung.pictures for rung in sweep.rungs)
     seconds = total * policy["production"]["seconds_per_picture"]
     rates = policy["cost"]["rates_per_hr"]
-    rate = args.rate_per_hr if args.rate_per_hr is not None else rates.get(args.gpu or policy["cost"]["default_gpu"], 0.0)
+    gpu = args.gpu or policy["cost"]["default_gpu"]
+    rate = args.rate_per_hr if args.rate_per_hr is not None else rates[find_rate(rates, gpu)]
     document = {**sweep.to_json(), "images": total, "seconds": seconds, "usd": round(seconds / 3600 * rate, 2)}
     names = "\n".join(f"  {config.name}" for config in sweep.configs)
     text = f"{describe(sweep.configs, sweep.rungs)}\nabout {seconds / 60:.0f} minutes and ${document['usd']:.2f} on one GPU\n{names}"

@@ -29,6 +29,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, InputError, UnavailableError
+from tools.cost.rates import find_rate
 from tools.families.families import DEFAULT_FAMILY, find_family
 from tools.trainers.trainer import DEFAULT_TRAINER, ParserVerdict, Trainer, find_row
 from tools.training.preparation import Preparation, prepare
@@ -272,9 +273,7 @@ def main(argv: list[str] | None = None) -> int:
 def price_from(args: argparse.Namespace, policy: dict[str, Any]) -> Price:
     gpu = args.gpu or policy["cost"]["default_gpu"]
     rates = policy["cost"]["rates_per_hr"]
-    if args.rate_per_hr is None and gpu not in rates:
-        raise InputError("--gpu", f"no price is known for {gpu!r} (known: {', '.join(sorted(rates))})", "give --rate-per-hr")
-    return Price(gpu, rates[gpu] if args.rate_per_hr is None else args.rate_per_hr)
+    return Price(gpu, rates[find_rate(rates, gpu)] if args.rate_per_hr is None else args.rate_per_hr)
 
 
 if __name__ == "__main__":

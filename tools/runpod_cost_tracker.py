@@ -29,11 +29,12 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, files
-from lifeos.errors import EXIT_GATE, EXIT_OK, InputError, did_you_mean
+from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from tools.cost import summary, watch
 from tools.cost.ledger import read_ledger
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter, OpenSession, parse_rate
 from tools.cost.picture_costs import read_batches, read_trainings
+from tools.cost.rates import find_rate
 from tools.cost.session import TIME_FORMAT
 
 DEFAULT_ACTIVITY = "untagged"
@@ -41,19 +42,17 @@ COMFY_URL = "http://127.0.0.1:8188"
 WATCH_SECONDS = 15.0
 
 
-def choose_rate(cost_policy: dict[str, Any], gpu: str, rate: Decimal | None) -> Decimal:
-    """The rate given, else the policy's for this GPU. Raises InputError for a GPU that the policy does not know."""
+def choose_rate(cost_policy: dict[str, Any], gpu: str | None, rate: Decimal | None) -> tuple[str, Decimal]:
+    """The card and its rate: the rate given, else the policy's for this card, under the name that the policy has for it."""
+    name = gpu or cost_policy["default_gpu"]
     if rate is not None:
-        return rate
-    rates = cost_policy["rates_per_hr"]
-    if gpu not in rates:
-        raise InputError(gpu, "no rate for this GPU in the policy", f"{did_you_mean(gpu, rates)}; or give --rate-per-hr")
-    return parse_rate(rates[gpu])
+        return name, rate
+    known = find_rate(cost_policy["rates_per_hr"], name)
+    return known, parse_rate(cost_policy["rates_per_hr"][known])
 
 
 def start(meter: Meter, args: argparse.Namespace, policy: dict[str, Any]) -> int:
-    gpu = args.gpu or policy["default_gpu"]
-    rate = choose_rate(policy, gpu, args.rate_per_hr)
+    gpu, rate = choose_rate(policy, args.gpu, args.rate_per_hr)
     started = meter.start(args.activity, gpu, rate, lora_version=args.lora_version, keep_open=args.keep_open)
     session = started.session
     if args.json:
@@ -141,8 +140,7 @@ def check_billing(meter: Meter, args: argparse.Namespace) -> int:
 
 
 def run_watch(meter: Meter, args: argparse.Namespace, policy: dict[str, Any]) -> int:
-    gpu = args.gpu or policy["default_gpu"]
-    rate = choose_rate(policy, gpu, args.rate_per_hr)
+    gpu, rate = choose_rate(policy, args.gpu, args.rate_per_hr)
 
     def open_session(activity: str) -> str:
         return meter.start(activity, gpu, rate, lora_version=args.lora_version, keep_open=args.keep_open).session.session_id
@@ -217,7 +215,7 @@ def build_parser() -> cli.Parser:
     )
     shown.add_argument("--csv", type=Path, metavar="FILE", help="write the sums for a spreadsheet")
     shown.add_argument("--plot", type=Path, metavar="FILE", help="draw cost by day and activity (PNG)")
-    shown.add_argument("--billing-url", metavar="URL", help="RunPod's REST API (default: its public address)")
+    shown.add_argument("--billing-url", metavar="URL", help="RunPod's REST API, without its version (default: its public address)")
     watching = parser.add_argument_group("watch")
     watching.add_argument("--comfy-url", default=COMFY_URL, metavar="URL", help="the ComfyUI whose queue is watched")
     watching.add_argument("--watch-interval", type=cli.positive, default=WATCH_SECONDS, metavar="SECONDS", help="time between two checks")

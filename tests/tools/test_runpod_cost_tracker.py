@@ -176,6 +176,11 @@ def test_watching_that_is_stopped_closes_its_session(folder: Folder, project_roo
     assert folder.log.read_text()
 
 
+def _billed(pod: str, start: str, usd: float) -> dict[str, Any]:
+    parts = {"totalAmount": usd, "gpuAmount": usd - 0.01, "cpuAmount": 0, "diskAmount": 0.01}
+    return {"startTime": start, "endTime": "2026-02-13T00:00:00Z", **parts, "podId": pod}
+
+
 class _RunPod(BaseHTTPRequestHandler):
     seen: ClassVar[list[tuple[str, str | None]]] = []
     body: ClassVar[bytes] = b""
@@ -183,11 +188,16 @@ class _RunPod(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.seen.append((self.path, self.headers.get("Authorization")))
+        if self.path.startswith("/v2/moved"):
+            self.send_response(302)
+            self.send_header("Location", self.path.replace("/v2/moved", ""))
+            self.end_headers()
+            return
         good = self.headers.get("Authorization") == "Bearer key-of-the-test"
-        body = [
-            {"podId": "pod1", "time": "2026-02-11T00:00:00Z", "amount": 11.10},
-            {"podId": "pod2", "time": "2026-02-12T00:00:00Z", "amount": 0.84},
-        ]
+        body = {
+            "records": [_billed("pod1", "2026-02-11T00:00:00Z", 11.10), _billed("pod2", "2026-02-12T01:00:00+01:00", 0.84)],
+            "metadata": {},
+        }
         data = self.body or json.dumps(body if good else {"error": "no"}).encode()
         self.send_response(200 if good else 401)
         self.send_header("Content-Length", str(len(data)))
@@ -203,7 +213,7 @@ def runpod() -> Iterator[str]:
     _RunPod.seen.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), _RunPod) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+        yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 
 
@@ -221,6 +231,7 @@ def test_the_bill_beside_the_log(folder: Folder, runpod: str, monkeypatch: pytes
     assert "2026-02-12  pod2                 0.84      0.00       +0.84  <- look here\n" in printed.out
     assert "key-of-the-test" not in printed.out + printed.err
     query = parse_qs(urlsplit(_RunPod.seen[0][0]).query)
+    assert (urlsplit(_RunPod.seen[0][0]).path, query["bucketSize"]) == ("/v2/billing/pods", ["day"])
     assert (query["startTime"], query["endTime"]) == (["2026-02-01T00:00:00Z"], ["2026-03-01T00:00:00Z"])
 
 
@@ -246,12 +257,52 @@ class _Redirect(BaseHTTPRequestHandler):
 
 def test_the_key_does_not_follow_a_redirect(folder: Folder, runpod: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNPOD_API_KEY", "key-of-the-test")
-    _Redirect.target = runpod.removesuffix("/v1")
+    _Redirect.target = runpod
     with ThreadingHTTPServer(("127.0.0.1", 0), _Redirect) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        assert _check(folder, f"http://127.0.0.1:{server.server_address[1]}/v1") == 3
+        assert _check(folder, f"http://127.0.0.1:{server.server_address[1]}") == 3
         server.shutdown()
     assert _RunPod.seen == []  # another host is not asked at all
+
+
+def test_the_key_follows_no_redirect_on_its_own_host_either(
+    folder: Folder, runpod: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", "key-of-the-test")
+    assert _check(folder, f"{runpod}/v2/moved") == 3
+    assert [path[:9] for path, _ in _RunPod.seen] == ["/v2/moved"]
+    assert capsys.readouterr().err == "error: RunPod billing: no usable answer: it redirects, and the key does not follow\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("https://rest.runpod.io/v1", "version 1 of RunPod's API was retired in November 2026 (leave the flag out"),
+        ("http://rest.example.org", "begins with http://: anybody on the way could read the key"),
+    ],
+)
+def test_where_no_key_is_sent(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str, why: str
+) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", "key-of-the-test")
+    assert _check(folder, url) == 2
+    assert f"error: --billing-url: {why}" in capsys.readouterr().err
+
+
+def test_a_session_over_midnight_is_compared_day_by_day(
+    folder: Folder, runpod: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """18.5 hours on the 11th and 1.4 on the 12th, at $0.60: as RunPod bills them."""
+    monkeypatch.setenv("RUNPOD_API_KEY", "key-of-the-test")
+    night = {"start": "2026-02-11T05:30:00Z", "end": "2026-02-12T01:24:00Z", "pod_id": "pod1"}
+    monkeypatch.setattr(
+        _RunPod,
+        "body",
+        json.dumps({"records": [_billed("pod1", "2026-02-11T00:00:00Z", 11.10), _billed("pod1", "2026-02-12T00:00:00Z", 0.84)]}).encode(),
+    )
+    write(folder.log, _session(1, "training", 1194, 11.94, **night))
+    assert _check(folder, f"{runpod}/v2") == 0
+    assert "2026-02-12  pod1                 0.84      0.84       +0.00\n" in capsys.readouterr().out
 
 
 def test_a_key_that_no_header_can_hold_is_not_shown(
@@ -263,26 +314,31 @@ def test_a_key_that_no_header_can_hold_is_not_shown(
     assert (capsys.readouterr().err, _RunPod.seen) == (wanted, [])
 
 
+GOOD_RECORD = '{"startTime": "2026-02-11T00:00:00Z", "totalAmount": 1, "podId": "p"}'
+
+
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param(b"<html>", id="no JSON"),
-        pytest.param(b"[" * 100_000, id="deep"),
-        pytest.param(b'[{"time": "2026-02-11", "amount": Infinity}]', id="infinite"),
-        pytest.param(b'[{"time": "2026-02-11", "amount": ' + b"9" * 5000 + b"}]", id="5,000 digits"),
-        pytest.param(b'[{"time": 7, "amount": 1}]', id="a number for a time"),
-        pytest.param(b'{"records": []}', id="another form"),
-        pytest.param(b'[{"time": "2026-02-11", "amount": 1}', id="cut"),
+        pytest.param("<html>", id="no JSON"),
+        pytest.param("[" * 100_000, id="deep"),
+        pytest.param('{"records": [' + GOOD_RECORD.replace("1,", "Infinity,") + "]}", id="infinite"),
+        pytest.param('{"records": [' + GOOD_RECORD.replace("1,", "9" * 5000 + ",") + "]}", id="5,000 digits"),
+        pytest.param('{"records": [' + GOOD_RECORD.replace('"2026-02-11T00:00:00Z"', "7") + "]}", id="a number for a time"),
+        pytest.param('{"records": [' + GOOD_RECORD.replace("2026-02-11T00:00:00Z", "yesterday") + "]}", id="no time"),
+        pytest.param('[{"podId": "p", "time": "2026-02-11T00:00:00Z", "amount": 1}]', id="the form of version 1"),
+        pytest.param('{"title": "Too many requests", "status": 429}', id="a problem"),
+        pytest.param('{"records": [' + GOOD_RECORD, id="cut"),
     ],
 )
 def test_an_answer_of_another_form_is_one_line(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: bytes
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str
 ) -> None:
     monkeypatch.setenv("RUNPOD_API_KEY", "key-of-the-test")
-    monkeypatch.setattr(_RunPod, "body", answer)
+    monkeypatch.setattr(_RunPod, "body", answer.encode())
     with ThreadingHTTPServer(("127.0.0.1", 0), _RunPod) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        assert _check(folder, f"http://127.0.0.1:{server.server_address[1]}/v1") == 3
+        assert _check(folder, f"http://127.0.0.1:{server.server_address[1]}") == 3
         server.shutdown()
     error = capsys.readouterr().err
     assert error.startswith("error: RunPod billing: ") and error.count("\n") == 1

@@ -16,6 +16,7 @@ from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError, Unav
 from tools.backends.backend import Backend, BackendOptions, Tariff
 from tools.backends.registry import ConnectedBackend, connect_backends
 from tools.cost.meter import beat
+from tools.cost.rates import find_rate
 from tools.production import choices
 from tools.production.budget import counted, estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable
@@ -227,10 +228,7 @@ def rate_of(plan: Plan, policy: Mapping[str, Any], around: Circumstances) -> flo
     if not plan.generates or plan.engine_notice:
         return 0.0
     rates = policy["cost"]["rates_per_hr"]
-    gpu = around.gpu or policy["cost"]["default_gpu"]
-    if gpu not in rates:
-        raise InputError("--gpu", f"no rate for {gpu!r}", f"give --rate-per-hr, or one of {', '.join(rates)}")
-    return float(rates[gpu])
+    return float(rates[find_rate(rates, around.gpu or policy["cost"]["default_gpu"])])
 
 
 def say_plan(plan: Plan, generation: Generation | None, continues: bool, note: Note) -> None:
