@@ -147,7 +147,11 @@ def run_watch(meter: Meter, args: argparse.Namespace, policy: dict[str, Any]) ->
 
     settings = watch.WatchSettings(args.watch_interval, policy["idle_minutes"], args.on_idle, args.watch_samples)
     say = functools.partial(cli.say, as_json=args.json)
-    return watch.watch(meter, open_session, lambda: watch.take_sample(args.comfy_url), settings, say)
+    rows: list[dict[str, Any]] = []
+    code = watch.watch(meter, open_session, lambda: watch.take_sample(args.comfy_url), settings, say, ended=rows.append)
+    if args.json:
+        cli.print_json({"schema": 1, "sessions": rows})
+    return code
 
 
 def _within(day: str, since: date | None, until: date | None) -> bool:
@@ -230,7 +234,6 @@ def main(argv: list[str] | None = None) -> int:
     policy: dict[str, Any] = load_thresholds(root)["cost"]
     meter = Meter(args.log_file or root / LOG_FILE, args.state_file or root / STATE_FILE)
     if args.watch:
-        cli.end_as_interrupted()
         return run_watch(meter, args, policy)
     if args.check_billing:
         return check_billing(meter, args)

@@ -159,10 +159,10 @@ def test_watching_splits_the_time_and_closes_its_session(folder: Folder, project
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGTERM)])
 def test_watching_that_is_stopped_closes_its_session(folder: Folder, project_root: Path, number: signal.Signals) -> None:
     command = [sys.executable, "tools/runpod_cost_tracker.py", "--watch", "--watch-interval", "0.05", "--comfy-url", "http://127.0.0.1:9"]
-    command += ["--log-file", str(folder.log), "--state-file", str(folder.state)]
+    command += ["--log-file", str(folder.log), "--state-file", str(folder.state), "--json"]
     with subprocess.Popen(command, cwd=project_root, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
         assert watching.stdout is not None
         for _ in range(600):
@@ -170,8 +170,9 @@ def test_watching_that_is_stopped_closes_its_session(folder: Folder, project_roo
                 break
             time.sleep(0.05)
         watching.send_signal(number)
-        watching.communicate(timeout=60)
+        printed = watching.communicate(timeout=60)[0]
     assert watching.returncode == 130
+    assert json.loads(printed)["sessions"] == [json.loads(line) for line in folder.log.read_text().splitlines()] != []
     assert json.loads(folder.state.read_text())["open"] == []
     assert folder.log.read_text()
 

@@ -10,32 +10,21 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from lifeos import foreign
 from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError, LifeosError
-from lifeos.signals import deaf_to_signals, signals_wait
+from lifeos.signals import deaf_to_signals, signals_wait, stop_signals
 from tools.cost.meter import Meter
-from tools.trainers.trainer import TRAINERS
+from tools.cost.processes import EVALUATION, TRAINING, TRANSFER, Running, find_activity, list_processes
 
-TRAINING, GENERATION, EVALUATION, TRANSFER, IDLE = "training", "generation", "evaluation", "transfer", "idle"
+GENERATION, IDLE = "generation", "idle"
 TIMEOUT_SECONDS = 5
 BUSY_GPU_PERCENT = 10
 """Above this the GPU works for somebody, known or not: never called idle."""
 
 STEADY_SAMPLES = 2
 """An activity counts from its second sample on: one prompt between two checks must not open and close sessions."""
-
-PROGRAMS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (TRAINING, (*(mark for row in TRAINERS for mark in row.process_marks), "retrain_lora_v3")),
-    (EVALUATION, ("scorecard.py", "face_similarity_eval.py", "skin_realism_eval.py", "production_pipeline.py", "parameter_sweep.py")),
-    (TRANSFER, ("rsync ", "scp ", "rclone ", "runpodctl send", "runpodctl receive", "aws s3 ", "wget ", "curl ")),
-)
-"""What a command line holds when it is one of these at work, most telling first."""
-
-
-OURSELVES = "runpod_cost_tracker"
-"""Our own command line may hold the words of another program, in --on-idle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +45,22 @@ class Sample:
 
     gpu_percent: float | None
     queued: int | None
-    commands: tuple[str, ...] = ()
+    processes: tuple[Running, ...] = ()
 
 
 def classify(sample: Sample) -> str:
     """What the pod does: a trainer, then ComfyUI's queue, then an evaluation or a transfer; a busy GPU is never idle."""
-    for activity, marks in PROGRAMS[:1]:
-        if _runs(sample, marks):
-            return activity
+    running = find_activity(sample.processes)
+    if TRAINING in running:
+        return TRAINING
     if sample.queued:
         return GENERATION
-    for activity, marks in PROGRAMS[1:]:
-        if _runs(sample, marks):
+    for activity in (EVALUATION, TRANSFER):
+        if activity in running:
             return activity
     if sample.gpu_percent is not None and sample.gpu_percent >= BUSY_GPU_PERCENT:
         return GENERATION if sample.queued is None else EVALUATION
     return IDLE
-
-
-def _runs(sample: Sample, marks: tuple[str, ...]) -> bool:
-    others = [f"{command} " for command in sample.commands if OURSELVES not in command]
-    return any(mark in command for command in others for mark in marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +97,14 @@ class Watcher:
         self._advised = self._advised or advise
         return WatchStep(seen if changed else None, advise)
 
+    def forget(self) -> None:
+        """The last change could not be recorded: the next look tells it again."""
+        self.activity = None
+
 
 def take_sample(comfy_url: str) -> Sample:
     """Look at this machine once. What does not answer is None, never a reason to stop."""
-    return Sample(_gpu_percent(), _queued(comfy_url), _commands())
+    return Sample(_gpu_percent(), _queued(comfy_url), list_processes())
 
 
 def _gpu_percent() -> float | None:
@@ -139,24 +127,6 @@ def _queued(comfy_url: str) -> int | None:
         return None
 
 
-def _commands() -> tuple[str, ...]:
-    """The command lines of all processes: from /proc, else from `ps`."""
-    processes = Path("/proc")
-    if processes.is_dir():
-        found = []
-        for path in processes.glob("[0-9]*/cmdline"):
-            try:
-                found.append(path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip())
-            except OSError:  # it ended meanwhile
-                continue
-        return tuple(found)
-    try:
-        done = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return tuple(done.stdout.splitlines())
-
-
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
     """How to watch. `on_idle` is a command line of the user's own, run by the shell once per idle spell."""
@@ -167,6 +137,39 @@ class WatchSettings:
     max_samples: int | None = None
 
 
+class _OwnSession:
+    """The session that the watch has open, if any."""
+
+    def __init__(
+        self, meter: Meter, open_session: Callable[[str], str], say: Callable[[str], None], ended: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self.meter, self.open_session, self.say, self.ended = meter, open_session, say, ended
+        self.id = ""
+
+    def switch(self, activity: str) -> None:
+        """Close ours and open the next. One that cannot be closed just now (no room on the disk) stays ours."""
+        self.close()
+        self.say(f"now: {activity}")
+        self.id = self.open_session(activity)
+
+    def close(self) -> None:
+        if not self.id:
+            return
+        try:
+            row = self.meter.stop(self.id)
+        except InputError as error:  # someone stopped it by hand
+            self.say(str(error))
+        else:
+            self.ended(row)
+            with contextlib.suppress(OSError):  # the terminal is closed: the row is written all the same
+                self.say(f"{row['activity']}: {row['duration_min']} min, ${row['cost_usd']:.2f}")
+        self.id = ""
+
+    def beat(self) -> None:
+        with contextlib.suppress(LifeosError, OSError):  # stopped by hand (the next change opens another), or no room on the disk just now
+            self.meter.heartbeat(self.id)
+
+
 def watch(
     meter: Meter,
     open_session: Callable[[str], str],
@@ -175,52 +178,45 @@ def watch(
     say: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
     seconds: Callable[[], float] = time.monotonic,
+    ended: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> int:
-    """Watch until interrupted. Each change of activity closes our session and opens the next; each look is a heartbeat.
+    """Watch until interrupted, by Ctrl-C, SIGTERM or a closed terminal. Each change of activity closes our session and opens the next;
+    each look is a heartbeat.
 
-    `open_session(activity)` opens one and returns its id.
+    `open_session(activity)` opens one and returns its id; `ended` is told the row of each that was closed.
     """
     watcher = Watcher(settings.idle_minutes * 60)
-    session_id = ""
-    taken = 0
+    own = _OwnSession(meter, open_session, say, ended)
+    taken, trouble = 0, ""
     try:
-        while settings.max_samples is None or taken < settings.max_samples:
-            step = watcher.look(sample(), seconds())
-            taken += 1
-            if step.activity is not None:
-                with signals_wait():  # an open session whose id nobody knows would never be closed
-                    session_id = _switch(meter, session_id, step.activity, open_session, say)
-            else:
-                _beat(meter, session_id)
-            if step.advise:
-                _advise(settings, say)
-            if settings.max_samples is None or taken < settings.max_samples:
-                sleep(settings.interval_seconds)
+        with stop_signals():
+            while settings.max_samples is None or taken < settings.max_samples:
+                step = watcher.look(sample(), seconds())
+                taken += 1
+                if step.activity is not None:
+                    try:
+                        with signals_wait():  # an open session whose id nobody knows would never be closed
+                            own.switch(step.activity)
+                        trouble = ""
+                    except (LifeosError, OSError) as error:
+                        if taken == 1:
+                            raise
+                        watcher.forget()
+                        if str(error) != trouble:
+                            say(f"warning: {error}; watching goes on")
+                        trouble = str(error)
+                else:
+                    own.beat()
+                if step.advise:
+                    _advise(settings, say)
+                if settings.max_samples is None or taken < settings.max_samples:
+                    sleep(settings.interval_seconds)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     finally:
-        if session_id:
-            with deaf_to_signals():
-                _switch(meter, session_id, "", open_session, say)
+        with deaf_to_signals():
+            own.close()
     return EXIT_OK
-
-
-def _switch(meter: Meter, session_id: str, activity: str, open_session: Callable[[str], str], say: Callable[[str], None]) -> str:
-    if session_id:
-        try:
-            row = meter.stop(session_id)
-            say(f"{row['activity']}: {row['duration_min']} min, ${row['cost_usd']:.2f}")
-        except InputError as error:  # someone stopped it by hand
-            say(str(error))
-    if not activity:
-        return ""
-    say(f"now: {activity}")
-    return open_session(activity)
-
-
-def _beat(meter: Meter, session_id: str) -> None:
-    with contextlib.suppress(LifeosError, OSError):  # stopped by hand (the next change opens another), or no room on the disk just now
-        meter.heartbeat(session_id)
 
 
 def _advise(settings: WatchSettings, say: Callable[[str], None]) -> None:

@@ -17,7 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from tests.examples import EXAMPLES
 from tests.fuzzing import foreign_bytes
 from tools.cost.meter import Meter
+from tools.cost.processes import Running
 from tools.cost.watch import Sample, Watcher, WatchSettings, classify, take_sample, watch
+
+
+def _running(*commands: str) -> tuple[Running, ...]:
+    """Processes of their own, of these command lines."""
+    return tuple(Running(100 + number, 1, tuple(command.split(" "))) for number, command in enumerate(commands))
 
 
 @pytest.mark.parametrize(
@@ -27,13 +33,13 @@ from tools.cost.watch import Sample, Watcher, WatchSettings, classify, take_samp
         pytest.param(Sample(None, None), "idle", id="no card, no ComfyUI"),
         pytest.param(Sample(99, 3), "generation", id="a queue"),
         pytest.param(Sample(0, 1), "generation", id="a queue while models load"),
-        pytest.param(Sample(99, 0, ("python sdxl_train_network.py --x",)), "training", id="trainer"),
-        pytest.param(Sample(99, 2, ("python sdxl_train_network.py",)), "training", id="trainer and queue"),
-        pytest.param(Sample(0, 0, ("/usr/bin/python evals/scorecard.py --generated x",)), "evaluation", id="evaluation on the CPU"),
-        pytest.param(Sample(0, 0, ("rsync -a /workspace/out host:",)), "transfer", id="transfer"),
+        pytest.param(Sample(99, 0, _running("python sdxl_train_network.py --x")), "training", id="trainer"),
+        pytest.param(Sample(99, 2, _running("python sdxl_train_network.py")), "training", id="trainer and queue"),
+        pytest.param(Sample(0, 0, _running("/usr/bin/python evals/scorecard.py --generated x")), "evaluation", id="evaluation on the CPU"),
+        pytest.param(Sample(0, 0, _running("rsync -a /workspace/out host:")), "transfer", id="transfer"),
         pytest.param(Sample(80, 0), "evaluation", id="a GPU at work for somebody"),
         pytest.param(Sample(80, None), "generation", id="a GPU at work, ComfyUI not asked"),
-        pytest.param(Sample(0, 0, ("python runpod_cost_tracker.py --watch --on-idle curl x",)), "idle", id="ourselves"),
+        pytest.param(Sample(0, 0, _running("python runpod_cost_tracker.py --watch --on-idle curl x")), "idle", id="ourselves"),
     ],
 )
 def test_classify(sample: Sample, activity: str) -> None:
@@ -61,7 +67,7 @@ def test_advice_comes_once_per_idle_spell() -> None:
 
 def test_no_advice_while_something_works() -> None:
     watcher = Watcher(0)
-    for sample in (BUSY, Sample(0, 0, ("rclone copy a b",)), Sample(0, 0, ("python train_network.py",))):
+    for sample in (BUSY, Sample(0, 0, _running("rclone copy a b")), Sample(0, 0, _running("python train_network.py"))):
         assert not watcher.look(sample, 1e6).advise
 
 
@@ -122,3 +128,29 @@ def test_a_signal_while_a_session_is_opened_leaves_none_open(tmp_path: Path) -> 
 
     code = watch(meter, open_then_stop, lambda: BUSY, WatchSettings(0.01, 15, None, 3), lambda text: None, sleep=lambda seconds: None)
     assert (code, meter.open_sessions()) == (130, [])
+
+
+def test_a_meter_that_cannot_write_just_now_does_not_end_the_watch(tmp_path: Path) -> None:
+    """The disk is full when the activity changes: it is said once, the session stays ours, and is closed when there is room."""
+    meter = Meter(tmp_path / "log.jsonl", tmp_path / "state.json")
+    said: list[str] = []
+    stop = meter.stop
+    refusals = iter([True, True])
+
+    def stop_unless_full(session_id: str) -> dict[str, Any]:
+        if next(refusals, False):
+            raise OSError(28, "No space left on device", "log.jsonl")
+        return stop(session_id)
+
+    meter.stop = stop_unless_full  # type: ignore[method-assign, assignment]
+    samples = iter([BUSY, BUSY, IDLE, IDLE, IDLE, IDLE])
+
+    def opened(activity: str) -> str:
+        return meter.start(activity, "RTX 4090", Decimal("0.60")).session.session_id
+
+    rows: list[dict[str, Any]] = []
+    settings = WatchSettings(0.01, 15, None, 6)
+    code = watch(meter, opened, lambda: next(samples), settings, said.append, sleep=lambda seconds: None, ended=rows.append)
+    assert (code, meter.open_sessions()) == (0, [])
+    assert [row["activity"] for row in rows] == ["generation", "idle"]
+    assert [line for line in said if "warning" in line] == ["warning: [Errno 28] No space left on device: 'log.jsonl'; watching goes on"]

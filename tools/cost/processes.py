@@ -1,0 +1,136 @@
+"""What runs on this machine, known by what it is: its program, the script of an interpreter, and who started it.
+
+Words of a command line tell nothing: `tail -f sdxl_train.log` and `vim train_network.py` train nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tools.trainers.trainer import TRAINERS
+
+TRAINING, EVALUATION, TRANSFER = "training", "evaluation", "transfer"
+INTERPRETER = re.compile(r"(python|pypy)[\d.]*w?")
+WITH_VALUE = frozenset("WXQ")
+"""Options of Python that take a value: in the same word, or in the next."""
+
+TRAINERS_OF_OURS = ("retrain_lora",)
+EVALUATIONS = frozenset({"scorecard", "face_similarity_eval", "skin_realism_eval", "production_pipeline", "parameter_sweep"})
+COPIERS = frozenset({"rsync", "scp", "sftp", "wget", "curl", "rclone"})
+SUBCOMMANDS = frozenset({("aws", "s3"), ("runpodctl", "send"), ("runpodctl", "receive")})
+STANDING = frozenset({"mount", "nfsmount", "serve", "rcd"})
+"""What rclone does for ever, whether or not anything is copied."""
+
+TRACKER = "runpod_cost_tracker"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process, its parent's id, and its command line word by word."""
+
+    pid: int
+    parent: int
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a command line starts: the file name without folder and ending, whether a script of an interpreter, and its arguments."""
+
+    name: str
+    file: str
+    is_script: bool
+    arguments: tuple[str, ...]
+
+    @property
+    def subcommand(self) -> str:
+        return next((word for word in self.arguments if not word.startswith("-")), "")
+
+
+def list_processes() -> tuple[Running, ...]:
+    """Every process whose command line may be read."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["pid", "ppid", "cmdline"]):
+        argv = process.info["cmdline"]
+        if argv:
+            found.append(Running(process.info["pid"], process.info["ppid"] or 0, tuple(argv)))
+    return tuple(found)
+
+
+def find_activity(processes: Sequence[Running], own: int | None = None) -> frozenset[str]:
+    """Which of training, evaluation and transfer run. What the tracker itself has started (`--on-idle`) is none of them."""
+    programs = {one.pid: read_program(one.argv) for one in processes}
+    parents = {one.pid: one.parent for one in processes}
+    trackers = {pid for pid, program in programs.items() if program.is_script and program.name == TRACKER}
+    trackers.add(os.getpid() if own is None else own)
+    return frozenset(_kind_of(program) for pid, program in programs.items() if not _is_below(pid, trackers, parents)) - {""}
+
+
+def read_program(argv: Sequence[str]) -> Program:
+    """`python -u /x/sdxl_train.py --a` is the script sdxl_train; `/usr/bin/tail -f sdxl_train.log` is tail."""
+    file = _file_name(argv[0]) if argv else ""
+    if INTERPRETER.fullmatch(_stem(file)):
+        place = _find_script(argv)
+        if place < len(argv):
+            script = argv[place]
+            if argv[place - 1].startswith("-") and argv[place - 1].endswith("m"):
+                script = f"{script.rpartition('.')[2]}.py"  # a module
+            return Program(_stem(_file_name(script)), _file_name(script), True, tuple(argv[place + 1 :]))
+    return Program(_stem(file), file, False, tuple(argv[1:]))
+
+
+def _find_script(argv: Sequence[str]) -> int:
+    """The place of the script or module of a Python command line; behind its end where it has none (`-c`, or nothing)."""
+    place = 1
+    while place < len(argv):
+        word = argv[place]
+        if not word.startswith("-") or word == "-":
+            return place
+        if word.startswith("--"):
+            place += 1
+        elif "c" in word[1:]:
+            return len(argv)
+        elif word.endswith("m"):
+            return place + 1
+        else:
+            place += 2 if word[-1] in WITH_VALUE else 1
+    return place
+
+
+def _kind_of(program: Program) -> str:
+    if program.is_script:
+        marks = [mark for row in TRAINERS for mark in row.process_marks]
+        started = f"{program.name} {program.subcommand}"
+        if any(started.startswith(mark) if " " in mark else mark in program.file for mark in marks) or program.name.startswith(
+            TRAINERS_OF_OURS
+        ):
+            return TRAINING
+        if program.name in EVALUATIONS:
+            return EVALUATION
+    if program.name in COPIERS and program.subcommand not in STANDING and "--daemon" not in program.arguments:
+        return TRANSFER
+    return TRANSFER if (program.name, program.subcommand) in SUBCOMMANDS else ""
+
+
+def _is_below(pid: int, above: Iterable[int], parents: dict[int, int]) -> bool:
+    """Whether a process is one of `above`, or was started by one, however many lie between."""
+    seen: set[int] = set()
+    while pid and pid not in seen:
+        if pid in above:
+            return True
+        seen.add(pid)
+        pid = parents.get(pid, 0)
+    return False
+
+
+def _file_name(path: str) -> str:
+    return re.split(r"[\\/]", path)[-1]
+
+
+def _stem(file: str) -> str:
+    return re.sub(r"\.(exe|py|pyw)$", "", file, flags=re.IGNORECASE)
