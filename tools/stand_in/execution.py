@@ -16,7 +16,7 @@ from tools.stand_in.dialects import Dialect
 from tools.stand_in.faults import Faults
 from tools.stand_in.messages import Messenger
 from tools.stand_in.node_classes import NODE_CLASSES
-from tools.stand_in.node_functions import NODE_FUNCTIONS, NodeResult
+from tools.stand_in.node_values import NodeResult
 from tools.stand_in.picture_store import PictureStore, encode_preview
 from tools.stand_in.prompt_queue import QueueItem
 from tools.stand_in.scene import Scene
@@ -112,19 +112,19 @@ class PromptRun:
         if process.ended.is_set():
             raise ProcessEndedError
         self._record("execution_start", {})
-        order = _topological_order(self.graph, self._wanted)
+        order = _reachable(self.graph, self._wanted)
         signatures = {node_id: _signature(self.graph, node_id, {}) for node_id in order}
         cached = [node_id for node_id in self.graph if node_id in signatures and signatures[node_id] in process.cache]
         self._record("execution_cached", {"nodes": cached})
         self._results = {node_id: process.cache[signatures[node_id]] for node_id in cached}
         ok = False
         try:
-            for node_id in order:
+            for node_id in self._wanted:
                 self._node = node_id
-                if node_id not in self._results:
-                    self._run_node(node_id)
-                elif node_id in self._wanted:
+                if node_id in self._results:
                     self._reuse_output(node_id)
+                else:
+                    self._bring_about(node_id)
             self._record("execution_success", {})
             ok = True
         except PromptInterruptedError:
@@ -167,6 +167,11 @@ class PromptRun:
                 self._preview(pictures[0], step / steps)
         return pictures
 
+    def send_picture(self, png: bytes, number: int, count: int) -> None:
+        """Send a picture to the prompt's client, as the `number`-th of `count`."""
+        self._progress(number, count)
+        self._process.messenger.send_preview(png, self._about_node(), self._client_id, "image/png")
+
     def _strike_in_the_middle(self) -> None:
         faults = self._process.faults
         if self._ordinal in faults.restart_at_prompts:
@@ -195,11 +200,11 @@ class PromptRun:
         self._show_state(node_id, 0.0, 1.0, "running")
         self._send("executing", {"node": node_id, "display_node": node_id, "prompt_id": self.prompt_id})
         self._sleep(0)
-        result = NODE_FUNCTIONS[self.graph[node_id]["class_type"]](self, self._inputs(node_id))
+        result = NODE_CLASSES[self.graph[node_id]["class_type"]].run(self, self._inputs(node_id))
         self._results[node_id] = result
         if result.ui is not None:
             self._outputs[node_id] = result.ui
-            self._meta[node_id] = _meta(node_id)
+            self._meta[node_id] = _meta(node_id, result)
             self._send("executed", {"node": node_id, "display_node": node_id, "output": result.ui, "prompt_id": self.prompt_id})
         state = self._states[node_id]
         self._show_state(node_id, state["max"], state["max"], "finished")
@@ -211,16 +216,50 @@ class PromptRun:
         if ui is not None and (self._client_id is not None or self._process.dialect.keeps_anonymous_outputs):
             self._send("executed", {"node": node_id, "display_node": node_id, "output": ui, "prompt_id": self.prompt_id})
             self._outputs[node_id] = ui
-            self._meta[node_id] = _meta(node_id)
+            self._meta[node_id] = _meta(node_id, self._results[node_id])
         self._show_state(node_id, 1, 1, "finished")
 
+    def _bring_about(self, wanted: str) -> None:
+        """Run a node and, before it, what it needs and has not: a switch needs only the branch that it selects."""
+        stack = [wanted]
+        while stack:
+            missing = [] if stack[-1] in self._results else self._missing(stack[-1])
+            if missing:
+                stack += reversed(missing)
+                continue
+            self._node = stack.pop()
+            if self._node not in self._results:
+                self._run_node(self._node)
+
+    def _missing(self, node_id: str) -> list[str]:
+        """The nodes that must run before a node can, in the order of its inputs."""
+        lazy = NODE_CLASSES[self.graph[node_id]["class_type"]].lazy
+        inputs = self.graph[node_id]["inputs"]
+        if lazy is None:
+            return [above for above in _links(self.graph[node_id]) if above not in self._results]
+        missing: list[str] = []
+        while not missing:
+            known = self._inputs(node_id)
+            wanted = [name for name in lazy(known) if name not in known]
+            if not wanted:
+                return []
+            missing = [inputs[name][0] for name in wanted]
+        return missing
+
     def _inputs(self, node_id: str) -> dict[str, Any]:
+        """The values of a node's inputs, as far as what is linked to them has run."""
         node = self.graph[node_id]
-        known = NODE_CLASSES[node["class_type"]].required
-        values = {name: spec.options["default"] for name, spec in known.items() if "default" in spec.options}
+        known = NODE_CLASSES[node["class_type"]]
+        required, optional = known.inputs_for(node["inputs"])
+        specs = {**required, **optional}
+        values = {name: spec.options["default"] for name, spec in specs.items() if "default" in spec.options and name not in node["inputs"]}
         for name, value in node["inputs"].items():
-            if name in known:
-                values[name] = self._results[value[0]].outputs[value[1]] if isinstance(value, list) else value
+            if name not in specs and not known.takes_anything:
+                continue
+            if not _is_link(value):
+                values[name] = value
+            elif value[0] in self._results:
+                values[name] = self._results[value[0]].outputs[value[1]]
         return values
 
     # Messages
@@ -250,11 +289,13 @@ class PromptRun:
     def _preview(self, picture: NDArray[np.uint8], share: float) -> None:
         messenger = self._process.messenger
         if self._process.pace.previews and messenger.is_listening(self._client_id):
-            metadata = {
-                "node_id": self._node, "prompt_id": self.prompt_id, "display_node_id": self._node,
-                "parent_node_id": None, "real_node_id": self._node,
-            }  # fmt: skip
-            messenger.send_preview(_half_denoised(picture, share), metadata, self._client_id)
+            messenger.send_preview(_half_denoised(picture, share), self._about_node(), self._client_id)
+
+    def _about_node(self) -> dict[str, Any]:
+        return {
+            "node_id": self._node, "prompt_id": self.prompt_id, "display_node_id": self._node,
+            "parent_node_id": None, "real_node_id": self._node,
+        }  # fmt: skip
 
     def _where(self) -> dict[str, Any]:
         return {"node_id": self._node, "node_type": self.graph[self._node]["class_type"], "executed": list(self._executed)}
@@ -271,8 +312,10 @@ class PromptRun:
         }  # fmt: skip
 
 
-def _meta(node_id: str) -> dict[str, Any]:
-    return {"node_id": node_id, "display_node": node_id, "parent_node": None, "real_node_id": node_id}
+def _meta(node_id: str, result: NodeResult) -> dict[str, Any]:
+    """What the history tells of an output; beside ComfyUI's own keys, the passes of samplers that made each picture."""
+    meta = {"node_id": node_id, "display_node": node_id, "parent_node": None, "real_node_id": node_id}
+    return {**meta, "sampled": result.passes} if any(result.passes) else meta
 
 
 def _full_name(error: Exception) -> str:
@@ -284,11 +327,15 @@ def _shown(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else f"<{type(value).__name__}>"
 
 
+def _is_link(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
+
+
 def _links(node: dict[str, Any]) -> list[str]:
-    return [value[0] for value in node["inputs"].values() if isinstance(value, list)]
+    return [value[0] for value in node["inputs"].values() if _is_link(value)]
 
 
-def _topological_order(graph: dict[str, Any], outputs: list[str]) -> list[str]:
+def _reachable(graph: dict[str, Any], outputs: list[str]) -> list[str]:
     """Every node that the outputs need, each after what it needs. The graph was validated: there is no loop."""
     order: list[str] = []
     stack = [(output, False) for output in reversed(outputs)]
@@ -297,7 +344,7 @@ def _topological_order(graph: dict[str, Any], outputs: list[str]) -> list[str]:
         node_id, is_ready = stack.pop()
         if is_ready:
             order.append(node_id)
-        elif node_id not in seen:
+        elif node_id not in seen and node_id in graph:
             seen.add(node_id)
             stack.append((node_id, True))
             stack += [(above, False) for above in reversed(_links(graph[node_id])) if above not in seen]
@@ -309,7 +356,7 @@ def _signature(graph: dict[str, Any], node_id: str, known: dict[str, str]) -> st
     if node_id not in known:
         node = graph[node_id]
         inputs = {
-            name: [_signature(graph, value[0], known), value[1]] if isinstance(value, list) else value
+            name: [_signature(graph, value[0], known), value[1]] if _is_link(value) and value[0] in graph else value
             for name, value in node["inputs"].items()
         }
         text = json.dumps([node["class_type"], inputs], sort_keys=True, default=str)

@@ -8,6 +8,7 @@ import json
 import struct
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -16,8 +17,21 @@ from tools.stand_in.faults import FaultInjector
 
 PREVIEW_IMAGE = 1
 PREVIEW_IMAGE_WITH_METADATA = 4
-JPEG = 1
+PICTURE_TYPES = {"image/jpeg": 1, "image/png": 2}
 """Event and picture types of binary messages, big-endian 32-bit numbers before the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    picture: bytes
+    metadata: dict[str, Any]
+    kind: str
+
+    def frame(self, *, with_metadata: bool) -> bytes:
+        if not with_metadata:
+            return struct.pack(">II", PREVIEW_IMAGE, PICTURE_TYPES[self.kind]) + self.picture
+        described = json.dumps({**self.metadata, "image_type": self.kind}).encode()
+        return struct.pack(">II", PREVIEW_IMAGE_WITH_METADATA, len(described)) + described + self.picture
 
 
 class _Socket:
@@ -49,20 +63,21 @@ class Messenger:
         self._features = features
         self._on_cut = on_cut
         self._sockets: dict[str, _Socket] = {}
-        self._outbox: asyncio.Queue[tuple[str | None, str | tuple[bytes, dict[str, Any]]]] = asyncio.Queue()
+        self._outbox: asyncio.Queue[tuple[str | None, str | _Shown]] = asyncio.Queue()
         self._publisher = loop.create_task(self._publish())
 
     def send(self, kind: str, data: dict[str, Any], client_id: str | None = None) -> None:
         """Queue a message for a client, or for all (None)."""
         self._enqueue(client_id, json.dumps({"type": kind, "data": data}))
 
-    def send_preview(self, jpeg: bytes, metadata: dict[str, Any], client_id: str | None) -> None:
-        self._enqueue(client_id, (jpeg, metadata))
+    def send_preview(self, picture: bytes, metadata: dict[str, Any], client_id: str | None, kind: str = "image/jpeg") -> None:
+        """Queue a picture: a preview, or what a node sends instead of saving it."""
+        self._enqueue(client_id, _Shown(picture, metadata, kind))
 
     def is_listening(self, client_id: str | None) -> bool:
         return bool(self._sockets) if client_id is None else client_id in self._sockets
 
-    def _enqueue(self, client_id: str | None, message: str | tuple[bytes, dict[str, Any]]) -> None:
+    def _enqueue(self, client_id: str | None, message: str | _Shown) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: there is no one left to tell
             self._loop.call_soon_threadsafe(self._outbox.put_nowait, (client_id, message))
 
@@ -75,14 +90,14 @@ class Messenger:
             elif client_id in self._sockets:
                 await self._deliver(self._sockets[client_id], message)
 
-    async def _deliver(self, to: _Socket, message: str | tuple[bytes, dict[str, Any]]) -> None:
+    async def _deliver(self, to: _Socket, message: str | _Shown) -> None:
         if to.is_cut:
             return
         with contextlib.suppress(ConnectionError, RuntimeError):  # gone since: its handler takes it off the list
             if isinstance(message, str):
                 await to.socket.send_str(message)
             else:
-                await to.socket.send_bytes(_preview_frame(*message, with_metadata=bool(to.features.get("supports_preview_metadata"))))
+                await to.socket.send_bytes(message.frame(with_metadata=bool(to.features.get("supports_preview_metadata"))))
             to.sent += 1
         if self._injector.drops_socket(to.sent):
             self._on_cut()
@@ -126,10 +141,3 @@ class Messenger:
         self._publisher.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._publisher
-
-
-def _preview_frame(jpeg: bytes, metadata: dict[str, Any], *, with_metadata: bool) -> bytes:
-    if not with_metadata:
-        return struct.pack(">II", PREVIEW_IMAGE, JPEG) + jpeg
-    described = json.dumps({**metadata, "image_type": "image/jpeg"}).encode()
-    return struct.pack(">II", PREVIEW_IMAGE_WITH_METADATA, len(described)) + described + jpeg

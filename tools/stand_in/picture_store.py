@@ -1,13 +1,10 @@
-"""The files of the embedded server: SaveImage's names and text chunks, what `/view` may show, what `/upload/image` takes."""
+"""The files of the embedded server: the names that savers give, what `/view` may show, what `/upload/image` takes."""
 
 from __future__ import annotations
 
 import io
-import json
-import struct
 import threading
-import zlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -17,9 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDERS = ("output", "input", "temp")
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-HEADER_CHUNK_BYTES = 25
-"""IHDR: 4 length + 4 name + 13 data + 4 checksum. Text chunks follow it."""
 
 
 class RefusedPathError(Exception):
@@ -40,31 +34,26 @@ class PictureStore:
         for folder in FOLDERS:
             (root / folder).mkdir(parents=True, exist_ok=True)
 
-    def save(
-        self, pictures: list[NDArray[np.uint8]], prefix: str, texts: Mapping[str, object], folder: str = "output"
-    ) -> list[dict[str, str]]:
-        """Write each picture as `PREFIX_00001_.png`, the counter going on from the files that are there.
+    def save(self, files: Sequence[bytes], prefix: str, ending: str, size: tuple[int, int], folder: str = "output") -> list[dict[str, str]]:
+        """Write each file as `PREFIX_00001_.ENDING`, the counter going on from the files that are there; `size` fills in `%width%`.
 
-        `texts` become JSON text chunks. Returns ComfyUI's references: filename, subfolder, type.
+        Returns ComfyUI's references: filename, subfolder, type.
         """
-        height, width = pictures[0].shape[:2]
-        expanded = _expand(prefix, width, height)
+        expanded = _expand(prefix, *size)
         name = PurePath(expanded).name or "."
         base = (self.root / folder).resolve()
         target = (base / PurePath(expanded).parent).resolve()  # where links lead
         if not target.is_relative_to(base):
             raise Exception("Saving image outside the output folder is not allowed.")  # a real server raises no better one
         subfolder = "" if target == base else target.relative_to(base).as_posix()
-        chunks = [_text_chunk(key, json.dumps(value)) for key, value in texts.items()]
-        chunks.append(_text_chunk("rendered_by", self.notice))
         saved = []
         with self._lock:
             target.mkdir(parents=True, exist_ok=True)
             # A prefix such as "dir/" names the file "dir" but counts files of no name: as on a real server, it overwrites
             counter = _next_counter(target, name) if expanded.endswith(name) else 1
-            for index, picture in enumerate(pictures):
-                filename = f"{name.replace('%batch_num%', str(index))}_{counter:05}_.png"
-                (target / filename).write_bytes(_with_chunks(encode_png(picture), chunks))
+            for index, data in enumerate(files):
+                filename = f"{name.replace('%batch_num%', str(index))}_{counter:05}_.{ending}"
+                self._inside(folder, target / filename).write_bytes(data)
                 saved.append({"filename": filename, "subfolder": subfolder, "type": folder})
                 counter += 1
         return saved
@@ -102,18 +91,6 @@ class PictureStore:
 
     def inputs(self) -> list[str]:
         return sorted(path.name for path in (self.root / "input").iterdir() if path.is_file())
-
-
-def encode_png(picture: NDArray[np.uint8]) -> bytes:
-    """An RGB picture as PNG, at the level where this machine's time matters more than a tenth of the size."""
-    import cv2
-
-    done, data = cv2.imencode(
-        ".png", picture[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    )
-    if not done:
-        raise OSError("a picture could not be encoded as PNG")
-    return bytes(data)
 
 
 def encode_preview(picture: NDArray[np.uint8]) -> bytes:
@@ -165,24 +142,6 @@ def _next_counter(folder: Path, name: str) -> int:
         if path.name.startswith(name) and rest[:1] == "_" and digits.isdecimal():
             counters.append(int(digits))
     return max(counters) + 1
-
-
-def _text_chunk(key: str, text: str) -> bytes:
-    """A PNG text chunk: tEXt where Latin-1 holds the text, else iTXt (PNG specification, 11.3.4)."""
-    name = key.encode("latin-1", "replace")[:79]
-    try:
-        return _chunk(b"tEXt", name + b"\0" + text.encode("latin-1"))
-    except UnicodeEncodeError:
-        return _chunk(b"iTXt", name + b"\0\0\0\0\0" + text.encode("utf-8"))
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def _with_chunks(png: bytes, chunks: list[bytes]) -> bytes:
-    start = len(PNG_SIGNATURE) + HEADER_CHUNK_BYTES
-    return png[:start] + b"".join(chunks) + png[start:]
 
 
 def read_input_picture(path: Path) -> Any:

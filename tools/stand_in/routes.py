@@ -15,7 +15,8 @@ from aiohttp import BodyPartReader, web
 
 from tools.stand_in.jobs import find_job, is_canonical, list_jobs
 from tools.stand_in.life import Life, Surroundings
-from tools.stand_in.node_classes import NODE_CLASSES, object_info
+from tools.stand_in.node_class import object_info
+from tools.stand_in.node_classes import NODE_CLASSES
 from tools.stand_in.picture_store import RefusedPathError, convert_view
 from tools.stand_in.validation import validate
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lifeos import files
 from tools.stand_in.backdrops import PLACES, STUDIO
-from tools.stand_in.picture_store import encode_png
+from tools.stand_in.picture_formats import encode_png
 from tools.stand_in.quality import Quality
 from tools.stand_in.renderer import choose_look, compose
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.stand_in.dialects import Dialect
-from tools.stand_in.node_classes import NODE_CLASSES, InputSpec, ListModels, input_type, outputs_of
+from tools.stand_in.node_class import FileChoice, InputSpec, ListModels, types_match
+from tools.stand_in.node_classes import NODE_CLASSES
 
 LONG_LIST = 20
 """Longer lists of allowed values are not sent back."""
@@ -113,9 +114,11 @@ class _Checker:
         inputs = node["inputs"]
         faults: list[Fault] = []
         valid = True
-        for name, spec in NODE_CLASSES[node["class_type"]].required.items():
+        required, optional = NODE_CLASSES[node["class_type"]].inputs_for(inputs)
+        for name, spec in {**required, **optional}.items():
             if name not in inputs:
-                faults.append(_fault("required_input_missing", "Required input is missing", name, input_name=name))
+                if name in required:
+                    faults.append(_fault("required_input_missing", "Required input is missing", name.rpartition(".")[2], input_name=name))
                 continue
             if isinstance(inputs[name], list):
                 fault, above_valid = self._check_link(name, spec, inputs[name])
@@ -143,14 +146,14 @@ class _Checker:
         return self._valid[node_id]
 
     def _check_link(self, name: str, spec: InputSpec, link: list[Any]) -> tuple[Fault | None, bool]:
-        wanted = input_type(spec, self.list_models)
-        about = {"input_name": name, "input_config": [wanted, dict(spec.options)]}
+        wanted, options = spec.told(self.list_models)
+        about = {"input_name": name, "input_config": [wanted, options]}
         if len(link) != 2:
             message = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
             return _fault("bad_linked_input", message, name, **about, received_value=link), True
         above, slot = link
-        received = outputs_of(NODE_CLASSES[self.graph[above]["class_type"]], self.dialect)[slot]
-        if received != wanted:
+        received = NODE_CLASSES[self.graph[above]["class_type"]].outputs_in(self.dialect)[slot]
+        if not types_match(received, wanted):
             details = f"{name}, received_type({received}) mismatch input_type({wanted})"
             message = "Return type mismatch between linked nodes"
             return _fault("return_type_mismatch", message, details, **about, received_type=received, linked_node=link), True
@@ -163,29 +166,33 @@ class _Checker:
             return None, False
 
     def _check_value(self, name: str, spec: InputSpec, inputs: dict[str, Any]) -> Fault | None:
-        wanted = input_type(spec, self.list_models)
+        wanted, options = spec.told(self.list_models)
         value = inputs[name]
-        about = {"input_name": name, "input_config": [wanted, dict(spec.options)], "received_value": value}
+        about = {"input_name": name, "input_config": [wanted, options], "received_value": value}
         try:
             value = inputs[name] = _coerce(value, wanted)
         except (TypeError, ValueError, OverflowError) as error:
             message = f"Failed to convert an input value to a {wanted} value"
             return _fault("invalid_input_type", message, f"{name}, {value}, {error}", **about, exception_message=str(error))
         about["received_value"] = value
-        low, high = spec.options.get("min"), spec.options.get("max")
+        low, high = options.get("min"), options.get("max")
         if low is not None and value < low:
             return _fault("value_smaller_than_min", f"Value {value} smaller than min of {low}", name, **about)
         if high is not None and value > high:
             return _fault("value_bigger_than_max", f"Value {value} bigger than max of {high}", name, **about)
-        if isinstance(wanted, list) and value not in wanted:
-            shown = str(wanted)
-            if len(wanted) > LONG_LIST:
-                shown, about["input_config"] = f"(list of length {len(wanted)})", None
-            return _fault("value_not_in_list", "Value not in list", f"{name}: '{value}' not in {shown}", **about)
-        return None
+        choices = spec.values(self.list_models)
+        if choices is None or value in choices:
+            return None
+        if isinstance(spec.kind, FileChoice) and spec.kind.folder == "input":
+            message = "Custom validation failed for node"
+            return _fault("custom_validation_failed", message, f"{name} - Invalid image file: {value}", input_name=name)
+        shown = str(choices)
+        if len(choices) > LONG_LIST:
+            shown, about["input_config"] = f"(list of length {len(choices)})", None
+        return _fault("value_not_in_list", "Value not in list", f"{name}: {value!r} not in {shown}", **about)
 
 
-def _coerce(value: Any, wanted: str | list[str]) -> Any:
+def _coerce(value: Any, wanted: str | list[Any]) -> Any:
     if isinstance(value, dict) and "__value__" in value:
         value = value["__value__"]
     if wanted == "INT":

@@ -2,6 +2,7 @@
 
     COMFYUI_URL=http://127.0.0.1:8188 python -m pytest tests/tools/backends/test_contract.py
 
+COMFYUI_PATIENCE is how many seconds a real one may take for a picture of 20 steps (120).
 Only graphs without a model are sent, except where a checkpoint of the server is needed for something slow enough to stop.
 """
 
@@ -28,7 +29,7 @@ from tools.workflows.workflow import Settings, Workflow, check_models
 
 REAL_URL = os.environ.get("COMFYUI_URL")
 STEPS = 20
-PATIENCE = 120 if REAL_URL else 20
+PATIENCE = float(os.environ.get("COMFYUI_PATIENCE", "120")) if REAL_URL else 20
 
 Graph = dict[str, dict[str, object]]
 

@@ -36,7 +36,7 @@ A_NEW_FAMILY_TOUCHES = (
     "tools/families/ID.json",  # its workflow in API format
 )
 NAMED_FOR_ANOTHER_REASON = {
-    "tools/stand_in/node_classes.py",  # a value of ComfyUI's CLIP loaders
+    "tools/workflows/core_signatures.json",  # the names of ComfyUI's own choices
     "tools/trainers/trainer.py",  # what a command line holds when any script of that trainer is at work
 }
 TOY = Family(

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import requests
 import websocket
 
+from tools.stand_in.node_class import FileChoice
+from tools.stand_in.node_classes import NODE_CLASSES
+
 if TYPE_CHECKING:
     from tools.stand_in.server import EmbeddedServer
 
@@ -119,3 +122,19 @@ def read_until_idle(socket: websocket.WebSocket, prompt_id: str) -> list[dict[st
 
 def new_id() -> str:
     return str(uuid.uuid4())
+
+
+def models_of(graph: Graph) -> dict[str, list[str]]:
+    """The model files that a graph names, by folder: a server that has them can run it."""
+    found: dict[str, list[str]] = {}
+    for node in graph.values():
+        known = NODE_CLASSES.get(node["class_type"])
+        if known is None:
+            continue
+        for name, spec in {**known.required, **known.optional}.items():
+            value = node["inputs"].get(name)
+            if isinstance(spec.kind, FileChoice) and isinstance(value, str) and value not in spec.kind.words:
+                found.setdefault(spec.kind.folder, []).append(value)
+        rows = [value["lora"] for value in node["inputs"].values() if isinstance(value, dict) and "lora" in value]
+        found.setdefault("loras", []).extend(rows)
+    return found
