@@ -6,9 +6,9 @@ from pathlib import Path
 
 from lifeos import files
 from tools.stand_in.backdrops import PLACES, STUDIO
-from tools.stand_in.picture_formats import encode_png
 from tools.stand_in.quality import Quality
 from tools.stand_in.renderer import choose_look, compose
+from tools.stand_in.saver_formats import encode_png
 
 WIDTH, HEIGHT = 832, 1216
 FLAWLESS = Quality(drift=0.0, is_empty=False, filter_strength=0.0, blur=0.0, burn=0.0, cast=(1.0, 1.0, 1.0), softness=0.0, harshness=0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tools.stand_in import picture_formats as formats
+from tools.stand_in import saver_formats as formats
 from tools.stand_in.node_class import Run
 from tools.stand_in.node_values import DrawnPicture, Film, Inputs, NodeResult, NodeRun
 

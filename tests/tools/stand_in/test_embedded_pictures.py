@@ -15,11 +15,11 @@ from evals.load_thresholds import load_thresholds
 from lifeos.images import read_picture
 from tools.stand_in import render_references
 from tools.stand_in.backdrops import PLACES, STUDIO, place_of
-from tools.stand_in.picture_formats import encode_png
 from tools.stand_in.portrait import FACE_CENTER, SIZE
 from tools.stand_in.quality import Quality, quality_of
 from tools.stand_in.renderer import choose_look, compose, render
 from tools.stand_in.sample_references import FLAWLESS
+from tools.stand_in.saver_formats import encode_png
 from tools.stand_in.scene import LoraUse, Scene
 from tools.stand_in.warps import Framing, sample_map
 
