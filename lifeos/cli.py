@@ -40,6 +40,8 @@ __all__ = [
 
 OUR_PACKAGES = frozenset({"lifeos", "evals", "tools"})
 ERROR_SCHEMA = 1
+BROKEN_STORAGE = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)}
+"""A disk that fails, or a volume that is gone."""
 
 
 def run(main: Callable[[], int]) -> int:
@@ -113,6 +115,10 @@ def _fail_os(error: OSError) -> int:
         return _fail(what, reason, "free some room, then run the same command again", EXIT_UNAVAILABLE)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return _fail(what, reason, "choose a place that you may read and write", EXIT_USAGE)
+    if error.errno == errno.EFBIG:
+        return _fail(what, reason, "the file system, or ulimit -f, allows no file of that size: choose another place", EXIT_UNAVAILABLE)
+    if error.errno in BROKEN_STORAGE:
+        return _fail(what, reason, "look at the disk or the network volume, then run the same command again", EXIT_UNAVAILABLE)
     return _fail(what, reason, "", EXIT_USAGE)
 
 

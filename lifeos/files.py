@@ -9,10 +9,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from lifeos.errors import InputError
+from lifeos.leftovers import sweep_once, temporary_name
 from lifeos.printing import note
 
 CHUNK_BYTES = 1 << 20
@@ -28,7 +30,8 @@ def replacing(path: Path) -> Iterator[Path]:
     The bytes are on the disk (fsync) before the name changes, so a power loss leaves the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:40]}.{os.urandom(6).hex()}.tmp")  # tempfile takes five milliseconds to import
+    sweep_once(path.parent)
+    temporary = path.with_name(temporary_name(path.name))  # tempfile takes five milliseconds to import
     with open(temporary, "xb"):
         pass
     try:
@@ -115,21 +118,33 @@ def sha256_file(path: Path) -> str:
 def append_record(path: Path, record: dict[str, Any]) -> None:
     """Append one line to a JSON Lines log, under its lock and down to the disk.
 
-    A torn last line (power loss) is left as it is: the new record starts on a line of its own.
+    A torn last line (power loss) is left as it is: the new record starts on a line of its own. A record that could not be brought to the
+    disk is taken back, so that whoever repeats the command does not write it twice. Raises OSError, which names the file.
     """
     from lifeos.locks import exclusive
 
     line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab+") as file, exclusive(file):
+    with open(path, "ab+", buffering=0) as file, exclusive(file):  # without a buffer, which closing would write once more
         end = file.seek(0, os.SEEK_END)
         if end:
             file.seek(end - 1)
             if file.read(1) != b"\n":
                 line = b"\n" + line
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+        try:
+            _write_all(file, line)
+            os.fsync(file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                file.truncate(end)
+            error.filename = error.filename or str(path)
+            raise
+
+
+def _write_all(file: FileIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,18 @@ def _raiser(error: BaseException):
             "error: out.png: Permission denied (choose a place that you may read and write)\n",
             id="not allowed",
         ),
+        pytest.param(
+            OSError(errno.EIO, "Input/output error", "history.jsonl"),
+            3,
+            "error: history.jsonl: Input/output error (look at the disk or the network volume, then run the same command again)\n",
+            id="a failing disk",
+        ),
+        pytest.param(
+            OSError(errno.EFBIG, "File too large", "log"),
+            3,
+            "error: log: File too large (the file system, or ulimit -f, allows no file of that size: choose another place)\n",
+            id="too large a file",
+        ),
         pytest.param(InputError("a\nb", "two\nlines"), 2, "error: a b: two lines\n", id="always one line"),
     ],
 )
@@ -217,3 +229,21 @@ def test_nothing_foreign_acts_on_the_terminal(capsys: pytest.CaptureFixture[str]
     assert printed.err == "error: \\x1b[2Ja\\x07.png: is \\x9bodd (mv it\\x7f)\n"
     assert printed.out == 'a\\x1b]0;title\\x07\nb\n{\n  "\\u001b": "\\u009b\\u202e"\n}\n'
     assert json.loads(printed.out.partition("b\n")[2]) == {"\x1b": "\x9b\u202e"}
+
+
+@pytest.mark.parametrize("number", [2, 15])
+def test_an_interruption_while_a_script_imports_is_one_line(project_root: Path, tmp_path: Path, number: int) -> None:
+    """The module that stops is imported at the top of the script, before anything can catch it."""
+    if os.name != "posix":
+        pytest.skip("signals are POSIX")
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(project_root)!r})\n"
+        "from lifeos import cli\nimport os, signal, time\nprint(1, flush=True)\ntime.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as importing:
+        assert importing.stdout is not None
+        importing.stdout.readline()
+        importing.send_signal(number)
+        error = importing.communicate(timeout=60)[1]
+    assert (importing.returncode, error) == ((130, b"interrupted\n") if number == 2 else (-15, b""))

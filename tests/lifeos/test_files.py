@@ -267,3 +267,39 @@ def test_a_folder_that_may_not_be_written_is_not_tried_again(tmp_path: Path, mon
     with pytest.raises(PermissionError):
         files.write_text(tmp_path / "state.json", "new")
     assert len(tries) == 1
+
+
+def test_a_record_that_did_not_reach_the_disk_is_not_written_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk fails while the row is brought to it: the command ends with that, and is run again."""
+    log = tmp_path / "history.jsonl"
+    log.write_bytes(b'{"n": 1}\n{"torn')
+    real = os.fsync
+
+    def fail(handle: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError) as caught:
+        files.append_record(log, {"n": 2})
+    assert caught.value.filename == str(log)
+    monkeypatch.setattr(os, "fsync", real)
+    files.append_record(log, {"n": 2})
+    assert log.read_bytes() == b'{"n": 1}\n{"torn\n{"n": 2}\n'
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of files are POSIX")
+def test_a_record_over_the_limit_of_files_leaves_the_log_as_it_was(tmp_path: Path, project_root: Path) -> None:
+    """A real limit, met in the middle of a row: no half of it stays, and the end is one line with the file's name."""
+    log = tmp_path / "history.jsonl"
+    log.write_text('{"n": 1}\n')
+    program = (
+        "import resource, sys; from pathlib import Path; from lifeos import cli, files\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))\n"
+        "def main(): files.append_record(Path(sys.argv[1]), {'n': 'x' * 100}); return 0\n"
+        "raise SystemExit(cli.run(main))\n"
+    )
+    command = [sys.executable, "-c", program, str(log)]
+    done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
+    assert done.stderr.startswith(f"error: {log}: File too large")
+    assert log.read_text() == '{"n": 1}\n'
