@@ -7,8 +7,8 @@ not changed since the last run are not read again.
     python tools/dataset_manifest.py --compare manifest_v2.json manifest_v3.json
     python tools/dataset_manifest.py --verify manifest.json
 
-Exit codes: 0 done · 1 --verify found a difference, or --strict a fault · 2 bad usage or bad input · 3 something needed is not
-available · 130 interrupted.
+Exit codes: 0 done, and fit to train · 1 not fit to train (an error; with --strict a warning too), or --verify found a difference ·
+2 bad usage or bad input · 3 something needed is not available · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lifeos.file_names import system_path
 from lifeos.printing import print_json_lines
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
 from tools.dataset.manifest import as_utf8, manifest_lines, now_utc, read_manifest, write_manifest
-from tools.dataset.notices import is_unfit
+from tools.dataset.notices import is_unfit, render_fitness
 
 
 def build(args: argparse.Namespace) -> int:
@@ -56,11 +56,17 @@ def build(args: argparse.Namespace) -> int:
         add_face_checks(args, built, request, policy)
     digest = write_manifest(args.output, built.document) if args.output else None
     if args.json:
-        report = {"output": str(args.output) if args.output else None, "dataset_manifest_hash": digest, **built.document}
+        fit = not is_unfit(built.notices, strict=args.strict)
+        report = {
+            "output": str(args.output) if args.output else None,
+            "dataset_manifest_hash": digest,
+            "fit_to_train": fit,
+            **built.document,
+        }
         print_json_lines(line.decode("utf-8") for line in manifest_lines(report))
-    text = render(built, args.output)
+    text = render(built, args.output, strict=args.strict)
     cli.say(text, as_json=args.json)
-    return EXIT_GATE if args.strict and is_unfit(built.notices, strict=True) else EXIT_OK
+    return EXIT_GATE if is_unfit(built.notices, strict=args.strict) else EXIT_OK
 
 
 def add_face_checks(args: argparse.Namespace, built: BuiltManifest, request: BuildRequest, policy: dict[str, Any]) -> None:
@@ -80,8 +86,8 @@ def add_face_checks(args: argparse.Namespace, built: BuiltManifest, request: Bui
     built.document["faces"] = {**report.to_json(), "reference_dir": str(reference_dir) if reference_dir else None}
 
 
-def render(built: BuiltManifest, output: Path | None) -> str:
-    """The manifest in a few lines, with every notice."""
+def render(built: BuiltManifest, output: Path | None, *, strict: bool = False) -> str:
+    """The manifest in a few lines, with every notice, and at the end whether the set is fit to train on."""
     document = built.document
     summary = document["summary"]
     sizes = ", ".join(summary["resolution_set"][:6]) + (" …" if len(summary["resolution_set"]) > 6 else "")
@@ -94,6 +100,7 @@ def render(built: BuiltManifest, output: Path | None) -> str:
         lines.insert(1, f"regularisation: {regularisation['total_images']} pictures of {regularisation['dataset_dir']}")
     lines += [notice.sentence for notice in built.notices]
     lines.append(f"written to {output}" if output else "not written: give --output FILE")
+    lines.append(render_fitness(built.notices, pictures=document["total_images"], strict=strict))
     return "\n".join(lines)
 
 

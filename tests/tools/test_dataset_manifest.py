@@ -40,8 +40,8 @@ def run(*args: object) -> int:
     return cli.run(lambda: dataset_manifest.main([str(arg) for arg in args]))
 
 
-def build(folder: Path, output: Path, *more: object) -> dict[str, Any]:
-    assert run("--dataset-dir", folder, "--output", output, *more) == 0
+def build(folder: Path, output: Path, *more: object, code: int = 0) -> dict[str, Any]:
+    assert run("--dataset-dir", folder, "--output", output, *more) == code
     document: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
     return document
 
@@ -330,7 +330,7 @@ def test_a_comparison_of_names_that_are_not_utf8_can_be_written(tmp_path: Path) 
     folder = make_set(tmp_path / "set", 1)
     build(folder, tmp_path / "a.json")
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff.png")).write_bytes((folder / "img_000.png").read_bytes()[::-1])
-    build(folder, tmp_path / "b.json")
+    build(folder, tmp_path / "b.json", code=1)  # the stray picture is none
     for name in ("said.json", "said.txt"):
         assert run("--compare", tmp_path / "a.json", tmp_path / "b.json", "--comparison-output", tmp_path / name) == 0
     assert json.loads((tmp_path / "said.json").read_text())["images_added"] == ["\udcff.png"]
@@ -358,7 +358,7 @@ def test_a_manifest_as_specified_without_our_additions_is_read(tmp_path: Path) -
 
 def test_an_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "set").mkdir()
-    assert build(tmp_path / "set", tmp_path / "m.json")["total_images"] == 0
+    assert build(tmp_path / "set", tmp_path / "m.json", code=1)["total_images"] == 0
     assert run("--dataset-dir", tmp_path / "set", "--strict") == 1
     assert "there is no picture in the dataset" in capsys.readouterr().out
 
@@ -422,6 +422,23 @@ def test_an_unreadable_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_bad_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...]) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(*args) == 2
+
+
+def test_whether_it_is_fit_to_train_is_one_line_and_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_set(tmp_path / "set", 2)
+    assert run("--dataset-dir", folder, "--trigger-word", "amiranoor") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "fit to train: 2 pictures"
+    (folder / "img_000.txt").write_bytes(b"a woman")
+    assert run("--dataset-dir", folder, "--trigger-word", "amiranoor") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "fit to train: 2 pictures, 1 warning (trigger_word_missing)"
+    assert run("--dataset-dir", folder, "--trigger-word", "amiranoor", "--strict") == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "not fit to train: 1 to mend (trigger_word_missing)"
+    (folder / "img_001.txt").write_bytes(b"")
+    assert run("--dataset-dir", folder, "--output", tmp_path / "m.json", "--json") == 1
+    told = capsys.readouterr()
+    assert "not fit to train: 1 to mend (caption_empty)" in told.err
+    assert json.loads(told.out)["fit_to_train"] is False
+    assert (tmp_path / "m.json").exists()
 
 
 BARE = """

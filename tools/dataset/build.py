@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lifeos.file_names import stored_path
 from lifeos.findings import Finding
 from tools.dataset.bucketing import BucketSettings
 from tools.dataset.cache import DatasetCache, default_cache_file
 from tools.dataset.checks import CheckSettings, check_dataset
 from tools.dataset.hashing import read_training_set
+from tools.dataset.layout import settle_layout
 from tools.dataset.manifest import build_manifest
 from tools.dataset.notices import as_manifest_warning, noticed
 from tools.dataset.scan import scan_dataset
@@ -83,6 +85,7 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
     be read.
     """
     trained = _read_set(request, request.dataset_dir, started_ns)
+    _forget_regularisation(trained, request)
     notices = check_dataset(trained, request.check)
     regularisation: TrainingSet | None = None
     if request.regularisation_dir is not None:
@@ -90,7 +93,7 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
         # a regularisation picture has no trigger word, and may be one of a thousand with the same caption
         check = CheckSettings(bucket=request.check.bucket, upscale_warning=request.check.upscale_warning)
         kept = (notice for notice in check_dataset(regularisation, check) if notice.rule not in _ONLY_TRAINING)
-        notices += [noticed(notice.rule, notice.severity, f"regularisation: {notice.message}", notice.files) for notice in kept]
+        notices += [noticed(notice.rule, notice.severity, f"regularisation: {notice.message}", notice.files, notice.fix) for notice in kept]
         notices += _overlap(trained, regularisation)
     document = build_manifest(
         _absolute(request.dataset_dir),
@@ -103,12 +106,23 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
     return BuiltManifest(document, trained.records, notices)
 
 
+def _forget_regularisation(trained: TrainingSet, request: BuildRequest) -> None:
+    """Regularisation pictures inside the training folder are no news if their folder is the one that was named."""
+    if request.regularisation_dir is None:
+        return
+    root, named = request.dataset_dir.resolve(), request.regularisation_dir.resolve()
+    if named.is_relative_to(root):
+        prefix = f"{stored_path(named.relative_to(root))}/"
+        rest = [name for name in trained.skipped.get("regularisation", []) if not name.startswith(prefix)]
+        trained.skipped["regularisation"] = rest
+
+
 _ONLY_TRAINING = frozenset({"identical_captions", "repeated_caption", "mixed_resolutions", "picture_without_caption"})
 
 
 def _read_set(request: BuildRequest, folder: Path, started_ns: int) -> TrainingSet:
     leave_out = frozenset([request.output]) if request.output else frozenset[Path]()
-    listing = scan_dataset(folder, request.caption_extension, leave_out=leave_out)
+    listing = settle_layout(scan_dataset(folder, request.caption_extension, leave_out=leave_out), request.caption_extension, folder)
     cache = DatasetCache(_cache_file(request, folder), folder, started_ns=started_ns)
     return read_training_set(folder, listing, request.caption_extension, cache, jobs=request.jobs, decode=request.decode)
 

@@ -5,7 +5,6 @@ Nothing here opens a file: `check_dataset` looks at what was listed and read. Ch
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,14 +13,12 @@ from dataclasses import dataclass, field
 from lifeos.findings import Finding, Severity
 from lifeos.images import MAX_PIXELS
 from tools.dataset.bucketing import BucketPlacement, BucketSettings, bucket_sizes, place_picture
+from tools.dataset.caption_checks import check_captions
+from tools.dataset.layout import check_layout
 from tools.dataset.notices import noticed
 from tools.dataset.training_set import PictureRecord, TrainingSet
 from tools.families.families import SDXL
 
-DETECTION_NAME = re.compile(r"(.+)_[^_/]*_[^_/]*_[^_/]*_[^_/]*")
-"""The trainer takes the last four parts of `a_1_2_3_4.png` for a face box and looks for the caption `a.txt` too."""
-
-WORD_CHARS_PER_TOKEN = 6
 TOO_WIDE = 3.0
 """Longer sides beyond this multiple of the shorter one leave little after cropping to a bucket."""
 
@@ -44,8 +41,7 @@ def check_dataset(trained: TrainingSet, settings: CheckSettings) -> list[Finding
         *_check_names(trained),
         *_check_pictures(trained),
         *_check_sizes(trained, settings),
-        *_check_captions(trained),
-        *_check_caption_texts(trained, settings),
+        *check_captions(trained, settings.trigger_word, settings.clip_tokens),
     ]
     order = {"error": 0, "warning": 1, "notice": 2}
     return sorted(notices, key=lambda notice: order[notice.severity])
@@ -65,6 +61,8 @@ def _check_listing(trained: TrainingSet) -> Iterator[Finding]:
             yield noticed(check, level, message, tuple(sorted(names)))
     if trained.orphans:
         yield noticed("caption_without_picture", "warning", "a caption without a picture of its name", trained.orphans)
+    captions = sum(record.caption is not None for record in trained.records)
+    yield from check_layout(trained.skipped, pictures=len(trained.records), captions=captions, caption_extension=trained.caption_extension)
     if not trained.records:
         yield noticed("no_pictures", "error", "there is no picture in the dataset")
 
@@ -139,7 +137,7 @@ def _check_sizes(trained: TrainingSet, settings: CheckSettings) -> Iterator[Find
     headers = [record.header for record in trained.records]
     sizes = Counter((header.width, header.height) for header in headers if header.width and header.height)
     if len(sizes) > 1:
-        yield noticed("mixed_resolutions", "warning", f"{len(sizes)} different resolutions: {_resolutions(sizes)}")
+        yield noticed("mixed_resolutions", "notice", f"{len(sizes)} different resolutions: {_resolutions(sizes)}")
     buckets = bucket_sizes(settings.bucket)
     faults = {size: _size_faults(size, place_picture(*size, settings.bucket, buckets), settings) for size in sizes}
     found: dict[str, list[str]] = {"unplaced": [], "narrow": [], "enlarged": [], "cropped": []}
@@ -174,73 +172,6 @@ def _resolutions(counts: Counter[tuple[int, int]]) -> str:
     common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown = ", ".join(f"{width}x{height} ({count})" for (width, height), count in common[:4])
     return shown + (", …" if len(common) > 4 else "")
-
-
-def _check_captions(trained: TrainingSet) -> Iterator[Finding]:
-    if missing := _names_where(trained, lambda record: record.caption is None):
-        yield noticed("picture_without_caption", "warning", "a picture without a caption: the trainer uses the class tokens", missing)
-    there = {caption.name for caption in trained.captions}
-    if borrowed := tuple(name for name in missing if _borrowed_caption(name, trained.caption_extension) in there):
-        text = "without a caption of its own the trainer takes that of the picture named before the last four underscores"
-        yield noticed("borrowed_caption", "warning", text, borrowed)
-    texts: tuple[tuple[str, Severity, str], ...] = (
-        ("empty", "error", "an empty caption file: the trainer stops there"),
-        ("not_utf8", "error", "the caption is not UTF-8: the trainer stops there"),
-        ("blank", "warning", "the caption's first line, the only one that is read, is blank"),
-        ("bom", "warning", "the caption begins with a byte order mark, which becomes part of its first word"),
-        ("multi_line", "notice", "only the first line of the caption is read"),
-        ("very_long", "warning", "the caption is far too long"),
-    )
-    for fault, level, message in texts:
-        if names := tuple(caption.name for caption in trained.captions if fault in caption.faults):
-            yield noticed(f"caption_{fault}", level, message, names)
-
-
-def _borrowed_caption(name: str, caption_extension: str) -> str | None:
-    """Whose caption the trainer gives to a picture without one."""
-    match = DETECTION_NAME.fullmatch(name.rpartition(".")[0])
-    return match[1] + caption_extension if match else None
-
-
-def _check_caption_texts(trained: TrainingSet, settings: CheckSettings) -> Iterator[Finding]:
-    lines = [(caption, first_line(caption.text)) for caption in trained.captions]
-    total = len(lines)
-    most_used, most = next(iter(Counter(line for _, line in lines).most_common(1)), ("", 0))
-    if total > 1 and most == total and most_used:
-        yield noticed(
-            "identical_captions",
-            "warning",
-            f"all {total} captions are the same: the LoRA cannot tell the character from the rest of the picture",
-        )
-    elif total >= 4 and most * 2 > total:
-        yield noticed("repeated_caption", "warning", f"one caption is used {most} times in {total}")
-    word = settings.trigger_word
-    if word and (names := tuple(caption.name for caption, line in lines if not has_trigger_word(line, word))):
-        yield noticed("trigger_word_missing", "warning", f'the caption does not name the trigger word "{word}"', names)
-    if names := tuple(caption.name for caption, line in lines if "very_long" in caption.faults or is_too_long(line, settings.clip_tokens)):
-        text = f"over about {settings.clip_tokens} tokens: the trainer cuts the rest off, shorten it or give --max-token-length"
-        yield noticed("caption_too_long", "warning", text, names)
-
-
-def first_line(text: str) -> str:
-    """What the trainer reads of a caption."""
-    return text.split("\n", 1)[0].strip()
-
-
-def has_trigger_word(text: str, word: str) -> bool:
-    """Whether the word stands by itself in the text, whatever its case: `amira` is not in `amiranoor`."""
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None
-
-
-def is_too_long(line: str, limit: int) -> bool:
-    return len(line) > limit and count_tokens(line) > limit  # a token has a character at least
-
-
-def count_tokens(text: str) -> int:
-    """About how many CLIP tokens a text has, without CLIP's vocabulary: a piece of punctuation or a digit is one, a word one for every
-    WORD_CHARS_PER_TOKEN letters begun. Ordinary prose comes out a little high, so a caption is not called short that is cut off."""
-    pieces = re.findall(r"[^\W\d_]+|\d|[^\s\w]+|_+", text)
-    return sum(-(-len(piece) // WORD_CHARS_PER_TOKEN) if piece[0].isalpha() else 1 for piece in pieces)
 
 
 def _is_unicode(name: str) -> bool:

@@ -26,13 +26,17 @@ TRAINED_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 OTHER_PICTURES = (SUFFIXES | HEIF_SUFFIXES | OTHER_SUFFIXES) - TRAINED_SUFFIXES
 """Pictures to a person, nothing to the trainer."""
 
+TEXTS = frozenset({".txt", ".caption", ".captions", ".cap", ".tags", ".tag", ".json", ".jsonl", ".csv"})
+"""What may hold captions besides the files of the set's own extension."""
+
 REPEATS_FOLDER = re.compile(r"(\d+)_(.+)", re.DOTALL)
 
 
 class ListedFile(NamedTuple):  # a tuple: quicker to make and smaller than a class
     """A file as listed. `name` is relative to the set's folder, with `/` between folders, in its stored form (`lifeos.file_names`).
 
-    `kind`: `picture`, `caption`, or why it is neither: `link_outside`, `link_broken`, `junk`, `other_format`, `latent_cache`, `special`.
+    `kind`: `picture`, `caption`, `text` (perhaps a caption under another ending or a metadata file: `layout` decides), or why it is none:
+    `link_outside`, `link_broken`, `junk`, `other_format`, `latent_cache`, `special`.
     """
 
     kind: str
@@ -116,6 +120,8 @@ def _kind_of_suffix(suffix: str, caption_extension: str) -> str:
         return "caption"
     if lower in OTHER_PICTURES:
         return "other_format"
+    if lower in TEXTS:
+        return "text"
     return "latent_cache" if lower == ".npz" else "other"
 
 

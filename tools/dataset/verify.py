@@ -11,7 +11,11 @@ from typing import Any
 from lifeos.escaping import escape_line
 from lifeos.file_names import system_path
 from tools.dataset.hashing import hash_files
+from tools.dataset.layout import settle_layout
 from tools.dataset.scan import caption_name, scan_dataset
+
+THERE = frozenset({"picture", "caption", "mask", "regularisation", "trainer_output", "aside_caption"})
+"""Version 3.0.0 listed masks and regularisation pictures among the training pictures, so they are no missing files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,8 @@ def _verify_one(
     images: list[dict[str, Any]], folder: Path, extension: str, leave_out: frozenset[Path], prefix: str, jobs: int | None
 ) -> Verification:
     there, pictures = set(), set()  # a caption whose picture is gone is still the caption it was
-    for file in scan_dataset(folder, extension, leave_out=leave_out):
-        if file.kind in ("picture", "caption"):
+    for file in settle_layout(scan_dataset(folder, extension, leave_out=leave_out), extension):
+        if file.kind in THERE:
             there.add(file.name)
         if file.kind == "picture":
             pictures.add(file.name)

@@ -16,7 +16,7 @@ from typing import Any
 
 from lifeos.errors import InputError, UnavailableError
 from lifeos.file_names import system_name
-from tools.dataset.checks import has_trigger_word
+from tools.dataset.caption_checks import has_trigger_word
 from tools.dataset.scan import split_repeats
 from tools.trainers.trainer import Subset
 from tools.trainers.training_settings import TrainingSettings

@@ -14,7 +14,8 @@ from PIL import Image
 from lifeos.findings import Finding
 from tests.tools.dataset.sets import make_picture, make_set
 from tools.dataset.build import BuildRequest, build_dataset_manifest
-from tools.dataset.checks import CheckSettings, count_tokens, has_trigger_word
+from tools.dataset.caption_checks import count_tokens, has_trigger_word
+from tools.dataset.checks import CheckSettings
 
 
 def notices_of(folder: Path, *, decode: bool = False) -> dict[str, Finding]:
@@ -68,6 +69,11 @@ def caption(data: bytes) -> Callable[[Path], None]:
     return lambda folder: (folder / "img_000.txt").write_bytes(data) and None  # type: ignore[func-returns-value]
 
 
+SENTENCE = b"amiranoor is a woman who sits on a bench in the park"
+SAYS_HOW_TO_MEND = {"link_outside", "other_format", "latent_cache", "mixed_case_suffix", "sixteen_bit", "cmyk", "exif_rotation"}
+SAYS_HOW_TO_MEND |= {"caption_too_long"}
+"""Their message holds it already."""
+
 FAULTS: list[tuple[str, str, Callable[[Path], object], tuple[str, ...]]] = [
     ("identical_captions", "warning", lambda d: [(d / f"img_{n:03d}.txt").write_text("amiranoor, photo") for n in range(3)], ()),
     ("trigger_word_missing", "warning", caption(b"amiranoors, a woman"), ("img_000.txt",)),
@@ -83,7 +89,7 @@ FAULTS: list[tuple[str, str, Callable[[Path], object], tuple[str, ...]]] = [
     ("picture_without_caption", "warning", lambda d: (d / "img_000.txt").unlink(), ("img_000.png",)),
     ("borrowed_caption", "warning", lambda d: make_picture(d / "img_000_1_2_3_4.png", seed=9, size=(1024, 1024)), ("img_000_1_2_3_4.png",)),
     ("shared_caption", "warning", lambda d: make_picture(d / "img_000.jpg", seed=9, size=(1024, 1024)), ("img_000.jpg", "img_000.png")),
-    ("mixed_resolutions", "warning", lambda d: make_picture(d / "img_000.png", size=(832, 1216)), ()),
+    ("mixed_resolutions", "notice", lambda d: make_picture(d / "img_000.png", size=(832, 1216)), ()),
     ("upscaled", "warning", lambda d: make_picture(d / "img_000.png", size=(512, 512)), ("img_000.png",)),
     ("cropped", "warning", lambda d: make_picture(d / "img_000.png", size=(3000, 200)), ("img_000.png",)),
     ("narrow", "warning", lambda d: make_picture(d / "img_000.png", size=(3000, 500)), ("img_000.png",)),
@@ -105,6 +111,9 @@ FAULTS: list[tuple[str, str, Callable[[Path], object], tuple[str, ...]]] = [
     ("left_over", "notice", lambda d: (d / "img_000.png~").write_bytes(b"\0"), ("img_000.png~",)),
     ("name_collision", "warning", lambda d: make_picture(d / "IMG_000.png", seed=9, size=(1024, 1024)), ("IMG_000.png", "img_000.png")),
     ("name_collision", "warning", accents_in_two_forms, ("e\u0301.png", "\u00e9.png")),
+    ("mixed_caption_styles", "warning", caption(SENTENCE), ("img_000.txt",)),
+    ("other_caption_extension", "notice", lambda d: (d / "img_000.caption").write_text("amiranoor"), ("img_000.caption",)),
+    ("mask", "notice", lambda d: make_picture(d / "img_000-masklabel.png", mode="L"), ("img_000-masklabel.png",)),
     ("no_pictures", "error", lambda d: [path.unlink() for path in d.glob("*.png")], ()),
 ]
 
@@ -116,6 +125,7 @@ def test_each_fault_is_named(tmp_path: Path, check: str, level: str, spoil: Call
     notice = notices_of(folder, decode=True).get(check)
     assert notice is not None
     assert (notice.severity, notice.files) == (level, files)
+    assert notice.fix or check in SAYS_HOW_TO_MEND
 
 
 def test_links(tmp_path: Path) -> None:
