@@ -36,6 +36,9 @@ from tools.training.preparation import Preparation, prepare
 from tools.training.training_choices import POLICY_FLAGS, settings_from
 from tools.training.training_record import RECORD_FILE, Price
 
+LEVEL_SCHEDULES = frozenset({"constant", "constant_with_warmup"})
+"""Schedules of the learning rate that do not depend on how many steps there are."""
+
 TRAINER, FAMILY = DEFAULT_TRAINER, DEFAULT_FAMILY
 
 POLICY_HELP: dict[str, tuple[str, Any]] = {
@@ -215,7 +218,7 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
     from lifeos.signals import stop_signals
     from tools.cost.meter import beat
     from tools.training.console import ConsoleWatcher
-    from tools.training.staging import check_room
+    from tools.training.disk_room import check_room
     from tools.training.training_run import run_training
 
     code = refuse(args, preparation)
@@ -224,6 +227,10 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
     settings, trainer = preparation.settings, preparation.trainer
     checkout = trainer.find(settings.trainer_dir, settings.trainer_python, preparation.family)
     check_room(preparation.stage, policy["training"]["min_free_disk_gb"])
+    if preparation.extended_from is not None and settings.lr_scheduler not in LEVEL_SCHEDULES:
+        longer = f"from {preparation.extended_from} to {settings.max_train_steps} steps"
+        schedule = f"the schedule of the learning rate ({settings.lr_scheduler}) is that of {settings.max_train_steps} steps from here on"
+        cli.note(f"warning: {longer}: {schedule}, as in no run that was planned so from its beginning")
     with stop_signals(), ConsoleWatcher(settings.max_train_steps, preparation.first_step, price.rate_per_hr) as watcher:
         record = run_training(preparation, checkout, price, watcher, overwrite=args.overwrite, beat=lambda: beat(args.project_root))
     curve = draw_curve(settings.output_dir, settings.output_name, trainer)
@@ -233,9 +240,11 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
         log = settings.output_dir / "training_log.txt"
         failure = record.failure or ""
         good = f"the last good checkpoint: {record.last_good}; " if record.last_good and record.last_good not in failure else ""
-        cli.note(f"error: training: {failure} ({good}the whole log: {log})")
+        how = "go on with --resume; " if record.states and not record.has_diverged else ""
+        cli.note(f"error: training: {failure} ({good}{how}the whole log: {log})")
         return EXIT_GATE
     text = f"trained {record.output_name}: {record.steps} steps in {record.seconds / 60:.1f} min, ${record.cost_usd:.2f}"
+    text += f" (in {len(record.parts) + 1} parts)" if record.parts else ""
     names = ", ".join(item["file"] for item in record.lora_files)
     cli.say(f"{text}\n{settings.output_dir}: {names}" + (f"\nloss curve: {curve}" if curve else ""), as_json=args.json)
     return EXIT_OK
@@ -251,7 +260,9 @@ def draw_curve(output_dir: Path, output_name: str, trainer: Trainer) -> Path | N
         return draw_loss_curve(output_dir, points, sorted(name.step for name in names if name and name.step is not None), output_name)
     except ModuleNotFoundError:
         files.warn("no loss curve is drawn: matplotlib is not installed (run: python -m lifeos setup)")
-        return None
+    except OSError as error:
+        files.warn(f"no loss curve is drawn: {error.filename or output_dir}: {error.strerror}")
+    return None
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -22,6 +22,7 @@ import pytest
 
 from lifeos import cli
 from lifeos.errors import InputError
+from lifeos.policy.defaults import DEFAULTS
 from lifeos.process_group import is_group_alive
 from tests.tools.dataset.sets import make_picture, make_set
 from tools import dataset_manifest, lora_info, retrain_lora_v3
@@ -433,6 +434,109 @@ FAILURES: list[tuple[str, dict[str, str], str]] = [
 ]
 
 
+def test_a_trainer_that_the_memory_killer_ended(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("STANDIN_KILL_AT", "12")
+    assert place.run() == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: training: killed by SIGKILL: usually the machine or its container ran out of memory")
+    assert "(the last good checkpoint: v3-step00000010.safetensors; go on with --resume; the whole log: " in said
+
+
+def test_the_launcher_killed_with_its_trainer(place: Place) -> None:
+    with started(place, STANDIN_HANG_AT=7) as process:
+        wait_for(lambda: "v3-step00000005.safetensors" in place.names(), "a checkpoint")
+        os.killpg(place.record["process_group"], signal.SIGKILL)
+        assert process.wait(PATIENCE_SECONDS) == 1
+        said = process.communicate()[1].splitlines()[-1]
+    assert said.startswith("error: training: killed by SIGKILL: ")
+    assert (place.record["state"], place.record["returncode"]) == ("failed", -9)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_while_training(
+    place: Place, small_disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record says so, though there is no room for it; the room it names is enough, and the run goes on."""
+    place.output = small_disk / "out"
+    monkeypatch.setitem(DEFAULTS["training"], "min_free_disk_gb", 0.0)
+    no_policy = ("--project-root", place.set.parent)
+    monkeypatch.setenv("STANDIN_FAIL_AT", "7")
+    assert place.run(*no_policy) == 1
+    first = place.record["run_id"]
+    monkeypatch.delenv("STANDIN_FAIL_AT")
+    monkeypatch.setenv("STANDIN_FILL_AT", "13")
+    monkeypatch.setattr("tools.training.training_run.RECORD_SECONDS", 0.0)
+    capsys.readouterr()
+    assert place.run("--overwrite", *no_policy) == 1
+    said = capsys.readouterr().err
+    last = said.splitlines()[-1]
+    assert last.startswith(f"error: training: the disk of {place.output} is full (0 MB free): OSError: [Errno 28] No space left on device")
+    assert f"What can go there: previous_runs/{first} (0 MB)" in last and "go on with --resume" in last
+    assert "cannot be written (No space left on device); the training goes on" in said
+    assert (place.record["state"], place.record["last_good"]) == ("failed", "v3-step00000010.safetensors")
+    assert not (place.output / "staged_dataset").exists()
+    monkeypatch.delenv("STANDIN_FILL_AT")
+    (place.output / "filler.bin").unlink()
+    assert place.run("--resume", *no_policy) == 0
+    assert (place.record["first_step"], place.record["steps"]) == (10, 20)
+
+
+def test_a_continued_run_tells_time_and_cost_of_all_its_parts(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The random states may not load: then the rest is another than in a run that was not interrupted, and that is said."""
+    monkeypatch.setenv("STANDIN_STEP_SECONDS", "0.1")
+    monkeypatch.setenv("STANDIN_FAIL_AT", "13")
+    assert place.run("--rate-per-hr", 3600) == 1
+    first = place.record
+    monkeypatch.delenv("STANDIN_FAIL_AT")
+    monkeypatch.setenv("STANDIN_NO_RANDOM_STATES", "1")
+    capsys.readouterr()
+    assert place.run("--rate-per-hr", 3600, "--resume") == 0
+    captured = capsys.readouterr()
+    assert "warning: the trainer could not load the random states of the saved state" in captured.err
+    record = place.record
+    assert (record["started"], record["seconds"] > first["seconds"] + 0.9) == (first["started"], True)
+    assert record["cost_usd"] == pytest.approx(record["seconds"], abs=0.01)  # a dollar a second
+    [part] = record["parts"]
+    assert (part["first_step"], part["last_step"], part["state"], part["seconds"]) == (0, 12, "failed", first["seconds"])
+    assert part["failure"].startswith("RuntimeError: CUDA out of memory")
+    assert f"trained v3: 20 steps in {record['seconds'] / 60:.1f} min, ${record['cost_usd']:.2f} (in 2 parts)" in captured.out
+    rows = [line.split(",") for line in (place.output / "loss.csv").read_text().splitlines()[1:]]
+    assert [(int(row[0]), int(row[2])) for row in rows] == [(step, 1 if step <= 10 else 2) for step in range(1, 21)]
+
+
+def test_a_finished_run_is_made_longer(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run() == 0
+    first = place.record
+    capsys.readouterr()
+    assert place.run("--resume") == 2
+    assert "was saved at step 20 of 20: nothing is left to train (give a larger --max-train-steps" in capsys.readouterr().err
+    assert place.run("--resume", "--max-train-steps", 30) == 0
+    assert "from 20 to 30 steps: the schedule of the learning rate (cosine) is that of 30 steps from here on" in capsys.readouterr().err
+    record = place.record
+    assert (record["run_id"], record["first_step"], record["steps"], record["max_train_steps"]) == (first["run_id"], 20, 30, 30)
+    assert [part["last_step"] for part in record["parts"]] == [20]
+    assert read_lora_header(place.output / "v3.safetensors").metadata["ss_steps"] == "30"
+    assert place.names()[-3:] == ["v3-step00000025.safetensors", "v3-step00000030.safetensors", "v3.safetensors"]
+    old = place.output / "previous_runs" / first["run_id"] / "v3.safetensors"  # the LoRA of 20 steps is kept
+    assert read_lora_header(old).metadata["ss_steps"] == "20"
+    assert place.run("--resume", "--max-train-steps", 25) == 2
+
+
 @pytest.mark.parametrize(("environment", "cause"), [case[1:] for case in FAILURES], ids=[case[0] for case in FAILURES])
 def test_failures_of_the_trainer(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environment: dict[str, str], cause: str
@@ -575,7 +679,7 @@ def test_what_is_missing(place: Place, tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_a_full_disk_is_known_before(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     usage = shutil.disk_usage(place.set)
-    monkeypatch.setattr("tools.training.staging.shutil.disk_usage", lambda folder: usage._replace(free=1000))
+    monkeypatch.setattr("tools.training.disk_room.shutil.disk_usage", lambda folder: usage._replace(free=1000))
     assert place.run() == 3
     assert "0.0 GB are free, 10.0 GB are wanted" in capsys.readouterr().err
 

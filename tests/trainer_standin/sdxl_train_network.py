@@ -8,18 +8,22 @@ Environment: STANDIN_STEP_SECONDS (default 0), STANDIN_STATE_SECONDS (how long a
 out-of-memory error at that step), STANDIN_HANG_AT (stop there and ignore nothing), STANDIN_SLOW_STOP (a file to make when Ctrl-C
 comes there, 1.5 s before ending), STANDIN_NAN_AT (one loss of NaN there: the average stays NaN, the weights are sound),
 STANDIN_NAN_WEIGHTS_AT and STANDIN_INF_WEIGHTS_AT (from there on the weights are NaN, or infinity), STANDIN_NO_LORA (end with return
-code 0 and no file), STANDIN_STRAY (leave a grandchild behind that holds the pipes).
+code 0 and no file), STANDIN_STRAY (leave a grandchild behind that holds the pipes), STANDIN_KILL_AT (killed by SIGKILL in that step, as
+the out-of-memory killer does), STANDIN_FILL_AT (from that step on the disk of the output folder is full), STANDIN_NO_RANDOM_STATES
+(they do not load at a resume).
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import hashlib
 import json
 import math
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -176,6 +180,9 @@ def first_step(args: argparse.Namespace, batches: int) -> tuple[int, int]:
     if args.resume:
         state = json.loads((Path(args.resume) / "train_state.json").read_text())
         assert (Path(args.resume) / "random_states_0.pkl").is_file(), "the state is not whole"
+        print(f"resume training from local state: {args.resume}")
+        if os.environ.get("STANDIN_NO_RANDOM_STATES"):
+            print("Could not load random states")
         if args.initial_step is None:
             step = state["current_step"]
     if step:
@@ -221,7 +228,7 @@ def run_steps(args: argparse.Namespace, metadata: dict[str, str], available: int
             check_rates(args)
         time.sleep(pace)
         step = counter + done
-        fault(step)
+        fault(step, output)
         loss = math.nan if step >= min(at("STANDIN_NAN_AT"), at("STANDIN_NAN_WEIGHTS_AT")) else 0.2 * math.exp(-step / 50) + 0.08
         refresh(done, total, loss, pace)
         if args.save_every_n_steps and step % args.save_every_n_steps == 0:
@@ -239,7 +246,20 @@ def run_steps(args: argparse.Namespace, metadata: dict[str, str], available: int
     print("model saved.")
 
 
-def fault(step: int) -> None:
+def fill_disk(folder: Path) -> None:
+    """Leave no room, as others do who use the same volume."""
+    with open(folder / "filler.bin", "wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 10, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
+
+
+def fault(step: int, output: Path) -> None:
+    if os.environ.get("STANDIN_KILL_AT") == str(step):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get("STANDIN_FILL_AT") == str(step):
+        fill_disk(output)
     if os.environ.get("STANDIN_FAIL_AT") == str(step):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
     if os.environ.get("STANDIN_STRAY") == str(step):

@@ -114,10 +114,17 @@ class SavedFile:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that a person should know of the run, in our words; told once, and kept in its record."""
+
+    text: str
+
+
 class OutputReader(Protocol):
     """Reads what one process prints, from its first line to its last."""
 
-    def read(self, line: str, stream: Stream) -> StepReport | SavedFile | None:
+    def read(self, line: str, stream: Stream) -> StepReport | SavedFile | Remark | None:
         """What a line tells; None for one that tells nothing."""
         ...
 

@@ -17,13 +17,16 @@ MOST_STEPS = 10**9
 
 @dataclass(frozen=True, slots=True)
 class LossPoint:
+    """The trainer's moving average after a step. `part`: of a run that was continued, counted from 1; in each the average begins anew."""
+
     step: int
     loss: float
+    part: int = 1
 
 
 def write_loss_table(output_dir: Path, points: Sequence[LossPoint]) -> None:
-    lines = [f"{point.step},{point.loss:.6g}" for point in points]
-    files.write_text(output_dir / CSV_FILE, "\n".join(["step,average_loss", *lines]) + "\n")
+    lines = [f"{point.step},{point.loss:.6g},{point.part}" for point in points]
+    files.write_text(output_dir / CSV_FILE, "\n".join(["step,average_loss,part", *lines]) + "\n")
 
 
 def read_loss_table(output_dir: Path) -> list[LossPoint]:
@@ -32,9 +35,9 @@ def read_loss_table(output_dir: Path) -> list[LossPoint]:
     if (output_dir / CSV_FILE).is_file():
         for line in files.read_text(output_dir / CSV_FILE).splitlines()[1:]:
             with contextlib.suppress(ValueError):
-                step, loss = line.split(",")
-                if 0 <= int(step) <= MOST_STEPS:
-                    points.append(LossPoint(int(step), float(loss)))
+                step, loss, part = [*line.split(","), "1"][:3]  # version 3.0.0 wrote no part
+                if 0 <= int(step) <= MOST_STEPS and 1 <= int(part) <= MOST_STEPS:
+                    points.append(LossPoint(int(step), float(loss), int(part)))
     return points
 
 
@@ -49,7 +52,13 @@ def draw_loss_curve(output_dir: Path, points: Sequence[LossPoint], checkpoints: 
     axes = figure.add_subplot()
     for index, step in enumerate(checkpoints):
         axes.axvline(step, color="0.8", linewidth=1, label="checkpoint" if index == 0 else None)
-    axes.plot([point.step for point in finite], [point.loss for point in finite], color="tab:blue", label="average loss")
+    parts = sorted({point.part for point in finite})
+    for index, part in enumerate(parts):
+        own = [point for point in finite if point.part == part]
+        if index:
+            text = "continued: the average begins anew" if index == 1 else None
+            axes.axvline(own[0].step, color="tab:orange", linewidth=1, linestyle="--", label=text)
+        axes.plot([point.step for point in own], [point.loss for point in own], color="tab:blue", label=None if index else "average loss")
     axes.set(xlabel="step", ylabel="average loss (moving, as the trainer prints it)", title=title.replace("$", r"\$"))
     axes.grid(visible=True, axis="y", alpha=0.3)
     axes.legend()

@@ -41,6 +41,8 @@ class Preparation:
     built: BuiltManifest | None
     stage: StagePlan | None
     resume: SavedState | None
+    extended_from: int | None = None
+    """How many steps the continued run was to have before, if it has more now."""
 
     @property
     def dataset_id(self) -> str | None:
@@ -92,9 +94,18 @@ def prepare(
     job = TrainingJob(settings, family, checkout, subsets, identity, going_on)
     plan = trainer.plan(job)
     if going_on and record:
-        check_same_run(trainer, record, plan, identity.dataset_id, stage.sha256 if stage else None)
+        check_same_run(
+            trainer,
+            record,
+            plan,
+            max_train_steps=settings.max_train_steps,
+            dataset_id=identity.dataset_id,
+            staged_sha256=stage.sha256 if stage else None,
+        )
     conflicts = trainer.find_conflicts(job, plan)
-    return Preparation(settings, family, trainer, checkout, identity, plan, conflicts, missing, built, stage, going_on)
+    before = record.max_train_steps if going_on and record else None
+    longer = before if before is not None and before < settings.max_train_steps else None
+    return Preparation(settings, family, trainer, checkout, identity, plan, conflicts, missing, built, stage, going_on, longer)
 
 
 def _read_dataset(settings: TrainingSettings, policy: Mapping[str, Any], family: Family, decode: bool) -> BuiltManifest:

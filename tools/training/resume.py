@@ -74,7 +74,9 @@ def _checkpoints(trainer: Trainer, settings: TrainingSettings) -> dict[int, Path
     return found
 
 
-def check_same_run(trainer: Trainer, record: RecordedRun, plan: TrainingPlan, dataset_id: str | None, staged_sha256: str | None) -> None:
+def check_same_run(
+    trainer: Trainer, record: RecordedRun, plan: TrainingPlan, *, max_train_steps: int, dataset_id: str | None, staged_sha256: str | None
+) -> None:
     """Raises InputError if what is asked for is not the recorded run continued. `staged_sha256`: of what the trainer would be shown."""
     if record.staged_sha256 and record.staged_sha256 != staged_sha256 and record.dataset_id == dataset_id:
         why = "what would be trained on is not what this run began with: pictures, captions, repeats, class tokens or regularisation"
@@ -83,6 +85,9 @@ def check_same_run(trainer: Trainer, record: RecordedRun, plan: TrainingPlan, da
         was, now = str(record.dataset_id)[:12], str(dataset_id)[:12]
         why = f"the dataset is not the one that this run began with ({was}, now {now})"
         raise InputError("--resume", why, "put it back, or start a new run")
+    if record.max_train_steps is not None and max_train_steps < record.max_train_steps:
+        why = f"--max-train-steps was {record.max_train_steps} and is now {max_train_steps}: a run can be made longer, not shorter"
+        raise InputError("--resume", why, "give as many or more, or start a new run")
     for change in trainer.find_changes(record.argv, plan):
         why = f"{change.option} was {change.was!r} and is now {change.now!r}"
         raise InputError("--resume", why, "give the flags of the first run, or start a new one")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lifeos.errors import InputError, UnavailableError
+from lifeos.errors import InputError
 from lifeos.file_names import system_name
 from tools.dataset.caption_checks import has_trigger_word
 from tools.dataset.scan import split_repeats
@@ -118,16 +118,6 @@ def _staged(root: Path, target: Path, name: str, sha256: str, size: int) -> Stag
     return StagedFile(root / system_name(name), target / system_name(name.rpartition("/")[2]), sha256, size)
 
 
-def check_room(plan: StagePlan, min_free_gb: float) -> None:
-    """Raises UnavailableError if the disk of the output folder has less than the stage and `min_free_gb` free."""
-    folder = next(parent for parent in plan.stage.parents if parent.exists())
-    free = shutil.disk_usage(folder).free
-    wanted = plan.size + min_free_gb * 1e9
-    if free < wanted:
-        why = f"{free / 1e9:.1f} GB are free, {wanted / 1e9:.1f} GB are wanted for the staged pictures, checkpoints and states"
-        raise UnavailableError(folder, why, "free some room, or lower training.min_free_disk_gb")
-
-
 def make_stage(plan: StagePlan) -> None:
     """Copy every file, proving each copy by its hash. Raises InputError if a source is no longer what the manifest says."""
     remove_stage(plan.stage)
@@ -156,8 +146,13 @@ def remove_stage(stage: Path) -> None:
 def _copy(source: Path, target: Path) -> str:
     """Copy a file's bytes (no times, no permissions) and give the SHA-256 of what was written."""
     digest = hashlib.sha256()
-    with open(source, "rb") as reader, open(target, "xb") as writer:
-        while chunk := reader.read(COPY_BYTES):
-            digest.update(chunk)
-            writer.write(chunk)
+    try:
+        with open(source, "rb") as reader, open(target, "xb") as writer:
+            while chunk := reader.read(COPY_BYTES):
+                digest.update(chunk)
+                writer.write(chunk)
+    except OSError as error:
+        if error.filename is None:  # a full disk: writing itself does not say what was written
+            error.filename = str(target)
+        raise
     return digest.hexdigest()

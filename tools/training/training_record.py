@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lifeos import files, foreign
-from lifeos.process_group import is_group_alive
+from tools.training.process_identity import boot_id, is_same_group
 from tools.training.saved_states import RecordedState
 
 RECORD_FILE = "training_record.json"
@@ -62,6 +62,9 @@ class TrainingRecord:
     process: str | None = None
     """What is at work: the name of the plan's process that was started last."""
     process_group: int | None = None
+    process_started: float | None = None
+    boot_id: str | None = field(default_factory=boot_id)
+    """Together they tell whether a process of that id is still the one that was started (`process_identity`)."""
     ended: str | None = None
     seconds: float = 0.0
     steps: int = 0
@@ -70,6 +73,10 @@ class TrainingRecord:
     returncode: int | None = None
     failure: str | None = None
     lora_files: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    """What a person should know of how it went."""
+    has_diverged: bool = False
+    """Whether its weights turned into NaN or infinity: from its states of later steps nothing can be continued."""
     last_good: str | None = None
     """The latest LoRA file whose weights are sound."""
     states: list[RecordedState] = field(default_factory=list)
@@ -99,6 +106,8 @@ class RecordedRun:
     argv: list[str] = field(default_factory=list)
     host: str | None = None
     process_group: int | None = None
+    process_started: float | None = None
+    boot_id: str | None = None
     first_step: int = 0
     steps: int = 0
     max_train_steps: int | None = None
@@ -139,8 +148,9 @@ def read_record(output_dir: Path) -> RecordedRun | None:
 def is_running(record: RecordedRun) -> bool:
     """Whether the trainer of a record is still at work on this machine, though whoever watched it may be gone."""
     group = record.process_group
-    here = record.host == socket.gethostname()
-    return record.state == "running" and here and group is not None and 1 < group < LARGEST_GROUP and is_group_alive(group)
+    if record.state != "running" or record.host != socket.gethostname() or group is None or not 1 < group < LARGEST_GROUP:
+        return False
+    return is_same_group(group, record.run_id, record.boot_id, record.process_started, record.started)
 
 
 def utc(moment: datetime) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import queue
 import signal
 import threading
@@ -16,13 +17,16 @@ from lifeos.errors import InputError, LockedError
 from lifeos.locks import Held, hold
 from lifeos.process_group import ProcessGroup
 from lifeos.signals import deaf_to_signals
-from tools.trainers.trainer import SavedFile, StepReport, Stream, TrainerProcess
+from tools.trainers.endings import count_memory_kills, describe_returncode
+from tools.trainers.trainer import Remark, SavedFile, StepReport, Stream, TrainerProcess
 from tools.trainers.trainer_checkout import TrainerCheckout, trainer_environment
 from tools.training.checkpoints import Checkpoints
+from tools.training.disk_room import describe_full, is_full
 from tools.training.evidence import LOG_FILE, refuse_overwriting, set_aside, set_later_aside, write_evidence
 from tools.training.line_splitter import LineSplitter
 from tools.training.loss_curve import LossPoint, read_loss_table, write_loss_table
 from tools.training.preparation import Preparation
+from tools.training.process_identity import RUN_VARIABLE, start_time
 from tools.training.saved_states import RecordedState, fingerprint
 from tools.training.staging import remove_stage
 from tools.training.training_record import Price, TrainingRecord, is_running, read_record, utc
@@ -71,7 +75,8 @@ def run_training(
     with hold(settings.output_dir / ".training.lock", str(settings.output_dir)) as held:
         before = read_record(settings.output_dir)
         if before and is_running(before):
-            fix = f"wait for it to end, or stop it: kill -INT -- -{before.process_group}"
+            group = before.process_group
+            fix = f"wait for it to end, or stop it: {f'taskkill /T /PID {group}' if os.name == 'nt' else f'kill -INT -- -{group}'}"
             why = f"the trainer of run {before.run_id} is still running, although the command that started it has ended"
             raise LockedError(settings.output_dir, why, fix)
         refuse_overwriting(preparation, overwrite)
@@ -79,10 +84,9 @@ def run_training(
             set_later_aside(preparation)
         else:
             set_aside(preparation, before)
-        record = write_evidence(preparation, checkout, price, before if preparation.resume else None)
-        run = _TrainerRun(preparation, record, watcher, held, beat)
         try:
-            run.train()
+            record = write_evidence(preparation, checkout, price, before if preparation.resume else None)
+            _TrainerRun(preparation, record, watcher, held, beat).train()
         finally:
             with contextlib.suppress(OSError, InputError):
                 remove_stage(stage.stage)
@@ -99,9 +103,10 @@ class _TrainerRun:
         self._output_dir = preparation.settings.output_dir
         settings = preparation.settings
         self._checkpoints = Checkpoints(preparation.trainer, settings.output_dir, settings.output_name, record.run_id)
-        self._diverged, self._said_nan = "", False
+        self._diverged, self._said_nan, self._said_unwritten = "", False, False
         self._points = [point for point in read_loss_table(self._output_dir) if point.step <= record.first_step]
         self._began = time.monotonic()
+        self._memory_kills = count_memory_kills()
         self._next_record = 0.0
         self._group: ProcessGroup | None = None
         self._open(preparation.plan.processes[0])
@@ -114,7 +119,7 @@ class _TrainerRun:
         self._splitters: dict[Stream, LineSplitter] = {"stdout": LineSplitter(), "stderr": LineSplitter()}
 
     def train(self) -> None:
-        with open(self._output_dir / LOG_FILE, "ab") as log:
+        with open(self._output_dir / LOG_FILE, "ab", buffering=0) as log:
             try:
                 fault = self._run_processes(log)
             except BaseException as error:
@@ -140,16 +145,29 @@ class _TrainerRun:
     def _run_process(self, process: TrainerProcess, log: IO[bytes]) -> str:
         record = self._record
         self._open(process)
-        group = self._group = ProcessGroup(process.argv, process.cwd, trainer_environment())
+        group = self._group = ProcessGroup(process.argv, process.cwd, {**trainer_environment(), RUN_VARIABLE: record.run_id})
         record.state, record.process, record.process_group, record.returncode = "running", process.name, group.id, None
-        record.write()
+        record.process_started = start_time(group.id)
+        self._write(record.write)
         self._follow(group, log)
         record.returncode = group.process.wait()
         if group.is_alive():  # what the launcher left behind would keep the GPU
             group.stop(*STOP_SIGNALS)
-        if self._diverged:
+        if self._diverged or not record.returncode:
             return self._diverged
-        return "" if not record.returncode else self._output.cause() or f"return code {record.returncode}, without a message"
+        return self._why_it_failed(record.returncode)
+
+    def _why_it_failed(self, returncode: int) -> str:
+        """The trainer's own reason, the signal that ended it, or the full disk."""
+        settings = self._preparation.settings
+        killed = describe_returncode(returncode)
+        cause = killed if returncode < 0 and killed else self._output.cause() or killed or f"return code {returncode}, without a message"
+        if is_full(cause):
+            return describe_full(settings.output_dir, settings.output_name, self._preparation.trainer, cause)
+        kills = count_memory_kills()
+        if "SIGKILL" in cause and kills is not None and self._memory_kills is not None and kills > self._memory_kills:
+            return f"{cause}. The kernel says so: its out-of-memory killer struck {kills - self._memory_kills} time(s) here meanwhile"
+        return cause
 
     def _follow(self, group: ProcessGroup, log: IO[bytes]) -> None:
         """Read both pipes until they end, or the launcher has ended and says no more."""
@@ -183,7 +201,7 @@ class _TrainerRun:
             self._drain(log)
 
     def _diverged_because(self, fault: str) -> str:
-        good = self._checkpoints.last_good()
+        good, self._record.has_diverged = self._checkpoints.last_good(), True
         return f"the run has diverged and was stopped, its weights are no numbers ({fault}); " + (
             f"the last good checkpoint is {good}" if good else "there is no good checkpoint of it"
         )
@@ -198,8 +216,7 @@ class _TrainerRun:
     def _take(self, source: Stream, data: bytes, log: IO[bytes]) -> None:
         if not data:
             return
-        log.write(data)
-        log.flush()
+        self._write(lambda: log.write(data))
         for line in self._splitters[source].feed(data):
             self._see(line, source)
 
@@ -208,8 +225,10 @@ class _TrainerRun:
         if isinstance(told, SavedFile):
             self._watcher.on_checkpoint(told.path, self._record)
             self._checkpoints.expect(told.path)
-            write_loss_table(self._output_dir, self._points)
+            self._write(lambda: write_loss_table(self._output_dir, self._points))
             self._next_record = 0.0
+        elif isinstance(told, Remark):
+            self._remark(told.text)
         elif told is not None:
             self._step(told)
 
@@ -218,7 +237,7 @@ class _TrainerRun:
         if report.loss is not None:
             if self._points and self._points[-1].step == step:
                 self._points.pop()
-            self._points.append(LossPoint(step, report.loss))
+            self._points.append(LossPoint(step, report.loss, len(record.parts) + 1))
             record.loss = report.loss if math.isfinite(report.loss) else None
         if step > record.steps and math.isnan(report.loss or 0.0):
             self._note_nan_loss(step)
@@ -230,14 +249,29 @@ class _TrainerRun:
         if not self._said_nan:
             self._said_nan = True
             more = "a trainer's average stays NaN after one bad step, so the weights of each checkpoint are looked at"
-            self._watcher.note(f"warning: the loss is NaN from step {step} on: {more}")
+            self._remark(f"the loss is NaN from step {step} on: {more}")
+
+    def _remark(self, text: str) -> None:
+        if text not in self._record.remarks:
+            self._record.remarks.append(text)
+            self._watcher.note(f"warning: {text}")
+
+    def _write(self, write: Callable[[], object]) -> None:
+        """Write log, record or table. That it cannot be written is told once and stops nothing: the training costs more than its log."""
+        try:
+            write()
+        except OSError as error:
+            if not self._said_unwritten:
+                self._said_unwritten = True
+                what = error.filename or self._output_dir / LOG_FILE
+                self._watcher.note(f"warning: {what} cannot be written ({error.strerror}); the training goes on, its log has a gap")
 
     def _keep_record(self) -> None:
         now = time.monotonic()
         if now >= self._next_record:
             self._next_record = now + RECORD_SECONDS
             self._record.account(now - self._began)
-            self._record.write()
+            self._write(self._record.write)
             self._held.refresh()
             self._beat()
 
@@ -258,8 +292,18 @@ class _TrainerRun:
         record.account(time.monotonic() - self._began)
         record.lora_files, record.last_good = self._checkpoints.list(), self._checkpoints.last_good()
         record.states = self._find_states()
-        record.write()
-        write_loss_table(self._output_dir, self._points)
+        self._write_last_record()
+        self._write(lambda: write_loss_table(self._output_dir, self._points))
+
+    def _write_last_record(self) -> None:
+        try:
+            self._record.write()
+        except OSError:
+            stage = self._preparation.stage
+            if stage:  # nobody reads the staged pictures any more: on a full disk they make the room that the record needs
+                with contextlib.suppress(OSError, InputError):
+                    remove_stage(stage.stage)
+            self._record.write()
 
     def _find_states(self) -> list[RecordedState]:
         """The states that are there now. Whatever was there before the run began was moved away, or is in the record already."""

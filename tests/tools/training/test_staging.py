@@ -10,7 +10,8 @@ import pytest
 from lifeos.errors import InputError, UnavailableError
 from tools.trainers.trainer import Subset
 from tools.training import staging
-from tools.training.staging import MARKER, StagedFile, StagePlan, check_room, make_stage, remove_stage
+from tools.training.disk_room import check_room
+from tools.training.staging import MARKER, StagedFile, StagePlan, make_stage, remove_stage
 
 PICTURES = {"1.png": b"first picture", "2.png": b"second picture"}
 

@@ -28,7 +28,7 @@ from tools.trainers.trainer import (
 from tools.trainers.trainer_checkout import TrainerCheckout, locate
 
 SAME_OPTIONS = (
-    *("network_dim", "network_alpha", "resolution", "train_batch_size", "max_train_steps", "seed", "optimizer_type"),
+    *("network_dim", "network_alpha", "resolution", "train_batch_size", "seed", "optimizer_type"),
     *("optimizer_args", "learning_rate", "unet_lr", "text_encoder_lr", "lr_scheduler", "lr_warmup_steps"),
     *("network_train_unet_only", "pretrained_model_name_or_path", "mixed_precision"),
 )

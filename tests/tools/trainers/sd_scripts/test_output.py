@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tools.trainers.sd_scripts.output import FailureWatch, SdScriptsOutput, StepCounter, read_counter, read_saved
-from tools.trainers.trainer import SavedFile, StepReport
+from tools.trainers.trainer import Remark, SavedFile, StepReport
 
 
 @pytest.mark.parametrize(
@@ -53,21 +53,39 @@ subprocess.CalledProcessError: Command '['python', 'sdxl_train_network.py']' ret
 """
 
 
+BUCKETS = "mean ar error (without repeats): 0.18237704918032788"
+COMMAND = "subprocess.CalledProcessError: Command '['python', 'sdxl_train_network.py', '--output_name', 'error']'"
+KILLED = COMMAND + " died with <Signals.SIG{1}: {0}>."
+FAILED = COMMAND + " returned non-zero exit status {0}."
+
+
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
         (FAILURE, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"),
         ("usage: x\nx.py: error: unrecognized arguments: --bad\n", "x.py: error: unrecognized arguments: --bad"),
         ("ERROR No data found.\nbye", "ERROR No data found."),
-        ("hello", "hello"),
+        ("hello", "it gave no reason; its last words: hello"),
         ("", ""),
+        # a run whose trainer was killed: nothing but what every run prints, and the launcher
+        (
+            f"{BUCKETS}\nrunning training\n{KILLED.format(9, 'KILL')}",
+            "killed by SIGKILL: usually",
+        ),
+        (f"{BUCKETS}\n{FAILED.format(137)}", "killed by SIGKILL: usually the machine"),
+        (f"{BUCKETS}\n{FAILED.format(1)}", "it gave no reason; its last words: mean ar error"),
+        (f"{KILLED.format(7, 'BUS')}", "killed by SIGBUS: usually /dev/shm is too small"),
+        (
+            f"{FAILURE}{KILLED.format(6, 'ABRT')}",
+            "killed by SIGABRT: a compiled package gave up: the lines before it in the log say why. It had",
+        ),
     ],
 )
 def test_the_cause_is_not_the_launcher_s(text: str, cause: str) -> None:
     watch = FailureWatch()
     for line in text.splitlines():
         watch.see(line)
-    assert watch.cause() == cause
+    assert watch.cause().startswith(cause) and bool(watch.cause()) == bool(cause)
 
 
 def test_steps_are_counted_from_the_run_s_start() -> None:
@@ -77,4 +95,9 @@ def test_steps_are_counted_from_the_run_s_start() -> None:
     assert output.read("steps:  40%|████      | 2/5 [00:02<00:03, 1.00s/it, avr_loss=0.5]", "stdout") is None
     assert output.read("saving checkpoint: /out/v3-step00000020.safetensors", "stdout") == SavedFile("/out/v3-step00000020.safetensors")
     assert output.read("hello", "stdout") is None
-    assert output.cause() == "hello"
+    assert output.cause() == "it gave no reason; its last words: hello"
+
+
+def test_remarks() -> None:
+    told = SdScriptsOutput(20).read("2026-11-29 17:40:10,233 INFO Could not load random states", "stdout")
+    assert isinstance(told, Remark) and "could not load the random states" in told.text
