@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -18,6 +17,7 @@ from lifeos.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXI
 from lifeos.escaping import escape_line
 from lifeos.printing import Printed, note, print_json, say
 from lifeos.project import PROJECT_ROOT, require_directory, require_file
+from lifeos.signals import ENDINGS, take
 
 __all__ = [
     "PROJECT_ROOT",
@@ -63,7 +63,7 @@ def run(main: Callable[[], int]) -> int:
     except LifeosError as error:
         return _fail(error.what, error.why, error.fix, error.exit_code)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        note("interrupted")
         return _end("interrupted", "the same command continues where it can", "", EXIT_INTERRUPTED)
     except BrokenPipeError:  # `script | head`: nobody reads on, nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -86,17 +86,17 @@ def run(main: Callable[[], int]) -> int:
 
 
 def end_as_interrupted() -> None:
-    """Make SIGTERM, which a pod sends before it stops, do what Ctrl-C does: unwind, close what is open, exit 130."""
+    """Make what ends a run from outside (a pod that stops, a closed terminal) do what Ctrl-C does: unwind, close what is open, exit 130."""
 
     def interrupt(number: int, frame: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    take(interrupt, ENDINGS)
 
 
 def _fail(what: str, why: str, fix: str, code: int) -> int:
     text = f"{what}: {why}" + (f" ({fix})" if fix else "")
-    print(f"error: {escape_line(' '.join(text.split()))}", file=sys.stderr)
+    note(f"error: {escape_line(' '.join(text.split()))}")
     return _end(what, why, fix, code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -38,8 +39,9 @@ def say(text: str, *, as_json: bool = False) -> None:
 
 
 def note(text: str) -> None:
-    """Text for a person beside the result, on stderr."""
-    _print(text, sys.stderr)
+    """Text for a person beside the result, on stderr. Where nobody can read it (a closed terminal, a full disk) work goes on without it."""
+    with contextlib.suppress(OSError):
+        _print(text, sys.stderr)
 
 
 def _print(text: str, stream: TextIO) -> None:

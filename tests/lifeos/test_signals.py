@@ -7,16 +7,17 @@ import signal
 
 import pytest
 
-from lifeos.signals import deaf_to_signals, signals_wait
+from lifeos import signals
+from lifeos.signals import deaf_to_signals, signals_wait, stop_signals
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_waits_for_the_end_of_the_body(number: signal.Signals) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_waits_for_the_end_of_the_body(name: str) -> None:
     done = []
     with pytest.raises(KeyboardInterrupt):
         with signals_wait():
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), getattr(signal, name))
             done.append("the rest of the body")
     assert done == ["the rest of the body"]
 
@@ -32,3 +33,30 @@ def test_without_a_signal_nothing_happens() -> None:
     with signals_wait():
         pass
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_what_ends_a_run_from_outside_does_what_ctrl_c_does(name: str) -> None:
+    with pytest.raises(KeyboardInterrupt), stop_signals():
+        os.kill(os.getpid(), getattr(signal, name))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    """nohup: the terminal may be closed, and the run goes on."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_windows_break_is_taken_wherever_ctrl_c_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes for Ctrl-Break, and for a console that is closed; Python has its name on Windows alone, so another number stands for it."""
+    stand_in = signal.SIGTERM
+    monkeypatch.setattr(signal, "SIGBREAK", stand_in, raising=False)
+    monkeypatch.delattr(signal, "SIGHUP", raising=False)
+    assert stand_in in signals.take(signal.default_int_handler, ("SIGINT", "SIGHUP", "SIGBREAK"))
+    signals.take(signal.SIG_DFL, ("SIGTERM",))

@@ -1,16 +1,16 @@
-"""Ctrl-C and SIGTERM: the first asks the batch to stop cleanly, the second ends the process at once."""
+"""Ctrl-C, SIGTERM, a closed terminal: the first asks the batch to stop cleanly, the second ends the process at once."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from lifeos.errors import EXIT_INTERRUPTED
+from lifeos.signals import take, write_to_stderr
 
 
 class StopSignal:
@@ -35,8 +35,7 @@ class StopSignal:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._caught)
+            self._before = take(self._caught)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -47,11 +46,11 @@ class StopSignal:
         self._seen += 1
         self._event.set()
         if self._seen > 1:
-            os.write(sys.stderr.fileno() if hasattr(sys.stderr, "fileno") else 2, b"\nstopped at once; the same command continues\n")
+            write_to_stderr("\nstopped at once; the same command continues\n")
             os._exit(EXIT_INTERRUPTED)
         if not self.graceful:
             raise KeyboardInterrupt
-        os.write(2, b"\nstopping: what is done is kept (once more to stop at once)\n")
+        write_to_stderr("\nstopping: what is done is kept (once more to stop at once)\n")
 
 
 Note = Callable[[str], None]

@@ -9,7 +9,6 @@ Exit codes: 0 stopped by Ctrl-C or SIGTERM, 2 bad usage, 3 the port is taken.
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 from lifeos import cli
+from lifeos.signals import take
 from tools.stand_in.dialects import DIALECTS, NEWEST
 
 
@@ -50,8 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.references is not None:
             cli.say(f"references: {len(render_references(args.references))} in {args.references}")
         stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
+        take(lambda *_: stop.set())
         cli.say(f"{NOTICE}\nlistening on {server.url}, pictures in {server.output_dir}; Ctrl-C stops")
         stop.wait()
         cli.note("stopped")
