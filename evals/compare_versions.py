@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.faces.engines import AUTO, engine_help, engine_names
 from evals.judging.gate_limits import add_gate_limits, given_limits
-from lifeos import cli
+from lifeos import cli, times
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ def _compare(args: Any, history: Path) -> int:
         cli.note(f"note: {line}")
     write_text(output, render(comparison, gate, drawn.figures, drawn.missing))
     if args.promote and gate.passed:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = times.stamp()
         champion = promotion.promote(champion_file, comparison, gate, now)
     document = to_document(comparison, gate, champion, output, [path for _, path in drawn.figures])
     cli.say(f"{render_head(comparison, gate)}\n\n{verdict_sentence(comparison)}\n\nreport: {output}", as_json=args.json)

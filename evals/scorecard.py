@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from evals.judging.gate_limits import add_gate_limits, given_limits
 from evals.load_thresholds import load_thresholds
 from evals.scorecards.card import Scorecard, build_scorecard
 from evals.scorecards.card_inputs import read_batch_config, read_manifest, read_training_params
-from lifeos import cli
+from lifeos import cli, times
 from lifeos.errors import EXIT_GATE, EXIT_OK
 from lifeos.files import append_record, write_json, write_text
 from lifeos.picture_names import find_config
@@ -73,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     assessor = eval_command.open_assessor_for(args, policy)
     assessments = eval_command.assess_pictures(assessor, paths)
     batch_config = read_batch_config(args.generated)
-    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    now = times.stamp()
     card = build_scorecard(
         assessments,
         policy,

@@ -15,18 +15,11 @@ LIFEOS_PROFILE=cpu or gpu overrides what was found.
 Exit codes: those of the script; 2 an unknown verb; 3 the environment cannot be made.
 """
 
-import sys
-
-if sys.version_info < (3, 11):  # noqa: UP036 - before any import of ours: they do not even parse
-    print(
-        f"error: Python {sys.version.split()[0]}: LifeOS needs 3.11 or newer (start it with python3.11, or install that)", file=sys.stderr
-    )
-    sys.exit(3)
-
 import ast
 import os
 import signal
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -37,6 +30,7 @@ from lifeos import cli, environment
 from lifeos.command_help import fill_document, text_width
 from lifeos.errors import EXIT_OK, InputError, did_you_mean
 from lifeos.project import project_version
+from lifeos.shells import PYTHON_VARIABLE, python_word
 
 SCRIPT_FOLDERS = ("tools", "evals")
 CHECKS = (
@@ -69,6 +63,7 @@ def run_inside(python: Path, arguments: list[str]) -> int:
     """Run a command of the environment in place of this process, or as its only child where that cannot be done."""
     command = [str(python), *arguments]
     os.environ["PYTHONUTF8"] = "1"
+    os.environ[PYTHON_VARIABLE] = python_word()
     sys.stdout.flush()
     if os.name == "posix":
         os.execv(command[0], command)

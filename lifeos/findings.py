@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from lifeos.escaping import escape_line, escape_markdown
 from lifeos.printing import print_json, say
+from lifeos.shells import in_this_shell
 
 if TYPE_CHECKING:
     from lifeos.arguments import Parser
@@ -59,7 +60,7 @@ class Finding:
     @property
     def text(self) -> str:
         """Message, files and fix as one printable line, whatever a file's name or content put into them."""
-        return escape_line(f"{self.said} ({self.fix})" if self.fix else self.said)
+        return escape_line(f"{self.said} ({in_this_shell(self.fix)})" if self.fix else self.said)
 
     @property
     def sentence(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -14,4 +15,7 @@ def model_folders() -> list[Path]:
     """LIFEOS_MODELS if it is set, the project's folder, the user's, InsightFace's own: first match first. They need not exist."""
     named = os.environ.get("LIFEOS_MODELS")
     places = [Path(named).expanduser()] if named else []
-    return [*places, cli.PROJECT_ROOT / "models", Path.home() / ".lifeos" / "models", Path.home() / ".insightface"]
+    with contextlib.suppress(RuntimeError):  # a user without a home, as in many containers
+        home = Path.home()
+        return [*places, MODELS_FOLDER, home / ".lifeos" / "models", home / ".insightface"]
+    return [*places, MODELS_FOLDER]

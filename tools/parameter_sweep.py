@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +25,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.faces.engines import AUTO, engine_help, engine_names
 from evals.judging.gate_limits import add_gate_limits, given_limits
-from lifeos import cli
+from lifeos import cli, times
 from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError
 from tools.families.families import family_help, family_ids
 from tools.workflows.seeds import parse_seed
@@ -227,7 +226,7 @@ def finish(sweep: Sweep, end: SweepEnd, policy: dict[str, Any], history: Path | 
     document = report.to_document(selection, sweep, end, root / "sweep_report.md", pictures, policy)
     files.write_json(root / "sweep_report.json", document)
     if end.why == "complete" and history is not None:
-        report.record_runs(sweep, end, policy, history, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        report.record_runs(sweep, end, policy, history, times.stamp())
     return document
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.load_thresholds import load_thresholds
-from lifeos import cli, locks
+from lifeos import cli, locks, times
 from lifeos.errors import EXIT_GATE, EXIT_OK
 from tools.briefings.briefing import BriefingFinding, find_latest, read_briefing
 from tools.briefings.findings_promotion import PromotionPlan, apply_plan, find_new, plan_promotion
@@ -69,7 +68,7 @@ def main(argv: list[str] | None = None, confirm: Callable[[str], bool] | None = 
         )
     if confirm is None and sys.stdin is not None and sys.stdin.isatty() and not (args.quiet or args.json):
         confirm = ask
-    now = datetime.now(UTC)
+    now = times.now()
     briefing = read_briefing(path, today=now.date())
     with locks.hold(root / LOCK, "the memory", wait=False):
         new = find_new(briefing, root)

@@ -14,7 +14,6 @@ interrupted. A failing step's own code is passed on.
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.load_thresholds import load_thresholds
-from lifeos import cli, files, locks
+from lifeos import cli, files, locks, times
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError
 from lifeos.escaping import escape_line
 from lifeos.policy.defaults import DEFAULTS
@@ -159,7 +158,7 @@ def main(argv: list[str] | None = None) -> int:
     with locks.hold(settings.root / kept.RUNS / "cycle.lock", "the cycle"):
         cycle = Cycle(settings, limits, meter, choose_steps(args.start, args.only), show, say)
         try:
-            record, _ = cycle.run(lambda: datetime.now(UTC), fresh=args.fresh)
+            record, _ = cycle.run(times.now, fresh=args.fresh)
         except KeyboardInterrupt:
             say("The cycle was interrupted; the same command continues it.")
             raise

@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.load_thresholds import load_thresholds
-from lifeos import cli, files
+from lifeos import cli, files, times
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from tools.cost import summary, watch
 from tools.cost.ledger import read_ledger
@@ -177,7 +177,7 @@ def _day(text: str) -> date:
 
 def _moment(text: str) -> datetime:
     try:
-        return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+        return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=times.UTC)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no UTC time such as 2026-11-01T12:00:00Z") from None
 

@@ -164,3 +164,14 @@ def test_an_unknown_flag_gets_the_nearest_new_name() -> None:
 def test_a_script_says_its_version_from_anywhere(script: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(ROOT / script), "--version"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()[-1], done.stderr) == (0, project_version(), "")
+
+
+def test_a_home_folder_is_meant_wherever_a_path_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows' shells leave `~` as it is, and every shell does in `--flag=~/x`."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    parser = cli.Parser("Doc.")
+    parser.add_argument("--output-dir", type=Path)
+    parser.add_argument_group("more").add_argument("--also", type=Path, action="append")
+    given = parser.parse_args(["--output-dir=~/out", "--also", "~/a", "--also", "b~"])
+    assert (given.output_dir, given.also) == (tmp_path / "out", [tmp_path / "a", Path("b~")])

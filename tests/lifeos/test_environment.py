@@ -185,3 +185,17 @@ def test_each_lock_holds_one_onnxruntime_and_one_opencv(project_root: Path) -> N
     assert "\nonnxruntime==1.26.0+gpu \\" in gpu and "\nonnxruntime-gpu==1.26.0 \\" in gpu
     for lock in (cpu, gpu):
         assert "\nopencv-python==5.0.0.93+headless \\" in lock and "\nopencv-python-headless==5.0.0.93 \\" in lock
+
+
+def test_the_second_environment_finds_the_first_under_any_folder_name(tmp_path: Path) -> None:
+    """Python reads a .pth file in the locale's encoding: a user called Jörg must not stand in it."""
+    home = tmp_path / "Jörg 北京"
+    base, tools = home / "cpu-1" / "lib" / "site-packages", home / "dev-2" / "lib" / "site-packages"
+    text = environment.relative_path(base, tools)
+    assert text == "../../../cpu-1/lib/site-packages" and (tools / text).resolve() == base.resolve()
+
+
+def test_the_folder_of_environments_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIFEOS_HOME", "envs")
+    assert environment.home() == tmp_path / "envs"
