@@ -10,7 +10,6 @@ if sys.version_info < (3, 11):  # noqa: UP036 - every script imports this first:
     raise SystemExit(3)
 
 
-
 def _end_on_interrupt(kind: type[BaseException], error: BaseException, trace: object) -> None:
     """Ctrl-C while a script still imports, before `cli.run` can take it: one line and the exit code of every other interruption."""
     if issubclass(kind, KeyboardInterrupt):
