@@ -26,13 +26,14 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from tools.families.families import family_help, family_ids
+from tools.workflows.node_flags import GUIDANCE_HELP, add_node_flags, given_nodes
 from tools.workflows.seeds import choose_base_seed, parse_seed, seed_at
 
 if TYPE_CHECKING:
     from tools.backends.dispatch import Finished
     from tools.backends.registry import ConnectedBackend
     from tools.production.request import Request
-    from tools.workflows.workflow import NodeOverrides, Settings, Workflow
+    from tools.workflows.workflow import Settings, Workflow
 
 MEBIBYTE = 1 << 20
 LOCK_NAME = ".generate_batch.lock"
@@ -127,13 +128,14 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     from tools.production.budget import counted
     from tools.production.choices import choose_checkpoint, choose_prompts, choose_settings, choose_workflow
     from tools.production.filing import check_writable
-    from tools.workflows.workflow import Workflow, check_models
+    from tools.production.plan import sha256_of
+    from tools.workflows.workflow import check_models
 
     request = read_request(args)
     prompts = choose_prompts(request)
-    overrides = read_overrides(args)
-    workflow = Workflow.load(request.workflow, overrides) if request.workflow is not None else choose_workflow(request)
-    workflow.place(choose_settings(request, policy, None))  # what has no place is told before anything is reached
+    workflow = choose_workflow(request)
+    if request.workflow is None:
+        workflow.place(choose_settings(request, policy, None))  # what has no place is told before anything is reached
     folder: Path = args.output_dir
     check_writable(folder)
     rules = policy["production"]
@@ -143,11 +145,15 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
         limit = int(rules["max_picture_mb"] * MEBIBYTE)
         options = BackendOptions(silence_seconds=silence, poll_seconds=args.poll_interval, max_picture_bytes=limit)
         reached = stack.enter_context(connect_backends(args.comfy_url, note, options))
-        settings = choose_settings(request, policy, choose_checkpoint(request, policy, reached[0].server))
-        for each in reached:
-            check_models(each.server, workflow.place(settings))
+        workflow = choose_workflow(request, [each.server for each in reached])
+        settings = choose_settings(request, policy, choose_checkpoint(request, policy, reached[0].server), workflow)
         base_seed = choose_base_seed(args.base_seed, find_base_seed(folder))
         planned = plan_pictures(prompts, args.images_per_prompt, base_seed)
+        placed = workflow.fill(replace(settings, positive=planned[0].prompt, seed=planned[0].seed))
+        for each in reached:
+            check_models(each.server, placed.graph)
+        for line in (*placed.lines(), f"graph of the first picture, SHA-256: {sha256_of(placed.graph)}"):
+            note(line)
         stored = find_existing(folder)
         missing = [each for each in planned if each.stem not in stored]
         existing = tuple(stored[each.stem] for each in planned if each.stem in stored)
@@ -180,7 +186,10 @@ def read_request(args: Any) -> Request:
         output_dir=args.output_dir,
         prompts_file=args.prompts_file,
         prompts=tuple(args.prompt) or None,
-        lora=args.lora,
+        lora=args.lora[0] if args.lora else None,
+        more_loras=tuple(args.lora[1:]) or None if args.lora else None,
+        guidance=args.guidance,
+        **given_nodes(args),
         lora_strength=args.lora_strength,
         workflow=args.workflow,
         family=args.family,
@@ -196,24 +205,6 @@ def read_request(args: Any) -> Request:
     if request.prompts is not None and request.prompts_file is not None:
         raise InputError("--prompt", "given beside --prompts-file", "give all prompts in the file, or all on the command line")
     return request
-
-
-def read_overrides(args: Any) -> NodeOverrides:
-    from tools.workflows.workflow import NodeOverrides
-
-    overrides = NodeOverrides(
-        positive_node=args.positive_node_id,
-        positive_key=args.positive_node_key,
-        negative_node=args.negative_node_id,
-        negative_key=args.negative_node_key,
-        sampler_node=args.ksampler_node_id,
-        seed_key=args.seed_key,
-        steps_key=args.steps_key,
-        lora_node=args.lora_node_id,
-    )
-    if args.workflow is None and overrides != NodeOverrides():
-        raise InputError("--…-node-id and --…-key", "name nodes of your own workflow", "give it with --workflow")
-    return overrides
 
 
 def render(result: Result, folder: Path) -> str:
@@ -241,6 +232,7 @@ def build_parser() -> cli.Parser:
     )
     flag("--steps", type=cli.positive_int, metavar="N", help=_default("sampling steps", "steps"))
     flag("--cfg", type=cli.non_negative, metavar="X", help=_default("classifier-free guidance", "cfg"))
+    flag("--guidance", type=cli.non_negative, metavar="X", help=GUIDANCE_HELP)
     flag("--sampler", metavar="NAME", help=_default("sampler", "sampler"))
     flag("--scheduler", metavar="NAME", help=_default("noise schedule", "scheduler"))
     flag("--width", type=cli.positive_int, metavar="N", help=_default("pixels, a multiple of 8", "width"))
@@ -250,17 +242,10 @@ def build_parser() -> cli.Parser:
         metavar="NAME",
         help=_default("checkpoint by its name on the server; if that is empty, the only one there", "checkpoint"),
     )
-    flag("--lora", metavar="NAME", help="LoRA by its name on the server; a workflow without a LoRA loader gets one after its checkpoint")
+    lora = "LoRA by its name on the server; a workflow without a place for it gets a loader; repeat with --lora-node-id for each"
+    flag("--lora", action="append", metavar="NAME", help=lora)
     flag("--lora-strength", type=float, metavar="X", help=_default("strength of --lora", "lora_strength"))
-    nodes = parser.add_argument_group("nodes of --workflow", "found by following the links; give them here where that is ambiguous")
-    flag = nodes.add_argument
-    for role in ("positive", "negative"):
-        flag(f"--{role}-node-id", metavar="ID", help=f"the node that takes the {role} prompt")
-        flag(f"--{role}-node-key", f"--{role}-key", metavar="KEY", help="its input (default: text, or what else it has)")
-    flag("--ksampler-node-id", metavar="ID", help="the sampler that takes steps, CFG, sampler and scheduler first; seeds go to all")
-    flag("--seed-key", metavar="KEY", help="its input for the seed (default: seed or noise_seed)")
-    flag("--steps-key", metavar="KEY", help="its input for the steps (default: steps)")
-    flag("--lora-node-id", metavar="ID", help="the LoRA loader that takes --lora, where there are several")
+    add_node_flags(parser)
     text = cli.policy_help("give up on a server after this many seconds without progress", "production.prompt_timeout_seconds")
     parser.add_argument("--timeout-sec", type=cli.positive, metavar="X", help=text)
     poll = "seconds between two questions to a server whose WebSocket cannot be reached; with the WebSocket no waiting is needed"

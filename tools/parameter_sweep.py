@@ -28,6 +28,7 @@ from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli, times
 from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError
 from tools.families.families import family_help, family_ids
+from tools.workflows.node_flags import GUIDANCE_HELP, add_node_flags, given_nodes
 from tools.workflows.seeds import parse_seed
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     add_design(parser)
     add_shared(parser)
+    add_node_flags(parser)
     add_running(parser)
     parser.add_project_root()
     parser.add_json()
@@ -107,6 +109,7 @@ def add_shared(parser: cli.Parser) -> None:
         "--negative-prompt", metavar="TEXT", help=cli.policy_help("what the pictures should not show", "production.negative_prompt")
     )
     group.add_argument("--steps", type=cli.positive_int, metavar="N", help=cli.policy_help("sampling steps", "production.steps"))
+    group.add_argument("--guidance", type=cli.non_negative, metavar="X", help=GUIDANCE_HELP)
     group.add_argument("--scheduler", metavar="NAME", help=cli.policy_help("scheduler", "production.scheduler"))
     group.add_argument("--width", type=cli.positive_int, metavar="PX", help=cli.policy_help("width", "production.width"))
     group.add_argument("--height", type=cli.positive_int, metavar="PX", help=cli.policy_help("height", "production.height"))
@@ -156,11 +159,13 @@ def read_request(args: argparse.Namespace) -> Request:
     from tools.production.request import Request
 
     same = (
-        "output_dir", "workflow", "family", "checkpoint", "negative_prompt", "steps", "scheduler", "width", "height", "base_seed",
+        "output_dir", "workflow", "family", "checkpoint", "negative_prompt", "steps", "guidance", "scheduler", "width", "height",
+        "base_seed",
         "reference_dir", "engine", "model_root", "model_pack", "max_cost", "lora_version", "run_id",
     )  # fmt: skip
     return Request(
         **{name: getattr(args, name) for name in same},
+        **given_nodes(args),
         prompts_file=args.prompts,
         prompts=tuple(args.prompt) if args.prompt else None,
         comfy_urls=tuple(args.comfy_url) if args.comfy_url else None,
@@ -231,17 +236,27 @@ def finish(sweep: Sweep, end: SweepEnd, policy: dict[str, Any], history: Path | 
 
 
 def preview(args: argparse.Namespace, sweep: Sweep, policy: dict[str, Any]) -> int:
+    from dataclasses import replace
+
     from tools.cost.rates import find_rate
+    from tools.production.planning import plan_generation
     from tools.sweep.design import describe
+    from tools.sweep.running import placed_lines
+    from tools.workflows.seeds import round_seed
 
     total = sum(rung.pictures for rung in sweep.rungs)
     seconds = total * policy["production"]["seconds_per_picture"]
     rates = policy["cost"]["rates_per_hr"]
     gpu = args.gpu or policy["cost"]["default_gpu"]
     rate = args.rate_per_hr if args.rate_per_hr is not None else rates[find_rate(rates, gpu)]
-    document = {**sweep.to_json(), "images": total, "seconds": seconds, "usd": round(seconds / 3600 * rate, 2)}
+    request = replace(sweep.request, base_seed=sweep.request.base_seed or 0)
+    placed = placed_lines(sweep, plan_generation(request, policy, []), round_seed(request.base_seed or 0, 1))
+    document = {**sweep.to_json(), "images": total, "seconds": seconds, "usd": round(seconds / 3600 * rate, 2), "placed": placed}
     names = "\n".join(f"  {config.name}" for config in sweep.configs)
-    text = f"{describe(sweep.configs, sweep.rungs)}\nabout {seconds / 60:.0f} minutes and ${document['usd']:.2f} on one GPU\n{names}"
+    text = (
+        f"{describe(sweep.configs, sweep.rungs)}\nabout {seconds / 60:.0f} minutes and ${document['usd']:.2f} on one GPU\n{names}\n"
+        + "\n".join(f"  {line}" for line in placed)
+    )
     cli.say(text, as_json=args.json)
     if args.json:
         cli.print_json(document)

@@ -29,6 +29,7 @@ from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli
 from lifeos.errors import EXIT_OK, InputError
 from tools.families.families import family_help, family_ids
+from tools.workflows.node_flags import GUIDANCE_HELP, add_node_flags, given_nodes
 from tools.workflows.seeds import parse_seed
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     add_what(parser)
     add_settings(parser)
+    add_node_flags(parser)
     add_judging(parser)
     add_running(parser)
     parser.add_project_root()
@@ -85,12 +87,14 @@ def add_settings(parser: cli.Parser) -> None:
     group.add_argument("--comfy-url", action="append", metavar="URL", help=urls)
     group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in one of --family)")
     group.add_argument("--family", choices=family_ids(), help=family_help())
-    group.add_argument("--lora", metavar="NAME", help="the LoRA by its name on the server (default: none)")
+    lora = "the LoRA by its name on the server; repeat with --lora-node-id for each (default: none)"
+    group.add_argument("--lora", action="append", metavar="NAME", help=lora)
     add("--lora-strength", "lora_strength", "its strength", type=float, metavar="X")
     add("--checkpoint", "checkpoint", "the checkpoint by its name on the server; if not given, the only one there", metavar="NAME")
     add("--negative-prompt", "negative_prompt", "what the pictures should not show", metavar="TEXT")
     add("--steps", "steps", "sampling steps", type=cli.positive_int, metavar="N")
     add("--cfg", "cfg", "guidance scale", type=cli.non_negative, metavar="X")
+    group.add_argument("--guidance", type=cli.non_negative, metavar="X", help=GUIDANCE_HELP)
     add("--sampler", "sampler", "sampler", metavar="NAME")
     add("--scheduler", "scheduler", "scheduler", metavar="NAME")
     add("--width", "width", "width in pixels", type=cli.positive_int, metavar="PX")
@@ -141,12 +145,15 @@ def read_request(args: argparse.Namespace) -> Request:
     from tools.production.request import Request
 
     same = (
-        "output_dir", "lora", "lora_strength", "count", "reference_dir", "workflow", "family", "checkpoint", "negative_prompt", "steps",
+        "output_dir", "lora_strength", "guidance", "count", "reference_dir", "workflow", "family", "checkpoint", "negative_prompt", "steps",
         "cfg", "sampler", "scheduler", "width", "height", "base_seed", "engine", "model_root", "model_pack",
         "prefer_cpu", "images", "target_approved", "max_images", "max_cost", "lora_version", "lora_file", "run_id",
     )  # fmt: skip
     return Request(
         **{name: getattr(args, name) for name in same},
+        **given_nodes(args),
+        lora=args.lora[0] if args.lora else None,
+        more_loras=tuple(args.lora[1:]) or None if args.lora else None,
         prompts_file=args.prompts,
         prompts=tuple(args.prompt) if args.prompt else None,
         comfy_urls=tuple(args.comfy_url) if args.comfy_url else None,

@@ -210,6 +210,10 @@ def test_exit_4_when_the_directory_is_in_use(tmp_path: Path, capsys: pytest.Capt
     assert "in use by process" in capsys.readouterr().err
 
 
+SOMEONE_ELSES = "8f14e45f-ceea-467f-ab5e-000000000001"
+"""A prompt id as newer servers want it."""
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     until = time.monotonic() + PATIENCE
     while not condition():
@@ -226,14 +230,14 @@ def test_exit_130_cancels_only_ours(embedded_server: Any, tmp_path: Path, number
         wait_until(lambda: bool(names(tmp_path)))
         theirs = Workflow.built_in().graph
         theirs["1"]["inputs"]["ckpt_name"] = "embedded_demo_sdxl.safetensors"
-        requests.post(f"{embedded.url}/prompt", json={"prompt": theirs, "prompt_id": "someone-elses"}, timeout=10).raise_for_status()
+        requests.post(f"{embedded.url}/prompt", json={"prompt": theirs, "prompt_id": SOMEONE_ELSES}, timeout=10).raise_for_status()
         process.send_signal(number)
         _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in error
     queued = requests.get(f"{embedded.url}/queue", timeout=10).json()
-    assert {item[1] for item in queued["queue_running"] + queued["queue_pending"]} <= {"someone-elses"}
-    wait_until(lambda: "someone-elses" in requests.get(f"{embedded.url}/history/someone-elses", timeout=10).json())
+    assert {item[1] for item in queued["queue_running"] + queued["queue_pending"]} <= {SOMEONE_ELSES}
+    wait_until(lambda: SOMEONE_ELSES in requests.get(f"{embedded.url}/history/{SOMEONE_ELSES}", timeout=10).json())
     for path in tmp_path.glob("*.png"):
         opened(path)
 

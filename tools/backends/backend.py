@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -98,20 +98,36 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class NodeInput:
-    """An input of a node class: its type (`MODEL`, `INT`, `COMBO` …), and what it may be chosen from, None where it is no choice."""
+    """An input of a node class: its type (`MODEL`, `INT`, `COMBO` …), and what it may be chosen from, None where it is no choice.
+
+    `type` may name several (`FLOAT,INT`), or any (`*`). `low`, `high`: the bounds of a number. `is_seed`: the interface draws it anew
+    after each prompt. `is_multiline`: a text box. `is_socket`: it takes links only. `template`: inputs and outputs that share one have
+    one type. `parts`: further inputs (`NAME.PART` in a graph), by the choice that brings them, or by `""` where they grow in number.
+    """
 
     type: str
     choices: tuple[str, ...] | None = None
     required: bool = True
+    default: Any = None
+    low: float | None = None
+    high: float | None = None
+    is_seed: bool = False
+    is_multiline: bool = False
+    is_socket: bool = False
+    template: str = ""
+    parts: Mapping[str, Mapping[str, NodeInput]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeDeclaration:
-    """The signature of a node class: inputs by name, and the types and names of its outputs."""
+    """The signature of a node class: inputs by name, and its outputs: types, names, choices (None: no choice) and templates."""
 
     inputs: Mapping[str, NodeInput]
     outputs: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
+    output_choices: tuple[tuple[str, ...] | None, ...] = ()
+    output_templates: tuple[str, ...] = ()
+    is_output: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from lifeos import foreign
 from lifeos.errors import InputError, nearest
-from tools.backends.backend import NodeDeclaration, NodeInput, PictureRef, PromptEnd, RejectedPrompt, ServerInfo
+from tools.backends.backend import PictureRef, PromptEnd, RejectedPrompt, ServerInfo
 
 OUT_OF_MEMORY_WORDS = ("outofmemory", "out of memory", "not enough memory", "cublas_status_alloc_failed")
 PASSING_WORDS = ("connectionerror", "timeout", "connection reset", "temporarily unavailable", "cuda error", "cudnn_status")
@@ -149,22 +149,6 @@ class PromptAnswer:
         return self.node_errors if isinstance(self.node_errors, dict) else {}
 
 
-# GET /object_info/{class}
-
-
-@dataclass(frozen=True, slots=True)
-class DeclaredInputs:
-    required: dict[str, Any] | None = None
-    optional: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeclaredNode:
-    input: DeclaredInputs | None = None
-    output: list[Any] | None = None
-    output_name: list[Any] | str | None = None
-
-
 # Messages of the WebSocket
 
 
@@ -288,28 +272,6 @@ def _pictures(entry: HistoryEntry) -> tuple[PictureRef, ...]:
     ]
     saved = tuple(picture for picture in found if picture.type != "temp")
     return saved or tuple(found)
-
-
-def read_declaration(declared: DeclaredNode) -> NodeDeclaration:
-    """Inputs are `[type, options]`; a choice is `[[…], {}]`, in newer servers also `["COMBO", {"options": […]}]`."""
-    inputs = declared.input or DeclaredInputs()
-    found = {name: _read_input(kind, required=False) for name, kind in (inputs.optional or {}).items()}
-    found |= {name: _read_input(kind, required=True) for name, kind in (inputs.required or {}).items()}
-    names = declared.output_name if isinstance(declared.output_name, list) else []
-    return NodeDeclaration(found, tuple(map(_type_name, declared.output or [])), tuple(map(str, names)))
-
-
-def _read_input(kind: Any, *, required: bool) -> NodeInput:
-    parts = kind if isinstance(kind, list) else [kind]
-    type_ = parts[0] if parts else ""
-    extra = parts[1] if len(parts) > 1 and isinstance(parts[1], dict) else {}
-    options = extra.get("options") if type_ == "COMBO" else type_
-    choices = tuple(map(str, options)) if isinstance(options, list) else None
-    return NodeInput(_type_name(type_), choices, required)
-
-
-def _type_name(kind: Any) -> str:
-    return "COMBO" if isinstance(kind, list) else str(kind)
 
 
 def read_message(data: bytes, limit: int) -> SocketMessage | None:

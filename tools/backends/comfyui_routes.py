@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 from tools.backends.address import read_address
 from tools.backends.backend import NodeDeclaration, ServerInfo, Workload
-from tools.backends.comfyui_answers import DeclaredNode, HistoryEntry, Queue, Stats, read_declaration, read_server_info
+from tools.backends.comfyui_answers import HistoryEntry, Queue, Stats, read_server_info
 from tools.backends.transport import LARGE_ANSWER, Transport
+from tools.workflows.declarations import DeclaredNode, read_declaration
 
 
 class ServerApi:

@@ -15,6 +15,8 @@ from tools.backends.backend import Backend
 from tools.families.families import find_family, picture_settings, settle
 from tools.production.prompts import BUILT_IN, check_prompt, read_prompts
 from tools.production.request import Request
+from tools.trainers.lora_header import read_lora_header
+from tools.workflows.signatures import signatures_of
 from tools.workflows.workflow import Settings, Workflow
 
 GENERATED_PER_APPROVED = 10
@@ -31,19 +33,42 @@ def choose_prompts(request: Request) -> tuple[str, ...]:
     return tuple(read_prompts(request.prompts_file)) if request.prompts_file is not None else BUILT_IN
 
 
-def choose_workflow(request: Request) -> Workflow:
-    return Workflow.load(request.workflow) if request.workflow is not None else Workflow.built_in(find_family(request.family))
+def choose_workflow(request: Request, servers: Sequence[Backend] = ()) -> Workflow:
+    """The user's workflow, by the signatures of the server where there is one, else the family's built-in one."""
+    overrides = request.overrides
+    if request.workflow is None:
+        return Workflow.built_in(find_family(request.family), overrides)
+    return Workflow.load(
+        request.workflow, overrides, signatures=signatures_of(servers), lora_with_clip=_may_have_text_encoder(request.lora_file)
+    )
 
 
-def choose_settings(request: Request, policy: Mapping[str, Any], checkpoint: str | None) -> Settings:
-    """The settings of every picture. A workflow of the user's keeps its own values where no flag says otherwise."""
+def _may_have_text_encoder(lora_file: Path | None) -> bool:
+    """Whether a LoRA may have weights of a text encoder: as its header tells, where the file is at hand."""
+    if lora_file is None:
+        return True
+    parts = read_lora_header(lora_file).trained_modules
+    return not parts or any(part.startswith("text_encoder") for part in parts)
+
+
+def choose_settings(
+    request: Request, policy: Mapping[str, Any], checkpoint: str | None, workflow: Workflow | None = None, saved: Settings | None = None
+) -> Settings:
+    """The settings of every picture. A workflow of the user's keeps its own values where no flag says otherwise.
+
+    A LoRA that gets a loader of its own in `workflow` gets the policy's strength; a batch that was begun without keeps that (`saved`).
+    """
     settings = Settings(
         negative=request.negative_prompt, steps=request.steps, cfg=request.cfg, sampler=request.sampler, scheduler=request.scheduler,
         width=request.width, height=request.height, checkpoint=checkpoint, lora=request.lora, lora_strength=request.lora_strength,
+        guidance=request.guidance, more_loras=request.more_loras or (),
     )  # fmt: skip
-    if request.workflow is not None:
-        return settings
     rules = picture_settings(find_family(request.family), policy)
+    if request.workflow is not None:
+        is_open = settings.lora is not None and settings.lora_strength is None and (saved is None or saved.lora_strength is not None)
+        if is_open and workflow is not None and workflow.inserts_lora(settings):
+            return replace(settings, lora_strength=rules.get("lora_strength"))
+        return settings
     if settings.lora_strength is not None and settings.lora is None:
         raise InputError("--lora-strength", "given without --lora", "name the LoRA, as the server does")
     names = ("steps", "cfg", "sampler", "scheduler", "width", "height")

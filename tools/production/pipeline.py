@@ -22,7 +22,7 @@ from tools.production.budget import counted, estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
 from tools.production.journal import JOURNAL_FILE, read_state
-from tools.production.plan import Plan, check_same, find_differences, read_plan, write_plan
+from tools.production.plan import Plan, check_same, find_differences, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, limits_of, make_plan, plan_generation, settings_of
 from tools.production.rejudging import Rejudged, describe_rules, finish_moves, policy_in_force, rejudge
 from tools.production.request import Request
@@ -80,7 +80,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         choices.find_sources(request.images, request.reference_dir, request.output_dir)
     with locks.hold(folder.lock, str(folder.root)) as held, _servers(request, policy, around) as reached:
         servers = [each.server for each in reached]
-        generation = plan_generation(request, policy, servers) if request.images is None else None
+        generation = plan_generation(request, policy, servers, saved) if request.images is None else None
         if generation is not None and around.check_health:
             check_health(servers, generation, policy, around.note)
         reference_dir, assessor = choices.choose_references(request, policy, around.root, around.note)
@@ -240,11 +240,19 @@ def say_plan(plan: Plan, generation: Generation | None, continues: bool, note: N
     if generation is not None:
         shown = {name: value for name, value in settings_of(plan).items() if name not in ("negative", "prompts", "count")}
         note("  " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if value is not None))
+        for line in placed_lines(generation, plan):
+            note(f"  {line}")
         if not any(model["folder"] == "loras" for model in plan.models):
             note("  warning: no LoRA is used: name one with --lora")
     note(f"  references {plan.reference_dir}; {plan.engine}" if plan.engine else f"  references {plan.reference_dir}")
     if plan.engine_notice:
         note(f"  {plan.engine_notice}")
+
+
+def placed_lines(generation: Generation, plan: Plan) -> list[str]:
+    """Where everything goes in the graph of the first picture, and the digest of that graph: as it is sent."""
+    placed = generation.filled(plan, plan.item(1))
+    return [*placed.lines(), f"graph of the first picture, SHA-256: {sha256_of(placed.graph)}"]
 
 
 def say_estimate(plan: Plan, limits: Limits, policy: Mapping[str, Any], tariffs: Sequence[Tariff], around: Circumstances) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.judging.assessor import Assessor
+from lifeos.errors import InputError
 from tools.backends.backend import Backend
 from tools.production import choices
 from tools.production.journal import now_text
@@ -16,7 +17,7 @@ from tools.production.plan import Item, Plan, Variant, judging_policy
 from tools.production.request import Request
 from tools.production.runner import Limits
 from tools.workflows.seeds import choose_base_seed
-from tools.workflows.workflow import Settings, Workflow, check_models, find_models
+from tools.workflows.workflow import Placed, Settings, Workflow, check_models, find_models
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +32,23 @@ class Generation:
         prefix = f"lifeos/{plan.run_id}/{item.key}"
         return self.place(plan.prompt_of(item), item.seed, prefix)
 
+    def filled(self, plan: Plan, item: Item) -> Placed:
+        """The graph of an item, with what was written where."""
+        prefix = f"lifeos/{plan.run_id}/{item.key}"
+        settings = replace(self.settings, positive=plan.prompt_of(item), seed=item.seed, filename_prefix=prefix)
+        return self.workflow.fill(settings)
+
     def place(self, prompt: str, seed: int | None, prefix: str | None = None) -> dict[str, Any]:
         return self.workflow.place(replace(self.settings, positive=prompt, seed=seed, filename_prefix=prefix))
 
 
-def plan_generation(request: Request, policy: Mapping[str, Any], servers: Sequence[Backend]) -> Generation:
-    """Settings, workflow and prompts; refuses what the servers cannot run before anything is queued."""
+def plan_generation(request: Request, policy: Mapping[str, Any], servers: Sequence[Backend], saved: Plan | None = None) -> Generation:
+    """Settings, workflow and prompts; refuses what the servers cannot run before anything is queued. `saved`: the batch that goes on."""
     prompts = choices.choose_prompts(request)
-    workflow = choices.choose_workflow(request)
+    workflow = choices.choose_workflow(request, servers)
     checkpoint = choices.choose_checkpoint(request, policy, servers[0] if servers else None)
-    generation = Generation(workflow, choices.choose_settings(request, policy, checkpoint), prompts)
+    begun = saved.variants[0].settings if saved is not None and saved.variants else None
+    generation = Generation(workflow, choices.choose_settings(request, policy, checkpoint, workflow, begun), prompts)
     graph = generation.place(prompts[0], 0)
     for server in servers:
         check_models(server, graph)
@@ -103,8 +111,19 @@ def settings_of(plan: Plan) -> dict[str, Any]:
     """The settings for the report: those that were placed, and the workflow's own where none was."""
     if not plan.generates or not plan.workflows:
         return {}
-    own, placed = asdict(Workflow(plan.workflows[0], plan.workflow_name).current()), asdict(plan.variants[0].settings)
+    own, placed = asdict(_own_settings(plan)), asdict(plan.variants[0].settings)
     merged = {name: placed[name] if placed[name] is not None else own[name] for name in placed}
     for name in ("positive", "seed", "filename_prefix"):
         del merged[name]
+    for name in ("guidance", "more_loras"):  # most workflows have none
+        if not merged[name]:
+            del merged[name]
     return {**merged, "workflow": plan.workflow_name, "base_seed": plan.base_seed, "count": plan.count, "prompts": len(plan.prompts)}
+
+
+def _own_settings(plan: Plan) -> Settings:
+    """What the graph of a plan holds itself, as far as the classes of its nodes are known without a server."""
+    try:
+        return Workflow(plan.workflows[0], plan.workflow_name).current()
+    except InputError:
+        return Settings()

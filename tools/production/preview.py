@@ -15,8 +15,8 @@ from tools.backends.registry import ConnectedBackend, connect_backends
 from tools.production import choices
 from tools.production.budget import counted, estimate, format_seconds
 from tools.production.filing import GIGABYTE, BatchFolder
-from tools.production.pipeline import Circumstances, budget_warning, continued, rate_of
-from tools.production.plan import check_same
+from tools.production.pipeline import Circumstances, budget_warning, continued, placed_lines, rate_of
+from tools.production.plan import check_same, sha256_of
 from tools.production.planning import limits_of, make_plan, plan_generation, settings_of
 from tools.production.request import Request
 
@@ -32,7 +32,7 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
     with contextlib.ExitStack() as stack:
         reached = _reach(request, stack, unchecked)
         servers = [each.server for each in reached]
-        generation = plan_generation(request, policy, servers) if request.images is None else None
+        generation = plan_generation(request, policy, servers, saved) if request.images is None else None
         notices = [each.info.notice for each in reached if each.info.notice]
     reference_dir, assessor = _references(request, policy, around, unchecked)
     plan = make_plan(
@@ -58,7 +58,9 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         "prompts": list(plan.prompts),
         "first": [_item(plan.item(index), plan) for index in range(1, min(SHOWN_ITEMS, wanted) + 1)],
         "settings": settings_of(plan),
-        "placed": generation.workflow.describe(generation.settings) if generation is not None else [],
+        "placed": placed_lines(generation, plan) if generation is not None else [],
+        "places": generation.filled(plan, plan.item(1)).places() if generation is not None else [],
+        "workflow_sha256": sha256_of(plan.workflows[0]) if plan.workflows else None,
         "workflow": plan.workflows[0] if plan.workflows else None,
         "models": list(plan.models),
         "source_dir": plan.source_dir,
@@ -106,7 +108,7 @@ def render_preview(document: Mapping[str, Any]) -> str:
         lines.append(f"  {counted(len(document['prompts']), 'prompt')}, {counted(document['pictures'], 'picture')}")
     lines += [f"    {item['index']:04d} " + (item["source"] or f"seed {item['seed']}: {item['prompt'][:90]}") for item in document["first"]]
     if document["workflow"] is not None:
-        lines += ["  settings in the workflow:", *(f"    {line}" for line in document["placed"])]
+        lines += ["  what goes where in the workflow of the first picture:", *(f"    {line}" for line in document["placed"])]
         need = document["estimate"]
         takes = f"{format_seconds(need['seconds'])} on {counted(need['servers'], 'server')}"
         lines.append(f"  about {takes}, ${need['usd']:.2f} at ${need['rate_per_hr']:.2f}/h")

@@ -9,13 +9,18 @@ from typing import Any
 
 from evals.judging.gate_limits import limits_from_words, limits_to_words
 from lifeos.errors import InputError
+from tools.workflows.node_flags import NAMES, to_overrides
+from tools.workflows.placing import NodeOverrides
 
 GENERATION_ONLY = (
     "prompts_file", "prompts", "lora", "lora_strength", "count", "workflow", "checkpoint", "negative_prompt", "steps", "cfg",
     "sampler", "scheduler", "width", "height", "base_seed", "target_approved", "max_images", "max_cost", "comfy_urls",
-    "family",
+    "family", "guidance", "more_loras", *NAMES,
 )  # fmt: skip
-FLAG_OF = {"prompts_file": "--prompts-file", "prompts": "--prompt", "comfy_urls": "--comfy-url"}
+FLAG_OF = {
+    "prompts_file": "--prompts-file", "prompts": "--prompt", "comfy_urls": "--comfy-url", "more_loras": "--lora",
+    "lora_node_ids": "--lora-node-id", "assignments": "--set",
+}  # fmt: skip
 NOT_REMEMBERED = ("max_images", "max_cost", "comfy_urls", "model_root", "prefer_cpu")
 """What may change from one run of a batch to the next: `--resume` alone does not bring it back."""
 
@@ -56,6 +61,25 @@ class Request:
     lora_version: str | None = None
     lora_file: Path | None = None
     run_id: str | None = None
+    guidance: float | None = None
+    more_loras: tuple[str, ...] | None = None
+    """Beside `lora`: each goes to the node that is named for it."""
+    positive_node_id: str | None = None
+    positive_key: str | None = None
+    negative_node_id: str | None = None
+    negative_key: str | None = None
+    ksampler_node_id: str | None = None
+    seed_node_id: str | None = None
+    output_node_id: str | None = None
+    seed_key: str | None = None
+    steps_key: str | None = None
+    lora_node_ids: tuple[str, ...] | None = None
+    assignments: tuple[str, ...] | None = None
+
+    @property
+    def overrides(self) -> NodeOverrides:
+        """The nodes and inputs that were named by hand. Raises InputError where they are named without a workflow."""
+        return to_overrides({name: getattr(self, name) for name in NAMES}, has_workflow=self.workflow is not None)
 
     def check(self) -> None:
         """Raises InputError for flags that contradict one another."""

@@ -18,7 +18,7 @@ from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
 from tools.production.journal import JOURNAL_FILE, read_state
 from tools.production.pipeline import Circumstances, backend_options, check_health, rate_of
-from tools.production.plan import Item, Plan, Variant, check_same, read_plan, write_plan
+from tools.production.plan import Item, Plan, Variant, check_same, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, make_plan, plan_generation
 from tools.production.request import Request
 from tools.production.results import read_results
@@ -108,12 +108,25 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
         request = replace(sweep.request, base_seed=seed)
         generation = plan_generation(replace(request, prompts=sweep.prompts, prompts_file=None), policy, servers)
         _check_models(sweep, generation, servers)
+        for line in placed_lines(sweep, generation, round_seed(seed, 1)):
+            around.note(f"  {line}")
         if around.check_health:
             check_health(servers, generation, policy, around.note)
         references, assessor = choices.choose_references(request, policy, around.root, around.note)
         notice = next((each.info.notice for each in reached if each.info.notice), None)
         run = _Running(sweep, request, policy, around, stop, servers, generation, references, assessor, notice)
         return run.run(held)
+
+
+def placed_lines(sweep: Sweep, generation: Generation, seed: int) -> list[str]:
+    """Where everything goes in the graph of the first configuration's first picture, and the digest of that graph."""
+    settings = replace(settings_for(sweep.configs[0], generation), positive=sweep.prompts[0], seed=seed)
+    placed = generation.workflow.fill(settings)
+    return [
+        f"first configuration, {sweep.configs[0].name}:",
+        *placed.lines(),
+        f"graph without file names, SHA-256: {sha256_of(placed.graph)}",
+    ]
 
 
 def _check_models(sweep: Sweep, generation: Generation, servers: Sequence[Backend]) -> None:

@@ -23,6 +23,9 @@ def read_graph(document: Any, name: str) -> Graph:
         raise InputError(name, "not a workflow: an object of nodes is wanted", EXPORT_HINT)
     graph: Graph = {}
     for node_id, node in document.items():
+        if isinstance(node, dict) and "class_type" in node and node["class_type"] is None:
+            why = f"node {node_id} has no class: its custom node was missing in the ComfyUI that exported it"
+            raise InputError(name, why, "install that node there, or take it out, then export again")
         if not (isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)):
             raise InputError(name, f'"{node_id}" is not a node in API format (class_type, inputs)', EXPORT_HINT)
         graph[str(node_id)] = copy.deepcopy(node)
@@ -72,14 +75,6 @@ def ancestors(graph: Graph, start: str) -> list[str]:
     return found
 
 
-def find_outputs(graph: Graph) -> list[str]:
-    """The nodes where pictures come out: those that save, else those that nothing is made from."""
-    used = {source for node_id in graph for _, source in links(graph, node_id)}
-    ends = [node_id for node_id in graph if node_id not in used]
-    saving = [node_id for node_id in graph if "filename_prefix" in graph[node_id]["inputs"] or "save" in class_of(graph, node_id).lower()]
-    return saving or ends
-
-
 def _find_loop(graph: Graph) -> list[str] | None:
     """Depth first, without recursion: a long chain must not exhaust the stack."""
     finished: set[str] = set()
@@ -110,18 +105,3 @@ def rename_outputs(graph: dict[str, Any], suffix: str) -> dict[str, Any]:
         if isinstance(prefix, str):
             node["inputs"]["filename_prefix"] = prefix + suffix
     return renamed
-
-
-def insert_lora(graph: Graph, loader: str, *, has_clip: bool) -> str:
-    """Put a LoRA loader between a checkpoint loader and everything that uses its model and CLIP. Returns its node id."""
-    new = str(max((int(node_id) for node_id in graph if node_id.isdecimal()), default=0) + 1)
-    for node in graph.values():
-        for key, value in node["inputs"].items():
-            if is_link(value) and value[0] == loader and value[1] in ((0, 1) if has_clip else (0,)):
-                node["inputs"][key] = [new, value[1]]
-    inputs: dict[str, Any] = {"lora_name": "", "strength_model": 1.0, "model": [loader, 0]}
-    if has_clip:
-        inputs |= {"strength_clip": 1.0, "clip": [loader, 1]}
-    class_type = "LoraLoader" if has_clip else "LoraLoaderModelOnly"
-    graph[new] = {"class_type": class_type, "inputs": inputs, "_meta": {"title": "LoRA"}}
-    return new

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +12,23 @@ from lifeos import foreign
 from lifeos.errors import InputError, UnavailableError, did_you_mean
 from lifeos.files import read_json
 from tools.backends.backend import Backend, NodeDeclaration
-from tools.families.families import DEFAULT_FAMILY, SDXL, Family, ResolutionRule
-from tools.workflows.graph import EXPORT_HINT, Graph, class_of, insert_lora, label, read_graph
-from tools.workflows.node_types import MODEL_FOLDERS, STRENGTH_KEYS
-from tools.workflows.placing import NodeOverrides, Placement, Target
-from tools.workflows.seeds import MAX_SEED
+from tools.families.families import DEFAULT_FAMILY, SDXL, Family
+from tools.workflows.assignments import read_assignment
+from tools.workflows.graph import EXPORT_HINT, Graph, class_of, label, read_graph
+from tools.workflows.loras import insert_loader
+from tools.workflows.node_types import MODEL_FOLDERS
+from tools.workflows.placing import NodeOverrides, Placement
+from tools.workflows.settings import LATENT_STEP, Settings, check_settings
+from tools.workflows.signatures import Signatures, stored_signatures
+from tools.workflows.targets import Change, Target, Unplaceable
 
-MAX_SIDE = 16384
-LATENT_STEP = ResolutionRule().picture_multiple
-"""The side of a latent cell in pixels: the server would silently cut a width of 100 down to 96. A family may have larger ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a run wants of a picture. None leaves the workflow's own value."""
-
-    positive: str | None = None
-    negative: str | None = None
-    seed: int | None = None
-    steps: int | None = None
-    cfg: float | None = None
-    sampler: str | None = None
-    scheduler: str | None = None
-    width: int | None = None
-    height: int | None = None
-    checkpoint: str | None = None
-    lora: str | None = None
-    lora_strength: float | None = None
-    filename_prefix: str | None = None
+ORDER = (
+    "positive", "seed", "negative", "steps", "cfg", "guidance", "sampler", "scheduler", "width", "height", "checkpoint",
+)  # fmt: skip
+"""The settings that are placed one by one, as they are told."""
+INSERTED_STRENGTH = 1.0
+"""Of a LoRA loader that is put in where nobody says another."""
+ANYWHERE = "leave that setting out, or write a value into any input with --set NODE.INPUT=VALUE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,170 +40,195 @@ class ModelUse:
     node: str
 
 
-class Workflow:
-    """A graph in API format, and where the settings belong in it. `name` is the file it came from, or `built-in`."""
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A graph as it is sent: what was written where (`changes`), and what else a person should know (`remarks`)."""
 
-    def __init__(self, graph: Graph, name: str, overrides: NodeOverrides | None = None, *, size_multiple: int = LATENT_STEP) -> None:
+    graph: Graph
+    changes: tuple[Change, ...]
+    remarks: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """One line for each value: its setting and the inputs that take it, prompt and seed first."""
+        groups: dict[tuple[str, str, str], list[Change]] = {}
+        for change in self.changes:
+            groups.setdefault((change.setting, repr(change.value), change.remark), []).append(change)
+        lines = []
+        for (setting, _, remark), changes in groups.items():
+            places = ", ".join(f"{_shown_key(each.target)} of {label(self.graph, each.target.node)}" for each in changes)
+            lines.append(f"{setting}: {changes[0].value} → {places}" + (f" ({remark})" if remark else ""))
+        return [*lines, *self.remarks]
+
+    def places(self) -> list[dict[str, Any]]:
+        """The same as records: setting, value, node, class, input, remark."""
+        return [
+            {
+                "setting": each.setting,
+                "value": each.value,
+                "node": each.target.node,
+                "class": class_of(self.graph, each.target.node),
+                "input": _shown_key(each.target),
+                "remark": each.remark,
+            }
+            for each in self.changes
+        ]
+
+
+def _shown_key(target: Target) -> str:
+    return f"{target.key}.{target.part}" if target.part else target.key
+
+
+class Workflow:
+    """A graph in API format, and where the settings belong in it. `name` is the file it came from, or `built-in`.
+
+    `lora_with_clip`: whether a LoRA loader that is put in takes the text encoder too.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        overrides: NodeOverrides | None = None,
+        *,
+        size_multiple: int = LATENT_STEP,
+        signatures: Signatures | None = None,
+        lora_with_clip: bool = True,
+    ) -> None:
         self.graph = graph
         self.name = name
+        self.overrides = overrides or NodeOverrides()
         self._size_multiple = size_multiple
-        self._placement = Placement(graph, name, overrides or NodeOverrides())
+        known = signatures or stored_signatures()
+        self._placement = Placement(graph, name, self.overrides, known, lora_with_clip=lora_with_clip)
+        self._assigned = [read_assignment(text, self._placement.typed) for text in self.overrides.assignments]
 
     @classmethod
-    def load(cls, path: Path, overrides: NodeOverrides | None = None) -> Workflow:
+    def load(
+        cls, path: Path, overrides: NodeOverrides | None = None, *, signatures: Signatures | None = None, lora_with_clip: bool = True
+    ) -> Workflow:
         """A workflow file. Raises InputError for one in UI format, without a sampler, with a loop, with a dangling link."""
-        return cls(read_graph(foreign.read_file(path, Any, fix=EXPORT_HINT), str(path)), str(path), overrides)
+        graph = read_graph(foreign.read_file(path, Any, fix=EXPORT_HINT), str(path))
+        return cls(graph, str(path), overrides, signatures=signatures, lora_with_clip=lora_with_clip)
 
     @classmethod
-    def built_in(cls, family: Family = SDXL) -> Workflow:
+    def built_in(cls, family: Family = SDXL, overrides: NodeOverrides | None = None) -> Workflow:
         """Text to image with a model of that family. It gets its LoRA loader when a LoRA is placed."""
         name = "built-in" if family.id == DEFAULT_FAMILY else f"built-in, {family.id}"
-        return cls(read_graph(read_json(family.workflow_file), name), name, size_multiple=family.resolution.picture_multiple)
+        graph = read_graph(read_json(family.workflow_file), name)
+        multiple = family.resolution.picture_multiple
+        return cls(graph, name, overrides, size_multiple=multiple, lora_with_clip=family.lora_node != "LoraLoaderModelOnly")
 
     def place(self, settings: Settings) -> Graph:
-        """A new graph with every setting in its nodes, one picture a prompt.
+        """A new graph with every setting in its nodes, one picture a prompt. Raises InputError as `fill` does."""
+        return self.fill(settings).graph
+
+    def fill(self, settings: Settings) -> Placed:
+        """A new graph with every setting in its nodes, one picture a prompt, and what was written where.
 
         Raises InputError naming every setting that has no place, and values that the server would change silently.
         """
         check_settings(settings, self._size_multiple)
         graph = copy.deepcopy(self.graph)
+        changes: list[Change] = []
         problems: dict[str, str] = {}
-        for setting, targets in self._placement.targets.items():
+        for setting in ORDER:
             value = getattr(settings, setting)
             if value is not None:
-                self._write(graph, setting, targets, value)
-        problems |= {setting: why for setting, why in self._placement.problems.items() if getattr(settings, setting) is not None}
-        problems |= self._place_lora(graph, settings)
+                try:
+                    changes += self._placement.find(setting, value)
+                except Unplaceable as reason:
+                    problems[setting] = str(reason)
+        remarks: list[str] = []
+        try:
+            plan = self._placement.lora_plan(settings)
+            changes += plan.changes
+        except Unplaceable as reason:
+            problems["lora" if settings.lora is not None else "lora_strength"] = str(reason)
         if problems:
             told = "; ".join(f"{setting.replace('_', ' ')}: {why}" for setting, why in problems.items())
-            raise InputError(self.name, f"no place for {told}", "leave that setting out, or change the workflow")
-        for node in graph.values():
-            if settings.filename_prefix is not None and isinstance(node["inputs"].get("filename_prefix"), str):
-                node["inputs"]["filename_prefix"] = settings.filename_prefix
-        latent = self._placement.latent_node()
-        if latent is not None and "batch_size" in graph[latent]["inputs"]:
-            graph[latent]["inputs"]["batch_size"] = 1  # a picture's seed must be its own
-        return graph
+            raise InputError(self.name, f"no place for {told}", ANYWHERE)
+        changes += self._placement.sizes.batch()
+        changes += self._prefixes(settings.filename_prefix)
+        changes = self._with_assignments(changes)
+        for change in changes:
+            _write(graph, change)
+        for name, insertion in plan.insertions:
+            strength = settings.lora_strength if settings.lora_strength is not None else INSERTED_STRENGTH
+            node = insert_loader(graph, self._placement.typed, insertion, name, strength)
+            behind = label(graph, insertion.model.node)
+            changes.append(Change("lora", Target(node, "lora_name"), name, f"inserted behind {behind}"))
+            strengths = [key for key in ("strength_model", "strength_clip") if key in graph[node]["inputs"]]
+            changes += [Change("lora strength", Target(node, key), strength) for key in strengths]
+        remarks += [f"kept: {each}" for each in plan.kept]
+        remarks += plan.remarks
+        output = self._placement.passes.output
+        dropped = self._placement.drop_savers(graph)
+        if dropped:
+            remarks.append(f"pictures: those of {label(graph, output)}; taken out: {', '.join(dropped)}")
+        kept = [change for change in changes if change.target.node in graph]
+        return Placed(graph, tuple(kept), tuple(remarks))
+
+    def _prefixes(self, prefix: str | None) -> list[Change]:
+        if prefix is None:
+            return []
+        nodes = [node for node, each in self.graph.items() if isinstance(each["inputs"].get("filename_prefix"), str)]
+        return [Change("filename prefix", Target(node, "filename_prefix"), prefix) for node in nodes]
+
+    def _with_assignments(self, changes: list[Change]) -> list[Change]:
+        """What was set by hand wins; the prompt and the seed, which differ from picture to picture, cannot be set so."""
+        own = {change.target for change in self._assigned}
+        for change in changes:
+            if change.target in own and change.setting in ("positive", "seed"):
+                what, flag = ("prompt", "--prompt") if change.setting == "positive" else ("seed", "--base-seed")
+                raise InputError(f"--set {change.target.node}.{_shown_key(change.target)}", f"is the place of the {what}", f"use {flag}")
+        return [change for change in changes if change.target not in own] + self._assigned
 
     def current(self) -> Settings:
         """The workflow's own values, where they can be placed: what a setting of None leaves."""
-        values: dict[str, Any] = {}
-        for setting, targets in self._placement.targets.items():
-            values[setting] = self._placement.value(targets[0])
-        loaders = self._placement.lora_loaders()
-        if len(loaders) == 1:
-            inputs = self.graph[loaders[0].node]["inputs"]
-            values["lora"] = inputs[loaders[0].key]
-            values["lora_strength"] = next((inputs[key] for key in STRENGTH_KEYS if isinstance(inputs.get(key), int | float)), None)
+        values: dict[str, Any] = {setting: self._placement.current(setting) for setting in ORDER}
+        rows = self._placement.loras.rows(self._placement.passes.samplers)
+        if len({row.name for row in rows}) == 1:
+            strength = next((_value_at(self.graph, target) for target in rows[0].strengths), None)
+            values |= {"lora": rows[0].name, "lora_strength": strength if isinstance(strength, int | float) else None}
         return Settings(**values)
 
+    def inserts_lora(self, settings: Settings) -> bool:
+        """Whether a LoRA gets a loader of its own, which has no strength yet."""
+        try:
+            return bool(self._placement.lora_plan(settings).insertions)
+        except Unplaceable:
+            return False
+
     def describe(self, settings: Settings) -> list[str]:
-        """One line per given setting: its value and the nodes that take it."""
-        graph = self.place(settings)
-        lines = []
-        for setting, targets in self._placement.targets.items():
-            value = getattr(settings, setting)
-            if value is not None:
-                places = ", ".join(f"{target.key} of {label(graph, target.node)}" for target in targets)
-                lines.append(f"{setting}: {value} → {places}")
-        if settings.lora is not None or settings.lora_strength is not None:
-            shown = [value for value in (settings.lora, settings.lora_strength) if value is not None]
-            node = self._lora_node(graph, settings)
-            new = "" if node in self.graph else ", inserted behind the checkpoint"
-            lines.append(f"lora: {' at '.join(map(str, shown))} → {label(graph, node)}{new}")
-        return lines
-
-    def _write(self, graph: Graph, setting: str, targets: list[Target], value: Any) -> None:
-        for target in targets:
-            inputs = graph[target.node]["inputs"]
-            if setting == "steps":
-                _scale_step_range(inputs, inputs[target.key], value)
-            inputs[target.key] = value
-
-    def _place_lora(self, graph: Graph, settings: Settings) -> dict[str, str]:
-        """Into the one loader, or the one of several that has it already, or a new one behind the checkpoint. Returns problems."""
-        if settings.lora is None and settings.lora_strength is None:
-            return {}
-        setting = "lora" if settings.lora is not None else "lora_strength"
-        loaders = self._placement.lora_loaders()
-        if len(loaders) > 1:
-            loaders = [target for target in loaders if self._placement.value(target) == settings.lora]
-            if len(loaders) != 1:
-                return {setting: "several LoRA loaders lead to the sampler: choose with --lora-node-id"}
-        if loaders:
-            node, key = loaders[0].node, loaders[0].key
-        elif settings.lora is None:
-            return {setting: "the workflow has no LoRA loader"}
-        else:
-            found = self._placement.targets.get("checkpoint")
-            if not found:
-                return {setting: f"no LoRA loader, and nowhere to insert one ({self._placement.problems['checkpoint']})"}
-            node, key = insert_lora(graph, found[0].node, has_clip=found[0].key == "ckpt_name"), "lora_name"
-        inputs = graph[node]["inputs"]
-        if settings.lora is not None:
-            inputs[key] = settings.lora
-        if settings.lora_strength is not None:
-            strengths = [name for name in STRENGTH_KEYS if name in inputs]
-            if not strengths:
-                return {"lora_strength": f"{label(graph, node)} has no strength input"}
-            inputs |= dict.fromkeys(strengths, settings.lora_strength)
-        return {}
-
-    def _lora_node(self, graph: Graph, settings: Settings) -> str:
-        loaders = self._placement.lora_loaders()
-        same = [target.node for target in loaders if len(loaders) == 1 or self._placement.value(target) == settings.lora]
-        return same[0] if same else next(node_id for node_id in graph if node_id not in self.graph)
+        """One line per value that is placed: the nodes that take it."""
+        return self.fill(settings).lines()
 
 
-def _scale_step_range(inputs: dict[str, Any], old: Any, new: int) -> None:
-    """Keep the share of steps that a sampler takes (`start_at_step`, `end_at_step` of a base and refiner pair)."""
-    for key in ("start_at_step", "end_at_step"):
-        value = inputs.get(key)
-        if isinstance(value, int) and isinstance(old, int) and 0 < value <= old:
-            inputs[key] = round(value * new / old)
+def _write(graph: Graph, change: Change) -> None:
+    inputs, target = graph[change.target.node]["inputs"], change.target
+    inputs[target.key] = {**inputs[target.key], target.part: change.value} if target.part else change.value
 
 
-def check_settings(settings: Settings, size_multiple: int = LATENT_STEP) -> None:
-    """Refuse what the server would silently change or die of. Raises InputError that names the setting."""
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        why = None if value is None else _find_fault(field.name, value, size_multiple)
-        if why:
-            raise InputError(f"{field.name.replace('_', ' ')} {value!r}", why)
-
-
-def _find_fault(setting: str, value: Any, size_multiple: int) -> str | None:
-    wholes = {"seed": (0, MAX_SEED), "steps": (1, 10_000), "width": (16, MAX_SIDE), "height": (16, MAX_SIDE)}
-    numbers = {"cfg": (0.0, 100.0), "lora_strength": (-100.0, 100.0)}
-    if setting in wholes:
-        low, high = wholes[setting]
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            return f"a whole number from {low} to {high} is wanted"
-        if setting in ("width", "height") and value % size_multiple:
-            below = value - value % size_multiple
-            return f"a multiple of {size_multiple} is wanted, such as {below} or {below + size_multiple}"
-    elif setting in numbers:
-        lowest, highest = numbers[setting]
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or not lowest <= value <= highest:
-            return f"a number from {lowest:g} to {highest:g} is wanted"
-    elif not isinstance(value, str):
-        return "text is wanted"
-    elif setting == "filename_prefix":
-        if not value or value.endswith(("/", "\\")) or value.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", value):
-            return "a relative name that does not end in a slash is wanted: ComfyUI would overwrite or refuse it"
-    elif setting not in ("positive", "negative") and not value.strip():
-        return "a name is wanted"
-    return None
+def _value_at(graph: Graph, target: Target) -> Any:
+    value = graph[target.node]["inputs"].get(target.key)
+    return value.get(target.part) if target.part and isinstance(value, dict) else value
 
 
 def find_models(graph: Graph) -> list[ModelUse]:
     """Every model file that a graph loads."""
-    return [
+    found = [
         ModelUse(MODEL_FOLDERS[key], value, node_id)
         for node_id, node in graph.items()
         for key, value in node["inputs"].items()
         if key in MODEL_FOLDERS and isinstance(value, str)
     ]
+    rows = [
+        ModelUse("loras", value["lora"], node_id)
+        for node_id, node in graph.items()
+        for value in node["inputs"].values()
+        if isinstance(value, dict) and isinstance(value.get("lora"), str) and value.get("on", True)
+    ]
+    return found + rows
 
 
 def check_models(server: Backend, graph: Graph) -> None:
@@ -261,4 +273,4 @@ def _choices(node: NodeDeclaration) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield key, declared.choices
 
 
-__all__ = ["EXPORT_HINT", "ModelUse", "NodeOverrides", "Settings", "Workflow", "check_models", "check_settings", "find_models"]
+__all__ = ["EXPORT_HINT", "ModelUse", "NodeOverrides", "Placed", "Settings", "Workflow", "check_models", "check_settings", "find_models"]

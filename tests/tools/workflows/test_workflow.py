@@ -238,8 +238,8 @@ def test_flux_takes_what_it_has() -> None:
         pytest.param(
             FLUX,
             {"negative": "N", "cfg": 5.0},
-            "no place for cfg: node 3 (SamplerCustomAdvanced) has no input cfg; "
-            "negative: no negative text leads to node 3 (SamplerCustomAdvanced): name its node with --negative-node-id",
+            "no place for negative: no negative text leads to node 3 (SamplerCustomAdvanced): name its node with --negative-node-id; "
+            "cfg: node 3 (SamplerCustomAdvanced) has no CFG, this model is led by the guidance of node 26 (FluxGuidance): give --guidance",
             id="flux has neither CFG nor a negative",
         ),
         pytest.param(
@@ -262,20 +262,15 @@ def test_flux_takes_what_it_has() -> None:
             ),
             {"positive": "P"},
             "no place for positive: several texts lead to it: node 6 (CLIPTextEncode), node 11 (CLIPTextEncode): "
-            "choose with --positive-node-id (and --positive-node-key)",
+            "choose with --positive-node-id (and --positive-key)",
             id="two texts combined",
         ),
         pytest.param(
             simple(n5=node("VAEEncode", pixels=["12", 0], vae=["4", 2]), n12=node("LoadImage", image="a.png")),
             {"width": 512},
-            "no place for width: the picture that node 3 (KSampler) starts from has no size of its own (made from another picture?)",
+            "no place for width: the picture that node 3 (KSampler) starts from has no size of its own (made from another picture?): "
+            "if a node decides it, write there with --set NODE.INPUT=VALUE",
             id="image to image has no size",
-        ),
-        pytest.param(
-            simple(n3=sampler(steps=["13", 0]), n13=node("MathExpression", a=4, b=5, expression="a*b")),
-            {"steps": 30},
-            "no place for steps: steps of node 3 (KSampler) is computed by node 13 (MathExpression)",
-            id="steps that are computed",
         ),
         pytest.param(
             simple(
@@ -283,11 +278,9 @@ def test_flux_takes_what_it_has() -> None:
                 n14=node("ModelMergeSimple", model1=["4", 0], model2=["15", 0], ratio=0.5),
                 n15=node("CheckpointLoaderSimple", ckpt_name="b.safetensors"),
             ),
-            {"checkpoint": "c.safetensors", "lora": "l.safetensors"},
+            {"checkpoint": "c.safetensors"},
             "no place for checkpoint: several models are merged for node 3 (KSampler): "
-            "node 4 (CheckpointLoaderSimple), node 15 (CheckpointLoaderSimple); "
-            "lora: no LoRA loader, and nowhere to insert one (several models are merged for node 3 (KSampler): "
-            "node 4 (CheckpointLoaderSimple), node 15 (CheckpointLoaderSimple))",
+            "node 4 (CheckpointLoaderSimple), node 15 (CheckpointLoaderSimple): write each with --set 4.ckpt_name=VALUE",
             id="merged checkpoints",
         ),
         pytest.param(
@@ -298,7 +291,7 @@ def test_flux_takes_what_it_has() -> None:
 def test_what_has_no_place_stops_the_run(graph: Graph, settings: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError) as caught:
         place(graph, **settings)
-    assert str(caught.value) == f"mine.json: {told} (leave that setting out, or change the workflow)"
+    assert str(caught.value) == f"mine.json: {told} (leave that setting out, or write a value into any input with --set NODE.INPUT=VALUE)"
 
 
 def test_settings_that_are_not_given_need_no_place() -> None:
@@ -328,11 +321,21 @@ def test_lora_without_a_loader_is_inserted_behind_the_checkpoint() -> None:
     assert [users[path] for path in ("3.model", "6.clip", "7.clip", "8.vae")] == [["10", 0], ["10", 1], ["10", 1], ["4", 2]]
 
 
-def test_lora_for_a_model_without_clip() -> None:
+def test_lora_between_model_and_text_encoder_from_loaders_of_their_own() -> None:
     placed = place(FLUX, lora="new.safetensors", lora_strength=0.8)
+    assert placed["27"]["class_type"] == "LoraLoader"
+    assert placed["27"]["inputs"] == {
+        "lora_name": "new.safetensors", "strength_model": 0.8, "strength_clip": 0.8, "model": ["4", 0], "clip": ["24", 0],
+    }  # fmt: skip
+    assert (at(placed, "21.model"), at(placed, "23.model"), at(placed, "6.clip")) == (["27", 0], ["27", 0], ["27", 1])
+
+
+def test_lora_whose_file_has_no_text_encoder_goes_into_the_model_alone() -> None:
+    workflow = Workflow(read_graph(FLUX, "mine.json"), "mine.json", lora_with_clip=False)
+    placed = workflow.place(Settings(lora="new.safetensors", lora_strength=0.8))
     assert placed["27"]["class_type"] == "LoraLoaderModelOnly"
     assert placed["27"]["inputs"] == {"lora_name": "new.safetensors", "strength_model": 0.8, "model": ["4", 0]}
-    assert (at(placed, "21.model"), at(placed, "23.model"), at(placed, "6.clip")) == (["27", 0], ["27", 0], ["24", 0])
+    assert at(placed, "6.clip") == ["24", 0]
 
 
 STACKED = simple(
@@ -368,7 +371,7 @@ def test_second_pass_gets_the_seed_and_keeps_what_it_set_itself() -> None:
     assert [at(placed, path) for path in ("3.seed", "21.seed")] == [7, 7]
     assert [at(placed, path) for path in ("3.steps", "21.steps")] == [30, 12]  # 20 and 12 before
     assert [at(placed, path) for path in ("3.cfg", "21.cfg", "3.sampler_name", "21.sampler_name")] == [4.0, 4.0, "heun", "heun"]
-    assert [at(placed, path) for path in ("5.width", "20.width")] == [768, 1024]
+    assert [at(placed, path) for path in ("5.width", "20.width")] == [768, 1536]
 
 
 def test_base_and_refiner_share_the_steps_as_before() -> None:
@@ -427,7 +430,7 @@ def test_named_nodes_and_keys_win() -> None:
         (NodeOverrides(sampler_node="33"), "--ksampler-node-id 33: mine.json has no such node (did you mean 3?)"),
         (
             NodeOverrides(positive_node="6", positive_key="txet"),
-            "--positive-node-key txet: node 6 (CLIPTextEncode) has no such input (did you mean text?)",
+            "--positive-key txet: node 6 (CLIPTextEncode) has no such input (did you mean text?)",
         ),
     ],
     ids=["node", "key"],
@@ -538,9 +541,14 @@ def test_current_values_and_where_settings_go() -> None:
     assert workflow.current() == Settings("good", "bad", 1, 20, 7.0, "euler", "normal", 640, 512, "base.safetensors")
     assert workflow.describe(Settings(seed=7, lora="mine.safetensors", lora_strength=0.3)) == [
         "seed: 7 → seed of node 3 (KSampler)",
-        "lora: mine.safetensors at 0.3 → node 11 (LoraLoader)",
+        "lora: mine.safetensors → lora_name of node 11 (LoraLoader)",
+        "lora strength: 0.3 → strength_model of node 11 (LoraLoader), strength_clip of node 11 (LoraLoader)",
+        "kept: style.safetensors in node 10 (LoraLoader)",
     ]
-    assert Workflow.built_in().describe(Settings(lora="l"))[-1] == 'lora: l → node 8 (LoraLoader "LoRA"), inserted behind the checkpoint'
+    assert Workflow.built_in().describe(Settings(lora="l")) == [
+        'lora: l → lora_name of node 8 (LoraLoader "LoRA") (inserted behind node 1 (CheckpointLoaderSimple "Checkpoint"))',
+        'lora strength: 1.0 → strength_model of node 8 (LoraLoader "LoRA"), strength_clip of node 8 (LoraLoader "LoRA")',
+    ]
 
 
 def test_models_of_a_graph() -> None:
