@@ -33,6 +33,8 @@ from lifeos.project import project_version
 from lifeos.shells import PYTHON_VARIABLE, python_word
 
 SCRIPT_FOLDERS = ("tools", "evals")
+OWN_VERBS = ("test", "doctor", "setup", "reference", "completion")
+"""Verbs that are no script; `demo` is one."""
 CHECKS = (
     ("ruff check", ["-m", "ruff", "check", "."]),
     ("ruff format", ["-m", "ruff", "format", "--check", "."]),
@@ -117,8 +119,8 @@ def main(argv: list[str] | None = None) -> int:
 
         return completion.main(rest)
     if verb not in scripts:
-        known = [*scripts, "demo", "test", "doctor", "setup", "reference", "completion"]
-        raise InputError(verb, "no such verb or script", did_you_mean(verb, known) if verb else "see python -m lifeos --help")
+        fix = did_you_mean(verb, [*scripts, *OWN_VERBS]) if verb else "see python -m lifeos --help"
+        raise InputError(verb, "no such verb or script", fix)
     return run_inside(environment.ensure(environment.find_profile()), [str(scripts[verb]), *rest])
 
 

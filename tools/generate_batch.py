@@ -24,6 +24,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from lifeos import cli
+from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from tools.families.families import family_help, family_ids
 from tools.workflows.node_flags import GUIDANCE_HELP, add_node_flags, given_nodes
@@ -125,7 +126,6 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     from lifeos.progress import Progress
     from tools.backends.backend import BackendOptions
     from tools.backends.registry import connect_backends
-    from tools.production.budget import counted
     from tools.production.choices import choose_checkpoint, choose_prompts, choose_settings, choose_workflow
     from tools.production.filing import check_writable
     from tools.production.plan import sha256_of

@@ -16,8 +16,8 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from lifeos import cli
+from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, InputError, UnavailableError, did_you_mean
 from lifeos.findings import Finding, Report, add_format, publish
 from tools.families.families import SDXL
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tools.backends.backend import Backend, ServerInfo
 
 CHECK = "pod health"
+OF_THIS_MACHINE = ("model file", "disk")
 SERVER = "ComfyUI"
 """The check that fails where the server is not there: exit code 3 instead of 1."""
 BUILT_IN_NODES = SDXL.node_classes
@@ -58,11 +60,13 @@ def check_pod(
     min_free_vram_mb: float = 6000,
     gpu_wanted: bool = False,
     stall_seconds: float = STALL_SECONDS,
+    ours: Collection[str] = (),
 ) -> list[Finding]:
     """Every check of one server and this machine's disk, in reading order. Never raises for what it finds.
 
     `required_models` are names in one of the server's model folders, or paths of files here. A server without a GPU is a
-    warning, with `gpu_wanted` a failure. Without a server only this machine is looked at.
+    warning, with `gpu_wanted` a failure. Without a server only this machine is looked at. `ours` are the prompts that the caller
+    queued before: they are no reason to wait.
     """
     checks: list[Finding] = []
     files = [name for name in required_models if _is_path(name) or server is None]
@@ -70,19 +74,25 @@ def check_pod(
         checks += check_local_vram(min_free_vram_mb, gpu_wanted=gpu_wanted)
     else:
         names = [name for name in required_models if name not in files]
-        checks += _check_server(server, required_nodes, names, min_free_vram_mb, gpu_wanted, stall_seconds)
+        checks += _check_server(server, required_nodes, names, min_free_vram_mb, gpu_wanted, stall_seconds, ours)
     checks += [check_model_file(Path(name)) for name in files]
     checks.append(check_disk(disk_path or default_disk_path(), min_free_disk_gb))
     return checks
 
 
 def _check_server(
-    server: Backend, nodes: Sequence[str], models: Sequence[str], min_free_vram_mb: float, gpu_wanted: bool, stall_seconds: float
+    server: Backend,
+    nodes: Sequence[str],
+    models: Sequence[str],
+    min_free_vram_mb: float,
+    gpu_wanted: bool,
+    stall_seconds: float,
+    ours: Collection[str],
 ) -> Iterator[Finding]:
     try:
         info = server.info()
         yield Finding(SERVER, f"{info.version} at {info.url}, on {info.device}", severity="ok")
-        yield check_queue(server, stall_seconds)
+        yield check_queue(server, stall_seconds, ours)
         if server.offers.lists_nodes:
             yield from check_nodes(server, nodes)
         if server.offers.lists_models:
@@ -93,19 +103,34 @@ def _check_server(
         yield Finding(SERVER, f"{error.what}: {error.why}", error.fix)
 
 
-def check_queue(server: Backend, stall_seconds: float = STALL_SECONDS) -> Finding:
-    """What waits before us, and whether the server works on it at all."""
+def check_queue(server: Backend, stall_seconds: float = STALL_SECONDS, ours: Collection[str] = ()) -> Finding:
+    """What waits before us, and whether the server works on it at all. The caller's own prompts (`ours`) are followed, not waited for."""
     there = server.workload()
     if there.waiting and not there.running:
         time.sleep(stall_seconds)
         before, there = there, server.workload()
         if set(there.waiting) == set(before.waiting) and not there.running:
-            why = f"{len(there.waiting)} prompts wait and none runs: the server's worker has died"
+            why = f"{counted(len(there.waiting), 'prompt')} waiting, and none runs: the server's worker has died"
             return Finding("queue", why, "restart ComfyUI")
-    if there.running or there.waiting:
-        found = f"busy: {len(there.running)} running, {len(there.waiting)} waiting; ours come after them"
-        return Finding("queue", found, "wait, or cancel them in ComfyUI if they are yours", "warning")
-    return Finding("queue", "empty", severity="ok")
+    everybody = {*there.running, *there.waiting}
+    mine = everybody.intersection(ours)
+    others = everybody - mine
+    if not everybody:
+        return Finding("queue", "empty", severity="ok")
+    own = f"{counted(len(mine), 'prompt')} of this batch from before: followed, not made again"
+    if not others:
+        return Finding("queue", own, severity="ok")
+    parts = [f"busy: {len(set(there.running) - mine)} running, {len(set(there.waiting) - mine)} waiting; ours come after them"]
+    programs = others & there.by_lifeos
+    if programs:
+        whose = "all of them" if programs == others else f"{len(programs)} of them"
+        parts.append(f"{whose} by LifeOS: a batch that runs, or was killed")
+    if mine:
+        parts.append(own)
+    fix = "wait, or cancel them in ComfyUI if they are yours"
+    if programs:
+        fix = "wait; a batch that was killed takes its prompts over when its command is run again"
+    return Finding("queue", "; ".join(parts), fix, "warning")
 
 
 def check_nodes(server: Backend, wanted: Sequence[str]) -> Iterator[Finding]:
@@ -115,7 +140,7 @@ def check_nodes(server: Backend, wanted: Sequence[str]) -> Iterator[Finding]:
         fix = "; ".join(part for part in ("install its custom node", did_you_mean(name, known)) if part)
         yield Finding("node", f"{name} is not there", fix)
     if wanted and not missing:
-        yield Finding("nodes", f"all {len(wanted)} node classes are there", severity="ok")
+        yield Finding("nodes", f"all that are needed are there ({len(wanted)})", severity="ok")
 
 
 def check_models(server: Backend, wanted: Sequence[str]) -> Iterator[Finding]:
@@ -132,7 +157,7 @@ def check_models(server: Backend, wanted: Sequence[str]) -> Iterator[Finding]:
     if not any(main.values()):
         yield Finding("models", "no checkpoint and no diffusion model at all", "put one into ComfyUI/models/checkpoints")
     else:
-        counts = ", ".join(f"{len(names)} {folder.replace('_', ' ')}" for folder, names in main.items())
+        counts = ", ".join(counted(len(names), folder.replace("_", " ").removesuffix("s")) for folder, names in main.items())
         yield Finding("models", counts, severity="ok")
 
 
@@ -188,7 +213,7 @@ def check_vram(info: ServerInfo, min_free_mb: float, *, gpu_wanted: bool) -> Fin
     if info.notice:
         return Finding("GPU memory", "not needed: this is the demo server, which makes no real pictures", severity="ok")
     if info.vram_usable is None:
-        return _no_gpu(f"{info.url} works on {info.device}, without a GPU", gpu_wanted)
+        return _no_gpu(f"the server works on {info.device}, without a GPU", gpu_wanted)
     return _judge_vram(info.vram_usable / MIB, (info.vram_total or 0) / MIB, min_free_mb, info.device)
 
 
@@ -246,6 +271,11 @@ def _status(check: Finding) -> str:
     return check.severity
 
 
+def _of_server(check: Finding, url: str) -> str:
+    """The message of a check with the server that it is about, where it does not say so itself."""
+    return check.message if check.rule in (*OF_THIS_MACHINE, SERVER) else f"{url}: {check.message}"
+
+
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     url = "the server (repeatable; `embedded` starts the built-in one; default: http://127.0.0.1:8188)"
@@ -292,6 +322,8 @@ def main(argv: list[str] | None = None) -> int:
                 min_free_vram_mb=policy["min_free_vram_mb"],
                 gpu_wanted=bool(args.min_free_vram_mb),
             )
+            if len(servers) > 1 and server is not None:  # else nobody knows whose queue is meant
+                found = [replace(check, message=_of_server(check, server.url)) for check in found]
             checks += [check for check in found if check not in checks]
     publish(report_of(checks), format=args.format, as_json=args.json)
     return exit_code_of(checks)

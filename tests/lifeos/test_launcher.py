@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lifeos.__main__ import OWN_VERBS, find_scripts
+
 
 def _launch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, check=False)
@@ -23,6 +25,10 @@ def test_help_lists_every_script_with_a_sentence(project_root: Path) -> None:
     }
     assert set(listed) == scripts
     assert all(listed.values())
+
+
+def test_no_verb_is_offered_twice() -> None:
+    assert not set(OWN_VERBS) & set(find_scripts())
 
 
 @pytest.mark.parametrize("start", ["folder", "module"])

@@ -74,7 +74,7 @@ DEAD = {"queue_running": [], "queue_pending": [[1, "b"], [2, "c"]]}
             {},
             "queue",
             "error",
-            "2 prompts wait and none runs: the server's worker has died",
+            "2 prompts waiting, and none runs: the server's worker has died",
             "restart ComfyUI",
             id="dead worker",
         ),
@@ -119,6 +119,73 @@ def test_what_would_stop_a_batch(pod: dict[str, Any], options: dict[str, Any], n
     assert fix in checks[name].fix
     others = {each.severity for each in checks.values() if each.rule != name}
     assert others <= {"ok", "warning"}
+
+
+def queued(prompt_id: str, client_id: str | None = None) -> list[Any]:
+    return [0, prompt_id, {}, {} if client_id is None else {"client_id": client_id}, ["9"]]
+
+
+OURS = {"queue_running": [queued("a", "lifeos-1")], "queue_pending": [queued("b", "lifeos-1"), queued("c", "lifeos-1")]}
+MIXED = {"queue_running": [queued("theirs", "5f0c")], "queue_pending": [queued("b", "lifeos-1"), queued("other", "lifeos-2")]}
+
+
+@pytest.mark.parametrize(
+    ("queue", "ours", "severity", "found"),
+    [
+        pytest.param(OURS, {"a", "b", "c", "gone"}, "ok", "3 prompts of this batch from before: followed, not made again", id="all ours"),
+        pytest.param(
+            OURS,
+            {"b"},
+            "warning",
+            "busy: 1 running, 1 waiting; ours come after them; all of them by LifeOS: a batch that runs, or was killed; "
+            "1 prompt of this batch from before: followed, not made again",
+            id="some of another batch of ours",
+        ),
+        pytest.param(
+            OURS,
+            (),
+            "warning",
+            "busy: 1 running, 2 waiting; ours come after them; all of them by LifeOS: a batch that runs, or was killed",
+            id="asked by hand",
+        ),
+        pytest.param(
+            MIXED,
+            {"b"},
+            "warning",
+            "busy: 1 running, 1 waiting; ours come after them; 1 of them by LifeOS: a batch that runs, or was killed; "
+            "1 prompt of this batch from before: followed, not made again",
+            id="everybody's",
+        ),
+        pytest.param(BUSY, {"x"}, "warning", "busy: 1 running, 2 waiting; ours come after them", id="somebody else's, who says nothing"),
+    ],
+)
+def test_our_own_prompts_are_not_taken_for_somebody_else_s(queue: dict[str, Any], ours: Any, severity: str, found: str) -> None:
+    told = check(answers(queue=queue), ours=ours)["queue"]
+    assert (told.severity, told.message) == (severity, found)
+
+
+@pytest.mark.parametrize("count", [1, 2, 0])
+def test_models_are_counted_in_words(count: int) -> None:
+    """A server with diffusion models alone, or with one checkpoint."""
+    pod = answers(checkpoints=["a.safetensors", "b.safetensors"][:count]) | {"GET /models/diffusion_models": (200, ["u.safetensors"])}
+    words = {1: "1 checkpoint, 1 diffusion model", 2: "2 checkpoints, 1 diffusion model", 0: "0 checkpoints, 1 diffusion model"}
+    assert check(pod)["models"].message == words[count]
+
+
+def test_no_finding_names_the_server_a_second_time() -> None:
+    """The pipeline writes the address before each finding."""
+    with fake_server(answers(devices=[])) as fake, open_backends([fake.url]) as (server,):
+        checks = check_pod(server, required_nodes=["KSampler"], min_free_disk_gb=0.0)
+        assert [each.rule for each in checks if fake.url in each.message] == ["ComfyUI"]
+
+
+def test_each_of_several_servers_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with fake_server(answers(queue=BUSY)) as busy, fake_server(answers()) as idle:
+        urls = ["--comfy-url", busy.url, "--comfy-url", idle.url]
+        main([*urls, "--required-node", "KSampler", "--min-free-disk-gb", "0"])
+        printed = capsys.readouterr().out
+    assert f"{busy.url}: busy: 1 running, 2 waiting" in printed
+    assert f"{idle.url}: empty" in printed
 
 
 def test_nothing_else_is_asked_of_a_server_that_is_not_there(tmp_path: Path) -> None:

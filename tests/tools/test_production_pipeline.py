@@ -276,3 +276,25 @@ def test_a_batch_is_a_sign_of_life_for_an_open_cost_session(tmp_path: Path, comm
     done = run(*common, "--project-root", tmp_path, "--comfy-url", embedded_server().url, "--prompt", "amiranoor, portrait")
     assert done.code in (0, 1), done.err
     assert meter.open_sessions()[0].last_heartbeat > "2026-01-01T00:00:00Z"
+
+
+def test_prompts_of_a_killed_run_are_followed_and_said_to_be_ours(
+    tmp_path: Path, common: list[object], embedded_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill leaves prompts on the server: the next run of the command finds them by its journal, and warns of nobody else's."""
+    server = embedded_server(seconds_per_picture=1.5)
+    command = [*map(str, common), "--comfy-url", server.url, "--prompt", "amiranoor, close up portrait", "--count", "3"]
+    process = subprocess.Popen([sys.executable, str(SCRIPT), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 60
+        while server.counters["accepted"] < 3:
+            assert time.monotonic() < until and process.poll() is None
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    monkeypatch.setattr("tools.pod_health_check.STALL_SECONDS", 0.1)
+    again = run(*command)
+    assert "busy" not in again.err
+    assert "of 3 pictures may be published" in again.out
+    assert server.counters["accepted"] == 3

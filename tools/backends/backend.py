@@ -86,10 +86,14 @@ class Tariff:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """The prompts on a back end, everybody's, by its names for them; those that wait in no particular order."""
+    """The prompts on a back end, everybody's, by its names for them; those that wait in no particular order.
+
+    `by_lifeos` are those of them that a program of ours queued, this one or another, as far as the back end tells.
+    """
 
     running: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
+    by_lifeos: frozenset[str] = frozenset()
 
     @property
     def count(self) -> int:

@@ -30,7 +30,7 @@ from tools.backends.backend import (
 )
 from tools.backends.comfyui_answers import PromptAnswer, SocketMessage, is_preview, read_end, read_rejection
 from tools.backends.comfyui_events import CONNECTED, DISCONNECTED, EventStream
-from tools.backends.comfyui_routes import ServerApi
+from tools.backends.comfyui_routes import OUR_CLIENTS, ServerApi
 from tools.backends.picture_bytes import find_damage, is_other_format
 from tools.backends.transport import NoReplyError, RefusedReplyError
 
@@ -97,7 +97,7 @@ class ComfyServer(ServerApi):
         max_picture_bytes: int = MAX_PICTURE_BYTES,
     ) -> None:
         super().__init__(url, timeout_seconds=timeout_seconds)
-        self.client_id = uuid.uuid4().hex
+        self.client_id = f"{OUR_CLIENTS}{uuid.uuid4().hex}"
         self.progress: dict[str, tuple[int, int]] = {}
         """Steps done and wanted of our running prompts, by prompt id."""
         self.on_outage: Callable[[UnavailableError | None], None] = lambda error: None

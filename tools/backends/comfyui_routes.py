@@ -11,6 +11,9 @@ from tools.backends.comfyui_answers import HistoryEntry, Queue, Stats, read_serv
 from tools.backends.transport import LARGE_ANSWER, Transport
 from tools.workflows.declarations import DeclaredNode, read_declaration
 
+OUR_CLIENTS = "lifeos-"
+"""What the client ids of our programs begin with: the queue tells them, so that a prompt of ours is known after its program was killed."""
+
 
 class ServerApi:
     """Questions to one server. Use as a context manager, or `close` it."""
@@ -55,7 +58,9 @@ class ServerApi:
     def workload(self) -> Workload:
         """The prompt ids that run and that wait, everybody's; those that wait in no particular order."""
         queue = self._transport.get_record("/queue", Queue, limit=LARGE_ANSWER)
-        return Workload(tuple(item[1] for item in queue.queue_running), tuple(item[1] for item in queue.queue_pending))
+        running, waiting = (tuple(item[1] for item in items) for items in (queue.queue_running, queue.queue_pending))
+        ours = frozenset(item[1] for item in (*queue.queue_running, *queue.queue_pending) if _is_ours(item))
+        return Workload(running, waiting, ours)
 
     def free_memory(self) -> None:
         """Have the server unload its models and forget its cache (after it ran out of memory)."""
@@ -75,3 +80,9 @@ class ServerApi:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _is_ours(item: list[Any]) -> bool:
+    """Whether an item of the queue, `[number, prompt id, graph, extra data, outputs]`, was queued by a program of ours."""
+    extra = item[3] if len(item) > 3 else None
+    return isinstance(extra, dict) and str(extra.get("client_id", "")).startswith(OUR_CLIENTS)

@@ -79,11 +79,6 @@ class BatchBudget:
         return all(tariff == Tariff() for tariff in self.tariffs)
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 prompt`, `2 prompts`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def format_seconds(seconds: float) -> str:
     """`42 s`, `7 min`, `2 h 05 min`."""
     if seconds < 90:

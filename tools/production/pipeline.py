@@ -12,13 +12,14 @@ from typing import Any
 
 from evals.scorecards.card_inputs import Manifest
 from lifeos import locks
+from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError, UnavailableError
 from tools.backends.backend import Backend, BackendOptions, Tariff
 from tools.backends.registry import ConnectedBackend, connect_backends
 from tools.cost.meter import beat
 from tools.cost.rates import find_rate
 from tools.production import choices
-from tools.production.budget import counted, estimate, format_seconds
+from tools.production.budget import estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
 from tools.production.journal import JOURNAL_FILE, read_state
@@ -82,7 +83,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         servers = [each.server for each in reached]
         generation = plan_generation(request, policy, servers, saved) if request.images is None else None
         if generation is not None and around.check_health:
-            check_health(servers, generation, policy, around.note)
+            check_health(servers, generation, policy, around.note, queued_before(folder.root))
         reference_dir, assessor = choices.choose_references(request, policy, around.root, around.note)
         for line in assessor.warnings:
             around.note(f"warning: {line}")
@@ -200,8 +201,19 @@ def backend_options(policy: Mapping[str, Any], around: Circumstances) -> Backend
     )
 
 
-def check_health(servers: Sequence[Backend], generation: Generation, policy: Mapping[str, Any], note: Note) -> None:
-    """The pod health check, on every server. Raises UnavailableError for the first thing that would stop the batch."""
+def queued_before(*roots: Path) -> frozenset[str]:
+    """The prompts that the batches in these folders may still have on a server, by our ids and by the servers' names for them."""
+    items = [item for root in roots for item in read_state(root / JOURNAL_FILE, lambda line: None).items.values()]
+    return frozenset(name for item in items for name in (item.prompt_id, item.handle) if name is not None)
+
+
+def check_health(
+    servers: Sequence[Backend], generation: Generation, policy: Mapping[str, Any], note: Note, ours: frozenset[str] = frozenset()
+) -> None:
+    """The pod health check, on every server. Raises UnavailableError for the first thing that would stop the batch.
+
+    `ours` are prompts that this batch queued before: it follows them, and does not wait for them.
+    """
     from tools.pod_health_check import check_pod
 
     rules = policy["production"]
@@ -213,10 +225,12 @@ def check_health(servers: Sequence[Backend], generation: Generation, policy: Map
             required_nodes=nodes,
             min_free_disk_gb=0.0,  # the batch's own disk is checked by the batch
             min_free_vram_mb=rules["min_free_vram_mb"],
+            ours=ours,
         )
         for check in checks:
             if check.severity == "error":
-                raise UnavailableError(f"{server.url}: {check.rule}", check.message, check.fix or "or go on with --skip-health-check")
+                why = check.message.removeprefix(f"{server.url}: ")
+                raise UnavailableError(f"{server.url}: {check.rule}", why, check.fix or "or go on with --skip-health-check")
             if check.severity == "warning":
                 note(f"warning: {server.url}: {check.rule}: {check.message}")
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from evals.judging.assessor import Assessor
+from lifeos.counting import counted
 from lifeos.errors import UnavailableError
 from tools.backends.backend import Tariff
 from tools.backends.registry import ConnectedBackend, connect_backends
 from tools.production import choices
-from tools.production.budget import counted, estimate, format_seconds
+from tools.production.budget import estimate, format_seconds
 from tools.production.filing import GIGABYTE, BatchFolder
 from tools.production.pipeline import Circumstances, budget_warning, continued, placed_lines, rate_of
 from tools.production.plan import check_same, sha256_of

@@ -15,8 +15,8 @@ from typing import Any
 
 from evals.judging.gates import GATES, look_up, verdict
 from lifeos import locks
+from lifeos.counting import counted
 from lifeos.errors import InputError
-from tools.production.budget import counted
 from tools.production.filing import APPROVED, REJECTED, BatchFolder
 from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_state
 from tools.production.plan import Plan, judging_policy, read_plan

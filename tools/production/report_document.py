@@ -9,7 +9,8 @@ from typing import Any
 
 from evals.judging.gates import UNMEASURED, Gate, describe_group, gates_in_force, limits_of, picture_overall
 from evals.judging.variety import SHOT_TYPES, Sameness, measure_sameness
-from tools.production.budget import counted, format_seconds
+from lifeos.counting import counted
+from tools.production.budget import format_seconds
 from tools.production.journal import BatchState, Session
 from tools.production.plan import Plan, judging_policy, sha256_of
 from tools.production.results import BatchResults, PictureResult, mean_document, tabulate

@@ -17,7 +17,7 @@ from tools.production.budget import estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
 from tools.production.journal import JOURNAL_FILE, read_state
-from tools.production.pipeline import Circumstances, backend_options, check_health, rate_of
+from tools.production.pipeline import Circumstances, backend_options, check_health, queued_before, rate_of
 from tools.production.plan import Item, Plan, Variant, check_same, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, make_plan, plan_generation
 from tools.production.request import Request
@@ -111,7 +111,7 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
         for line in placed_lines(sweep, generation, round_seed(seed, 1)):
             around.note(f"  {line}")
         if around.check_health:
-            check_health(servers, generation, policy, around.note)
+            check_health(servers, generation, policy, around.note, queued_before(*root.glob("rung_*")))
         references, assessor = choices.choose_references(request, policy, around.root, around.note)
         notice = next((each.info.notice for each in reached if each.info.notice), None)
         run = _Running(sweep, request, policy, around, stop, servers, generation, references, assessor, notice)
