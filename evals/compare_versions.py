@@ -148,7 +148,10 @@ def _compare(args: Any, history: Path) -> int:
     write_text(output, render(comparison, gate, drawn.figures, drawn.missing))
     if args.promote and gate.passed:
         now = times.stamp()
-        champion = promotion.promote(champion_file, comparison, gate, now)
+        champion, checked = promotion.promote(champion_file, comparison, gate, now)
+        if checked != gate:  # somebody made another one champion meanwhile
+            gate = checked
+            write_text(output, render(comparison, gate, drawn.figures, drawn.missing))
     document = to_document(comparison, gate, champion, output, [path for _, path in drawn.figures])
     cli.say(f"{render_head(comparison, gate)}\n\n{verdict_sentence(comparison)}\n\nreport: {output}", as_json=args.json)
     if args.json:

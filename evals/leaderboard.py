@@ -91,6 +91,8 @@ def remarks(standings: Standings, confidence: float) -> list[str]:
         said.append(f"{len(standings.boards)} protocols: runs that were scored in different ways are ranked apart.")
     if standings.unranked:
         said.append(f"{standings.unranked} rows have no overall score and are not ranked.")
+    if standings.set_aside:
+        said.append(f"{standings.set_aside} rows hold pictures of the demo server or a sorted folder: they say nothing about a LoRA.")
     if standings.damaged:
         said.append(f"{standings.damaged} lines of the history are damaged and were skipped.")
     if standings.replaced:
@@ -154,7 +156,14 @@ def to_document(standings: Standings) -> dict[str, Any]:
         }
         for board in standings.boards
     ]
-    return {"schema": 1, "boards": boards, "unranked": standings.unranked, "damaged": standings.damaged, "replaced": standings.replaced}
+    return {
+        "schema": 1,
+        "boards": boards,
+        "unranked": standings.unranked,
+        "damaged": standings.damaged,
+        "replaced": standings.replaced,
+        "set_aside": standings.set_aside,
+    }
 
 
 def _renamed(document: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -172,6 +181,12 @@ def trend_of(board: Board) -> Mapping[str, Sequence[tuple[Any, Estimate]]]:
     for gate in shown_gates(board):
         series[gate.key] = [(when, standing.gates[gate.key]) for when, standing in dated if gate.key in standing.gates]
     return {name: points for name, points in series.items() if points}
+
+
+def _why_empty(standings: Standings) -> str:
+    others = f"{standings.unranked} without, {standings.damaged} damaged lines"
+    demo = f", {standings.set_aside} with pictures of the demo server or a sorted folder" if standings.set_aside else ""
+    return f"no run with a score ({others}{demo})"
 
 
 def build_parser() -> cli.Parser:
@@ -204,7 +219,7 @@ def main(argv: list[str] | None = None) -> int:
     confidence = policy["comparison"]["confidence"]
     standings = rank_runs(read_rows(history), policy, args.top)
     if not standings.boards:
-        raise InputError(history, f"no run with a score ({standings.unranked} without, {standings.damaged} damaged lines)")
+        raise InputError(history, _why_empty(standings))
     output = args.output or args.project_root / OUTPUT
     picture = None
     if not args.no_pictures:

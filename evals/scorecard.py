@@ -60,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     cli.end_as_interrupted()
     policy = load_thresholds(args.project_root, overrides=given_limits(args))
+    from evals.judging.evidence import DEMO, are_demo_pictures
     from tools.dataset.lora_manifest import find_own_manifest
     from tools.trainers.lora_header import read_lora_header
 
@@ -87,6 +88,7 @@ def main(argv: list[str] | None = None) -> int:
         generated_dir=args.generated,
         reference_dir=args.reference,
         provider=assessor.provider,
+        kind=DEMO if are_demo_pictures(paths) else "",
     )
     warnings = eval_command.warn_of_overlap(assessments, assessor)
     _write(card, args, [*assessor.warnings, *warnings])

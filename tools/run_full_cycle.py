@@ -108,7 +108,9 @@ def build_parser() -> cli.Parser:
     scores.add_argument("--reference-dir", type=Path, metavar="DIR", help="the references to score against")
     for flag, text in (("--lora-version", "the LoRA's version"), ("--run-id", "name of the new scorecard"), ("--notes", "kept with it")):
         scores.add_argument(flag, metavar="TEXT", help=text)
-    scores.add_argument("--compare-with-run-id", metavar="RUN", help="the run to compare with (default: the newest other one)")
+    scores.add_argument(
+        "--compare-with-run-id", metavar="RUN", help="the run to compare with (default: the champion, else the newest of another version)"
+    )
     scores.add_argument("--comparison-output", type=Path, metavar="FILE", help="the report (default: evals/comparison_report.md)")
     batch = parser.add_argument_group("production")
     batch.add_argument("--run-production", action="store_true", help="make a production batch")

@@ -15,6 +15,7 @@ from evals.comparison.run_scores import RunScores, score_version
 from evals.comparison.runs import Run
 from evals.comparison.verdicts import IMPROVED, INCONCLUSIVE, NO_VERDICT, REGRESSED, UNCHANGED, Settle
 from evals.judging import gates
+from evals.judging.evidence import DEMO
 from evals.judging.gates import DIGITS, Gate
 from lifeos.errors import InputError
 
@@ -104,6 +105,11 @@ class VersionComparison:
     claims_versions: bool
     notes: tuple[str, ...]
     policy: dict[str, Any]
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether pictures of the demo server are compared, which say nothing about a LoRA."""
+        return any(run.kind == DEMO for side in (self.first, self.second) for run in side.runs)
 
     @property
     def has_evidence(self) -> bool:

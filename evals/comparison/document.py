@@ -13,6 +13,7 @@ from evals.comparison.estimating import Slice
 from evals.comparison.inference import Estimate
 from evals.comparison.promotion import PromotionGate
 from evals.comparison.verdicts import REGRESSED
+from evals.judging.evidence import DEMO_NOTICE
 
 SCHEMA = 1
 
@@ -44,6 +45,7 @@ def to_document(
             "checks": [{"check": check.title, "outcome": check.outcome, "why": check.why} for check in gate.checks],
         },
         "champion": champion["run_id"] if champion else None,
+        "notice": DEMO_NOTICE if comparison.is_demo else None,
         "notes": list(comparison.notes),
         "report": str(report),
         "pictures": list(pictures),

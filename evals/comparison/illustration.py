@@ -39,7 +39,8 @@ def draw_comparison(comparison: VersionComparison, report: Path, folders: Sequen
     couples = choose_couples(comparison, old, new)
     if couples:
         path = names["contact_sheet.png"]
-        draw_contact_sheet(couples, path, first=comparison.first.name, second=comparison.second.name, total=len(pairs.keys))
+        notice = "DEMO PICTURES" if comparison.is_demo else ""
+        draw_contact_sheet(couples, path, first=comparison.first.name, second=comparison.second.name, total=len(pairs.keys), notice=notice)
         drawn.append(("Same prompt and seed side by side, largest change first", path.name))
     if not pairs.keys:
         return Illustration(tuple(drawn))

@@ -62,8 +62,15 @@ def check_promotion(
 ) -> PromotionGate:
     """The gate of the policy on the second version. `memorised` comes from outside: it needs the training pictures."""
     checks = [_grade(comparison), _verdict(comparison), *_against_champion(comparison, champion), _enough(comparison), _covered(comparison)]
+    checks += _evidence(comparison)
     checks.append(memorised or PromotionCheck("Memorised", SKIPPED, "the training pictures were not found"))
     return PromotionGate(comparison.second.name, tuple(checks))
+
+
+def _evidence(comparison: VersionComparison) -> list[PromotionCheck]:
+    """Only where there is something to say: pictures that no LoRA made."""
+    runs = [run for side in (comparison.second, comparison.first) for run in side.runs if run.why_no_evidence]
+    return [PromotionCheck("Evidence", NO, f"{run.run_id}: {run.why_no_evidence}") for run in runs[:1]]
 
 
 def _grade(comparison: VersionComparison) -> PromotionCheck:
@@ -161,19 +168,27 @@ def read_champion(path: Path) -> dict[str, Any] | None:
     return record
 
 
-def promote(path: Path, comparison: VersionComparison, gate: PromotionGate, now: str) -> dict[str, Any]:
-    """Make the second version champion. The one before stays in `former`. Only for a gate that passed."""
+def promote(path: Path, comparison: VersionComparison, gate: PromotionGate, now: str) -> tuple[dict[str, Any] | None, PromotionGate]:
+    """Make the second version champion. The one before stays in `former`. Only for a gate that passed.
+
+    Somebody may have made another one champion since the gate was checked: it is checked again while nobody can. Returns the champion's
+    record, and the gate as it was then; where that does not pass, nothing is changed.
+    """
     if not gate.passed:
         raise ValueError("the gate did not pass")
     with hold(path.with_name(path.name + ".lock"), str(path), wait=True):
         before = read_champion(path)
         if before is not None and before["run_id"] == comparison.second.runs[0].run_id:
-            return before
+            return before, gate
+        memorised = next(check for check in gate.checks if check.title == "Memorised")
+        gate = check_promotion(comparison, before, memorised)
+        if not gate.passed:
+            return before, gate
         record = _record(comparison, gate, now)
         former = before.pop("former", None) or [] if before else []
         record["former"] = ([{**before, "until": now}] if before else []) + former[:FORMER_KEPT]
         write_json(path, record)
-    return record
+    return record, gate
 
 
 def _record(comparison: VersionComparison, gate: PromotionGate, now: str) -> dict[str, Any]:

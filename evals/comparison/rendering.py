@@ -13,6 +13,7 @@ from evals.comparison.estimating import Slice
 from evals.comparison.inference import Estimate
 from evals.comparison.promotion import PromotionGate
 from evals.comparison.verdicts import NO_VERDICT, level_text
+from evals.judging.evidence import DEMO_NOTICE
 from evals.judging.gates import gate_of
 from lifeos.escaping import escape_markdown as escape
 
@@ -28,7 +29,8 @@ def render(
     missing: Sequence[str] = (),
 ) -> str:
     """The whole report. `pictures` are (title, path relative to the report), `missing` sentences on those that could not be shown."""
-    parts = [render_head(comparison, gate), f"**In short:** {escape(wording.verdict_sentence(comparison))}", _evidence(comparison)]
+    notice = f"> **Demo pictures.** {DEMO_NOTICE}" if comparison.is_demo else ""
+    parts = [render_head(comparison, gate), notice, f"**In short:** {escape(wording.verdict_sentence(comparison))}", _evidence(comparison)]
     parts += [_coverage(comparison), _rates(comparison), _slices("By shot type", "Shot type", comparison.by_shot)]
     parts += [_slices("By configuration", "Configuration", comparison.by_config), _extras(comparison), _gate(gate)]
     parts += [_pictures(pictures, missing), _notes(comparison)]

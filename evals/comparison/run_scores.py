@@ -57,7 +57,7 @@ def score_run(run: Run, policy: Mapping[str, Any]) -> RunScores:
     means = Means(by_gate, overall, made or 0, min(weighted, default=1.0))
     grade = _grade(run, overall, policy, notes)
     approved = sum(picture.is_approved(policy) for picture in run.images) if run.images else None
-    return RunScores(means, grade, made, approved, faceless, _shortfall(means, made, policy), tuple(notes))
+    return RunScores(means, grade, made, approved, faceless, _shortfall(means, made, policy) or run.why_no_evidence, tuple(notes))
 
 
 def score_version(runs: Sequence[Run], policy: Mapping[str, Any]) -> RunScores:

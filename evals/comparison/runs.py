@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evals.judging import gates
+from evals.judging.evidence import WHY_NO_EVIDENCE, kind_of_row
 from evals.judging.records import Reading
 from lifeos import foreign
 from lifeos.errors import InputError
@@ -85,8 +86,16 @@ class Run:
     images_without_face: int | None
     images: tuple[RowPicture, ...]
     notes: str
+    kind: str = ""
+    """Empty, or the kind of its pictures where they are none of a LoRA's (`evals/judging/evidence.py`)."""
+
     extra: dict[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+
+    @property
+    def why_no_evidence(self) -> str:
+        """Why it says nothing about a LoRA; empty where it does."""
+        return WHY_NO_EVIDENCE.get(self.kind, "")
 
     @property
     def version(self) -> str:
@@ -190,6 +199,7 @@ def read_run(row: Mapping[str, Any]) -> Run:
         images_without_face=reader.count(scores.get("images_without_face"), "eval_scores.images_without_face"),
         images=images,
         notes=_text(row.get("notes")) or "",
+        kind=kind_of_row(row.get("kind"), _text(row.get("notes")) or ""),
         extra={
             **{key: reader.mapping(row[key], key) for key in ("cost", "sameness") if key in row},
             **{key: text for key in ("generated_dir", "reference_dir", "dataset_id") if isinstance(text := row.get(key), str)},

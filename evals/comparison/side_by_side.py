@@ -75,8 +75,8 @@ def _unchanged(couple: Couple, one: RowPicture, two: RowPicture) -> Couple:
     return replace(couple, old=old, new=new)
 
 
-def draw_contact_sheet(couples: Sequence[Couple], path: Path, *, first: str, second: str, total: int) -> None:
-    """Write the sheet as PNG."""
+def draw_contact_sheet(couples: Sequence[Couple], path: Path, *, first: str, second: str, total: int, notice: str = "") -> None:
+    """Write the sheet as PNG. `notice` stands above it where the pictures are none of a model's."""
     from PIL import Image, ImageDraw
 
     columns = min(COLUMNS, len(couples))
@@ -85,7 +85,8 @@ def draw_contact_sheet(couples: Sequence[Couple], path: Path, *, first: str, sec
     sheet = Image.new("RGB", (columns * cell_width + GAP, HEADER + rows * cell_height), WHITE)
     draw = ImageDraw.Draw(sheet)
     large, small = _font(19), _font(15)
-    draw.text((GAP * 2, 12), f"left: {_short(first)}     right: {_short(second)}", fill=INK, font=large)
+    warned = f"     {notice}" if notice else ""
+    draw.text((GAP * 2, 12), f"left: {_short(first)}     right: {_short(second)}{warned}", fill=RED if notice else INK, font=large)
     note = f"same prompt and seed side by side, with their overall scores; largest change first; {len(couples)} of {total} pairs"
     draw.text((GAP * 2, 38), note, fill=GREY, font=small)
     for place, couple in enumerate(couples):

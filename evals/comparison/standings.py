@@ -60,12 +60,13 @@ class Board:
 
 @dataclass(slots=True)
 class Standings:
-    """All boards, the one with the newest run first. `unranked` runs have no score."""
+    """All boards, the one with the newest run first. `unranked` runs have no score, `set_aside` ones say nothing about a LoRA."""
 
     boards: list[Board]
     unranked: int
     damaged: int
     replaced: int
+    set_aside: int = 0
 
 
 def rank_runs(rows: Iterable[dict[str, Any] | None], policy: dict[str, Any], places: int) -> Standings:
@@ -76,7 +77,11 @@ def rank_runs(rows: Iterable[dict[str, Any] | None], policy: dict[str, Any], pla
         if row is None:
             result.damaged += 1
             continue
-        standing = stand(read_run(row), policy)
+        run = read_run(row)
+        if run.why_no_evidence:
+            result.set_aside += 1
+            continue
+        standing = stand(run, policy)
         if standing is None:
             result.unranked += 1
             continue

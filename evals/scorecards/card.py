@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.judging import eval_command, gates
+from evals.judging.evidence import WHY_NO_EVIDENCE, kind_of_row
 from evals.judging.gates import Means, Verdict
 from evals.judging.records import Assessment, Reading
 from evals.scorecards.card_inputs import Manifest
@@ -81,6 +82,8 @@ class Scorecard:
     generated_dir: str
     reference_dir: str
     provider: str
+    kind: str = ""
+    """Empty, or what kind of pictures these are that say nothing about a LoRA (`evals/judging/evidence.py`)."""
 
     @property
     def passed(self) -> dict[str, bool]:
@@ -133,6 +136,7 @@ class Scorecard:
                 "worst_config": ranked[-1].config if ranked else None,
             },
             "notes": self.notes,
+            **({"kind": self.kind} if self.kind else {}),
             "images": [picture.history_entry() for picture in self.pictures],
             "protocol": dict(self.protocol),
             **{name: folder for name in ("generated_dir", "reference_dir") if (folder := getattr(self, name))},
@@ -171,12 +175,14 @@ def build_scorecard(
     generated_dir: Path | None = None,
     reference_dir: Path | None = None,
     provider: str = "",
+    kind: str = "",
 ) -> Scorecard:
     """The scorecard of a run. `config_of` tells a picture's configuration (default: what its name says); `timestamp` is UTC with `Z`."""
     assessments = gates.keep_all_readings(assessments, policy)
     pictures = tuple(_scored(item, policy, config_of, generated_dir) for item in assessments)
     means = gates.means(assessments, policy)
     grade = gates.grade(means.overall, policy)
+    kind = kind_of_row(kind, notes)
     return Scorecard(
         run_id=run_id,
         timestamp=timestamp,
@@ -185,7 +191,7 @@ def build_scorecard(
         thresholds=gates.limits_of(policy),
         minimum_grade=policy["scorecard"]["promotion_minimum_grade"],
         grade_is_enough=gates.is_grade_enough(grade, policy),
-        shortfall=gates.why_not_ranked(means, policy),
+        shortfall=gates.why_not_ranked(means, policy) or WHY_NO_EVIDENCE.get(kind, ""),
         pictures=pictures,
         configs=_rank_configs(pictures, policy),
         means=means,
@@ -196,6 +202,7 @@ def build_scorecard(
         generated_dir=generated_dir.as_posix() if generated_dir else "",
         reference_dir=reference_dir.as_posix() if reference_dir else "",
         provider=provider,
+        kind=kind,
     )
 
 

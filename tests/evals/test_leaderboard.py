@@ -80,3 +80,16 @@ def test_nothing_to_rank(tmp_path: Path, capsys: pytest.CaptureFixture[str], row
         write_history(tmp_path / "h.jsonl", rows)
     assert run(tmp_path) == 2
     assert error in capsys.readouterr().err
+
+
+def test_what_no_lora_made_has_no_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Demo pictures would be first with their perfect face; a sorted folder says nothing about one LoRA."""
+    demo = make_row("demo", steady(0.99)) | {"notes": "Rendered by the embedded demo server of LifeOS: variations of a portrait."}
+    holidays = make_row("holidays", steady(0.98)) | {"kind": "sorting"}
+    write_history(tmp_path / "h.jsonl", [demo, make_row("v3", steady(0.70)), holidays])
+    assert run(tmp_path, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [entry["run_id"] for board in document["boards"] for entry in board["ranking"]] == ["v3"]
+    assert document["set_aside"] == 2
+    table = (tmp_path / "lb.md").read_text()
+    assert "2 rows hold pictures of the demo server or a sorted folder: they say nothing about a LoRA." in table

@@ -91,7 +91,8 @@ def test_prompts_become_approved_pictures(tmp_path: Path, common: list[object], 
     assert len(server.executed) == 2
     again = run(*command)
     assert again.code == 0 and len(server.executed) == 2
-    assert len((tmp_path / "history.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+    (row,) = (tmp_path / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    assert (json.loads(row)["kind"], json.loads(row)["eval_scores"]["promotion_recommended"]) == ("demo", False)
 
     other = run(*command, "--cfg", 9)
     assert other.code == 2
@@ -115,6 +116,8 @@ def test_existing_pictures_are_sorted(tmp_path: Path, references: Path) -> None:
     assert rows["broken.png"]["verdict"] == "rejected"
     assert (tmp_path / "out" / rows["good.png"]["place"] / "good.png").read_bytes() == (source / "good.png").read_bytes()
     assert json.loads((tmp_path / "out" / "batch.json").read_text(encoding="utf-8"))["policy"]["face_similarity"]["pass_threshold"] == 0.0
+    row = json.loads((tmp_path / "history.jsonl").read_text(encoding="utf-8"))
+    assert (row["kind"], row["eval_scores"]["promotion_recommended"]) == ("sorting", False)  # nobody gave it a run id
 
     Image.new("RGB", (20, 30)).save(source / "later.png")
     changed = run(*images_command(tmp_path, references), "--face-threshold", "0", "--skin-threshold", 0.0)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lifeos.escaping import escape_line
-from lifeos.files import read_records
+from evals.judging.evidence import SORTING
 from lifeos.guardrails.checkout import NoGitError
 from tools.briefings.findings_promotion import LEDGER, MEMORY, TASKS
 from tools.cost.meter import LOG_FILE
 from tools.cycle.committing import CommitPlan, commit_commands, plan_commit
+from tools.cycle.opponent import find_opponent, read_past_runs
 
 HISTORY = Path("evals/eval_history.jsonl")
 BRIEFINGS = Path("briefings")
@@ -168,19 +168,12 @@ def _skip_scorecard(settings: CycleSettings) -> str:
     return f"no {' and '.join(missing)}" if missing else ""
 
 
-def run_ids(settings: CycleSettings) -> list[str]:
-    """The run ids of the history, oldest first, each once."""
-    history = settings.root / HISTORY
-    rows = read_records(history, on_warning=lambda text: None) if history.exists() else ()
-    return list(dict.fromkeys(escape_line(record.data["run_id"]) for record in rows if record.data.get("run_id")))
-
-
 def _compared(settings: CycleSettings) -> tuple[str, str] | None:
-    """(before, now): the run asked for, or the newest other run, against this cycle's run or the newest."""
-    known = run_ids(settings)
-    now = settings.run_id or (known[-1] if known else "")
-    others = [run for run in known if run != now]
-    before = settings.compare_with_run_id or (others[-1] if others else "")
+    """(before, now): the run asked for, else the opponent that the history offers, against this cycle's run or the newest."""
+    runs = read_past_runs(settings.root / HISTORY)
+    newest = [run for run in runs if run.kind != SORTING]
+    now = settings.run_id or (newest[-1].run_id if newest else "")
+    before = settings.compare_with_run_id or find_opponent(runs, now, settings.lora_version, settings.root / CHAMPION)
     return (before, now) if before and now else None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evals.judging.evidence import DEMO, SORTING, are_demo_pictures
 from evals.judging.records import Assessment
 from evals.scorecards.card import Scorecard, build_scorecard
 from evals.scorecards.card_inputs import Manifest
@@ -72,7 +73,17 @@ def make_scorecard(plan: Plan, folder: BatchFolder, results: BatchResults, endin
         generated_dir=folder.root,
         reference_dir=Path(plan.reference_dir),
         provider=ending.provider,
+        kind=kind_of(plan, folder),
     )
+
+
+def kind_of(plan: Plan, folder: BatchFolder) -> str:
+    """`sorting` for existing pictures that nobody gave a run id: they are kept in the history, and are no opponent of a LoRA's run."""
+    if plan.engine_notice or plan.generates:
+        return ""
+    if are_demo_pictures(Path(plan.source_dir or folder.root) / name for name in plan.images):
+        return DEMO
+    return "" if plan.command.get("run_id") else SORTING
 
 
 def config_of(plan: Plan, picture: PictureResult) -> str | None:

@@ -13,7 +13,9 @@ import pytest
 from evals.comparison import promotion
 from evals.comparison.comparing import compare
 from evals.comparison.promotion import check_promotion, promote, read_champion
+from evals.comparison.rendering import render
 from evals.comparison.runs import read_run
+from evals.judging.evidence import DEMO_WORDS
 from evals.load_thresholds import load_thresholds
 from lifeos.errors import InputError
 from tests.evals.comparison.rows import make_row, steady
@@ -23,7 +25,40 @@ POLICY = load_thresholds()
 
 def promote_run(path: Path, name: str, now: str) -> dict[str, Any]:
     comparison = compare([read_run(make_row("base", steady(0.6)))], [read_run(make_row(name, steady(0.7)))], POLICY)
-    return promote(path, comparison, check_promotion(comparison, None), now)
+    record, _ = promote(path, comparison, check_promotion(comparison, None), now)
+    assert record is not None
+    return record
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["the older", "the newer"])
+@pytest.mark.parametrize("mark", [{"kind": "demo"}, {"kind": "sorting"}, {"notes": f"{DEMO_WORDS}: variations of a portrait"}])
+def test_pictures_that_no_lora_made_are_no_evidence(side: int, mark: dict[str, str]) -> None:
+    rows = [make_row("old", steady(0.6)), make_row("new", steady(0.7))]
+    rows[side] |= mark
+    comparison = compare([read_run(rows[0])], [read_run(rows[1])], POLICY)
+    gate = check_promotion(comparison, None)
+    assert [check.outcome for check in gate.checks if check.title == "Evidence"] == ["NO"]
+    assert not gate.passed
+    report = render(comparison, gate)
+    assert "Recommend deploying" not in report
+    assert ("> **Demo pictures.**" in report) is ("sorting" not in mark.values())
+    with pytest.raises(ValueError):
+        promote(Path("never written"), comparison, gate, "2026-11-20T10:00:00Z")
+
+
+def test_the_gate_is_checked_again_while_nobody_else_can_promote(tmp_path: Path) -> None:
+    """A much better one became champion after our check, and before our turn."""
+    path = tmp_path / "champion.json"
+    ours = compare([read_run(make_row("base", steady(0.6)))], [read_run(make_row("ours", steady(0.7)))], POLICY)
+    gate = check_promotion(ours, read_champion(path))
+    assert gate.passed
+    better = compare([read_run(make_row("base", steady(0.6)))], [read_run(make_row("better", steady(0.95)))], POLICY)
+    promote(path, better, check_promotion(better, None), "2026-11-20T10:00:00Z")
+    before = path.read_bytes()
+    champion, checked = promote(path, ours, gate, "2026-11-20T10:00:01Z")
+    assert champion is not None and champion["run_id"] == "better"
+    assert [check.title for check in checked.checks if check.outcome == "NO"] == ["Champion"]
+    assert path.read_bytes() == before
 
 
 def test_promotions_at_once_lose_no_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
