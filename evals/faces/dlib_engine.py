@@ -7,8 +7,11 @@ because its raw vectors crowd into cosines of .83 to .97.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -139,8 +142,9 @@ class _Models:
         self._lock = threading.Lock()
         self._rectangle = dlib.rectangle
         self._detector = dlib.get_frontal_face_detector()
-        self._predictor = dlib.shape_predictor(str(folder / PREDICTOR))
-        self._embedder = dlib.face_recognition_model_v1(str(folder / EMBEDDER))
+        with _openable(folder) as near:
+            self._predictor = dlib.shape_predictor(str(near / PREDICTOR))
+            self._embedder = dlib.face_recognition_model_v1(str(near / EMBEDDER))
 
     def find(self, rgb: Rgb, threshold: float) -> list[Face]:
         """The faces that the HOG detector sees, with landmarks completed."""
@@ -159,6 +163,16 @@ class _Models:
         with self._lock:
             shape = self._predictor(rgb, self._rectangle(*box))
             return np.array(self._embedder.compute_face_descriptor(rgb, shape), dtype=np.float64)
+
+
+@contextmanager
+def _openable(folder: Path) -> Iterator[Path]:
+    """The folder by a path that dlib can open: on Windows it takes no letter outside ASCII, so the path is relative then."""
+    if str(folder).isascii():
+        yield folder
+    else:
+        with contextlib.chdir(folder):
+            yield Path()
 
 
 @cache

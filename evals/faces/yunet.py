@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,6 @@ import numpy as np
 from evals.faces.face_engine import Face, Rgb
 from evals.faces.subject import DETECTOR_SIDE
 from lifeos.errors import UnavailableError
-from lifeos.files import sha256_file
 
 FILE_NAME = "face_detection_yunet_2023mar.onnx"
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
@@ -36,11 +36,12 @@ class YuNet:
     """
 
     def __init__(self, model: Path) -> None:
-        found = sha256_file(model)
+        data = model.read_bytes()
+        found = hashlib.sha256(data).hexdigest()
         if found != SHA256:
             why = f"not the detector that was calibrated: its SHA-256 is {found[:12]}…, {SHA256[:12]}… is expected"
             raise UnavailableError(model, why, "remove it, then run: python -m lifeos setup")
-        self._model = str(model)
+        self._model = np.frombuffer(data, np.uint8)  # OpenCV on Windows opens no path with an ö in it
         self._local = threading.local()
         self._detector()  # a fault shows here, not in the middle of a batch
 
@@ -62,7 +63,8 @@ class YuNet:
         if not hasattr(self._local, "detector"):
             with _quiet_opencv():
                 size = (DETECTOR_SIDE, DETECTOR_SIDE)
-                self._local.detector = cv2.FaceDetectorYN.create(self._model, "", size, SCORE_THRESHOLD, NMS_THRESHOLD, TOP_K)
+                none = np.empty(0, np.uint8)
+                self._local.detector = cv2.FaceDetectorYN.create("onnx", self._model, none, size, SCORE_THRESHOLD, NMS_THRESHOLD, TOP_K)
         return self._local.detector
 
 

@@ -385,3 +385,23 @@ def test_threads_that_open_detectors_at_once_leave_opencv_s_log_level_as_it_was(
     assert inside == [cv2.utils.logging.LOG_LEVEL_ERROR] * 2
     assert not meeting.n_waiting and meeting.broken
     assert cv2.utils.logging.getLogLevel() == before
+
+
+def test_models_in_a_folder_of_any_name(model_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows neither OpenCV nor dlib opens a path with letters outside ASCII: one is given bytes, the other a relative path."""
+    import dlib
+
+    from evals.faces import dlib_engine
+
+    folder = tmp_path / "größe 北京"
+    folder.mkdir()
+    shutil.copy2(model_root / yunet.FILE_NAME, folder)
+    for name in (dlib_engine.PREDICTOR, dlib_engine.EMBEDDER):
+        (folder / name).symlink_to(dlib_engine._weights_folder() / name)
+    real, opened = dlib.shape_predictor, []
+    monkeypatch.setattr(dlib, "shape_predictor", lambda path: opened.append(path) or real(path))
+    before = Path.cwd()
+    models = dlib_engine._Models(folder)
+    faces = yunet.YuNet(folder / yunet.FILE_NAME).detect(rgb(portrait()))
+    assert (len(faces), len(models.find(rgb(portrait()), 0.0)), Path.cwd()) == (1, 1, before)
+    assert opened[0].isascii()
