@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     cli.end_as_interrupted()
     policy = load_thresholds(args.project_root, overrides=given_limits(args))
-    from evals.judging.evidence import DEMO, are_demo_pictures
+    from evals.judging.run_kinds import DEMO, are_demo_pictures
     from tools.dataset.lora_manifest import find_own_manifest
     from tools.trainers.lora_header import read_lora_header
 

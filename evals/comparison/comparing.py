@@ -15,8 +15,8 @@ from evals.comparison.run_scores import RunScores, score_version
 from evals.comparison.runs import Run
 from evals.comparison.verdicts import IMPROVED, INCONCLUSIVE, NO_VERDICT, REGRESSED, UNCHANGED, Settle
 from evals.judging import gates
-from evals.judging.evidence import DEMO
 from evals.judging.gates import DIGITS, Gate
+from evals.judging.run_kinds import DEMO
 from lifeos.errors import InputError
 
 OVERALL_TITLE = "Overall Score"

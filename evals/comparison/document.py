@@ -13,7 +13,7 @@ from evals.comparison.estimating import Slice
 from evals.comparison.inference import Estimate
 from evals.comparison.promotion import PromotionGate
 from evals.comparison.verdicts import REGRESSED
-from evals.judging.evidence import DEMO_NOTICE
+from evals.judging.run_kinds import DEMO_NOTICE
 
 SCHEMA = 1
 

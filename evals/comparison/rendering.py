@@ -13,8 +13,8 @@ from evals.comparison.estimating import Slice
 from evals.comparison.inference import Estimate
 from evals.comparison.promotion import PromotionGate
 from evals.comparison.verdicts import NO_VERDICT, level_text
-from evals.judging.evidence import DEMO_NOTICE
 from evals.judging.gates import gate_of
+from evals.judging.run_kinds import DEMO_NOTICE
 from lifeos.escaping import escape_markdown as escape
 
 HEAD = "| Metric | {first} | {second} | Delta | Verdict |\n|--------|----------|----------|-------|---------|"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evals.judging import gates
-from evals.judging.evidence import WHY_NO_EVIDENCE, kind_of_row
 from evals.judging.records import Reading
+from evals.judging.run_kinds import WHY_NO_EVIDENCE, kind_of_row
 from lifeos import foreign
 from lifeos.errors import InputError
 
@@ -87,7 +87,7 @@ class Run:
     images: tuple[RowPicture, ...]
     notes: str
     kind: str = ""
-    """Empty, or the kind of its pictures where they are none of a LoRA's (`evals/judging/evidence.py`)."""
+    """Empty, or the kind of its pictures where they are none of a LoRA's (`evals/judging/run_kinds.py`)."""
 
     extra: dict[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()

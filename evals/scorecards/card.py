@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from evals.judging import eval_command, gates
-from evals.judging.evidence import WHY_NO_EVIDENCE, kind_of_row
 from evals.judging.gates import Means, Verdict
 from evals.judging.records import Assessment, Reading
+from evals.judging.run_kinds import WHY_NO_EVIDENCE, kind_of_row
 from evals.scorecards.card_inputs import Manifest
 from lifeos.picture_names import parse_picture_name
 
@@ -83,7 +83,7 @@ class Scorecard:
     reference_dir: str
     provider: str
     kind: str = ""
-    """Empty, or what kind of pictures these are that say nothing about a LoRA (`evals/judging/evidence.py`)."""
+    """Empty, or what kind of pictures these are that say nothing about a LoRA (`evals/judging/run_kinds.py`)."""
 
     @property
     def passed(self) -> dict[str, bool]:

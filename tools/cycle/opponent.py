@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.judging.evidence import SORTING, kind_of_row
+from evals.judging.run_kinds import SORTING, kind_of_row
 from lifeos import files
 from lifeos.errors import InputError
 from lifeos.escaping import escape_line

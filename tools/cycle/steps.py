@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.judging.evidence import SORTING
+from evals.judging.run_kinds import SORTING
 from lifeos.guardrails.checkout import NoGitError
 from tools.briefings.findings_promotion import LEDGER, MEMORY, TASKS
 from tools.cost.meter import LOG_FILE

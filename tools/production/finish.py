@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.judging.evidence import DEMO, SORTING, are_demo_pictures
 from evals.judging.records import Assessment
+from evals.judging.run_kinds import DEMO, SORTING, are_demo_pictures
 from evals.scorecards.card import Scorecard, build_scorecard
 from evals.scorecards.card_inputs import Manifest
 from lifeos import files, foreign

@@ -15,7 +15,7 @@ from evals.comparison.comparing import compare
 from evals.comparison.promotion import check_promotion, promote, read_champion
 from evals.comparison.rendering import render
 from evals.comparison.runs import read_run
-from evals.judging.evidence import DEMO_WORDS
+from evals.judging.run_kinds import DEMO_WORDS
 from evals.load_thresholds import load_thresholds
 from lifeos.errors import InputError
 from tests.evals.comparison.rows import make_row, steady

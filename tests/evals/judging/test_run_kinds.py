@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from evals.judging.evidence import DEMO_NOTICE, DEMO_WORDS, are_demo_pictures, kind_of_row
+from evals.judging.run_kinds import DEMO_NOTICE, DEMO_WORDS, are_demo_pictures, kind_of_row
 from tools.stand_in.notice import NOTICE
 
 
