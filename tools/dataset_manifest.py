@@ -30,6 +30,7 @@ from lifeos.file_names import system_path
 from lifeos.printing import print_json_lines
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
 from tools.dataset.manifest import as_utf8, manifest_lines, now_utc, read_manifest, write_manifest
+from tools.dataset.near_duplicates import MOST_PICTURES
 from tools.dataset.notices import is_unfit, render_fitness
 
 
@@ -50,8 +51,11 @@ def build(args: argparse.Namespace) -> int:
         cache_file=args.cache_file,
         jobs=args.jobs,
         decode=args.decode,
+        near_duplicates=args.near_duplicates,
     )
     built = build_dataset_manifest(request, created=args.created or now_utc(), started_ns=time.time_ns())
+    if built.not_looked:
+        cli.note(built.not_looked)
     if args.faces:
         add_face_checks(args, built, request, policy)
     digest = write_manifest(args.output, built.document) if args.output else None
@@ -174,6 +178,12 @@ def build_parser() -> cli.Parser:
     parser.add_argument(
         "--decode", action="store_true", help="also decode every picture: finds damage inside the compressed data, some 40 times slower"
     )
+    parser.add_argument(
+        "--near-duplicates",
+        action=argparse.BooleanOptionalAction,
+        help="look for pictures that are nearly the same, mirrored and cut-out ones too, by decoding every picture "
+        f"(default: for up to {MOST_PICTURES} pictures)",
+    )
     parser.add_argument("--strict", action="store_true", help="end with 1 if there is any error or warning")
     parser.add_argument("--created", metavar="TIME", help="the manifest's `created` (default: SOURCE_DATE_EPOCH if set, else now)")
     parser.add_argument("--jobs", type=cli.positive_int, metavar="N", help="threads that read and hash (default: the processors there are)")
@@ -190,9 +200,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--contact-sheet", type=Path, metavar="FILE", help="with --compare: one picture of all that was added and removed")
     parser.add_argument("--old-dataset-dir", type=Path, metavar="DIR", help="with --contact-sheet: where the old set lies now")
     faces = parser.add_argument_group("faces")
-    faces.add_argument(
-        "--faces", action="store_true", help="also check faces: none, another person, poses, shot sizes, blur, near-duplicates, cropping"
-    )
+    faces.add_argument("--faces", action="store_true", help="also check faces: none, another person, poses, shot sizes, blur, cropping")
     faces.add_argument(
         "--reference-dir",
         type=Path,

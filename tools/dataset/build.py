@@ -15,6 +15,7 @@ from tools.dataset.checks import CheckSettings, check_dataset
 from tools.dataset.hashing import read_training_set
 from tools.dataset.layout import settle_layout
 from tools.dataset.manifest import build_manifest
+from tools.dataset.near_duplicates import MOST_PICTURES, can_look, check_near_duplicates
 from tools.dataset.notices import as_manifest_warning, noticed
 from tools.dataset.scan import scan_dataset
 from tools.dataset.training_set import PictureRecord, TrainingSet
@@ -23,7 +24,8 @@ from tools.families.families import SDXL, Family, ResolutionRule, settle
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """What to read and how. `output` is left out of the set where it lies inside; `cache_file` None: the user's cache folder."""
+    """What to read and how. `output` is left out of the set where it lies inside; `cache_file` None: the user's cache folder.
+    `near_duplicates`: whether to look for them, which decodes every picture; None: if the set is small and what it needs is installed."""
 
     dataset_dir: Path
     regularisation_dir: Path | None = None
@@ -33,6 +35,7 @@ class BuildRequest:
     cache_file: Path | None = None
     jobs: int | None = None
     decode: bool = False
+    near_duplicates: bool | None = False
     check: CheckSettings = field(default_factory=CheckSettings)
 
     @classmethod
@@ -44,6 +47,7 @@ class BuildRequest:
         resolution: int | None = None,
         caption_extension: str | None = None,
         family: Family = SDXL,
+        near_duplicates: bool | None = None,
         **fields: Any,
     ) -> BuildRequest:
         """A request with the policy's values, or those of the model family that is trained, for whatever is None."""
@@ -56,7 +60,9 @@ class BuildRequest:
             crop_warning=dataset["crop_warning"],
             bucket=bucket_settings(side, family.resolution),
         )
-        return cls(caption_extension=caption_extension or dataset["caption_extension"], check=check, **fields)
+        return cls(
+            caption_extension=caption_extension or dataset["caption_extension"], check=check, near_duplicates=near_duplicates, **fields
+        )
 
 
 def bucket_settings(resolution: int, rule: ResolutionRule = SDXL.resolution) -> BucketSettings:
@@ -67,11 +73,12 @@ def bucket_settings(resolution: int, rule: ResolutionRule = SDXL.resolution) -> 
 
 @dataclass(slots=True)
 class BuiltManifest:
-    """A manifest, with what it was made from."""
+    """A manifest, with what it was made from. `not_looked`: why near-duplicates were not looked for; empty if they were, or need not be."""
 
     document: dict[str, Any]
     records: list[PictureRecord]
     notices: list[Finding]
+    not_looked: str = ""
 
     def add_notices(self, notices: Sequence[Finding]) -> None:
         self.notices += notices
@@ -87,6 +94,8 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
     trained = _read_set(request, request.dataset_dir, started_ns)
     _forget_regularisation(trained, request)
     notices = check_dataset(trained, request.check)
+    if not (not_looked := _why_not_looked(request, len(trained.records))) and request.near_duplicates is not False:
+        notices += check_near_duplicates(request.dataset_dir, trained.records, jobs=request.jobs)
     regularisation: TrainingSet | None = None
     if request.regularisation_dir is not None:
         regularisation = _read_set(request, request.regularisation_dir, started_ns)
@@ -103,7 +112,16 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
         regularisation_dir=_absolute(request.regularisation_dir) if request.regularisation_dir else None,
         regularisation=regularisation,
     )
-    return BuiltManifest(document, trained.records, notices)
+    return BuiltManifest(document, trained.records, notices, not_looked)
+
+
+def _why_not_looked(request: BuildRequest, pictures: int) -> str:
+    """Why near-duplicates cannot be looked for, or would take too long without being asked for."""
+    if request.near_duplicates is None and pictures > MOST_PICTURES:
+        return f"near-duplicates were not looked for, since there are more than {MOST_PICTURES} pictures: give --near-duplicates"
+    if request.near_duplicates is not False and not can_look():
+        return "near-duplicates were not looked for: numpy and Pillow are not installed (python -m lifeos setup)"
+    return ""
 
 
 def _forget_regularisation(trained: TrainingSet, request: BuildRequest) -> None:

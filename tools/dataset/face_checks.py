@@ -186,7 +186,6 @@ def judge_faces(
         _find_blurred(measured, limits["min_sharpness"]),
     )
     tell("face_cut_off", "the trainer's crop to its bucket cuts into the face", _find_cut(measured, bucket))
-    tell("near_duplicate", "nearly the same picture as another: keep one of them", _find_near_duplicates(measured, sameness))
     notices += _judge_variety(sameness, limits)
     held_out = "also an evaluation reference, or nearly: take it out of one of the two, or the scores reward memorising"
     tell("reference_overlap", held_out, _find_overlap(measured, references))
@@ -249,17 +248,6 @@ def cut_share(box: tuple[float, float, float, float], width: int, height: int, p
 
     whole = area(0, 0, width, height)
     return 1 - area(left * width, top * height, right * width, bottom * height) / whole if whole else 0.0
-
-
-def _find_near_duplicates(measured: Sequence[FaceMeasurement], sameness: Sameness) -> list[str]:
-    """Exact copies are told by their hashes already."""
-    places = {
-        place
-        for pair in sameness.duplicates
-        if measured[pair.first].sha256 != measured[pair.second].sha256
-        for place in (pair.first, pair.second)
-    }
-    return sorted(measured[place].name for place in places)
 
 
 def _judge_variety(sameness: Sameness, limits: Mapping[str, Any]) -> list[Finding]:

@@ -60,7 +60,6 @@ CASES: list[tuple[str, list[FaceMeasurement], tuple[str, ...]]] = [
     ("identity_outlier", [*SOUND, face(51, person=7), face(52, person=8)], ("51.png", "52.png")),
     ("blurred", [*SOUND, face(53, sharpness=5.0)], ("53.png",)),
     ("face_cut_off", [*SOUND, face(54, width=3000, height=200, box=(600, 0, 800, 200))], ("54.png",)),
-    ("near_duplicate", [*SOUND, face(55, dhash="00000000000000ff"), face(56, dhash="00000000000000f0")], ("55.png", "56.png")),
     ("one_shot_size", [face(number, shot="close-up") for number in range(12)], ()),
     ("one_pose", [face(number, yaw=10 + number % 3, shot=SHOTS[number % 4]) for number in range(12)], ()),
 ]
