@@ -76,7 +76,7 @@ class Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class GreyLook:
     """A picture as a small grey one."""
 
     name: str
@@ -125,10 +125,10 @@ def can_look() -> bool:
     return True
 
 
-def take_looks(folder: Path, records: Sequence[PictureRecord], *, jobs: int | None = None) -> list[Look]:
+def take_looks(folder: Path, records: Sequence[PictureRecord], *, jobs: int | None = None) -> list[GreyLook]:
     """Decode each picture. One that cannot be decoded, or shows nothing but one tone, is left out."""
 
-    def take(record: PictureRecord, _: bytearray) -> Look | None:
+    def take(record: PictureRecord, _: bytearray) -> GreyLook | None:
         try:
             picture = read_picture(folder / system_name(record.name))
         except ImageError:
@@ -140,7 +140,7 @@ def take_looks(folder: Path, records: Sequence[PictureRecord], *, jobs: int | No
     return [look for look in found if look is not None]
 
 
-def make_look(name: str, sha256: str, rgb: NDArray[np.uint8]) -> Look | None:
+def make_look(name: str, sha256: str, rgb: NDArray[np.uint8]) -> GreyLook | None:
     """The small grey picture; None for one without contrast."""
     import numpy as np
     from PIL import Image
@@ -149,10 +149,10 @@ def make_look(name: str, sha256: str, rgb: NDArray[np.uint8]) -> Look | None:
     factor = LOOK_SIDE / max(width, height)
     size = max(8, round(width * factor)), max(8, round(height * factor))
     grey = np.asarray(Image.fromarray(rgb).convert("L").resize(size, Image.Resampling.BOX), dtype=np.float64)
-    return Look(name, sha256, grey) if grey.std() >= LEAST_CONTRAST else None
+    return GreyLook(name, sha256, grey) if grey.std() >= LEAST_CONTRAST else None
 
 
-def find_pairs(looks: Sequence[Look]) -> list[Pair]:
+def find_pairs(looks: Sequence[GreyLook]) -> list[Pair]:
     """Every two pictures that are nearly the same, by names; of several ways to see them the best fitting. Equal files are no pairs: they
     are told by their hashes already."""
     best: dict[tuple[str, str], Pair] = {}
@@ -172,14 +172,14 @@ def find_pairs(looks: Sequence[Look]) -> list[Pair]:
 class _Places:
     """The windows of one shape in all pictures, one after the other, with their hashes. Those of `looks[n]` begin at `starts[n]`."""
 
-    looks: Sequence[Look]
+    looks: Sequence[GreyLook]
     starts: NDArray[np.int64]
     windows: NDArray[np.float64]
     across: NDArray[np.uint64]
     down: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, looks: Sequence[Look], shape_class: int) -> _Places:
+    def of(cls, looks: Sequence[GreyLook], shape_class: int) -> _Places:
         import numpy as np
 
         found = [(look, windows) for look in looks if len(windows := _windows(look, shape_class))]
@@ -187,7 +187,7 @@ class _Places:
         across, down = np.concatenate([_hash(look.integral, windows) for look, windows in found]).T.copy()
         return cls([look for look, _ in found], starts, np.concatenate([windows for _, windows in found]), across, down)
 
-    def closest(self, digits: NDArray[np.uint64]) -> list[tuple[Look, list[NDArray[np.float64]]]]:
+    def closest(self, digits: NDArray[np.uint64]) -> list[tuple[GreyLook, list[NDArray[np.float64]]]]:
         """The pictures that have a window of nearly this hash, with their closest windows."""
         import numpy as np
 
@@ -206,7 +206,7 @@ def _rank(pair: Pair) -> tuple[bool, float, bool]:
     return pair.share >= WHOLE, round(pair.correlation, 3), pair.first < pair.second
 
 
-def _find_in(small: Look, places: _Places) -> list[Pair]:
+def _find_in(small: GreyLook, places: _Places) -> list[Pair]:
     """The pictures that hold `small`."""
     import numpy as np
 
@@ -227,7 +227,7 @@ def _find_in(small: Look, places: _Places) -> list[Pair]:
     return found
 
 
-def _windows(look: Look, shape_class: int) -> NDArray[np.float64]:
+def _windows(look: GreyLook, shape_class: int) -> NDArray[np.float64]:
     """The windows of a shape in a picture: rows of left, top, right, bottom in its pixels."""
     import numpy as np
 
@@ -300,7 +300,7 @@ def _patch(integral: NDArray[np.float64], window: NDArray[np.float64]) -> NDArra
     return np.asarray(centered / (float(np.linalg.norm(centered)) or 1.0))
 
 
-def _fit(look: Look, window: NDArray[np.float64], patch: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+def _fit(look: GreyLook, window: NDArray[np.float64], patch: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
     """(correlation, window) after the window was moved and scaled to where it fits best."""
     import numpy as np
 

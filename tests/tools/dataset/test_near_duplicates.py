@@ -22,7 +22,7 @@ from tests.tools.dataset.sets import make_set
 from tools import dataset_manifest
 from tools.dataset import build as building
 from tools.dataset.build import BuildRequest, build_dataset_manifest
-from tools.dataset.near_duplicates import Look, Pair, find_pairs, make_look
+from tools.dataset.near_duplicates import GreyLook, Pair, find_pairs, make_look
 
 Change = Callable[[Image.Image], Image.Image]
 
@@ -31,7 +31,7 @@ def photograph(name: str) -> Image.Image:
     return Image.fromarray(getattr(skimage.data, name)()).convert("RGB")
 
 
-def look(name: str, picture: Image.Image) -> Look:
+def look(name: str, picture: Image.Image) -> GreyLook:
     found = make_look(name, name, np.asarray(picture))
     assert found is not None
     return found
@@ -81,7 +81,7 @@ def test_different_pictures_are_none() -> None:
 
 def test_equal_files_and_empty_walls_are_none() -> None:
     twice = look("a", photograph("coffee"))
-    assert find_pairs([twice, Look("b", twice.sha256, twice.grey)]) == []
+    assert find_pairs([twice, GreyLook("b", twice.sha256, twice.grey)]) == []
     assert make_look("wall", "x", np.full((400, 300, 3), 128, dtype=np.uint8)) is None
     assert find_pairs([]) == []
     assert make_look("thin", "x", np.random.default_rng(0).integers(0, 255, (900, 3, 3), dtype=np.uint8)) is not None
