@@ -19,16 +19,17 @@ PLAIN_WIDTH = 80
 class Progress:
     """A bar while the body runs: `with Progress(total, "scoring", unit="picture") as bar: bar.advance(approved=3)`.
 
-    Off a terminal nothing is printed and tqdm is not imported.
+    Off a terminal nothing is printed and tqdm is not imported. With `estimates=False` it tells no time left: the caller does.
     """
 
-    def __init__(self, total: int | None, title: str, *, unit: str = "it", initial: int = 0) -> None:
+    def __init__(self, total: int | None, title: str, *, unit: str = "it", initial: int = 0, estimates: bool = True) -> None:
         self._bar: Any = None
         if sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm
 
             width = {"dynamic_ncols": True} if _has_width() else {"ncols": PLAIN_WIDTH}
-            self._bar = tqdm(total=total, desc=title, unit=unit, initial=initial, file=sys.stderr, smoothing=0.1, **width)
+            form = {} if estimates else {"bar_format": "{desc} {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}"}
+            self._bar = tqdm(total=total, desc=title, unit=unit, initial=initial, file=sys.stderr, smoothing=0.1, **width, **form)
 
     def __enter__(self) -> Progress:
         return self

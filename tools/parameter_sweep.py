@@ -8,8 +8,8 @@ into the evaluation history. With --max-images the worst configurations are drop
         --prompts-file prompts.txt --seeds 2 --output-dir sweep_v3
     python tools/parameter_sweep.py --lora v3.safetensors --cfgs 4,5,6 --samplers dpmpp_2m,euler --max-images 400 --output-dir sweep_cfg
 
-Exit codes: 0 done · 2 bad usage or input · 3 ComfyUI, a model or room on the disk is missing · 4 another process works in the output
-directory · 130 interrupted.
+Exit codes: 0 done · 1 some pictures could not be made · 2 bad usage or input · 3 ComfyUI, a model or room on the disk is missing ·
+4 another process works in the output directory · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from evals.faces.engines import AUTO, engine_help, engine_names
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli, times
-from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError
+from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError
 from tools.families.families import family_help, family_ids
 from tools.workflows.node_flags import GUIDANCE_HELP, add_node_flags, given_nodes
 from tools.workflows.seeds import parse_seed
@@ -219,6 +219,7 @@ def read_circumstances(args: argparse.Namespace) -> Circumstances:
 def finish(sweep: Sweep, end: SweepEnd, policy: dict[str, Any], history: Path | None) -> dict[str, Any] | None:
     """Choose, draw, write, record; None where no picture was made."""
     from lifeos import files
+    from tools.production.results import FINISHED
     from tools.sweep import sweep_report as report
     from tools.sweep.analysis import choose
 
@@ -230,7 +231,7 @@ def finish(sweep: Sweep, end: SweepEnd, policy: dict[str, Any], history: Path | 
     files.write_text(root / "sweep_report.md", report.render(selection, sweep, end, pictures, policy))
     document = report.to_document(selection, sweep, end, root / "sweep_report.md", pictures, policy)
     files.write_json(root / "sweep_report.json", document)
-    if end.why == "complete" and history is not None:
+    if end.why in FINISHED and history is not None:
         report.record_runs(sweep, end, policy, history, times.stamp())
     return document
 
@@ -277,6 +278,8 @@ def main(argv: list[str] | None = None) -> int:
     around.note(describe(sweep.configs, sweep.rungs))
     with StopSignal() as stop:
         end = run_sweep(sweep, policy, around, stop)
+    from tools.production.results import INCOMPLETE
+
     document = finish(sweep, end, policy, around.history_file)
     if end.error is not None:
         raise end.error
@@ -285,7 +288,7 @@ def main(argv: list[str] | None = None) -> int:
     cli.say(f"{document['judgement']}\nreport: {document['report']}", as_json=args.json)
     if args.json:
         cli.print_json(document)
-    return EXIT_INTERRUPTED if end.why == "interrupted" else EXIT_OK
+    return EXIT_INTERRUPTED if end.why == "interrupted" else EXIT_GATE if end.why == INCOMPLETE else EXIT_OK
 
 
 if __name__ == "__main__":

@@ -154,6 +154,7 @@ class PromptEnd:
 
     `lost`: the server has it no more (a restart, someone deleted it, its results expired). `can_heal`: another try may succeed.
     `seconds` is what the server worked on it, by its own clock; `credits` what it charged; None where it does not say.
+    `is_set_up`: every other picture of the workflow would fail alike (its saver writes what cannot be read); `fix` says what to do.
     """
 
     prompt_id: str
@@ -165,6 +166,8 @@ class PromptEnd:
     can_heal: bool = False
     seconds: float | None = None
     credits: float | None = None
+    is_set_up: bool = False
+    fix: str = ""
 
 
 class RejectedPrompt(InputError):
@@ -177,10 +180,14 @@ class RejectedPrompt(InputError):
 
 
 class LostPicture(UnavailableError):
-    """A picture that cannot be had. `can_heal`: made again, it may be (deleted, expired, never complete); else it would be the same."""
+    """A picture that cannot be had. `can_heal`: made again, it may be (deleted, expired, never complete); else it would be the same.
 
-    def __init__(self, what: object, why: str, fix: str = "", *, can_heal: bool = True) -> None:
-        self.can_heal = can_heal
+    `is_set_up`: so would every other picture of the workflow. `node` is the id of the one that saved it, where it is known.
+    """
+
+    def __init__(self, what: object, why: str, fix: str = "", *, can_heal: bool = True, is_set_up: bool = False) -> None:
+        self.can_heal, self.is_set_up = can_heal, is_set_up
+        self.node = ""
         super().__init__(what, why, fix)
 
 

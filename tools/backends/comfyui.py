@@ -378,7 +378,7 @@ class ComfyServer(ServerApi):
             if not damage:
                 return reply.body
             if is_other_format(reply.body):
-                raise LostPicture(name, damage, "have the workflow save PNG, JPEG or WebP", can_heal=False)
+                raise LostPicture(name, damage, "have the workflow save PNG, JPEG or WebP", can_heal=False, is_set_up=True)
             self._closing.wait(pause)
         raise LostPicture(name, f"arrived incomplete {len(DOWNLOAD_PAUSES) + 1} times: {damage}", "is the server's disk full?")
 

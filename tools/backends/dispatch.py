@@ -29,6 +29,9 @@ REVIVE_SECONDS = 20.0
 WAIT_SECONDS = 0.25
 """How soon a server's thread notices new jobs while it follows its prompts: shorter than any picture."""
 
+MAX_LOSSES = 3
+"""A server may be restarted several times in one batch; one that dies of a prompt would go on for ever."""
+
 FETCH_PAUSE_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 
@@ -71,7 +74,7 @@ class _Task:
     graph: dict[str, Any]
     attempts: int = 0
     failures: int = 0
-    was_lost: bool = False
+    losses: int = 0
     memory_freed: bool = False
     refused_by: set[str] = field(default_factory=set)
 
@@ -80,10 +83,12 @@ class Dispatcher:
     """Feeds jobs to servers in the order they were put, so that jobs that share models run together.
 
     A dead server's jobs move to the others, and it is tried again now and then; a job that a restarted server lost is
-    submitted once more; failures that can heal are tried `retries` times more, after `POST /free` where memory ran out.
+    submitted again, `MAX_LOSSES` times at most; failures that can heal are tried `retries` times more, after `POST /free` where memory
+    ran out.
     An outage that is waited out is told when it begins and when it ends.
     Every attempt has a prompt id of its own, told to `on_submit(job, prompt_id, server_url)` just before it is posted
     (from a server's thread); a back end that has a name of its own for it tells `on_accepted(job, prompt_id, handle)` just after.
+    `on_failed_try(outcome, server_url)` hears of a failure that is tried again; the last one of a job is its Finished.
     `on_note(text)` gets one line for a person whenever something of this happens.
 
     The servers must be connected. They are neither connected nor closed here, but their prompts are followed by threads
@@ -98,12 +103,14 @@ class Dispatcher:
         retries: int = 2,
         on_submit: Callable[[Job, str, str], None] | None = None,
         on_accepted: Callable[[Job, str, str], None] | None = None,
+        on_failed_try: Callable[[PromptEnd, str], None] | None = None,
         on_note: Callable[[str], None] | None = None,
     ) -> None:
         self.ahead = ahead
         self.retries = retries
         self.on_submit = on_submit or (lambda job, prompt_id, url: None)
         self.on_accepted = on_accepted or (lambda job, prompt_id, handle: None)
+        self.on_failed_try = on_failed_try or (lambda outcome, url: None)
         self.note = on_note or (lambda text: None)
         self.closing = False
         self.changed = threading.Condition(threading.RLock())  # guards what follows
@@ -328,8 +335,8 @@ class _Lane:
     def _judge(self, task: _Task, outcome: PromptEnd) -> None:
         if outcome.kind == "done":
             self._done.put((task, outcome))
-        elif outcome.kind == "lost" and not task.was_lost:
-            task.was_lost = True
+        elif outcome.kind == "lost" and task.losses < MAX_LOSSES:
+            task.losses += 1
             self._d.note(f"{self.server.url}: {task.job.key} was lost ({outcome.message}); submitted again")
             self._d.give_back([task])
         else:
@@ -344,6 +351,7 @@ class _Lane:
         where = f" at node {outcome.node}" if outcome.node else ""
         if outcome.can_heal and task.failures <= self._d.retries:
             self._d.note(f"{self.server.url}: {task.job.key} {outcome.kind}{where}: {outcome.message}; try {task.failures + 1}")
+            self._d.on_failed_try(outcome, self.server.url)
             self._d.give_back([task])
         else:
             self._d.finish(Finished(task.job, outcome, (), self.server.url, task.attempts))
@@ -360,8 +368,9 @@ class _Lane:
                     continue
                 # only a changed node runs again: the server has the rest in its cache
                 task.graph = rename_outputs(task.graph, f"_{task.failures + 2}")
-                can_heal = error.can_heal if isinstance(error, LostPicture) else True
-                failed = replace(outcome, kind="failed", pictures=(), message=error.why, can_heal=can_heal)
+                failed = replace(outcome, kind="failed", pictures=(), message=error.why, can_heal=True)
+                if isinstance(error, LostPicture):
+                    failed = replace(failed, node=error.node, can_heal=error.can_heal, is_set_up=error.is_set_up, fix=error.fix)
                 self._retry_or_finish(task, failed)
             else:
                 self._d.finish(Finished(task.job, outcome, pictures, self.server.url, task.attempts))
@@ -372,7 +381,8 @@ class _Lane:
         while True:
             try:
                 data = self.server.download(ref)
-            except LostPicture:
+            except LostPicture as error:
+                error.node = ref.node
                 raise
             except UnavailableError as error:
                 if not self.alive or self._d.closing or time.monotonic() > until:

@@ -11,6 +11,7 @@ from tools.backends.backend import Tariff
 
 SECONDS_PER_HOUR = 3600
 RECENT = 20
+LEAST_GAPS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,22 @@ class BatchBudget:
     @property
     def is_free(self) -> bool:
         return all(tariff == Tariff() for tariff in self.tariffs)
+
+
+@dataclass(slots=True)
+class WallPace:
+    """How long a picture takes by the clock on the wall, all servers and workers together, from the last `RECENT` that were finished."""
+
+    _times: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT + 1))
+
+    def finished(self, now: float) -> None:
+        self._times.append(now)
+
+    @property
+    def seconds(self) -> float | None:
+        """None before there are enough pictures to tell: several often come at once."""
+        gaps = len(self._times) - 1
+        return (self._times[-1] - self._times[0]) / gaps if gaps >= LEAST_GAPS else None
 
 
 def format_seconds(seconds: float) -> str:

@@ -3,7 +3,8 @@
 - `.work/incoming/`: downloaded, not yet filed
 - `approved/`, `rejected/`: filed, by the verdict
 - `.work/thumbnails/`: small copies for the report, made again where they are missing
-- `.work/lock`: held by the program that works on the batch
+- `.work/damaged/`: what was left of pictures that were made again
+- `.work/lock`: held by the program that works on the batch; `.work/decisions.lock` by the one that writes a decision
 """
 
 from __future__ import annotations
@@ -14,17 +15,23 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from lifeos import files
 from lifeos.errors import InputError, UnavailableError
+from lifeos.picture_formats import format_of
 
-APPROVED, REJECTED = "approved", "rejected"
+APPROVED: Final = "approved"
+REJECTED: Final = "rejected"
 WORK = ".work"
 GIGABYTE = 1_000_000_000
 RESERVE_BYTES = 100_000_000
 """Kept free while a batch runs: what is downloaded, the journal and the reports must still find room."""
 
-SUFFIX_OF_MAGIC = ((b"\x89PNG", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"RIFF", ".webp"), (b"BM", ".bmp"))
+SUFFIX_OF_FORMAT = {
+    "PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp", "GIF": ".gif", "TIFF": ".tif", "AVIF": ".avif", "HEIF": ".heic",
+    "JXL": ".jxl", "JPEG2000": ".jp2", "PSD": ".psd", "WEBM": ".webm", "MP4": ".mp4",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,20 @@ class BatchFolder:
         if source.is_file() and not target.exists():
             files.replace(source, target)
 
+    def refile_from(self, path: str, name: str, *, approved: bool) -> None:
+        """Move a filed picture from where it lies, `path` in the directory, into approved/ or rejected/; nothing is overwritten."""
+        source, target = self.root / path, self.root / (APPROVED if approved else REJECTED) / name
+        if source.is_file() and not target.exists():
+            files.replace(source, target)
+
+    def set_aside(self, path: str, name: str) -> None:
+        """Move what is left of a damaged picture, `path` in the directory, out of the way of the one that is made again."""
+        aside = self.root / WORK / "damaged"
+        aside.mkdir(parents=True, exist_ok=True)
+        files.replace(self.root / path, aside / name)
+        with contextlib.suppress(FileNotFoundError):
+            (self.thumbnails / f"{name}.jpg").unlink()
+
     def remove_empty_work(self) -> None:
         """Tidy up after a finished batch; the lock and the thumbnails stay."""
         with contextlib.suppress(OSError):
@@ -117,4 +138,4 @@ def check_room(folder: BatchFolder, wanted_gb: float) -> None:
 
 def suffix_of(data: bytes) -> str:
     """The file name suffix of a picture, from its first bytes: the server's name for it is data, not to be trusted."""
-    return next((suffix for magic, suffix in SUFFIX_OF_MAGIC if data.startswith(magic)), ".png")
+    return SUFFIX_OF_FORMAT.get(format_of(data), ".png")

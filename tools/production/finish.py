@@ -14,6 +14,7 @@ from evals.scorecards.card_inputs import Manifest
 from lifeos import files, foreign
 from lifeos.picture_names import format_config
 from tools.production import report_document, report_html, report_text
+from tools.production.decisions import settle_decisions
 from tools.production.filing import BatchFolder
 from tools.production.journal import JOURNAL_FILE, BatchState, Journal, now_text, read_state
 from tools.production.plan import Plan
@@ -39,6 +40,7 @@ class Ending:
 def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending, note: Note) -> dict[str, Any]:
     """Write the reports, record the scorecard, and return the report document."""
     state = read_state(folder.root / JOURNAL_FILE)
+    settle_decisions(folder, state, note)
     results = read_results(plan, folder, state, ending.policy)
     card = make_scorecard(plan, folder, results, ending) if results.pictures else None
     row = {**card.history_row(), "batch_id": plan.batch_id} if card is not None else None

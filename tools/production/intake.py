@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from evals.judging.gates import gates_in_force, keep_readings, verdict
-from evals.judging.records import Assessment
+from evals.judging.records import Assessment, explain_reason
+from lifeos.errors import InputError
 from lifeos.picture_names import format_picture_name
 from tools.production.filing import BatchFolder, suffix_of
-from tools.production.journal import BatchState, Journal
+from tools.production.journal import BatchState, Journal, ScoredFile
 from tools.production.plan import Item, Plan
 from tools.production.thumbnails import write_thumbnail
 
@@ -21,6 +22,20 @@ class Scorer(Protocol):
     """The part of an Assessor that the intake uses."""
 
     def assess_bytes(self, data: bytes, path: Path) -> Assessment: ...
+
+
+class UnreadablePictureError(InputError):
+    """The workflow saves what nobody here can read. A fault of the set-up: every other picture would be the same."""
+
+    def __init__(self, saver: str, why: str, fix: str = "have it save PNG, JPEG or WebP, as still pictures") -> None:
+        super().__init__(saver, f"{why}; the other pictures would be the same, so the batch stops", fix)
+
+
+def describe_saver(graph: Mapping[str, Any], node: str) -> str:
+    """`node 9 (SaveImage)`, as far as it is known."""
+    content = graph.get(node)
+    kind = content.get("class_type", "") if isinstance(content, Mapping) else ""
+    return (f"node {node}" if node else "the workflow") + (f" ({kind})" if kind else "")
 
 
 class Intake:
@@ -38,12 +53,25 @@ class Intake:
         self._keeps_others = any(gate.needs_others for gate in gates_in_force(policy))
         self._assessed: list[Assessment] = []
 
-    def admit(self, item: Item, pictures: Sequence[bytes], *, seconds: float | None = None, prompt_id: str | None = None) -> None:
-        """Store the pictures of an item, then score and file each of them."""
+    def admit(
+        self,
+        item: Item,
+        pictures: Sequence[bytes],
+        *,
+        seconds: float | None = None,
+        prompt_id: str | None = None,
+        nodes: Sequence[str] = (),
+    ) -> None:
+        """Store the pictures of an item, then score and file each of them. `nodes` are the ids of those that saved them.
+
+        One that is filed already stays: the item was made again because another of its pictures was lost.
+        Raises UnreadablePictureError for a picture that was made and cannot be read, where no picture of the batch could be so far.
+        """
         names = picture_names(self.plan, item, pictures)
-        self.folder.take_in(list(zip(names, pictures, strict=True)))
-        self._record_download(item, names, seconds, prompt_id)
-        for name, data in zip(names, pictures, strict=True):
+        fresh = [pair for pair in zip(names, pictures, strict=True) if pair[0] not in self.state.filed]
+        self.folder.take_in(fresh)
+        self._record_download(item, names, seconds, prompt_id, nodes)
+        for name, data in fresh:
             self._pass(item, name, data)
 
     def adopt(self, item: Item, names: Sequence[str]) -> None:
@@ -54,25 +82,26 @@ class Intake:
     def finish(self, item: Item) -> None:
         """Bring an item that was downloaded to its end: score what has no score, file what has no place."""
         for name in self.state.item(item.index).files:
-            if name in self.state.filed:
-                continue
-            place = self.folder.place_of(name)
-            if place is None:  # filed, and taken away by its owner, before the record was written
-                self._record_filed(item, name, "removed")
-            else:
+            place = None if name in self.state.filed else self.folder.place_of(name)
+            if place is not None:
                 self._pass(item, name, self.folder.path(place, name).read_bytes())
 
-    def _record_download(self, item: Item, names: Sequence[str], seconds: float | None, prompt_id: str | None) -> None:
-        files = [{"file": name} for name in names]
+    def _record_download(
+        self, item: Item, names: Sequence[str], seconds: float | None, prompt_id: str | None, nodes: Sequence[str] = ()
+    ) -> None:
+        savers = dict(zip(names, nodes, strict=False))
+        files = [{"file": name, "node": savers[name]} if savers.get(name) else {"file": name} for name in names]
         self.journal.append("downloaded", item=item.index, files=files, seconds=seconds, prompt_id=prompt_id)
         with self.lock:
             state = self.state.item(item.index)
-            state.files, state.seconds, state.failure = tuple(names), seconds, None
+            state.files, state.nodes, state.seconds = tuple(names), savers, seconds
+            state.failure, state.lost = None, ()
 
     def _pass(self, item: Item, name: str, data: bytes) -> None:
         approved = self.state.verdicts.get(name)
         if approved is None:
             assessment = keep_readings(self._scorer.assess_bytes(data, Path(name)), self._policy, self._seen())
+            self._check_readable(item, name, assessment)
             judged = verdict(assessment, self._policy)
             approved = judged.approved
             self.journal.append(
@@ -87,11 +116,25 @@ class Intake:
             if self._keeps_others:
                 with self.lock:
                     self._assessed.append(assessment)
+            with self.lock:
+                self.state.scored[name] = ScoredFile(assessment.sha256 or "", assessment.reason)
         write_thumbnail(data, self.folder.thumbnails / f"{name}.jpg")
         place = self.folder.file(name, approved=approved)
         with self.lock:
             self.state.verdicts[name] = approved
         self._record_filed(item, name, place)
+
+    def _check_readable(self, item: Item, name: str, assessment: Assessment) -> None:
+        """A server that makes a picture which cannot be read makes all of them so, unless it has made another before."""
+        if item.source is not None or assessment.reason is None:
+            return
+        with self.lock:
+            if any(known.reason is None for known in self.state.scored.values()):
+                return
+            node = self.state.item(item.index).nodes.get(name, "")
+        graph = self.plan.workflows[item.variant] if item.variant < len(self.plan.workflows) else {}
+        why = f"saves pictures that cannot be read: {explain_reason(assessment.reason)}"
+        raise UnreadablePictureError(describe_saver(graph, node), why)
 
     def _seen(self) -> list[Assessment]:
         """The pictures of this run that were assessed before, where a gate looks at them."""
@@ -102,6 +145,7 @@ class Intake:
         self.journal.append("filed", item=item.index, file=name, place=place)
         with self.lock:
             self.state.filed.add(name)
+            self.state.places[name] = place
 
 
 def picture_names(plan: Plan, item: Item, pictures: Sequence[bytes]) -> list[str]:

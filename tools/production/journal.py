@@ -7,6 +7,8 @@
     failed      an item ended without a picture
     rejudged    all scored pictures were judged again: the policy, and the pictures that move (down to the disk before they do)
     refiled     those pictures have moved
+    lost        a picture that was downloaded is gone or damaged: its item is made again
+    placed      where pictures were seen that somebody had moved, or were put because somebody decided so
     started, ended, recorded    a run of the program began, ended; the scorecard is in the history
 
 The files are the truth about pictures, the journal about submissions and scores. A record that a power loss tore off means
@@ -32,7 +34,7 @@ JOURNAL_FILE = "journal.jsonl"
 T = TypeVar("T")
 
 
-PAUSES = frozenset({"rejudged", "refiled"})
+PAUSES = frozenset({"rejudged", "refiled", "placed", "lost"})
 """Events outside of a run of the program with its servers: they, and what follows until the next run, are nobody's time."""
 
 
@@ -77,9 +79,18 @@ def _ends_whole(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A downloaded picture, in a record."""
+    """A downloaded picture, in a record, and the id of the node that saved it."""
 
     file: str
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredFile:
+    """What is asked of an assessment here: which bytes it is of, and why they could not be read, None where they could."""
+
+    sha256: str = ""
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +116,9 @@ class JournalRecord:
     policy: dict[str, Any] | None = None
     changed: dict[str, bool] | None = None
     moves: tuple[str, ...] = ()
-    by_hand: tuple[str, ...] = ()
+    assessment: ScoredFile | None = None
+    place: str | None = None
+    places: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.time and datetime.fromisoformat(self.time).tzinfo is None:
@@ -130,6 +143,15 @@ class ItemState:
     files: tuple[str, ...] = ()
     seconds: float | None = None
     failure: str | None = None
+    nodes: dict[str, str] = field(default_factory=dict)
+    """The ids of the nodes that saved them, as far as they are known."""
+    lost: tuple[str, ...] = ()
+    """Those of its pictures that are gone or damaged: the item is made again."""
+
+    @property
+    def is_made(self) -> bool:
+        """Whether all of its pictures are there, as far as the journal knows."""
+        return bool(self.files) and not self.lost
 
 
 @dataclass(slots=True)
@@ -155,11 +177,14 @@ class Session:
 
 @dataclass(slots=True)
 class BatchState:
-    """What the journal adds up to. `verdicts` tells of each scored picture whether it was approved."""
+    """What the journal adds up to. `verdicts` tells of each scored picture whether the gates approved it."""
 
     items: dict[int, ItemState] = field(default_factory=dict)
     verdicts: dict[str, bool] = field(default_factory=dict)
+    scored: dict[str, ScoredFile] = field(default_factory=dict)
     filed: set[str] = field(default_factory=set)
+    places: dict[str, str] = field(default_factory=dict)
+    """The folder in which each filed picture was last put or seen, `/`-separated: one that lies elsewhere was moved by hand."""
     sessions: list[Session] = field(default_factory=list)
     recorded: int | None = None
     """Pictures in the newest row of this batch in the evaluation history; None: there is no row yet, or it is out of date."""
@@ -171,8 +196,6 @@ class BatchState:
     """How often it was judged again."""
     paused: bool = False
     """Whether no run of the program is under way, as far as the journal shows."""
-    by_hand: set[str] = field(default_factory=set)
-    """Pictures that lay elsewhere than the verdict said when the batch was judged again: somebody put them there."""
     moves: dict[str, bool] = field(default_factory=dict)
     """Pictures that judging again has still to move, and whether to `approved`."""
 
@@ -215,17 +238,41 @@ def _charged(state: BatchState, record: JournalRecord) -> None:
 
 
 def _downloaded(state: BatchState, record: JournalRecord) -> None:
-    files = tuple(each.file for each in _there(record.files, "files"))
+    stored = _there(record.files, "files")
     item = state.item(_there(record.item, "item"))
-    item.files, item.seconds, item.failure = files, record.seconds, None
+    item.files, item.nodes = tuple(each.file for each in stored), {each.file: each.node for each in stored if each.node}
+    item.seconds, item.failure, item.lost = record.seconds, None, ()
 
 
 def _scored(state: BatchState, record: JournalRecord) -> None:
-    state.verdicts[_there(record.file, "file")] = _there(record.approved, "approved")
+    name = _there(record.file, "file")
+    state.verdicts[name] = _there(record.approved, "approved")
+    state.scored[name] = record.assessment or ScoredFile()
 
 
 def _filed(state: BatchState, record: JournalRecord) -> None:
-    state.filed.add(_there(record.file, "file"))
+    name = _there(record.file, "file")
+    state.filed.add(name)
+    if record.place is not None:
+        state.places[name] = record.place
+
+
+def _lost(state: BatchState, record: JournalRecord) -> None:
+    name = _there(record.file, "file")
+    item = state.item(_there(record.item, "item"))
+    item.lost = (*item.lost, name) if name not in item.lost else item.lost
+    forget(state, name)
+
+
+def forget(state: BatchState, name: str) -> None:
+    """A picture that is made again has neither score nor place."""
+    state.filed.discard(name)
+    for known in (state.verdicts, state.scored, state.places):
+        known.pop(name, None)
+
+
+def _placed(state: BatchState, record: JournalRecord) -> None:
+    state.places |= _there(record.places, "places")
 
 
 def _failed(state: BatchState, record: JournalRecord) -> None:
@@ -243,10 +290,10 @@ def _rejudged(state: BatchState, record: JournalRecord) -> None:
     state.rejudged += 1
     state.verdicts |= changed
     state.moves = {name: state.verdicts[name] for name in record.moves if name in state.verdicts}
-    state.by_hand |= set(record.by_hand)
 
 
 def _refiled(state: BatchState, record: JournalRecord) -> None:
+    state.places |= {name: "approved" if approved else "rejected" for name, approved in state.moves.items()}
     state.moves = {}
 
 
@@ -262,6 +309,8 @@ _HANDLERS: dict[str, Callable[[BatchState, JournalRecord], None]] = {
     "downloaded": _downloaded,
     "scored": _scored,
     "filed": _filed,
+    "lost": _lost,
+    "placed": _placed,
     "failed": _failed,
     "ended": _ended,
     "rejudged": _rejudged,

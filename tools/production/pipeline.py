@@ -23,10 +23,11 @@ from tools.production.budget import estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
 from tools.production.journal import JOURNAL_FILE, read_state
-from tools.production.plan import Plan, check_same, find_differences, read_plan, sha256_of, write_plan
+from tools.production.plan import PLAN_FILE, Plan, check_same, find_differences, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, limits_of, make_plan, plan_generation, settings_of
 from tools.production.rejudging import Rejudged, describe_rules, finish_moves, policy_in_force, rejudge
 from tools.production.request import Request
+from tools.production.results import INCOMPLETE
 from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
 from tools.production.stopping import Note, StopSignal
 from tools.trainers.lora_header import read_lora_header
@@ -61,9 +62,11 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """1 only when nothing was approved, or fewer than were wanted."""
+        """1 when nothing was approved, fewer than were wanted, or not every planned picture was made."""
         if self.end.why == "interrupted":
             return EXIT_INTERRUPTED
+        if self.document["ending"] == INCOMPLETE:
+            return EXIT_GATE
         approved, target = self.document["counts"]["approved"], self.document["target_approved"]
         return EXIT_OK if approved and (target is None or approved >= target) else EXIT_GATE
 
@@ -149,11 +152,14 @@ def rejudge_batch(request: Request, policy: Mapping[str, Any], around: Circumsta
     """
     folder = BatchFolder(request.output_dir)
     check_writable(folder.root)
-    changed = rejudge(folder, policy, around.note)
-    state = read_state(folder.root / JOURNAL_FILE, around.note)
-    end = BatchEnd(state.ending, state)
-    ending = Ending(changed.policy, settings_of(changed.plan), around.history_file, around.manifest)
-    return changed, Outcome(report(changed.plan, folder, end, ending, around.note), folder, end)
+    if not (folder.root / PLAN_FILE).exists():
+        raise InputError(folder.root, "there is no batch to judge again", "name its directory with --output-dir")
+    with locks.hold(folder.lock, str(folder.root)):
+        changed = rejudge(folder, policy, around.note)
+        state = read_state(folder.root / JOURNAL_FILE, around.note)
+        end = BatchEnd(state.ending, state)
+        ending = Ending(changed.policy, settings_of(changed.plan), around.history_file, around.manifest)
+        return changed, Outcome(report(changed.plan, folder, end, ending, around.note), folder, end)
 
 
 def _named(error: Exception, folder: BatchFolder) -> Exception:

@@ -1,7 +1,8 @@
 """Judging a batch again with another policy, from the assessments in its journal: nothing is scored, nothing is generated.
 
 One record of the journal holds the policy and names the pictures that move. It is on the disk before the first of them moves, so that
-a killed run is finished by the next one. A picture that its owner moved or took away stays where it is.
+a killed run is finished by the next one. A picture about which somebody decided (`decisions`), or that somebody took away, stays where
+it is.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evals.judging.gates import GATES, look_up, verdict
-from lifeos import locks
 from lifeos.counting import counted
 from lifeos.errors import InputError
-from tools.production.filing import APPROVED, REJECTED, BatchFolder
+from tools.production.decisions import settle_decisions
+from tools.production.filing import BatchFolder
 from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_state
 from tools.production.plan import Plan, judging_policy, read_plan
 from tools.production.results import read_scores
@@ -28,7 +29,7 @@ from tools.production.stopping import Note
 class Rejudged:
     """What judging again changed: how many pictures were judged, and how many verdicts fell the other way.
 
-    `kept_by_hand` counts the pictures that somebody had put elsewhere than the verdict said: they stay there.
+    `kept_by_hand` counts the pictures about which somebody decided: they stay where that put them.
     """
 
     plan: Plan
@@ -66,31 +67,30 @@ def wanted_policy(policy: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str
 def rejudge(folder: BatchFolder, policy: Mapping[str, Any], note: Note) -> Rejudged:
     """Judge every scored picture of a finished or interrupted batch by `policy`, and move those whose verdict changed.
 
-    Raises InputError where there is no batch or none of its pictures was scored, LockedError while another process works on it.
+    The caller holds the lock of the directory. Raises InputError where there is no batch or none of its pictures was scored.
     """
     plan = read_plan(folder.root)
     if plan is None:
         raise InputError(folder.root, "there is no batch to judge again", "name its directory with --output-dir")
-    with locks.hold(folder.lock, str(folder.root)):
-        path = folder.root / JOURNAL_FILE
-        state = read_state(path, note)
-        finish_moves(folder, state, note)
-        started = time.monotonic()
-        wanted = wanted_policy(policy, state.policy if state.policy is not None else plan.policy)
-        judged = _judge(folder, state, wanted, note)
-        if not judged:
-            raise InputError(folder.root, "no picture of this batch was scored yet", "continue it with the command that began it")
-        changed = {name: approved for name, approved in judged.items() if approved != state.verdicts[name]}
-        by_hand = {name for name in judged if folder.place_of(name) != (APPROVED if state.verdicts[name] else REJECTED)} | state.by_hand
-        moves = [name for name in changed if name not in by_hand]
-        seconds = time.monotonic() - started
-        with contextlib.closing(Journal(path)) as journal:
-            journal.append("rejudged", policy=wanted, changed=changed, moves=moves, by_hand=sorted(by_hand), durable=True)
-        state = read_state(path, note)
-        finish_moves(folder, state, note)
+    path = folder.root / JOURNAL_FILE
+    state = read_state(path, note)
+    finish_moves(folder, state, note)
+    decided = settle_decisions(folder, state, note).decisions
+    started = time.monotonic()
+    wanted = wanted_policy(policy, state.policy if state.policy is not None else plan.policy)
+    judged = _judge(folder, state, wanted, note)
+    if not judged:
+        raise InputError(folder.root, "no picture of this batch was scored yet", "continue it with the command that began it")
+    changed = {name: approved for name, approved in judged.items() if approved != state.verdicts[name]}
+    moves = [name for name in changed if name not in decided]
+    seconds = time.monotonic() - started
+    with contextlib.closing(Journal(path)) as journal:
+        journal.append("rejudged", policy=wanted, changed=changed, moves=moves, durable=True)
+    state = read_state(path, note)
+    finish_moves(folder, state, note)
     up = sum(changed.values())
     merged = policy_in_force(policy, plan, state)
-    return Rejudged(replace(plan, policy=wanted), merged, len(judged), up, len(changed) - up, len(by_hand), seconds)
+    return Rejudged(replace(plan, policy=wanted), merged, len(judged), up, len(changed) - up, len(decided), seconds)
 
 
 def _judge(folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], note: Note) -> dict[str, bool]:
@@ -117,7 +117,7 @@ def render_rejudged(changed: Rejudged) -> str:
         f"  {changed.now_approved} rejected pictures are now approved, {changed.now_rejected} approved ones are now rejected",
     ]
     if changed.kept_by_hand:
-        lines.append(f"  {counted(changed.kept_by_hand, 'picture')} stay where somebody put them")
+        lines.append(f"  {counted(changed.kept_by_hand, 'picture')} stay as somebody decided")
     return "\n".join(lines)
 
 

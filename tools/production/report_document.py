@@ -11,13 +11,25 @@ from evals.judging.gates import UNMEASURED, Gate, describe_group, gates_in_force
 from evals.judging.variety import SHOT_TYPES, Sameness, measure_sameness
 from lifeos.counting import counted
 from tools.production.budget import format_seconds
+from tools.production.decisions import MOVE
 from tools.production.journal import BatchState, Session
 from tools.production.plan import Plan, judging_policy, sha256_of
-from tools.production.results import BatchResults, PictureResult, mean_document, tabulate
+from tools.production.results import (
+    BY_HAND,
+    DELETED,
+    INCOMPLETE,
+    BatchResults,
+    PictureResult,
+    count_missing,
+    ending_of,
+    mean_document,
+    tabulate,
+)
 
 SCHEMA = 1
 ENDINGS = {
     "complete": "every planned picture was made",
+    "incomplete": "not every planned picture was made; the same command tries the others again",
     "target": "the wanted number of approved pictures was reached",
     "max_images": "--max-images was reached",
     "max_cost": "--max-cost was reached",
@@ -43,15 +55,8 @@ def build_document(
     seconds = _seconds(state, pictures)
     cost = _cost(state.sessions, len(pictures), len(approved))
     sameness = _sameness(approved, policy)
-    counts = {
-        "planned": plan.planned,
-        "generated": len(pictures),
-        "approved": len(approved),
-        "rejected": len(pictures) - len(approved),
-        "failed": len(results.failures),
-        "without_face": sum(picture.assessment.face.reason == "no_face" for picture in pictures),
-        "moved_by_hand": sum(picture.place != ("approved" if picture.approved else "rejected") for picture in pictures),
-    }
+    counts = count_pictures(plan, results) | {"missing": count_missing(plan, state)}
+    why = ending_of(why, plan, state)
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": plan.run_id,
@@ -70,6 +75,7 @@ def build_document(
         "counts": counts,
         "target_approved": plan.target_approved,
         "reasons": _reasons(pictures, policy),
+        "reasons_by_gate": _reasons_by_gate(pictures, policy),
         "gates": [_gate(gate, policy) for gate in gates_in_force(policy)],
         "seconds": seconds,
         "cost": cost,
@@ -87,16 +93,37 @@ def build_document(
         "per_prompt": _per_prompt(plan, pictures, policy),
         "per_shot": _per_shot(pictures, policy),
         "per_config": [{"config": name, **row} for name, row in tabulate(pictures, lambda picture: picture.config, policy).items()],
+        "deleted": [picture.file for picture in pictures if picture.verdict == DELETED],
         "failures": [{"index": index, "reason": reason} for index, reason in results.failures],
         "images": [_image(picture, policy) for picture in pictures],
     }  # fmt: skip
-    scored = [row for row in document["images"] if row["overall"] is not None]
+    scored = [row for row in document["images"] if row["overall"] is not None and row["verdict"] != DELETED]
     ranked = sorted(
         scored, key=lambda row: (row["verdict"] != "approved", -row["overall"], row["index"])
     )  # none above one that may be shown
     document["best"], document["worst"] = [row["file"] for row in ranked[:3]], [row["file"] for row in reversed(ranked[-3:])]
     document["judgement"] = judgement_of(document)
     return document
+
+
+def count_pictures(plan: Plan, results: BatchResults) -> dict[str, int]:
+    """How many pictures there are of each kind. Generated is the sum of approved, rejected and deleted."""
+    pictures = results.pictures
+    verdicts = Counter(picture.verdict for picture in pictures)
+    decided = [picture for picture in pictures if picture.decision is not None and picture.verdict != DELETED]
+    return {
+        "planned": plan.planned,
+        "generated": len(pictures),
+        "approved": verdicts["approved"],
+        "rejected": verdicts["rejected"],
+        "deleted": verdicts["deleted"],
+        "failed": len(results.failures),
+        "without_face": sum(picture.assessment.face.reason == "no_face" for picture in pictures),
+        "decided": len(decided),
+        "moved_by_hand": sum(picture.decision is not None and picture.decision.origin == MOVE for picture in decided),
+        "approved_by_hand": sum(picture.is_overruled and picture.approved for picture in decided),
+        "rejected_by_hand": sum(picture.is_overruled and not picture.approved for picture in decided),
+    }
 
 
 def _seconds(state: BatchState, pictures: list[PictureResult]) -> dict[str, Any]:
@@ -150,12 +177,33 @@ def _per_shot(pictures: list[PictureResult], policy: Mapping[str, Any]) -> list[
 
 def _reasons(pictures: list[PictureResult], policy: Mapping[str, Any]) -> dict[str, int]:
     """How many pictures each gate rejected and why, most first, whatever the numbers were."""
-    limits = limits_of(policy)
-    counts = Counter(group for picture in pictures for group in picture.groups)
-    return {
-        group[1] if not group[0] and group[1] != UNMEASURED else describe_group(group, limits): count
-        for group, count in counts.most_common()
-    }
+    counts = Counter(group for picture in pictures for _, group in picture.objections)
+    return {_describe(group, policy): count for group, count in counts.most_common()}
+
+
+def _describe(group: tuple[str, str, str], policy: Mapping[str, Any]) -> str:
+    return group[1] if group[0] in ("", BY_HAND) and group[1] != UNMEASURED else describe_group(group, limits_of(policy))
+
+
+def _reasons_by_gate(pictures: list[PictureResult], policy: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The same by what rejected the pictures, most pictures first: a gate, what it looks at, or the picture as a whole (empty key)."""
+    titles = {gate.key: gate.title for gate in gates_in_force(policy)} | {"": "picture as a whole", BY_HAND: "a person"}
+    rejected: dict[str, Counter[str]] = {}
+    totals: Counter[str] = Counter()
+    for picture in pictures:
+        groups = [group for _, group in picture.objections]
+        totals.update({group[0] for group in groups})
+        for group in groups:
+            rejected.setdefault(group[0], Counter())[_describe(group, policy)] += 1
+    return [
+        {
+            "gate": key,
+            "title": titles.get(key, key),
+            "pictures": count,
+            "reasons": [{"reason": reason, "pictures": number} for reason, number in rejected[key].most_common()],
+        }
+        for key, count in totals.most_common()
+    ]
 
 
 def _gate(gate: Gate, policy: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,8 +226,13 @@ def _image(picture: PictureResult, policy: Mapping[str, Any]) -> dict[str, Any]:
         "index": picture.index,
         "file": picture.file,
         "place": picture.place,
-        "verdict": "approved" if picture.approved else "rejected",
-        "reasons": list(picture.reasons),
+        "path": picture.path,
+        "verdict": picture.verdict,
+        "gates_verdict": "approved" if picture.gates_approve else "rejected",
+        "decision": picture.decision.to_json() if picture.decision is not None else None,
+        "reasons": [text for text, _ in picture.objections],
+        "rejected_by": list(dict.fromkeys(group[0] for _, group in picture.objections)),
+        "overruled": list(picture.reasons) if picture.is_overruled else [],
         **{gate.picture_name: gate.reading(seen).score for gate in gates_in_force(policy)},
         "overall": picture_overall(seen, policy),
         "cosine": seen.face.cosine,
@@ -209,16 +262,29 @@ def judgement_of(document: Mapping[str, Any]) -> str:
     graded = card["eval_scores"]["overall_grade"] if card and counts["approved"] else None
     first = f"{counts['approved']} of {_pictures(counts['generated'])} may be published"
     parts = [f"{first}.", *([f"All pictures together have grade {graded}."] if graded else []), *_main_reason(document)]
+    parts += _decided(counts)
     target = document["target_approved"]
     if target is not None and counts["approved"] < target:
         parts.append(f"{target - counts['approved']} fewer than the {target} that you asked for: {document['ending_text']}.")
     elif target is None and document["ending"] != "complete":
-        parts.append(f"The batch is not complete: {document['ending_text']}.")
+        made = f"{counts['planned'] - counts['missing']} of {counts['planned']} planned pictures were made"
+        told = f"{made}; the same command tries the others again" if document["ending"] == INCOMPLETE else document["ending_text"]
+        parts.append(f"The batch is not complete: {told}.")
     if document["sameness"]["verdict"] in ("same", "alike"):
         parts.append(document["sameness"]["judgement"].rstrip(".") + ".")
-    if counts["failed"]:
-        parts.append(f"{_pictures(counts['failed'])} could not be made.")
+    if counts["failed"] and document["ending"] != INCOMPLETE:
+        parts.append(f"{_pictures(counts['failed'])} could not be {'made' if document['generates'] else 'read'}.")
     return " ".join(parts)
+
+
+def _decided(counts: Mapping[str, int]) -> list[str]:
+    """What a person did to the verdicts, so that nobody takes them for the gates'."""
+    by_hand = [(counts["approved_by_hand"], "approved", "rejected"), (counts["rejected_by_hand"], "rejected", "approved")]
+    told = [f"{_pictures(number)} {now} by hand that the gates {before}" for number, now, before in by_hand if number]
+    parts = [f"That counts {' and '.join(told)}."] if told else []
+    if counts["deleted"]:
+        parts.append(f"{_pictures(counts['deleted'])} {'was' if counts['deleted'] == 1 else 'were'} deleted or taken away.")
+    return parts
 
 
 def _main_reason(document: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from lifeos.escaping import escape_html
 from tools.production.filing import BatchFolder
 from tools.production.report_document import time_and_money
-from tools.production.report_text import format_score, weighted_gates
+from tools.production.report_text import describe_decision, format_score, weighted_gates
 from tools.production.thumbnails import read_thumbnail
 
 TEMPLATE_FOLDER = Path(__file__).parent
@@ -35,15 +35,16 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
         lstrip_blocks=True,
     )
     environment.filters["score"] = format_score
+    environment.filters["decided"] = describe_decision
     environment.filters["percent"] = lambda value: f"{value:.0%}"
 
     def thumbnail(image: Mapping[str, Any]) -> str:
-        small = read_thumbnail(folder.thumbnails / f"{image['file']}.jpg", folder.root / image["place"] / image["file"])
+        small = read_thumbnail(folder.thumbnails / f"{image['file']}.jpg", folder.root / (image["path"] or ""))
         return "data:image/jpeg;base64," + base64.b64encode(small).decode("ascii") if small else ""
 
     def link(image: Mapping[str, Any]) -> str:
-        path = f"{image['place']}/{image['file']}".encode("utf-8", "surrogateescape")  # the bytes of the name, whatever they are
-        return quote(path) if image["place"] != "removed" else ""
+        path = (image["path"] or "").encode("utf-8", "surrogateescape")  # the bytes of the name, whatever they are
+        return quote(path)
 
     template = environment.get_template(TEMPLATE)
     yield from template.generate(

@@ -9,13 +9,18 @@ from typing import Any
 
 from lifeos.escaping import escape_csv, escape_markdown
 from lifeos.escaping import escape_markdown_code as code
+from tools.production.decisions import MOVE
 from tools.production.prompts import shorten
 from tools.production.report_document import time_and_money
+from tools.production.results import describe_person
 
 SHOWN_REJECTIONS = 200
 """Rows of the table of rejections in Markdown; the rest is in scores.csv, and the report says so."""
 
 CSV_FIRST = ("index", "file", "verdict", "reasons")
+CSV_DECISION = ("gates_verdict", "decided_by", "decided", "decision_reason")
+"""At the end, so that columns stay where they were."""
+
 CSV_LAST = (
     "cosine", "best_reference", "faces", "flags", "shot", "yaw", "width", "height", "config", "prompt_id", "variation", "seed", "prompt",
     "source", "seconds", "place", "sha256",
@@ -33,7 +38,8 @@ def render_csv(document: Mapping[str, Any]) -> str:
     columns = csv_columns(document)
     writer.writerow(columns)
     for image in document["images"]:
-        writer.writerow([_cell(image[name]) for name in columns])
+        cells = {**image, **_decision_cells(image)}
+        writer.writerow([_cell(cells[name]) for name in columns])
     return out.getvalue()
 
 
@@ -41,7 +47,12 @@ def csv_columns(document: Mapping[str, Any]) -> list[str]:
     """The columns of scores.csv: the gates with a weight, the overall score, the other gates, then what else is known."""
     weighted = [gate["name"] for gate in document["gates"] if gate["weight"]]
     others = [gate["name"] for gate in document["gates"] if not gate["weight"]]
-    return [*CSV_FIRST, *weighted, "overall", *others, *CSV_LAST]
+    return [*CSV_FIRST, *weighted, "overall", *others, *CSV_LAST, *CSV_DECISION]
+
+
+def _decision_cells(image: Mapping[str, Any]) -> dict[str, Any]:
+    decision = image["decision"] or {}
+    return {"decided_by": decision.get("by"), "decided": decision.get("when"), "decision_reason": decision.get("reason")}
 
 
 def weighted_gates(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -59,7 +70,8 @@ def render_markdown(document: Mapping[str, Any]) -> str:
     if document["engine_notice"]:
         parts.append(f"> **Demo pictures.** {escape_markdown(document['engine_notice'])}")
     parts += [_counts(document), _means(document), _best_and_worst(document), _settings(document), _sameness(document)]
-    parts += [_per_prompt(document), _per_shot(document), _per_config(document), _rejections(document), _failures(document)]
+    parts += [_per_prompt(document), _per_shot(document), _per_config(document), _rejections(document)]
+    parts += [_decisions(document), _deleted(document), _failures(document)]
     parts += [_scores(document), _protocol(document)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -76,6 +88,11 @@ def _counts(document: Mapping[str, Any]) -> str:
         ("Approved", counts["approved"]),
         ("Rejected", counts["rejected"]),
     ]
+    if counts["deleted"]:
+        rows.append(("Deleted or taken away", counts["deleted"]))
+    if counts["decided"]:
+        changed = f"{counts['approved_by_hand']} of them approved and {counts['rejected_by_hand']} rejected against the gates"
+        rows.append(("Decided by hand", f"{counts['decided']} ({changed})"))
     if counts["failed"]:
         rows.append(("Could not be made" if document["generates"] else "Could not be read", counts["failed"]))
     if counts["without_face"]:
@@ -174,10 +191,47 @@ def _rejections(document: Mapping[str, Any]) -> str:
     rejected = [image for image in document["images"] if image["verdict"] == "rejected"]
     if not rejected:
         return ""
-    reasons = _table(("reason", "pictures"), [(escape_markdown(reason), count) for reason, count in document["reasons"].items()])
+    found = [(group, entry) for group in document["reasons_by_gate"] for entry in group["reasons"]]
+    reasons = _table(
+        ("rejected by", "pictures", "reason", "pictures"),
+        [
+            (*((escape_markdown(group["title"]), group["pictures"]) if entry is group["reasons"][0] else ("", "")),
+             escape_markdown(entry["reason"]), entry["pictures"])
+            for group, entry in found
+        ],
+    )  # fmt: skip
     rows = [(f"`{code(image['file'])}`", escape_markdown("; ".join(image["reasons"]))) for image in rejected[:SHOWN_REJECTIONS]]
     more = f"\n\n{len(rejected) - SHOWN_REJECTIONS} more are in scores.csv." if len(rejected) > SHOWN_REJECTIONS else ""
     return f"## Why pictures were rejected\n\n{reasons}\n\n{_table(('picture', 'why'), rows)}{more}"
+
+
+def _decisions(document: Mapping[str, Any]) -> str:
+    decided = [image for image in document["images"] if image["decision"] is not None and image["verdict"] != "deleted"]
+    if not decided:
+        return ""
+    rows = [
+        (
+            f"`{code(image['file'])}`",
+            image["verdict"],
+            image["gates_verdict"],
+            escape_markdown(describe_decision(image["decision"])),
+        )
+        for image in decided
+    ]
+    return "## Decided by hand\n\nA decision wins over the gates.\n\n" + _table(("picture", "verdict", "the gates'", "by"), rows)
+
+
+def describe_decision(decision: Mapping[str, Any]) -> str:
+    """`the owner, by moving it, 2026-11-29: blurred hand`."""
+    how = ", by moving it" if decision["from"] == MOVE else f", in {decision['from']}" if decision["from"] else ""
+    when = f", {decision['when'][:10]}" if decision["when"] else ""
+    return f"{describe_person(decision['by'])}{how}{when}" + (f": {decision['reason']}" if decision["reason"] else "")
+
+
+def _deleted(document: Mapping[str, Any]) -> str:
+    rows = [(f"`{code(name)}`",) for name in document["deleted"]]
+    text = "They were filed, and are in neither folder now. Their scores still count in the means of all pictures."
+    return f"## Deleted or taken away\n\n{text}\n\n" + _table(("picture",), rows) if rows else ""
 
 
 def _failures(document: Mapping[str, Any]) -> str:

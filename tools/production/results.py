@@ -5,29 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from evals.judging.gates import DIGITS, gates_in_force, means, verdict
 from evals.judging.records import Assessment
 from lifeos.files import warn
 from lifeos.picture_names import parse_picture_name
+from tools.production.decisions import OWNER, Decision, Settled, read_settled
 from tools.production.filing import APPROVED, REJECTED, BatchFolder
 from tools.production.journal import JOURNAL_FILE, BatchState, read_journal
 from tools.production.plan import Plan
 
 OTHER_PLACE = "removed"
-"""Of a picture that was filed and is in neither folder: its owner took it away."""
+"""Of a picture that was filed and is in neither folder: its owner deleted it or took it away."""
+
+BY_HAND: Final = "hand"
+"""Instead of a gate, in the group of a reason: a person rejected the picture."""
+
+DELETED: Final = "deleted"
+"""The verdict on such a picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureResult:
-    """One filed picture. `place` is where it lies now: its owner may have moved it."""
+    """One filed picture. `place` is where it lies now: approved, rejected or removed; `path` says where in the directory.
+
+    The verdict is that of `decision`, a person's, where there is one; else that of the gates.
+    """
 
     index: int
     file: str
     place: str
-    approved: bool
+    gates_approve: bool
     reasons: tuple[str, ...]
+    """The gates', whoever decided."""
     groups: tuple[tuple[str, str, str], ...]
     """The group of each reason (`gates.Reason.group`)."""
     assessment: Assessment
@@ -38,10 +49,44 @@ class PictureResult:
     prompt: str
     seconds: float | None = None
     source: str | None = None
+    path: str | None = None
+    decision: Decision | None = None
+
+    @property
+    def verdict(self) -> Literal["approved", "rejected", "deleted"]:
+        if self.place == OTHER_PLACE:
+            return DELETED
+        approved = self.gates_approve if self.decision is None else self.decision.approved
+        return APPROVED if approved else REJECTED
+
+    @property
+    def approved(self) -> bool:
+        """Whether it may be published, and is there."""
+        return self.verdict == APPROVED
+
+    @property
+    def is_overruled(self) -> bool:
+        """Whether a person decided otherwise than the gates."""
+        return self.decision is not None and self.decision.approved != self.gates_approve
+
+    @property
+    def objections(self) -> tuple[tuple[str, tuple[str, str, str]], ...]:
+        """Why it is rejected: each reason with its group. None for a picture that is not, whatever the gates say."""
+        if self.verdict != REJECTED:
+            return ()
+        if self.is_overruled and self.decision is not None:
+            text = f"rejected by {describe_person(self.decision.by)}"
+            reason = f"{text}: {self.decision.reason}" if self.decision.reason else text
+            return ((reason, (BY_HAND, text, "")),)
+        return tuple(zip(self.reasons, self.groups, strict=True))
 
     @property
     def shot(self) -> str:
         return self.assessment.geometry.shot_type if self.assessment.geometry is not None else "no face"
+
+
+def describe_person(name: str) -> str:
+    return "the owner" if name == OWNER else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +109,24 @@ class ScoredRecord:
     assessment: Assessment | None = None
 
 
+COMPLETE: Final = "complete"
+INCOMPLETE: Final = "incomplete"
+"""Everything was tried, and some planned pictures could not be made."""
+FINISHED: Final = (COMPLETE, INCOMPLETE)
+
+
+def ending_of(why: str, plan: Plan, state: BatchState) -> str:
+    """How a batch ended, by what there is: `complete` only where every planned picture was made."""
+    if why not in FINISHED:
+        return why
+    return INCOMPLETE if count_missing(plan, state) else COMPLETE
+
+
+def count_missing(plan: Plan, state: BatchState) -> int:
+    """The planned pictures that were not made, or not yet."""
+    return plan.planned - sum(item.is_made for index, item in state.items.items() if index <= plan.planned)
+
+
 @dataclass(slots=True)
 class BatchResults:
     """All pictures in the order of the plan, and the items that ended without one: number and reason."""
@@ -77,13 +140,14 @@ def read_results(
 ) -> BatchResults:
     """The results of a batch, of which the pictures are all filed or on the way to it. `policy` is the one that judges it."""
     scored = read_scores(folder.root / JOURNAL_FILE, state.filed, on_warning)
+    settled = read_settled(folder, state, on_warning)
     results = BatchResults()
     for index, item in sorted(state.items.items()):
-        if item.failure is not None and not item.files:
+        if item.failure is not None and not item.is_made:
             results.failures.append((index, item.failure))
         for name in item.files:
             if name in scored:
-                results.pictures.append(_result(plan, folder, state, policy, index, name, scored[name]))
+                results.pictures.append(_result(plan, settled, state, policy, index, name, scored[name]))
     return results
 
 
@@ -96,19 +160,19 @@ def read_scores(path: Path, names: Container[str], on_warning: Callable[[str], N
 
 
 def _result(
-    plan: Plan, folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], index: int, name: str, record: ScoredRecord
+    plan: Plan, settled: Settled, state: BatchState, policy: Mapping[str, Any], index: int, name: str, record: ScoredRecord
 ) -> PictureResult:
     assessment = record.assessment
     assert assessment is not None
     reasons, groups = _reasons(record, assessment, policy, rejudged=state.policy is not None)
     item = plan.item(index)
-    place = folder.place_of(name)
+    is_there = settled.found.is_approved(name)
     told = parse_picture_name(item.source) if item.source is not None else None
     return PictureResult(
         index=index,
         file=name,
-        place=place if place in (APPROVED, REJECTED) else OTHER_PLACE,
-        approved=state.verdicts[name],
+        place=OTHER_PLACE if is_there is None else APPROVED if is_there else REJECTED,
+        gates_approve=state.verdicts[name],
         reasons=reasons,
         groups=groups,
         assessment=assessment,
@@ -119,6 +183,8 @@ def _result(
         prompt=plan.prompt_of(item),
         seconds=state.item(index).seconds,
         source=item.source,
+        path=settled.found.paths.get(name),
+        decision=settled.decisions.get(name),
     )
 
 
@@ -147,11 +213,13 @@ def tabulate(
 
 def _counts(pictures: Sequence[PictureResult], policy: Mapping[str, Any]) -> dict[str, Any]:
     approved = sum(picture.approved for picture in pictures)
+    deleted = sum(picture.verdict == DELETED for picture in pictures)
     found = means([picture.assessment for picture in pictures], policy)
     return {
         "generated": len(pictures),
         "approved": approved,
-        "rejected": len(pictures) - approved,
+        "rejected": len(pictures) - approved - deleted,
+        "deleted": deleted,
         "approval_rate": round(approved / len(pictures), DIGITS),
         **{gate.mean_name: found.value(gate.key) for gate in gates_in_force(policy)},
         "overall": found.overall,

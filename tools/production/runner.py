@@ -6,25 +6,31 @@ their prompt ids, scores what was downloaded, files what was scored, and makes o
 
 from __future__ import annotations
 
+import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from evals.judging.assessor import default_workers
 from lifeos.errors import LifeosError, UnavailableError
 from lifeos.locks import Held
 from lifeos.progress import Progress
-from tools.backends.backend import Backend, Tariff
+from tools.backends.backend import Backend, PromptEnd, Tariff
 from tools.backends.dispatch import Dispatcher, Finished, Job
-from tools.production.budget import BatchBudget, format_seconds, usd_per_hour
+from tools.production.budget import BatchBudget, WallPace, format_seconds, usd_per_hour
+from tools.production.decisions import Settled, settle_decisions
 from tools.production.filing import RESERVE_BYTES, BatchFolder
-from tools.production.intake import Intake, Scorer, find_stored
+from tools.production.healing import give_up_lost
+from tools.production.intake import Intake, Scorer, UnreadablePictureError, describe_saver, find_stored
 from tools.production.journal import JOURNAL_FILE, BatchState, ItemState, Journal, read_state
 from tools.production.plan import Item, Plan
+from tools.production.results import COMPLETE, ending_of
 from tools.production.stopping import Note, StopSignal
 
 PASS_SECONDS = 0.25
@@ -33,8 +39,8 @@ PASS_SECONDS = 0.25
 MAX_PENDING = 16
 """Downloaded pictures that wait for a worker: beyond it no more prompts are queued, so that memory stays flat."""
 
-FAILURES_IN_A_ROW = 3
-"""After so many failures and no picture, the next would fail as well: stop before more is paid for."""
+FAILURES_IN_A_ROW, TRIES_IN_A_ROW = 3, 6
+"""After so many failed pictures, or failed tries of any, and no picture, the next would fail as well: stop before more is paid for."""
 
 LOCK_REFRESH_SECONDS = 20
 LOG_SECONDS = 60
@@ -68,7 +74,7 @@ class Equipment:
 
 @dataclass(frozen=True, slots=True)
 class BatchEnd:
-    """How a run of a batch ended. `why`: `complete`, `target`, `max_images`, `max_cost`, `interrupted` or `error`."""
+    """How a run of a batch ended. `why`: `complete`, `incomplete`, `target`, `max_images`, `max_cost`, `interrupted` or `error`."""
 
     why: str
     state: BatchState
@@ -94,7 +100,9 @@ def run_batch(
     state = read_state(folder.root / JOURNAL_FILE, note)
     journal = Journal(folder.root / JOURNAL_FILE)
     try:
-        run = _Run(plan, folder, equipment, limits, state, journal, held, stop or StopSignal(), note)
+        give_up_lost(folder, state, journal, note)
+        settled = settle_decisions(folder, state, note)
+        run = _Run(plan, folder, equipment, limits, state, settled, journal, held, stop or StopSignal(), note)
         end = run.run()
         journal.append("ended", why=end.why, durable=True)
         return end
@@ -112,16 +120,19 @@ class _Run:
         equipment: Equipment,
         limits: Limits,
         state: BatchState,
+        settled: Settled,
         journal: Journal,
         held: Held | None,
         stop: StopSignal,
         note: Note,
     ) -> None:
         self.plan, self.folder, self.equipment, self.limits = plan, folder, equipment, limits
-        self.state, self.journal, self.held, self.stop, self.note = state, journal, held, stop, note
+        self.state, self.settled, self.journal, self.held, self.stop, self.note = state, settled, journal, held, stop, note
         self.intake = Intake(plan, folder, journal, state, equipment.scorer, equipment.policy)
         self.pending: dict[Future[None], Item] = {}
-        self.failures = 0
+        self.failures = self.tries = 0
+        self.failed_tries: SimpleQueue[tuple[PromptEnd, str]] = SimpleQueue()
+        self.pace = WallPace()
         self.logged = time.monotonic()
         self.refreshed = self.logged - LOCK_REFRESH_SECONDS
         production = equipment.policy["production"]
@@ -141,7 +152,7 @@ class _Run:
         error: Exception | None = None
         with (
             ThreadPoolExecutor(self.equipment.workers, thread_name_prefix="intake") as self.pool,
-            Progress(self._total(), "pictures", unit="picture", initial=self._made()) as self.bar,
+            Progress(self._total(), "pictures", unit="picture", initial=self._made(), estimates=False) as self.bar,
         ):
             self.stop.graceful = True
             try:
@@ -166,22 +177,23 @@ class _Run:
 
     def _made(self) -> int:
         with self.intake.lock:
-            return sum(bool(item.files) for item in self.state.items.values())
+            return sum(item.is_made for item in self.state.items.values())
 
     def _approved(self) -> int:
+        """Pictures that are approved, by a person or by the gates, and there."""
         with self.intake.lock:
-            return sum(self.state.verdicts.values())
+            return sum(self.settled.approves(name, verdict) for name, verdict in self.state.verdicts.items())
 
     def _unmade(self) -> Iterator[Item]:
         """The items without a picture, in the order of the plan. Failed ones of earlier runs are tried again."""
         last = self._total()
-        done = {index for index, item in self.state.items.items() if item.files}
+        done = {index for index, item in self.state.items.items() if item.is_made}
         return (self.plan.item(index) for index in range(1, last + 1) if index not in done)
 
     def _recover(self) -> None:
         """Finish what a killed run left between two steps."""
         open_items = [self.plan.item(index) for index, item in sorted(self.state.items.items()) if self._is_open(item)]
-        unrecorded = [self.plan.item(index) for index, item in sorted(self.state.items.items()) if not item.files]
+        unrecorded = [self.plan.item(index) for index, item in sorted(self.state.items.items()) if not item.is_made]
         if not self.plan.generates:
             unrecorded = list(self._unmade())
         stored = find_stored(self.plan, self.folder, unrecorded)
@@ -195,7 +207,7 @@ class _Run:
             self._collect(block=True)
 
     def _is_open(self, item: ItemState) -> bool:
-        return any(name not in self.state.filed for name in item.files)
+        return any(name not in self.state.filed and name not in item.lost for name in item.files)
 
     # Generate
 
@@ -213,6 +225,7 @@ class _Run:
             retries=production["retries"],
             on_submit=self._submitted,
             on_accepted=self._accepted,
+            on_failed_try=lambda outcome, url: self.failed_tries.put((outcome, url)),
             on_note=self.bar.note,
         ) as dispatcher:
             underway = 0
@@ -236,6 +249,7 @@ class _Run:
                         continue
                     underway -= 1
                     self._take(finished)
+                self._count_failed_tries()
                 self._collect(block=not underway)
                 self._keep_alive()
 
@@ -245,7 +259,8 @@ class _Run:
     def _why_no_more(self) -> str:
         if self.plan.target_approved is not None:
             return "target" if self._has_target() else "max_images"
-        return "complete" if self._total() >= self.plan.planned else "max_images"
+        with self.intake.lock:
+            return ending_of(COMPLETE, self.plan, self.state) if self._total() >= self.plan.planned else "max_images"
 
     def _why_stop(self, underway: int) -> str:
         if not self.budget.allows(time.monotonic(), underway):
@@ -269,25 +284,42 @@ class _Run:
     def _take(self, finished: Finished) -> None:
         item = self.plan.item(int(finished.job.key))
         outcome = finished.outcome
-        charged = self.tariffs.get(finished.server, Tariff()).of_work(outcome.seconds, outcome.credits)
-        self.budget.measured(outcome.seconds, charged)
-        if charged:
-            self.journal.append("charged", item=item.index, usd=charged)
+        self._charge(outcome, finished.server, item)
         if outcome.kind == "done":
-            self.failures = 0
-            data = [picture for _, picture in finished.pictures]
-            self._work(item, self._admit, item, data, outcome.seconds, outcome.prompt_id)
+            self.failures = self.tries = 0
+            data, nodes = [picture for _, picture in finished.pictures], [ref.node for ref, _ in finished.pictures]
+            self._work(item, self._admit, item, data, outcome.seconds, outcome.prompt_id, nodes)
             return
-        where = f" at node {outcome.node}" if outcome.node else ""
-        reason = f"{outcome.kind}{where}: {outcome.message}"
+        saver = describe_saver(finished.job.graph, outcome.node)
+        reason = f"{outcome.kind}{f' at {saver}' if outcome.node else ''}: {outcome.message}"
         self._fail(item, reason, outcome.seconds)
+        if outcome.is_set_up:
+            raise UnreadablePictureError(saver, f"saves what cannot be read: {outcome.message}", outcome.fix)
         self.failures += 1
+        self.tries += 1
         if self.failures >= FAILURES_IN_A_ROW:
             why = f"{self.failures} pictures in a row were not made; the last {reason}"
             raise UnavailableError(finished.server, why, "fix it, then run the same command again")
 
-    def _admit(self, item: Item, data: list[bytes], seconds: float | None, prompt_id: str) -> None:
-        self.intake.admit(item, data, seconds=seconds, prompt_id=prompt_id)
+    def _count_failed_tries(self) -> None:
+        """Those that are tried again cost time and money as well: many in a row, and no picture, stop the batch."""
+        with contextlib.suppress(Empty):
+            while True:
+                outcome, server = self.failed_tries.get_nowait()
+                self._charge(outcome, server)
+                self.tries += 1
+                if self.tries >= TRIES_IN_A_ROW:
+                    why = f"{self.tries} tries in a row made no picture; the last {outcome.kind}: {outcome.message}"
+                    raise UnavailableError(server, why, "fix it, then run the same command again")
+
+    def _charge(self, outcome: PromptEnd, server: str, item: Item | None = None) -> None:
+        charged = self.tariffs.get(server, Tariff()).of_work(outcome.seconds, outcome.credits)
+        self.budget.measured(outcome.seconds if outcome.kind == "done" else None, charged)
+        if charged:
+            self.journal.append("charged", usd=charged, item=item.index if item is not None else None)
+
+    def _admit(self, item: Item, data: list[bytes], seconds: float | None, prompt_id: str, nodes: list[str]) -> None:
+        self.intake.admit(item, data, seconds=seconds, prompt_id=prompt_id, nodes=nodes)
 
     def _fail(self, item: Item, reason: str, seconds: float | None = None) -> None:
         self.journal.append("failed", item=item.index, reason=reason, seconds=seconds)
@@ -309,7 +341,10 @@ class _Run:
                 self._keep_alive()
         while self.pending and not self.stop.requested:
             self._collect(block=True)
-        return "interrupted" if self.stop.requested and self.pending else "complete"
+        if self.stop.requested and self.pending:
+            return "interrupted"
+        with self.intake.lock:
+            return ending_of(COMPLETE, self.plan, self.state)
 
     def _admit_source(self, item: Item) -> None:
         assert self.plan.source_dir is not None and item.source is not None
@@ -348,15 +383,27 @@ class _Run:
     # For people
 
     def _show(self, item: Item) -> None:
-        made, approved = self._made(), self._approved()
-        left = self.budget.left(max(0, self._total() - made))
-        usd = f"${self.budget.spent(time.monotonic()):.2f}" if not self.budget.is_free else "$0"
-        self.bar.advance(len(self.state.item(item.index).files) and 1, approved=approved, left=format_seconds(left.seconds), spent=usd)
-        now = time.monotonic()
+        made, approved, now = self._made(), self._approved(), time.monotonic()
+        self.pace.finished(now)
+        seconds = self._seconds_left(made, approved)
+        left = "?" if seconds is None else format_seconds(seconds)
+        usd = {} if self.budget.is_free else {"spent": f"${self.budget.spent(now):.2f}"}
+        self.bar.advance(int(self.state.item(item.index).is_made), approved=approved, left=left, **usd)
         if now - self.logged >= LOG_SECONDS and not sys.stderr.isatty():
             self.logged = now
-            money = f", {usd} spent, ${left.usd:.2f} to go" if not self.budget.is_free else ""
-            self.note(f"{made} of {self._total()} pictures, {approved} approved, {format_seconds(left.seconds)} left{money}")
+            money = f", {usd['spent']} spent" if usd else ""
+            self.note(f"{made} of {self._total()} pictures, {approved} approved, {left} left{money}")
+
+    def _seconds_left(self, made: int, approved: int) -> float | None:
+        """By the pace of the last pictures; before there is one, by the policy's figure for a server. None where nothing is known."""
+        todo = max(0, self._total() - made)
+        target = self.plan.target_approved
+        if target is not None and made:
+            todo = min(todo, math.ceil(max(0, target - approved) * made / max(1, approved)))
+        pace = self.pace.seconds
+        if pace is not None:
+            return todo * pace
+        return self.budget.left(todo).seconds if self.plan.generates else None
 
     def _keep_alive(self) -> None:
         now = time.monotonic()

@@ -18,7 +18,7 @@ def make_thumbnail(data: bytes) -> bytes | None:
     try:
         small = decode_small(data, Path("thumbnail"), SIZE)
         out = io.BytesIO()
-        small.save(out, "JPEG", quality=QUALITY, optimize=True)
+        small.save(out, "JPEG", quality=QUALITY, optimize=True, subsampling=0)  # colour is judged here
         return out.getvalue()
     except (ImageError, OSError, ValueError):
         return None

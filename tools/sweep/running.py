@@ -21,7 +21,7 @@ from tools.production.pipeline import Circumstances, backend_options, check_heal
 from tools.production.plan import Item, Plan, Variant, check_same, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, make_plan, plan_generation
 from tools.production.request import Request
-from tools.production.results import read_results
+from tools.production.results import COMPLETE, FINISHED, INCOMPLETE, read_results
 from tools.production.runner import Equipment, Limits, run_batch
 from tools.production.stopping import StopSignal
 from tools.sweep.analysis import Shot, survivors
@@ -171,15 +171,18 @@ class _Running:
             self.around.note(f"warning: {line}")
         shots: list[Shot] = []
         left = list(self.sweep.configs)
-        why, error, usd = "complete", None, 0.0
+        why, error, usd, unmade = COMPLETE, None, 0.0, 0
         for rung in self.sweep.rungs:
             if rung.number > 1:
                 left = survivors(shots, left, rung.keep, self.policy, self.sweep.baseline)
                 self.around.note(f"round {rung.number}: {len(left)} configurations go on: {', '.join(config.name for config in left)}")
             why, error, cost = self._run_rung(rung, left, shots, held, usd)
             usd += cost
-            if why != "complete":
+            if why not in FINISHED:
                 break
+            unmade += why == INCOMPLETE
+        if why == COMPLETE and unmade:
+            why = INCOMPLETE
         return SweepEnd(why, shots, left, dict(self.assessor.protocol), self.notice, usd, error)
 
     def _run_rung(
@@ -240,7 +243,7 @@ def read_shots(plan: Plan, folder: BatchFolder, rung: Rung, policy: Mapping[str,
             config=picture.config,
             prompt_id=rung.prompts[picture.prompt_id - 1] + 1,
             seed=picture.seed or 0,
-            file=f"{folder.root.name}/{picture.place}/{picture.file}",
+            file=f"{folder.root.name}/{picture.path or f'{picture.place}/{picture.file}'}",
             assessment=picture.assessment,
             approved=picture.approved,
         )

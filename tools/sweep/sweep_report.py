@@ -16,6 +16,7 @@ from evals.judging.gates import DIGITS, Gate, headline_gates
 from evals.scorecards.card import ConfigScore, build_scorecard
 from lifeos import files
 from lifeos.escaping import escape_markdown as escape
+from tools.production.results import COMPLETE, INCOMPLETE
 from tools.sweep.analysis import FACTOR_TITLES, Shot, factor_means, heat_map_of, score_configs
 from tools.sweep.running import SWEEP_FILE, Sweep, SweepEnd, read_sweep
 
@@ -36,7 +37,9 @@ def judgement(selection: Selection, end: SweepEnd) -> str:
         else:
             words = BASELINE_WORDS.get(selection.baseline_verdict, "not shown to be better than {0}, the settings in use")
             text += f" It is {words.format(selection.baseline)}."
-    return text if end.why == "complete" else f"NOT FINISHED ({end.why}): so far, {text[0].lower()}{text[1:]}"
+    if end.why == INCOMPLETE:
+        return f"{text} Some planned pictures could not be made; the same command tries them again."
+    return text if end.why == COMPLETE else f"NOT FINISHED ({end.why}): so far, {text[0].lower()}{text[1:]}"
 
 
 def draw(selection: Selection, sweep: Sweep, root: Path) -> list[tuple[str, str]]:

@@ -7,11 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from evals.judging.records import Assessment, FaceScore, Geometry
 from evals.load_thresholds import load_thresholds
 from evals.skin.realism import SkinScore
 from tools.production.filing import BatchFolder
+from tools.production.finish import Ending, finish_batch
+from tools.production.journal import Journal, read_state
 from tools.production.plan import Item, Plan, Variant, judging_policy
+from tools.production.runner import BatchEnd
 from tools.workflows.workflow import Settings, Workflow
 
 SETTINGS = Settings(width=64, height=96, steps=2, checkpoint="embedded_demo_sdxl.safetensors", lora="amiranoor_v3.safetensors")
@@ -88,3 +93,37 @@ def filed(folder: BatchFolder) -> dict[str, str]:
             assert path.name not in found, f"{path.name} lies in two places"
             found[path.name] = place
     return found
+
+
+NASTY = '<script>alert("x")</script> | **bold** [a](javascript:b) `c` \'"><img src=x onerror=1> 😀'
+
+ROWS: list[tuple[float | None, list[str]]] = [
+    (0.9, []),
+    (0.7, []),
+    (0.5, ["face similarity 0.50 is below 0.60"]),
+    (None, ["no face found"]),
+]
+"""A face score and the reasons against the picture: by the policy two of four are approved."""
+
+
+def make_batch(tmp_path: Path, plan: Plan, rows: list[tuple[float | None, list[str]]]) -> BatchFolder:
+    """A finished batch as the runner leaves it: pictures, journal. A row is a face score and the reasons against it."""
+    folder = BatchFolder(tmp_path / "batch")
+    folder.prepare()
+    journal = Journal(folder.root / "journal.jsonl")
+    journal.append("started", servers=["http://a"], rate_per_hr=0.6)
+    for index, (face, reasons) in enumerate(rows, 1):
+        name, place = f"{index:04d}_p001_v01_seed{index}_x.png", "rejected" if reasons else "approved"
+        Image.new("RGB", (64, 96), (index, 0, 0)).save(folder.root / place / name)
+        journal.append("downloaded", item=index, files=[{"file": name}], seconds=8.0)
+        assessment = make_assessment(name, face, yaw=float(index), sha256=f"{index * 0x1111:064x}").to_json()
+        journal.append("scored", item=index, file=name, approved=not reasons, reasons=reasons, assessment=assessment)
+        journal.append("filed", item=index, file=name, place=place)
+    journal.append("ended", why="complete")
+    journal.close()
+    return folder
+
+
+def finish(plan: Plan, folder: BatchFolder, *, why: str = "complete", history: Path | None = None) -> dict[str, Any]:
+    end = BatchEnd(why, read_state(folder.root / "journal.jsonl"))
+    return finish_batch(plan, folder, end, Ending(make_policy(), {"cfg": 5.0, "negative": NASTY}, history), lambda text: None)

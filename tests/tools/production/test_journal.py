@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.power_loss import Disk
-from tools.production.journal import Journal, read_state
+from tools.production.journal import ItemState, Journal, ScoredFile, read_state
 
 FILE = "0001_p001_v01_seed7_x.png"
 
@@ -102,9 +102,40 @@ EVENTS: dict[str, tuple[list[dict[str, Any]], dict[str, object]]] = {
             {"event": "scored", "item": 1, "file": "a", "approved": True},
             {"event": "scored", "item": 2, "file": "b", "approved": True},
             {"event": "recorded", "pictures": 2},
-            {"event": "rejudged", "policy": {"x": 1}, "changed": {"a": False}, "moves": ["a", "of no picture"], "by_hand": ["b"]},
+            {"event": "rejudged", "policy": {"x": 1}, "changed": {"a": False}, "moves": ["a", "of no picture"]},
         ],
-        {"verdicts": {"a": False, "b": True}, "moves": {"a": False}, "by_hand": {"b"}, "recorded": None, "rejudged": 1, "policy": {"x": 1}},
+        {"verdicts": {"a": False, "b": True}, "moves": {"a": False}, "recorded": None, "rejudged": 1, "policy": {"x": 1}},
+    ),
+    "where pictures were put and seen": (
+        [
+            {"event": "filed", "item": 1, "file": "a", "place": "approved"},
+            {"event": "filed", "item": 2, "file": "b", "place": "rejected"},
+            {"event": "placed", "places": {"b": "approved/best", "c": "rejected"}},
+        ],
+        {"filed": {"a", "b"}, "places": {"a": "approved", "b": "approved/best", "c": "rejected"}, "paused": True},
+    ),
+    "lost": (
+        [
+            {"event": "downloaded", "item": 1, "files": [{"file": "a"}, {"file": "b"}]},
+            *({"event": "scored", "item": 1, "file": name, "approved": True, "assessment": {"sha256": name}} for name in "ab"),
+            *({"event": "filed", "item": 1, "file": name, "place": "approved"} for name in "ab"),
+            *[{"event": "lost", "item": 1, "file": "b"}] * 2,
+        ],
+        {
+            "filed": {"a"},
+            "places": {"a": "approved"},
+            "verdicts": {"a": True},
+            "scored": {"a": ScoredFile("a")},
+            "items": {1: ItemState(files=("a", "b"), lost=("b",))},
+        },
+    ),
+    "lost and made again": (
+        [
+            {"event": "downloaded", "item": 1, "files": [{"file": "a"}]},
+            {"event": "lost", "item": 1, "file": "a"},
+            {"event": "downloaded", "item": 1, "files": [{"file": "a", "node": "9"}]},
+        ],
+        {"items": {1: ItemState(files=("a",), nodes={"a": "9"})}},
     ),
     "judged again and moved": (
         [
@@ -112,7 +143,7 @@ EVENTS: dict[str, tuple[list[dict[str, Any]], dict[str, object]]] = {
             {"event": "rejudged", "policy": {}, "changed": {"a": False}, "moves": ["a"]},
             {"event": "refiled"},
         ],
-        {"moves": {}, "paused": True, "rejudged": 1},
+        {"moves": {}, "paused": True, "rejudged": 1, "places": {"a": "rejected"}},
     ),
 }
 

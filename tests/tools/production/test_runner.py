@@ -43,6 +43,7 @@ def run(
     stop: StopSignal | None = None,
     rate: float = 0.0,
     outage_seconds: float = 5,
+    note: Callable[[str], None] = lambda text: None,
     **production: Any,
 ) -> BatchEnd:
     clients = [ComfyServer(server.url, outage_seconds=outage_seconds) for server in servers]
@@ -50,7 +51,7 @@ def run(
         client.connect()
     try:
         equipment = Equipment(scorer or HashScorer(), make_policy(**production), clients, graph_maker(plan), rate, workers=2)
-        return run_batch(plan, folder, equipment, limits or Limits(), stop=stop)
+        return run_batch(plan, folder, equipment, limits or Limits(), stop=stop, note=note)
     finally:
         for client in clients:
             client.close()
@@ -380,9 +381,11 @@ def test_existing_pictures_are_copied_and_never_touched(folder: BatchFolder, pic
 def test_a_picture_that_vanished_is_a_failure_not_an_end(folder: BatchFolder, pictures: Path) -> None:
     (pictures / "a.png").unlink()
     end = run(folder, images_plan(pictures))
-    assert end.why == "complete"
+    assert end.why == "incomplete"
     assert end.state.items[1].failure == "cannot be read: No such file or directory"
     assert len(filed(folder)) == 3
+    Image.new("RGB", (32, 48)).save(pictures / "a.png")
+    assert run(folder, images_plan(pictures)).why == "complete"
 
 
 def test_a_full_disk_stops_cleanly(folder: BatchFolder, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
