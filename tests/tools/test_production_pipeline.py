@@ -120,8 +120,10 @@ def test_existing_pictures_are_sorted(tmp_path: Path, references: Path) -> None:
     assert (row["kind"], row["eval_scores"]["promotion_recommended"]) == ("sorting", False)  # nobody gave it a run id
 
     Image.new("RGB", (20, 30)).save(source / "later.png")
-    changed = run(*images_command(tmp_path, references), "--face-threshold", "0", "--skin-threshold", 0.0)
-    assert changed.code == 2 and "pictures: 3 there, 4 now" in changed.error
+    grown = run(*images_command(tmp_path, references), "--face-threshold", "0", "--skin-threshold", 0.0, "--json")
+    assert grown.code == 0 and json.loads(grown.out)["counts"]["generated"] == 4
+    changed = run(*images_command(tmp_path, references), "--face-threshold", "0.1", "--skin-threshold", 0.0)
+    assert changed.code == 2 and "face_similarity.pass_threshold: 0.0 there, 0.1 now" in changed.error
 
 
 def test_nothing_approved_is_1(tmp_path: Path, references: Path) -> None:

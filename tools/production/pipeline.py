@@ -22,12 +22,13 @@ from tools.production import choices
 from tools.production.budget import estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
-from tools.production.journal import JOURNAL_FILE, read_state
-from tools.production.plan import PLAN_FILE, Plan, check_same, find_differences, read_plan, sha256_of, write_plan
+from tools.production.growth import check_growth, say_changed_sources
+from tools.production.journal import JOURNAL_FILE, BatchState, read_state
+from tools.production.plan import PLAN_FILE, Plan, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, limits_of, make_plan, plan_generation, settings_of
 from tools.production.rejudging import Rejudged, describe_rules, finish_moves, policy_in_force, rejudge
 from tools.production.request import Request
-from tools.production.results import INCOMPLETE
+from tools.production.results import INCOMPLETE, count_missing
 from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
 from tools.production.stopping import Note, StopSignal
 from tools.trainers.lora_header import read_lora_header
@@ -100,14 +101,15 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
             notice=next((each.info.notice for each in reached if each.info.notice), None),
             training_params=read_lora_header(request.lora_file).training_params if request.lora_file is not None else {},
         )
-        if saved is not None:
-            policy = resume_policy(folder, policy, saved, plan, around.note)
-        else:
+        state = read_state(folder.root / JOURNAL_FILE, around.note)
+        if saved is None:
             write_plan(folder.root, plan)
+        else:
+            policy, plan = resume(folder, policy, saved, plan, state, around.note)
         rate = rate_of(plan, policy, around)
         limits = limits_of(request, plan)
         say_plan(plan, generation, saved is not None, around.note)
-        say_estimate(plan, limits, policy, [server.tariff(rate) for server in servers], around)
+        say_estimate(plan, state, limits, policy, [server.tariff(rate) for server in servers], around)
         equipment = Equipment(
             assessor,
             policy,
@@ -122,16 +124,35 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
     return Outcome(document, folder, end)
 
 
-def resume_policy(folder: BatchFolder, policy: Mapping[str, Any], saved: Plan, wanted: Plan, note: Note) -> dict[str, Any]:
-    """The policy that goes on judging a batch: that of its first command, or of `--rejudge` since. Raises InputError where the command
-    asks for another batch."""
-    state = read_state(folder.root / JOURNAL_FILE, note)
-    if state.policy is None or find_differences(replace(saved, policy=state.policy), wanted):
-        check_same(folder.root, saved, wanted)
+def resume(
+    folder: BatchFolder, policy: Mapping[str, Any], saved: Plan, wanted: Plan, state: BatchState, note: Note
+) -> tuple[dict[str, Any], Plan]:
+    """The policy that goes on judging a batch, that of its first command or of `--rejudge` since; and its plan, which may have grown.
+
+    Raises InputError where the command asks for another batch.
+    """
+    news = _news(folder, saved, wanted, state)
     if state.policy is not None:
         note(f"judged again since it began: {describe_rules(policy_in_force(policy, saved, state))} are in force")
     finish_moves(folder, state, note)
-    return policy_in_force(policy, saved, state)
+    plan = wanted
+    if news:
+        plan = replace(wanted, policy=saved.policy, protocol=saved.protocol)
+        write_plan(folder.root, plan)
+        note(f"the batch grows: {'; '.join(news)}")
+    elif not count_missing(saved, state) and saved.target_approved is None:
+        more = "a larger --count, or more prompts" if saved.generates else f"new pictures in {saved.source_dir}"
+        note(f"all {counted(saved.planned, 'picture')} of this batch are made; {more} would add to it")
+    say_changed_sources(plan, state, note)
+    return policy_in_force(policy, plan, state), plan
+
+
+def _news(folder: BatchFolder, saved: Plan, wanted: Plan, state: BatchState) -> list[str]:
+    """What the batch grows by. The policy may be that of its first command, or that with which it was judged again."""
+    if state.policy is not None:
+        with contextlib.suppress(InputError):
+            return check_growth(folder.root, replace(saved, policy=state.policy), wanted)
+    return check_growth(folder.root, saved, wanted)
 
 
 def report(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending, note: Note) -> dict[str, Any]:
@@ -275,14 +296,22 @@ def placed_lines(generation: Generation, plan: Plan) -> list[str]:
     return [*placed.lines(), f"graph of the first picture, SHA-256: {sha256_of(placed.graph)}"]
 
 
-def say_estimate(plan: Plan, limits: Limits, policy: Mapping[str, Any], tariffs: Sequence[Tariff], around: Circumstances) -> None:
+def say_estimate(
+    plan: Plan, state: BatchState, limits: Limits, policy: Mapping[str, Any], tariffs: Sequence[Tariff], around: Circumstances
+) -> None:
+    """Time and money for what is still to be made; a target needs at least as many pictures as are still to be approved."""
     if not plan.generates or plan.engine_notice:
         return
-    wanted = plan.target_approved if plan.target_approved is not None else plan.planned
+    made = sum(item.is_made for item in state.items.values())
+    goal = plan.target_approved
+    left = plan.planned - made if goal is None else goal - sum(state.verdicts.values())
     if limits.max_images is not None:
-        wanted = min(wanted, limits.max_images)
-    need = estimate(wanted, policy["production"]["seconds_per_picture"], tariffs)
-    around.note(f"  about {format_seconds(need.seconds)} and ${need.usd:.2f} for {wanted} pictures")
+        left = min(left, limits.max_images - made)
+    if left <= 0:
+        return
+    need = estimate(left, policy["production"]["seconds_per_picture"], tariffs)
+    about = "about" if goal is None else "at least"
+    around.note(f"  {about} {format_seconds(need.seconds)} and ${need.usd:.2f} for {counted(left, 'picture')}")
     warning = budget_warning(around.cost_log, policy, need.usd)
     if warning:
         around.note(f"  warning: {warning}")

@@ -1,7 +1,7 @@
 """The plan of a batch: what is made, in which order, with which seeds, judged how. `batch.json` is this, on the disk.
 
-It is written before the first prompt is queued and never changes. A command that continues a batch makes its own plan and
-compares: what differs is named, and the batch is left alone.
+It is written before the first prompt is queued. A command that continues a batch makes its own plan and compares: where it asks for more
+of the same (`growth`), the plan grows, and what was planned stays as it is; what differs otherwise is named, and the batch is left alone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,33 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """How large a batch was planned before it grew: so many prompts, each so often."""
+
+    prompts: int
+    count: int
+
+
+def _combination_in(stage: Stage, before: Stage, place: int) -> tuple[int, int]:
+    """Variation and prompt of a place in what a stage adds: the new prompts as often as the others were planned, then all of them.
+
+    There is no end: a target goes on in the same order.
+    """
+    added = stage.prompts - before.prompts
+    if place < added * before.count:
+        variation, prompt = divmod(place, added)
+        return variation, before.prompts + prompt
+    variation, prompt = divmod(place - added * before.count, stage.prompts)
+    return before.count + variation, prompt
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that decides what the pictures of a batch are and how they are judged.
 
     `workflows` holds, for each variant, the graph of its first picture as it is sent. `images` are the names, `/`-separated
     and relative to `source_dir`, of existing pictures to judge: then nothing is generated. `command` are the flags as given.
+    `stages` are the sizes from which it grew, oldest first: what was planned then comes first.
     """
 
     batch_id: str
@@ -85,6 +108,7 @@ class Plan:
     engine_notice: str | None = None
     training_params: dict[str, Any] = field(default_factory=dict)
     command: dict[str, Any] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
 
     @property
     def generates(self) -> bool:
@@ -109,8 +133,18 @@ class Plan:
         variant, place = divmod(index - 1, block) if len(self.variants) > 1 else (0, index - 1)
         if variant >= max(len(self.variants), 1):
             raise InputError("journal.jsonl", f"names picture {index}, which the plan does not hold", "use another --output-dir")
-        variation, prompt = divmod(place, len(self.prompts))
+        variation, prompt = self._combination(place)
         return Item(index, prompt + 1, variation + 1, seed_at(self.base_seed, place), variant)
+
+    def _combination(self, place: int) -> tuple[int, int]:
+        """Variation and prompt, both from 0, of a place in the order of one variant: stage by stage, of each only what is new in it."""
+        before = Stage(0, 0)
+        for stage in self.stages:
+            new = stage.prompts * stage.count - before.prompts * before.count
+            if place < new:
+                return _combination_in(stage, before, place)
+            place, before = place - new, stage
+        return _combination_in(Stage(len(self.prompts), self.count), before, place)
 
     def prompt_of(self, item: Item) -> str:
         return self.prompts[item.prompt_id - 1] if item.prompt_id is not None else ""
@@ -128,6 +162,7 @@ class Plan:
             "prompts": [{"id": number, "text": text} for number, text in enumerate(self.prompts, 1)],
             "variants": [{"config": variant.config, "settings": asdict(variant.settings)} for variant in self.variants],
             "workflows": [{"sha256": sha256_of(graph), "graph": graph} for graph in self.workflows],
+            "stages": [asdict(stage) for stage in self.stages],
             "planned": seeds if self.generates else [],
         }
 
@@ -172,6 +207,7 @@ class PlanFile:
     engine_notice: str | None = None
     training_params: dict[str, Any] = field(default_factory=dict)
     command: dict[str, Any] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
@@ -182,6 +218,9 @@ class PlanFile:
             raise ValueError("a batch that generates has prompts and variants")
         if self.source_dir is None and len(self.workflows) != len(self.variants):
             raise ValueError(f"{len(self.variants)} variants, but {len(self.workflows)} workflows")
+        sizes = [*self.stages, Stage(len(self.prompts), self.count)] if self.source_dir is None else []
+        if any(one.prompts < 1 or one.count < 1 or one.prompts > two.prompts or one.count > two.count for one, two in pairwise(sizes)):
+            raise ValueError("stages do not grow")
         if self.policy:
             faults = check_policy(self.policy, {})
             if faults:

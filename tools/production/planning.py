@@ -12,6 +12,7 @@ from evals.judging.assessor import Assessor
 from lifeos.errors import InputError
 from tools.backends.backend import Backend
 from tools.production import choices
+from tools.production.growth import grown_from
 from tools.production.journal import now_text
 from tools.production.plan import Item, Plan, Variant, judging_policy
 from tools.production.request import Request
@@ -95,6 +96,8 @@ def make_plan(
         training_params=training_params or {},
         command=request.to_json(),
     )
+    if saved is not None:
+        plan = grown_from(saved, plan)
     if generation is None:
         return plan
     return replace(plan, workflows=(generation.graph_of(plan, plan.item(1)),))

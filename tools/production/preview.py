@@ -16,8 +16,9 @@ from tools.backends.registry import ConnectedBackend, connect_backends
 from tools.production import choices
 from tools.production.budget import estimate, format_seconds
 from tools.production.filing import GIGABYTE, BatchFolder
+from tools.production.growth import check_growth
 from tools.production.pipeline import Circumstances, budget_warning, continued, placed_lines, rate_of
-from tools.production.plan import check_same, sha256_of
+from tools.production.plan import sha256_of
 from tools.production.planning import limits_of, make_plan, plan_generation, settings_of
 from tools.production.request import Request
 
@@ -41,7 +42,7 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         notice=notices[0] if notices else None,
     )  # fmt: skip
     if saved is not None and assessor is not None and (servers or request.images is not None):
-        check_same(folder.root, saved, plan)
+        check_growth(folder.root, saved, plan)
     limits = limits_of(request, plan)
     rules = policy["production"]
     most = plan.planned if plan.target_approved is None else limits.max_images or plan.planned
