@@ -1,7 +1,8 @@
 """Generate pictures for a list of prompts on one or several ComfyUI servers, and store them as they are made. No scores, no gates.
 
 Reads prompts and a workflow; writes pictures to --output-dir, named NNNN_pPPP_vVV_seedSEED_slug.png. The same command again makes only
-the pictures that are missing. Without --base-seed it uses the seeds of the pictures that are there.
+the pictures that are missing, also after kill -9: what was posted is taken over from the server (.generate_batch.jsonl tells what it was).
+Without --base-seed it uses the seeds of the run before.
 
     python tools/generate_batch.py --prompt "amiranoor, portrait" --images-per-prompt 4 --output-dir /workspace/pictures
     python tools/generate_batch.py --prompts-file prompts.txt --workflow mine_api.json --output-dir pictures \\
@@ -14,8 +15,9 @@ Exit codes: 0 every picture is there · 1 some could not be made · 2 bad usage 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from tools.backends.dispatch import Finished
     from tools.backends.registry import ConnectedBackend
     from tools.production.request import Request
+    from tools.production.submissions import Submissions
     from tools.workflows.workflow import Settings, Workflow
 
 MEBIBYTE = 1 << 20
@@ -98,26 +101,45 @@ def generate(
     reached: Sequence[ConnectedBackend],
     workflow: Workflow,
     settings: Settings,
+    sent: Submissions,
     *,
     ahead: int = 2,
     retries: int = 2,
     note: Callable[[str], None],
 ) -> Generator[tuple[Finished, tuple[str, ...]], None, None]:
-    """Make the pictures, store each as it arrives, and yield its end with the names it was stored under (none: it failed)."""
+    """Make the pictures, store each as it arrives, and yield its end with the names it was stored under (none: it failed).
+
+    What a run before had posted is taken over; if that had failed, it is posted once more.
+    """
     from lifeos.files import write_bytes
     from tools.backends.dispatch import Dispatcher, Job
     from tools.production.filing import suffix_of
+    from tools.production.runner import failed_before
 
-    jobs = (Job(each.stem, workflow.place(replace(settings, positive=each.prompt, seed=each.seed))) for each in pictures)
-    with Dispatcher([each.server for each in reached], ahead=ahead, retries=retries, on_note=note) as dispatcher:
-        for finished in dispatcher.run(jobs):
+    def graph(picture: PlannedPicture) -> dict[str, Any]:
+        return workflow.place(replace(settings, positive=picture.prompt, seed=picture.seed))
+
+    jobs = (sent.job(each.stem, graph(each)) for each in pictures)
+    servers, told = [each.server for each in reached], {"on_submit": sent.submitted, "on_accepted": sent.accepted}
+    with Dispatcher(servers, ahead=ahead, retries=retries, on_note=note, **told) as dispatcher:
+        again: list[Job] = []
+        for finished in itertools.chain(dispatcher.run(jobs), _late(lambda: dispatcher.run(again))):
+            if failed_before(finished):
+                again.append(Job(finished.job.key, finished.job.graph))
+                continue
             names = []
             for number, (_, data) in enumerate(finished.pictures, 1):
                 name = f"{finished.job.key}{f'_{number}' if number > 1 else ''}{suffix_of(data)}"
                 names.append((name, data))
             for name, data in reversed(names):  # the first last: when it is there, all are
                 write_bytes(folder / name, data)
+            sent.ended(finished.job.key)
             yield finished, tuple(name for name, _ in names)
+
+
+def _late(make: Callable[[], Iterator[Finished]]) -> Iterator[Finished]:
+    """An iterator that is made when its turn comes."""
+    yield from make()
 
 
 def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) -> Result:
@@ -129,6 +151,7 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     from tools.production.choices import choose_checkpoint, choose_prompts, choose_settings, choose_workflow
     from tools.production.filing import check_writable
     from tools.production.plan import sha256_of
+    from tools.production.submissions import Submissions
     from tools.workflows.workflow import check_models
 
     request = read_request(args)
@@ -147,7 +170,10 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
         reached = stack.enter_context(connect_backends(args.comfy_url, note, options))
         workflow = choose_workflow(request, [each.server for each in reached])
         settings = choose_settings(request, policy, choose_checkpoint(request, policy, reached[0].server), workflow)
-        base_seed = choose_base_seed(args.base_seed, find_base_seed(folder))
+        sent = stack.enter_context(Submissions(folder))
+        before = find_base_seed(folder)
+        base_seed = choose_base_seed(args.base_seed, sent.base_seed if before is None else before)
+        sent.begin(base_seed)
         planned = plan_pictures(prompts, args.images_per_prompt, base_seed)
         placed = workflow.fill(replace(settings, positive=planned[0].prompt, seed=planned[0].seed))
         for each in reached:
@@ -162,7 +188,7 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
         failed: list[str] = []
         with Progress(len(planned), "generating", unit="picture", initial=len(existing)) as bar:
             batch = generate(
-                missing, folder, reached, workflow, settings, ahead=rules["queue_ahead"], retries=rules["retries"], note=bar.note
+                missing, folder, reached, workflow, settings, sent, ahead=rules["queue_ahead"], retries=rules["retries"], note=bar.note
             )
             stack.enter_context(contextlib.closing(batch))  # Ctrl-C anywhere below cancels what is queued, while servers are open
             for finished, names in batch:

@@ -242,6 +242,43 @@ def test_exit_130_cancels_only_ours(embedded_server: Any, tmp_path: Path, number
         opened(path)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
+@pytest.mark.parametrize("stored", [0, 1, 3])
+def test_what_was_posted_before_a_kill_is_not_made_twice(embedded_server: Any, tmp_path: Path, stored: int) -> None:
+    """The server goes on with what it was given. The same command takes that over, also where the seed was drawn and nothing shows it."""
+    embedded = embedded_server(seconds_per_picture=0.2)
+    flags = ["--comfy-url", embedded.url, "--output-dir", str(tmp_path), *SMALL, "--prompt", "a", "--images-per-prompt", "6"]
+    with subprocess.Popen([sys.executable, str(SCRIPT), *flags], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: embedded.counters["accepted"] >= 1 and len(names(tmp_path)) >= stored)
+        process.kill()
+    assert main(flags) == 0
+    assert len(names(tmp_path)) == 6
+    assert len({parse_picture_name(name).seed for name in names(tmp_path)}) == 6
+    assert embedded.counters["accepted"] == 6
+    assert list(tmp_path.glob(".*.tmp")) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
+def test_what_was_posted_with_other_settings_is_not_taken_over(embedded_server: Any, tmp_path: Path) -> None:
+    embedded = embedded_server(seconds_per_picture=0.5)
+    flags = ["--comfy-url", embedded.url, "--output-dir", str(tmp_path), *SMALL, "--prompt", "a", "--base-seed", "5"]
+    with subprocess.Popen([sys.executable, str(SCRIPT), *flags], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: embedded.counters["accepted"] >= 1)
+        process.kill()
+    assert main([*flags, "--cfg", "3.25"]) == 0
+    (name,) = names(tmp_path)
+    assert chunk(tmp_path / name)["5"]["inputs"]["cfg"] == 3.25
+
+
+def test_a_damaged_record_costs_only_itself(embedded_server: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".generate_batch.jsonl").write_bytes(
+        b'{"event": "planned", "base_seed": 41}\n[]\n{"event": "submitted", "picture": 7}\n{"torn'
+    )
+    assert main(["--comfy-url", embedded_server().url, "--output-dir", str(tmp_path), *SMALL, "--prompt", "a"]) == 0
+    assert [parse_picture_name(name).seed for name in names(tmp_path)] == [41]
+    assert capsys.readouterr().err.count("passed over") == 3
+
+
 def test_exit_2_where_nothing_may_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tmp_path.chmod(0o500)
     if os.access(tmp_path, os.W_OK):
