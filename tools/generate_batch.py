@@ -120,8 +120,8 @@ def generate(
         return workflow.place(replace(settings, positive=picture.prompt, seed=picture.seed))
 
     jobs = (sent.job(each.stem, graph(each)) for each in pictures)
-    servers, told = [each.server for each in reached], {"on_submit": sent.submitted, "on_accepted": sent.accepted}
-    with Dispatcher(servers, ahead=ahead, retries=retries, on_note=note, **told) as dispatcher:
+    servers = [each.server for each in reached]
+    with Dispatcher(servers, ahead=ahead, retries=retries, on_submit=sent.submitted, on_accepted=sent.accepted, on_note=note) as dispatcher:
         again: list[Job] = []
         for finished in itertools.chain(dispatcher.run(jobs), _late(lambda: dispatcher.run(again))):
             if failed_before(finished):
