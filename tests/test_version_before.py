@@ -25,6 +25,8 @@ from typing import Any
 
 import pytest
 
+from tests.tools.trainers.checkpoints import write_checkpoint
+
 ROOT = Path(__file__).resolve().parents[1]
 CHECKOUT = Path(os.environ.get("LIFEOS_SAMPLES_CHECKOUT", ROOT))
 SAMPLES = ROOT / "tests" / "data" / "version_before"
@@ -456,7 +458,7 @@ def read_lora(sample: Sample) -> Seen:
 def resume_training(sample: Sample) -> Seen:
     """Killed while it wrote the state of step 15: that of step 10 is the last whole one."""
     folder = sample.take("training", "dataset")
-    (folder / "base.safetensors").write_bytes(b"base")
+    write_checkpoint(folder / "base.safetensors")
     output = folder / "training"
     before = {path.name: path.read_bytes() for path in output.glob("*.safetensors")}
     machine = ["--sd-scripts-dir", TRAINER, "--trainer-python", sys.executable, "--base-model", folder / "base.safetensors"]

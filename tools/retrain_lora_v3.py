@@ -28,12 +28,21 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, files
-from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, InputError, UnavailableError
+from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_USAGE, UnavailableError
 from tools.cost.rates import find_rate
 from tools.families.families import DEFAULT_FAMILY, find_family
 from tools.trainers.trainer import DEFAULT_TRAINER, ParserVerdict, Trainer, find_row
 from tools.training.preparation import Preparation, prepare
-from tools.training.training_choices import POLICY_FLAGS, settings_from
+from tools.training.refusals import Refusal, find_refusals
+from tools.training.training_choices import (
+    ATTENTION,
+    ATTENTIONS,
+    POLICY_FLAGS,
+    PRECISION,
+    PRECISIONS,
+    allowed_conflicts,
+    settings_from,
+)
 from tools.training.training_record import RECORD_FILE, Price
 
 LEVEL_SCHEDULES = frozenset({"constant", "constant_with_warmup"})
@@ -94,6 +103,18 @@ def build_parser() -> cli.Parser:
         help="argument of the optimizer, in place of the built-in ones; repeatable",
     )
     parser.add_argument("--max-token-length", type=int, choices=(75, 150, 225), help="CLIP tokens of a caption that are read (default: 75)")
+    text = f"numbers that the trainer computes in (default: {PRECISION}; fp16 for cards before RTX 30xx, no for a CPU)"
+    parser.add_argument("--mixed-precision", choices=PRECISIONS, help=text)
+    parser.add_argument(
+        "--attention", choices=ATTENTIONS, help=f"how the trainer computes attention (default: {ATTENTION}, part of PyTorch)"
+    )
+    parser.add_argument(
+        "--allow-conflict",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="run although this option of the trainer is refused as a conflict; repeatable: --allow-conflict xformers",
+    )
     parser.add_argument("--train-text-encoder", action="store_true", help="train the text encoders too, not the U-Net alone")
     parser.add_argument(
         "--trainer-arg",
@@ -126,7 +147,9 @@ def build_parser() -> cli.Parser:
     return parser
 
 
-def describe(preparation: Preparation, verdict: ParserVerdict | None, policy: dict[str, Any], price: Price) -> dict[str, Any]:
+def describe(
+    preparation: Preparation, verdict: ParserVerdict | None, refusals: list[Refusal], policy: dict[str, Any], price: Price
+) -> dict[str, Any]:
     """What `--dry-run --json` prints."""
     built, stage, plan, settings = preparation.built, preparation.stage, preparation.plan, preparation.settings
     config = next((file for file in plan.files if file.path == settings.dataset_config), None)
@@ -143,7 +166,9 @@ def describe(preparation: Preparation, verdict: ParserVerdict | None, policy: di
         "dataset": dataset,
         "pictures_per_epoch": stage.pictures_per_epoch if stage else None,
         "conflicts": [{**item.to_json(), "flag": item.rule, "why": item.message} for item in preparation.conflicts],
+        "allowed_conflicts": [item.rule for item in preparation.allowed],
         "missing": [str(item) for item in preparation.missing],
+        "refused": [item.text for item in refusals],
         "trainer_check": {"checked": list(verdict.checked), "fault": verdict.fault} if verdict else None,
         "resume": {"state": str(preparation.resume.folder), "step": preparation.resume.step} if preparation.resume else None,
         "estimate": {"seconds": seconds, "usd": round(seconds / 3600 * price.rate_per_hr, 2), "gpu": price.gpu},
@@ -158,7 +183,8 @@ def render_dry_run(preparation: Preparation, verdict: ParserVerdict | None, docu
         lines += [f"# command{several}", shlex.join(process.argv), ""]
     for file in plan.files:
         lines += [f"# {file.path}", file.text.rstrip(), ""]
-    lines += [f"missing: {item}" for item in preparation.missing]
+    lines += [f"{'missing' if isinstance(item, UnavailableError) else 'wrong'}: {item}" for item in preparation.missing]
+    lines += [f"allowed: {item.rule}: {item.message}" for item in preparation.allowed]
     lines += [f"conflict: {item.rule}: {item.text}" for item in preparation.conflicts]
     if preparation.built:
         lines.append(f"dataset: {preparation.built.document['total_images']} pictures, id {preparation.dataset_id}")
@@ -172,61 +198,65 @@ def render_dry_run(preparation: Preparation, verdict: ParserVerdict | None, docu
     lines.append(
         f"estimate: {estimate['seconds'] / 60:.0f} min, ${estimate['usd']:.2f} on {estimate['gpu']} (from training.seconds_per_step)"
     )
-    return "\n".join(lines)
+    refused = document["refused"]
+    lines.append("a run would be refused:" if refused else "a run would start")
+    return "\n".join([*lines, *(f"- {text}" for text in refused)])
 
 
 def dry_run(args: argparse.Namespace, preparation: Preparation, policy: dict[str, Any], price: Price) -> int:
     settings, trainer = preparation.settings, preparation.trainer
-    verdict, unusable = None, False
+    verdict = None
+    refusals = refusals_of(args, preparation, policy)
     with contextlib.suppress(UnavailableError):  # told as missing already
         checkout = trainer.find(settings.trainer_dir, settings.trainer_python, preparation.family)
         try:
             verdict = trainer.ask_parser(checkout, preparation.plan)
         except UnavailableError as error:  # there, but it cannot be started: the command is shown all the same
             preparation.missing.append(error)
-            unusable = True
-    document = describe(preparation, verdict, policy, price)
+            refusals.append(Refusal(str(error), error.exit_code, error))
+    if verdict and verdict.fault:
+        refusals.insert(0, Refusal(f"the trainer's own parser: {verdict.fault}", EXIT_USAGE))
+    document = describe(preparation, verdict, refusals, policy, price)
     if args.json:
         cli.print_json(document)
     cli.say(render_dry_run(preparation, verdict, document), as_json=args.json)
-    if preparation.conflicts or (verdict and verdict.fault):
-        return EXIT_USAGE
-    if unusable:
-        return EXIT_UNAVAILABLE
-    return EXIT_GATE if preparation.faults and not args.allow_dataset_errors else EXIT_OK
+    return refusals[0].exit_code if refusals else EXIT_OK
 
 
-def refuse(args: argparse.Namespace, preparation: Preparation) -> int | None:
+def refusals_of(args: argparse.Namespace, preparation: Preparation, policy: dict[str, Any]) -> list[Refusal]:
+    """What speaks against the run: the same for a dry run."""
+    room = policy["training"]["min_free_disk_gb"]
+    return find_refusals(preparation, overwrite=args.overwrite, allow_dataset_errors=args.allow_dataset_errors, min_free_gb=room)
+
+
+def refuse(args: argparse.Namespace, preparation: Preparation, policy: dict[str, Any]) -> int | None:
     """Say everything that speaks against the run; the exit code if it must not start."""
     for notice in preparation.built.notices if preparation.built else ():
         cli.note(notice.sentence)
-    for conflict in preparation.conflicts:
-        cli.note(f"error: {conflict.rule}: {conflict.text}")
-    if preparation.conflicts:
-        return EXIT_USAGE
-    if preparation.missing:
-        raise preparation.missing[0]
-    if preparation.faults and not args.allow_dataset_errors:
-        cli.note("error: the dataset has errors and must not be trained on (fix it, or give --allow-dataset-errors)")
-        return EXIT_GATE
-    if preparation.stage is None:
-        raise InputError(preparation.settings.train_data_dir, "holds no picture to train on", "give --train-data-dir a folder of pictures")
-    return None
+    for conflict in preparation.allowed:
+        cli.note(f"warning: {conflict.rule}: {conflict.message} (allowed)")
+    refusals = refusals_of(args, preparation, policy)
+    if not refusals:
+        return None
+    first, *others = refusals
+    for refusal in [*others] if first.error else refusals:
+        cli.note(f"error: {refusal.text}")
+    if first.error:
+        raise first.error
+    return first.exit_code
 
 
 def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, Any], price: Price) -> int:
     from lifeos.signals import stop_signals
     from tools.cost.meter import beat
     from tools.training.console import ConsoleWatcher
-    from tools.training.disk_room import check_room
     from tools.training.training_run import run_training
 
-    code = refuse(args, preparation)
+    code = refuse(args, preparation, policy)
     if code is not None or preparation.stage is None:
         return code or EXIT_GATE
     settings, trainer = preparation.settings, preparation.trainer
     checkout = trainer.find(settings.trainer_dir, settings.trainer_python, preparation.family)
-    check_room(preparation.stage, policy["training"]["min_free_disk_gb"])
     if preparation.extended_from is not None and settings.lr_scheduler not in LEVEL_SCHEDULES:
         longer = f"from {preparation.extended_from} to {settings.max_train_steps} steps"
         schedule = f"the schedule of the learning rate ({settings.lr_scheduler}) is that of {settings.max_train_steps} steps from here on"
@@ -275,7 +305,8 @@ def main(argv: list[str] | None = None) -> int:
     if not can_decode and not args.dry_run:
         import PIL  # noqa: F401 - the one message for a package that is not installed
 
-    preparation = prepare(settings, policy, row.load(), family, resume=args.resume, decode=can_decode)
+    allow = allowed_conflicts(args)
+    preparation = prepare(settings, policy, row.load(), family, resume=args.resume, decode=can_decode, allow=allow)
     if args.dry_run:
         return dry_run(args, preparation, policy, price)
     return train(args, preparation, policy, price)

@@ -22,7 +22,7 @@ from typing import Any
 
 from evals.regressions.flag_cases import FLAG_CASES, FlagCase
 from evals.regressions.regression import Project, regression
-from lifeos.errors import InputError
+from lifeos.errors import EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, InputError
 from lifeos.files import write_json
 from lifeos.findings import Finding
 from lifeos.guardrails.checkout import Checkout
@@ -108,6 +108,7 @@ def _check_judge() -> Iterator[Finding]:
 
 
 def _check_dry_run(checkout: Checkout, extra: tuple[str, ...]) -> Iterator[Finding]:
+    """Neither base model nor trainer is there: the dry run says so with exit code 3, and shows its command all the same."""
     with tempfile.TemporaryDirectory(prefix="lifeos-dry-run-") as name:
         folder = Path(name)
         _write_dataset(folder / "10_training", (10, 200))
@@ -119,7 +120,7 @@ def _check_dry_run(checkout: Checkout, extra: tuple[str, ...]) -> Iterator[Findi
     document = answer.document if isinstance(answer.document, dict) else {}
     command, config = document.get("command"), document.get("dataset_config")
     conflicts = find_conflicts(command, config) if isinstance(command, list) and isinstance(config, dict) else []
-    if command is None or (answer.code and not conflicts):
+    if command is None or answer.code not in (EXIT_OK, EXIT_UNAVAILABLE, *([EXIT_USAGE] if conflicts else [])):
         message = f"the answer of its dry run cannot be read: {answer.complaint.replace(name, '…')}"
         yield Finding("training_flags_test", message, f"python {TRAINING_SCRIPT} --dry-run --json", path=TRAINING_SCRIPT, line=1)
         return

@@ -25,6 +25,7 @@ from lifeos.errors import InputError
 from lifeos.policy.defaults import DEFAULTS
 from lifeos.process_group import is_group_alive
 from tests.tools.dataset.sets import make_picture, make_set
+from tests.tools.trainers.checkpoints import write_checkpoint, write_safetensors
 from tools import dataset_manifest, lora_info, retrain_lora_v3
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
 from tools.trainers.lora_header import read_lora_header
@@ -50,7 +51,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.set = make_set(folder / "set" / "2_amiranoor woman", 3, size=(256, 256)).parent
         self.base, self.output = folder / "base.safetensors", folder / "out"
-        self.base.write_bytes(b"base")
+        write_checkpoint(self.base)
 
     def args(self, *more: object) -> list[str]:
         fixed = ["--sd-scripts-dir", STANDIN, "--trainer-python", sys.executable, "--base-model", self.base, "--output-dir", self.output]
@@ -636,7 +637,8 @@ def test_a_trainer_that_cannot_be_started(place: Place, tmp_path: Path, capsys: 
         (("--trainer-arg=--shuffle_caption",), "--cache_text_encoder_outputs"),
         (("--optimizer-arg", "decouple=true"), "--optimizer_args"),
         (("--lr-scheduler", "constant", "--lr-warmup-steps", "10"), "--lr_warmup_steps"),
-        (("--trainer-arg=--cache_latents_to_disk",), "--cache_latents_to_disk"),
+        (("--trainer-arg=--mixed_p", "--trainer-arg=no"), "--mixed_precision"),
+        (("--trainer-arg=--xf",), "--xformers"),
     ],
 )
 @pytest.mark.parametrize("dry", [True, False])
@@ -669,12 +671,97 @@ def test_what_is_missing(place: Place, tmp_path: Path, capsys: pytest.CaptureFix
     cases = (("--base-model", tmp_path / "no.safetensors", 3), ("--sd-scripts-dir", tmp_path, 3), ("--train-data-dir", tmp_path / "no", 2))
     for flag, value, code in cases:
         assert place.run(flag, value) == code
-        assert place.run(flag, value, "--dry-run") == 0  # a dry run works anywhere, and says what is missing
-        assert f"missing: {value}" in capsys.readouterr().out
+        assert place.run(flag, value, "--dry-run") == code  # it shows the command anywhere, and says what the run would say
+        shown = capsys.readouterr().out
+        assert f"{'missing' if code == 3 else 'wrong'}: {value}" in shown and "# command" in shown
+        assert f"a run would be refused:\n- {value}" in shown
     assert place.run("--trainer-python", tmp_path / "no-python") == 3
     assert place.run("--gpu", "Abacus") == 2
     assert place.run("--output-dir", place.set / "inside") == 2
     assert place.run("--output-name", "../v3") == 2
+
+
+def test_a_base_model_that_cannot_be_trained_on(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """Known from the header, by the dry run too: the trainer itself finds out after minutes, or never."""
+    write_safetensors(place.base, {"lora_unet_a.lora_down.weight": [4, 8], "lora_unet_a.lora_up.weight": [8, 4]})
+    for more in ([], ["--dry-run"]):
+        assert place.run(*more) == 2
+        captured = capsys.readouterr()
+        assert f"{place.base}: is a LoRA, not a base model (give --base-model a checkpoint of SDXL)" in captured.out + captured.err
+    assert not place.output.exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "module"),
+    [
+        (("--optimizer", "AdamW8bit"), "bitsandbytes"),
+        (("--optimizer", "Lion"), "lion_pytorch"),
+        (("--trainer-arg=--optimizer_type", "--trainer-arg=DAdaptAdam"), "dadaptation"),
+        (("--optimizer", "prodigyplus.ProdigyPlusScheduleFree", "--optimizer-arg", "use_speed=True"), "prodigyplus"),
+        (("--attention", "xformers"), "xformers"),
+        (("--logging-dir", "logs"), "tensorboard"),
+    ],
+)
+def test_a_package_that_the_trainer_lacks_is_known_before(
+    place: Place, capsys: pytest.CaptureFixture[str], args: tuple[str, ...], module: str
+) -> None:
+    for more in ([], ["--dry-run"]):
+        assert place.run(*args, *more) == 3
+        captured = capsys.readouterr()
+        said = captured.out + captured.err
+        assert f"needs the package {module}, which {sys.executable} does not have (run: {sys.executable} -m pip install " in said
+    assert not place.output.exists()
+
+
+def test_what_is_unusual_can_be_asked_for(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """32 bits for a CPU, 16 bits for an older card, xformers where it is installed, caches on the disk beside a stage that is new."""
+    document = ask(place, capsys, "--mixed-precision", "no")
+    assert document["command"].count("no") == 2 and "bf16" not in document["command"]  # the launcher's and the script's
+    assert (document["conflicts"], document["allowed_conflicts"], document["refused"]) == ([], ["--mixed_precision"], [])
+    assert "--sdpa" not in ask(place, capsys, "--attention", "none")["command"]
+    assert ask(place, capsys, "--mixed-precision", "fp16", "--trainer-arg=--cache_latents_to_disk")["refused"] == []
+    with_xformers = tmp_path / "trainer"
+    shutil.copytree(STANDIN, with_xformers)
+    (with_xformers / "xformers").mkdir()
+    (with_xformers / "xformers" / "__init__.py").touch()
+    assert ask(place, capsys, "--attention", "xformers", "--sd-scripts-dir", with_xformers)["refused"] == []
+    assert (
+        ask(place, capsys, "--trainer-arg=--xformers", "--allow-conflict", "xformers", "--sd-scripts-dir", with_xformers)["refused"] == []
+    )
+    assert place.run("--lr-scheduler", "constant", "--lr-warmup-steps", 10) == 2
+    assert "[to run it all the same: --allow-conflict lr_warmup_steps]" in capsys.readouterr().err
+
+
+def ask(place: Place, capsys: pytest.CaptureFixture[str], *more: object) -> dict[str, Any]:
+    capsys.readouterr()
+    place.run("--dry-run", "--json", *more)
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_a_dry_run_refuses_what_the_run_would(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run() == 0
+    made = place.record
+    capsys.readouterr()
+    assert place.run("--dry-run") == 2
+    assert "a run would be refused:\n- " in (said := capsys.readouterr().out) and "5 LoRA file(s) of this name are there already" in said
+    assert place.run("--dry-run", "--overwrite") == 0
+    assert capsys.readouterr().out.endswith("a run would start\n")
+    assert place.run("--dry-run", "--resume") == 2
+    assert "nothing is left to train" in capsys.readouterr().err
+    empty = place.set.parent / "empty"
+    empty.mkdir()
+    assert place.run("--dry-run", "--overwrite", "--train-data-dir", empty) == place.run("--overwrite", "--train-data-dir", empty) == 1
+    usage = shutil.disk_usage(place.set)
+    monkeypatch.setattr("tools.training.disk_room.shutil.disk_usage", lambda folder: usage._replace(free=1000))
+    assert place.run("--dry-run", "--overwrite") == 3
+    with started(place, "--overwrite", STANDIN_HANG_AT=3) as process:
+        wait_for(lambda: (place.output / "training_log.txt").exists() and place.is_running(), "the trainer")
+        assert place.record["run_id"] != made["run_id"]
+        process.kill()
+        process.wait()
+        assert place.run("--dry-run", "--overwrite") == 4
+        assert "is still running, although the command that started it has ended" in capsys.readouterr().out
 
 
 def test_a_full_disk_is_known_before(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

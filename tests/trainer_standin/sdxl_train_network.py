@@ -58,7 +58,8 @@ def setup_parser() -> argparse.ArgumentParser:
     parser.add_argument("--text_encoder_lr", type=float, nargs="*")
     parser.add_argument("--network_alpha", type=float, default=1)
     parser.add_argument("--prior_loss_weight", type=float, default=1.0)
-    switches = ("network_train_unet_only", "cache_text_encoder_outputs", "cache_latents", "gradient_checkpointing", "sdpa", "xformers")
+    switches = ["network_train_unet_only", "cache_text_encoder_outputs", "cache_latents", "cache_latents_to_disk"]
+    switches += ["gradient_checkpointing", "sdpa", "xformers"]
     for name in (*switches, "no_half_vae", "persistent_data_loader_workers", "save_state", "skip_until_initial_step", "console_log_simple"):
         parser.add_argument(f"--{name}", action="store_true")
     return parser

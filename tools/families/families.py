@@ -50,6 +50,7 @@ class Family:
 
     `model_folder`: ComfyUI's folder of its base models. `workflow`: a file of this folder. `lora_node`: the node class that is inserted
     for a LoRA. `settings`: of a picture (`steps`, `cfg`, `sampler`, `scheduler`, `width`, `height`, `negative_prompt`, `lora_strength`).
+    `checkpoint_parts`: how the names of a base model's weights begin -> the part that training needs.
     `token_limit`: tokens of a caption or prompt that are read. `lora_parts`: how the names of a LoRA's weights begin -> the part of
     the model that was trained.
     """
@@ -63,6 +64,7 @@ class Family:
     token_limit: int
     resolution: ResolutionRule = ResolutionRule()
     trained_by: tuple[TrainedBy, ...] = ()
+    checkpoint_parts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     lora_parts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -106,6 +108,14 @@ SDXL = Family(
     ),
     token_limit=75,  # of CLIP's 77; begin and end take two
     trained_by=(TrainedBy("sd-scripts", "sdxl_train_network.py", "networks.lora", refuses=("v2",)),),
+    checkpoint_parts=MappingProxyType(
+        {
+            "model.diffusion_model.": "U-Net",
+            "conditioner.embedders.0.": "first text encoder",
+            "conditioner.embedders.1.": "second text encoder",
+            "first_stage_model.": "VAE",
+        }
+    ),
     lora_parts=MappingProxyType({"lora_unet_": "unet", "lora_te1_": "text_encoder_1", "lora_te2_": "text_encoder_2"}),
 )
 

@@ -16,6 +16,7 @@ from lifeos.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     from lifeos.findings import Finding
     from tools.families.families import Family
+    from tools.trainers.packages import NeededPackage
     from tools.trainers.trainer_checkout import TrainerCheckout
     from tools.trainers.training_settings import TrainingSettings
 
@@ -190,6 +191,10 @@ class Trainer(Protocol):
     def find_conflicts(self, job: TrainingJob, plan: TrainingPlan) -> list[Finding]:
         """Combinations of options that would fail, or quietly teach the wrong thing, and what the job asks for that this trainer cannot
         do, such as regularisation pictures; `rule` is the option."""
+        ...
+
+    def needed_packages(self, plan: TrainingPlan) -> tuple[NeededPackage, ...]:
+        """The packages that the plan needs in the trainer's Python: its own, the optimizer's, the attention's."""
         ...
 
     def ask_parser(self, checkout: TrainerCheckout, plan: TrainingPlan) -> ParserVerdict:

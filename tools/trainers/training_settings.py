@@ -42,6 +42,8 @@ class TrainingSettings:
     noise_offset: float
     seed: int
     max_token_length: int | None
+    mixed_precision: str
+    attention: str
     train_text_encoder: bool
     save_state: bool
     skip_manifest: bool

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lifeos import foreign
 from lifeos.errors import InputError
+from tools.trainers.safetensors_header import read_safetensors_header
 
-MAX_HEADER_BYTES = 100_000_000
-"""The limit of the safetensors library."""
-
-MAX_DEPTH = 8
 CHUNK_BYTES = 1 << 24
 
 FLOATS: Mapping[str, tuple[str, int, int]] = {
@@ -54,14 +49,14 @@ def check_weights(path: Path) -> WeightsVerdict:
     import numpy as np
 
     with_nan = with_infinity = 0
+    header = read_safetensors_header(path)
     with open(path, "rb") as file:
-        start, weights = _read_places(path, file.read(8), file.read)
-        for dtype, begin, end in weights:
-            if dtype not in FLOATS:
+        for weight in header.weights.values():
+            if weight.dtype not in FLOATS:
                 continue
-            kind, exponent, mantissa = FLOATS[dtype]
-            file.seek(start + begin)
-            left, nan, infinity = end - begin, False, False
+            kind, exponent, mantissa = FLOATS[weight.dtype]
+            file.seek(header.data_start + weight.start)
+            left, nan, infinity = weight.end - weight.start, False, False
             while left > 0 and not nan:
                 chunk = file.read(min(CHUNK_BYTES, left))
                 if len(chunk) < min(CHUNK_BYTES, left):
@@ -73,24 +68,4 @@ def check_weights(path: Path) -> WeightsVerdict:
                 infinity = infinity or odd.size > 0
             with_nan += nan
             with_infinity += infinity and not nan
-    return WeightsVerdict(len(weights), with_nan, with_infinity)
-
-
-def _read_places(path: Path, prefix: bytes, read: Any) -> tuple[int, list[tuple[str, int, int]]]:
-    """(where the weights begin, the type and the place of each)."""
-    length = int.from_bytes(prefix, "little")
-    if len(prefix) < 8 or not 2 <= length <= MAX_HEADER_BYTES:
-        raise InputError(path, "is no safetensors file, or cut off")
-    raw = read(length)
-    if len(raw) < length:
-        raise InputError(path, "is cut off inside its header")
-    header = foreign.decode(raw, dict, path, max_bytes=MAX_HEADER_BYTES, max_depth=MAX_DEPTH)
-    found = []
-    for name, weight in header.items():
-        if name == "__metadata__":
-            continue
-        dtype, offsets = (weight.get("dtype"), weight.get("data_offsets")) if isinstance(weight, dict) else (None, None)
-        if not isinstance(dtype, str) or not isinstance(offsets, list) or not all(isinstance(place, int) for place in offsets):
-            raise InputError(path, f"is no safetensors file: its weight {str(name)[:80]} has no type or no place")
-        found.append((dtype, int(offsets[0]), int(offsets[-1])))
-    return 8 + length, found
+    return WeightsVerdict(len(header.weights), with_nan, with_infinity)

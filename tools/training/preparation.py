@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lifeos.errors import InputError, UnavailableError
+from lifeos.errors import InputError, LifeosError, UnavailableError
 from lifeos.findings import Finding
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
 from tools.dataset.manifest import hash_document, keep_created, now_utc
 from tools.families.families import Family
+from tools.trainers.base_model import find_base_fault
+from tools.trainers.packages import find_missing_packages
 from tools.trainers.trainer import RunIdentity, SavedState, Subset, Trainer, TrainingJob, TrainingPlan
 from tools.trainers.trainer_checkout import TrainerCheckout, locate
 from tools.trainers.training_settings import TrainingSettings
@@ -28,7 +30,8 @@ REFUSED = frozenset({"trigger_word_missing"})
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """A run, ready to start. `missing`: what is not on this machine; `built` and `stage` are None where the dataset is not."""
+    """A run, ready to start. `conflicts`: of its options; `allowed`: those that somebody accepts. `missing`: what is not on this machine,
+    or is not what it must be; `built` and `stage` are None where the dataset is not."""
 
     settings: TrainingSettings
     family: Family
@@ -37,7 +40,8 @@ class Preparation:
     identity: RunIdentity
     plan: TrainingPlan
     conflicts: list[Finding]
-    missing: list[UnavailableError | InputError]
+    allowed: list[Finding]
+    missing: list[LifeosError]
     built: BuiltManifest | None
     stage: StagePlan | None
     resume: SavedState | None
@@ -68,13 +72,21 @@ def prepare(
     *,
     resume: str | None = None,
     decode: bool = True,
+    allow: Collection[str] = (),
 ) -> Preparation:
     """Read the dataset, look for the trainer and the base model, and plan the run.
 
-    `decode`: decode every picture, to find damaged ones. Raises InputError for a dataset that cannot be read and a resume that
-    cannot be; what is only missing here is listed, so that a dry run works on any machine.
+    `decode`: decode every picture, to find damaged ones. `allow`: conflicts that are no reason to refuse, by their rule. Raises InputError
+    for a dataset that cannot be read and a resume that cannot be; what is only missing here is listed, so that a dry run shows its command
+    on any machine.
     """
-    missing = _find_missing(settings, trainer, family)
+    missing = _find_missing(settings, family)
+    checkout, is_there = locate(settings.trainer_dir, settings.trainer_python), True
+    try:
+        checkout = trainer.find(settings.trainer_dir, settings.trainer_python, family)
+    except UnavailableError as error:
+        missing.append(error)
+        is_there = False
     built = None
     if settings.train_data_dir.is_dir() and (settings.reg_data_dir is None or settings.reg_data_dir.is_dir()):
         built = _read_dataset(settings, policy, family, decode)
@@ -89,7 +101,6 @@ def prepare(
         hash_document(built.document) if built and is_claimed else None,  # of exactly the bytes that will be written beside the LoRA
     )
     stage = plan_stage(settings, built.document) if built and built.records else None
-    checkout = locate(settings.trainer_dir, settings.trainer_python)
     subsets = stage.subsets if stage else _assumed_subsets(settings)
     job = TrainingJob(settings, family, checkout, subsets, identity, going_on)
     plan = trainer.plan(job)
@@ -103,9 +114,13 @@ def prepare(
             staged_sha256=stage.sha256 if stage else None,
         )
     conflicts = trainer.find_conflicts(job, plan)
+    if is_there:
+        missing += find_missing_packages(checkout, trainer.needed_packages(plan))
+    refused = [item for item in conflicts if item.rule not in allow]
+    allowed = [item for item in conflicts if item.rule in allow]
     before = record.max_train_steps if going_on and record else None
     longer = before if before is not None and before < settings.max_train_steps else None
-    return Preparation(settings, family, trainer, checkout, identity, plan, conflicts, missing, built, stage, going_on, longer)
+    return Preparation(settings, family, trainer, checkout, identity, plan, refused, allowed, missing, built, stage, going_on, longer)
 
 
 def _read_dataset(settings: TrainingSettings, policy: Mapping[str, Any], family: Family, decode: bool) -> BuiltManifest:
@@ -133,18 +148,14 @@ def _assumed_subsets(settings: TrainingSettings) -> tuple[Subset, ...]:
     return (trained, Subset(untaught, settings.reg_repeats, settings.class_tokens, is_reg=True))
 
 
-def _find_missing(settings: TrainingSettings, trainer: Trainer, family: Family) -> list[UnavailableError | InputError]:
-    found: list[UnavailableError | InputError] = []
+def _find_missing(settings: TrainingSettings, family: Family) -> list[LifeosError]:
+    found: list[LifeosError] = []
     for flag, folder in (("--train-data-dir", settings.train_data_dir), ("--reg-data-dir", settings.reg_data_dir)):
         if folder is not None and not folder.is_dir():
             why = "is a file, not a directory" if folder.exists() else "no such directory"
             found.append(InputError(folder, why, f"give {flag} a folder of pictures"))
-    try:
-        trainer.find(settings.trainer_dir, settings.trainer_python, family)
-    except UnavailableError as error:
-        found.append(error)
-    if looks_like_path(settings.base_model) and not Path(settings.base_model).exists():
-        found.append(UnavailableError(settings.base_model, "no such file", f"give --base-model a checkpoint of {family.title}"))
+    if looks_like_path(settings.base_model) and (fault := find_base_fault(settings.base_model, family)):
+        found.append(fault)
     return found
 
 

@@ -16,6 +16,8 @@ from tools.trainers.training_settings import TrainingSettings
 DATASET_CONFIG, MANIFEST = "dataset_config.toml", "dataset_manifest.json"
 PREVIOUS_RUNS = "previous_runs"
 """The folder in an output folder that the evidence of earlier runs is moved to."""
+PRECISIONS, PRECISION = ("bf16", "fp16", "no"), "bf16"
+ATTENTIONS, ATTENTION = ("sdpa", "xformers", "none"), "sdpa"
 BAD_NAME_CHARACTERS = frozenset('/\\:*?"<>|\0')
 
 POLICY_FLAGS = (
@@ -65,6 +67,8 @@ def settings_from(args: argparse.Namespace, policy: Mapping[str, Any], row: Trai
         unet_learning_rate=usual_unet if unet is None else unet,
         text_encoder_learning_rate=usual_text if text is None else text,
         max_token_length=None if args.max_token_length == 75 else args.max_token_length,
+        mixed_precision=args.mixed_precision or PRECISION,
+        attention=args.attention or ATTENTION,
         train_text_encoder=args.train_text_encoder,
         save_state=not args.no_save_state,
         skip_manifest=args.skip_dataset_manifest,
@@ -76,6 +80,13 @@ def looks_like_path(model: str) -> bool:
     """Whether a base model is a file or folder here and not a name on a hub (`owner/name`)."""
     is_name = model.count("/") == 1 and not model.startswith((".", "~", "/")) and not model.endswith((".safetensors", ".ckpt"))
     return not is_name or Path(model).exists()
+
+
+def allowed_conflicts(args: argparse.Namespace) -> frozenset[str]:
+    """The conflicts that somebody accepts: named with --allow-conflict, or by choosing precision or attention in so many words."""
+    named = {f"--{name.lstrip('-').replace('-', '_')}" for name in args.allow_conflict} | set(args.allow_conflict)
+    chosen = {"--mixed_precision"} if args.mixed_precision else set()
+    return frozenset(named | chosen | ({"--xformers"} if args.attention == "xformers" else set()))
 
 
 def _require_apart(output_dir: Path, data_dir: Path, flag: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import queue
 import signal
 import threading
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO, Any, Protocol
 
-from lifeos.errors import InputError, LockedError
+from lifeos.errors import InputError
 from lifeos.locks import Held, hold
 from lifeos.process_group import ProcessGroup
 from lifeos.signals import deaf_to_signals
@@ -27,9 +26,10 @@ from tools.training.line_splitter import LineSplitter
 from tools.training.loss_curve import LossPoint, read_loss_table, write_loss_table
 from tools.training.preparation import Preparation
 from tools.training.process_identity import RUN_VARIABLE, start_time
+from tools.training.running import refuse_second
 from tools.training.saved_states import RecordedState, fingerprint
 from tools.training.staging import remove_stage
-from tools.training.training_record import Price, TrainingRecord, is_running, read_record, utc
+from tools.training.training_record import Price, TrainingRecord, utc
 
 STOP_SIGNALS = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0))
 """As Ctrl-C does, which ends accelerate and the trainer in about 3 s; then harder. Seconds to wait for each."""
@@ -73,12 +73,7 @@ def run_training(
     assert stage is not None, "prepared on a machine without the dataset"
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     with hold(settings.output_dir / ".training.lock", str(settings.output_dir)) as held:
-        before = read_record(settings.output_dir)
-        if before and is_running(before):
-            group = before.process_group
-            fix = f"wait for it to end, or stop it: {f'taskkill /T /PID {group}' if os.name == 'nt' else f'kill -INT -- -{group}'}"
-            why = f"the trainer of run {before.run_id} is still running, although the command that started it has ended"
-            raise LockedError(settings.output_dir, why, fix)
+        before = refuse_second(settings.output_dir)
         refuse_overwriting(preparation, overwrite)
         if preparation.resume:
             set_later_aside(preparation)

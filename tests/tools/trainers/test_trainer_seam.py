@@ -14,6 +14,7 @@ from lifeos import cli
 from lifeos.guardrails.checkout import Checkout
 from tests.checkouts import ROOT
 from tests.tools.dataset.sets import make_set
+from tests.tools.trainers.checkpoints import write_checkpoint
 from tools import lora_info, retrain_lora_v3
 from tools.families import families
 from tools.families.families import SDXL, TrainedBy
@@ -43,7 +44,7 @@ class ToyPlace:
     def __init__(self, folder: Path) -> None:
         self.set = make_set(folder / "set" / "2_amiranoor woman", 3, size=(256, 256)).parent
         self.output, self.base = folder / "out", folder / "base.safetensors"
-        self.base.write_bytes(b"base")
+        write_checkpoint(self.base)
 
     def run(self, *more: object) -> int:
         fixed = ["--toy-dir", CHECKOUT, "--trainer-python", sys.executable, "--base-model", self.base, "--output-dir", self.output]

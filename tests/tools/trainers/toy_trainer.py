@@ -12,6 +12,7 @@ from lifeos import foreign
 from lifeos.errors import UnavailableError
 from lifeos.findings import Finding
 from tools.families.families import Family
+from tools.trainers.packages import NeededPackage
 from tools.trainers.trainer import (
     CheckpointName,
     HeaderDialect,
@@ -90,6 +91,9 @@ class ToyTrainer:
         if any(subset.is_reg for subset in job.subsets):
             found.append(Finding("--reg-data-dir", "a toy knows no regularisation", "leave it out"))
         return found
+
+    def needed_packages(self, plan: TrainingPlan) -> tuple[NeededPackage, ...]:
+        return ()
 
     def ask_parser(self, checkout: TrainerCheckout, plan: TrainingPlan) -> ParserVerdict:
         return ParserVerdict(("arguments",), "")

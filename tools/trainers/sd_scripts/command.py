@@ -15,6 +15,8 @@ from tools.trainers.training_settings import TrainingSettings
 
 TOML_HEADER = "# written by tools/retrain_lora_v3.py: change its flags, not this file\n"
 
+ATTENTION = {"sdpa": ("--sdpa",), "xformers": ("--xformers",), "none": ()}
+
 LOADER_WORKERS = 2
 THREADS_PER_PROCESS = 2
 
@@ -66,8 +68,8 @@ def build_trainer_args(settings: TrainingSettings, network_module: str, *, comme
     args += ["--train_batch_size", str(settings.train_batch_size), "--max_train_steps", str(settings.max_train_steps)]
     args += ["--seed", str(settings.seed), "--caption_extension", settings.caption_extension]
     args += _rate_args(settings)
-    args += ["--prior_loss_weight", f"{settings.prior_loss_weight:g}", "--mixed_precision", "bf16", "--no_half_vae"]
-    args += ["--gradient_checkpointing", "--sdpa", "--cache_latents"]
+    args += ["--prior_loss_weight", f"{settings.prior_loss_weight:g}", "--no_half_vae"]
+    args += ["--mixed_precision", settings.mixed_precision, "--gradient_checkpointing", *ATTENTION[settings.attention], "--cache_latents"]
     args += ["--max_data_loader_n_workers", str(LOADER_WORKERS), "--persistent_data_loader_workers"]
     if settings.min_snr_gamma:
         args += ["--min_snr_gamma", f"{settings.min_snr_gamma:g}"]
@@ -99,11 +101,11 @@ def _rate_args(settings: TrainingSettings) -> list[str]:
     return [*args, "--lr_scheduler", settings.lr_scheduler, "--lr_warmup_steps", str(settings.lr_warmup_steps)]
 
 
-def build_command(python: str, script: str, trainer_args: Sequence[str]) -> list[str]:
+def build_command(python: str, script: str, trainer_args: Sequence[str], mixed_precision: str) -> list[str]:
     """The whole argument vector. `python -m accelerate.commands.launch` is what the `accelerate launch` command runs, and is certain
     to be the accelerate of that Python."""
     threads = str(min(THREADS_PER_PROCESS, os.cpu_count() or 1))
-    launch = [python, "-m", "accelerate.commands.launch", "--num_cpu_threads_per_process", threads, "--mixed_precision", "bf16"]
+    launch = [python, "-m", "accelerate.commands.launch", "--num_cpu_threads_per_process", threads, "--mixed_precision", mixed_precision]
     return [*launch, script, *trainer_args]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from lifeos.findings import Finding
 from tools.families.families import Family, family_of_script
 from tools.trainers.optimizers import finds_own_rate
+from tools.trainers.sd_scripts.option_names import whole_name
 
 NAME = "sd-scripts"
 """What the table of families calls this trainer."""
@@ -102,7 +103,7 @@ def read_options(argv: Sequence[str]) -> TrainerOptions:
     for item in argv[script + 1 :]:
         if item.startswith("--"):
             option, equals, value = item[2:].partition("=")
-            option = option.replace("-", "_")
+            option = whole_name(option.replace("-", "_"))
             values[option] = (value,) if equals else ()
         elif option:
             values[option] += (item,)
@@ -212,14 +213,14 @@ def _check_workers_and_attention(options: TrainerOptions, _: Mapping[str, Any]) 
         yield Finding("--persistent_data_loader_workers", why, "leave it out, or give --max_data_loader_n_workers 1 or more")
     if options.has("xformers"):
         yield Finding(
-            "--xformers", "needs a package built for the very PyTorch that runs: ImportError at model load without it", "give --sdpa"
+            "--xformers", "needs a package built for the very PyTorch that runs: ImportError at model load without it", "use --sdpa"
         )
 
 
 def _check_precision(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[Finding]:
     precision = options.one("mixed_precision", "no")
     if precision == "no":
-        yield Finding("--mixed_precision", "without it training runs in 32 bits and does not fit 24 GB", "give bf16")
+        yield Finding("--mixed_precision", "without it training runs in 32 bits and does not fit 24 GB", "use bf16")
     for kind in ("fp16", "bf16"):
         if options.has(f"full_{kind}") and precision != kind:
             yield Finding(

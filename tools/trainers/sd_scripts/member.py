@@ -10,7 +10,8 @@ from lifeos.errors import UnavailableError
 from lifeos.findings import Finding
 from tools.families.families import Family
 from tools.trainers import kohya_header
-from tools.trainers.sd_scripts import command, conflicts, parser_check, states
+from tools.trainers.packages import NeededPackage
+from tools.trainers.sd_scripts import command, conflicts, needs, parser_check, states
 from tools.trainers.sd_scripts.output import SdScriptsOutput
 from tools.trainers.trainer import (
     CheckpointName,
@@ -33,6 +34,9 @@ SAME_OPTIONS = (
     *("network_train_unet_only", "pretrained_model_name_or_path", "mixed_precision"),
 )
 """With another value the saved state does not fit, or it would not be the same run continued."""
+
+ABOUT_OLD_CACHES = ("--cache_latents_to_disk", "--cache_text_encoder_outputs_to_disk")
+"""Wrong where pictures lie beside the caches of other pictures. What we stage is new for each part of a run, and holds no cache."""
 
 
 class SdScripts:
@@ -57,11 +61,15 @@ class SdScripts:
         how = job.family.training_with(self.name)
         comment = command.training_comment(job.identity)
         args = command.build_trainer_args(settings, how.network_module, comment=comment, resume=job.resume)
-        argv = command.build_command(job.checkout.python, how.script, args)
+        argv = command.build_command(job.checkout.python, how.script, args, settings.mixed_precision)
         return TrainingPlan((file,), (TrainerProcess("training", tuple(argv), job.checkout.folder),))
 
     def find_conflicts(self, job: TrainingJob, plan: TrainingPlan) -> list[Finding]:
-        return conflicts.find_conflicts(plan.training.argv, _config(plan))
+        found = conflicts.find_conflicts(plan.training.argv, _config(plan))
+        return [each for each in found if each.rule not in ABOUT_OLD_CACHES]
+
+    def needed_packages(self, plan: TrainingPlan) -> tuple[NeededPackage, ...]:
+        return needs.needed_packages(conflicts.read_options(plan.training.argv))
 
     def ask_parser(self, checkout: TrainerCheckout, plan: TrainingPlan) -> ParserVerdict:
         argv = plan.training.argv
