@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from lifeos.errors import EXIT_GATE, EXIT_USAGE, InputError, LifeosError
 from tools.training.disk_room import check_room
 from tools.training.evidence import refuse_overwriting
+from tools.training.one_at_a_time import refuse_second
 from tools.training.preparation import Preparation
-from tools.training.running import refuse_second
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,9 @@ from tools.training.disk_room import describe_full, is_full
 from tools.training.evidence import LOG_FILE, refuse_overwriting, set_aside, set_later_aside, write_evidence
 from tools.training.line_splitter import LineSplitter
 from tools.training.loss_curve import LossPoint, read_loss_table, write_loss_table
+from tools.training.one_at_a_time import refuse_second
 from tools.training.preparation import Preparation
 from tools.training.process_identity import RUN_VARIABLE, start_time
-from tools.training.running import refuse_second
 from tools.training.saved_states import RecordedState, fingerprint
 from tools.training.staging import remove_stage
 from tools.training.training_record import Price, TrainingRecord, utc
