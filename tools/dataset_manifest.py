@@ -26,6 +26,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from evals.faces.engines import AUTO, engine_help, engine_names
 from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from lifeos.escaping import escape_line
 from lifeos.file_names import system_path
 from lifeos.printing import print_json_lines
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
@@ -102,6 +103,10 @@ def render(built: BuiltManifest, output: Path | None, *, strict: bool = False) -
     ]
     if regularisation := document.get("regularisation"):
         lines.insert(1, f"regularisation: {regularisation['total_images']} pictures of {regularisation['dataset_dir']}")
+    if any(folder["repeats"] for folder in document["folders"]):
+        told = [(escape_line(folder["name"]), folder["pictures"], folder["repeats"] or 1) for folder in document["folders"]]
+        shown = ", ".join(f"{name} {pictures} x {repeats}" for name, pictures, repeats in told)
+        lines.append(f"repeats: {shown}; an epoch shows {sum(pictures * repeats for _, pictures, repeats in told)} pictures")
     lines += [notice.sentence for notice in built.notices]
     lines.append(f"written to {output}" if output else "not written: give --output FILE")
     lines.append(render_fitness(built.notices, pictures=document["total_images"], strict=strict))

@@ -154,7 +154,8 @@ def _compare(args: argparse.Namespace, first: LoraInfo, second: LoraInfo) -> int
         differences = {name: {"first": old, "second": new} for name, (old, new) in found.differences.items()}
         document = {"first": first.to_json(), "second": second.to_json(), "same_weights": found.same_bytes, "differences": differences}
         cli.print_json(document)
-    cli.say(render_header_comparison(first.header, second.header, found), as_json=args.json)
+    states = [f"{escape_line(info.header.path.name)}: {line}" for info in (first, second) for line in _tell_state(info.header)]
+    cli.say("\n".join([*states, render_header_comparison(first.header, second.header, found)]), as_json=args.json)
     return EXIT_OK
 
 
