@@ -108,7 +108,7 @@ def test_on_real_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     (folder / "damaged.png").write_bytes(damaged)
     whole.save(references / "held_out.jpg", quality=90)
     args = ["--dataset-dir", str(folder), "--faces", "--engine", "dlib", "--model-root", str(tmp_path / "none")]
-    assert cli.run(lambda: dataset_manifest.main([*args, "--reference-dir", str(references), "--json"])) == 0
+    assert cli.run(lambda: dataset_manifest.main([*args, "--reference-dir", str(references), "--json"])) == 1  # the damaged one is an error
     document = json.loads(capsys.readouterr().out)
     found = {item["check"]: item["files"] for item in document["warnings"]}
     assert found["no_face"] == ["nothing.png"]
