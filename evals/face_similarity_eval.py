@@ -29,6 +29,7 @@ from evals.judging.inputs import left_out_lines
 from evals.judging.records import Assessment
 from evals.load_thresholds import load_thresholds
 from lifeos import cli
+from lifeos.counting import counted
 from lifeos.escaping import escape_line
 from lifeos.images import LeftOut
 
@@ -122,7 +123,7 @@ def render(evaluation: FaceEvaluation) -> str:
     if evaluation.mean is None:
         return "\n".join([*lines, "no picture has a score: fail"])
     verdict = "pass" if evaluation.passed else "fail"
-    count = f"{len(scored)} of {len(evaluation.assessments)} pictures"
+    count = f"{len(scored)} of {counted(len(evaluation.assessments), 'picture')}"
     return "\n".join([*lines, f"mean face similarity {evaluation.mean:.4f} over {count}, threshold {evaluation.threshold:.2f}: {verdict}"])
 
 

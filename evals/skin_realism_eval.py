@@ -30,6 +30,7 @@ from evals.judging.inputs import left_out_lines
 from evals.judging.records import Assessment, explain_reason
 from evals.load_thresholds import load_thresholds
 from lifeos import cli
+from lifeos.counting import counted
 from lifeos.escaping import escape_line
 from lifeos.images import LeftOut
 
@@ -154,7 +155,7 @@ def render(evaluation: SkinEvaluation) -> str:
         f"mean {result.gate.title} {result.mean:.4f}, threshold {result.threshold:.2f}: {_word(result.passed)}"
         for result in evaluation.gates
     ]
-    return "\n".join([*lines, f"{len(scored)} of {len(evaluation.assessments)} pictures scored: {_word(evaluation.passed)}"])
+    return "\n".join([*lines, f"{len(scored)} of {counted(len(evaluation.assessments), 'picture')} scored: {_word(evaluation.passed)}"])
 
 
 def _line(item: Assessment, evaluation: SkinEvaluation) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lifeos.counting import counted
 from lifeos.findings import Finding, Severity
 
 MENDING = {
@@ -82,4 +83,4 @@ def render_fitness(findings: Sequence[Finding], *, pictures: int, strict: bool =
     if bad:
         return f"not fit to train: {len(bad)} to mend ({', '.join(bad)})"
     told = f", {len(warnings)} warning{'s' if len(warnings) > 1 else ''} ({', '.join(warnings)})" if warnings else ""
-    return f"fit to train: {pictures} picture{'' if pictures == 1 else 's'}{told}"
+    return f"fit to train: {counted(pictures, 'picture')}{told}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from evals.judging.assessor import Assessor, open_assessor
 from evals.judging.inputs import left_out_lines, list_to_judge
+from lifeos.counting import counted
 from lifeos.errors import InputError, did_you_mean
 from lifeos.images import LeftOut, Listing, list_pictures
 from tools.backends.backend import Backend
@@ -95,7 +96,7 @@ def choose_checkpoint(request: Request, policy: Mapping[str, Any], server: Backe
         return names[0]
     if not names:
         raise InputError(server.url, "has no checkpoint", f"put one into its models/{family.model_folder}")
-    raise InputError(server.url, f"has {len(names)} checkpoints", f"choose one with --checkpoint: {did_you_mean('', names)}")
+    raise InputError(server.url, f"has {counted(len(names), 'checkpoint')}", f"choose one with --checkpoint: {did_you_mean('', names)}")
 
 
 def choose_references(request: Request, policy: Mapping[str, Any], root: Path, note: Callable[[str], None]) -> tuple[Path, Assessor]:

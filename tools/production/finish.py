@@ -13,6 +13,7 @@ from evals.judging.run_kinds import DEMO, SORTING, are_demo_pictures
 from evals.scorecards.card import Scorecard, build_scorecard
 from evals.scorecards.card_inputs import Manifest
 from lifeos import files, foreign
+from lifeos.counting import counted
 from lifeos.picture_names import format_config
 from tools.production import report_document, report_html, report_text
 from tools.production.choices import left_out_of
@@ -139,7 +140,7 @@ def record_once(plan: Plan, folder: BatchFolder, state: BatchState, row: dict[st
         files.append_record(history, row)
     elif (len(former.images), former.rejudged) != (pictures, state.rejudged):
         files.append_record(history, {**row, "supersedes": former.timestamp})
-        note(f"{history}: a new row of {plan.run_id} with {pictures} pictures replaces that of {former.timestamp}")
+        note(f"{history}: a new row of {plan.run_id} with {counted(pictures, 'picture')} replaces that of {former.timestamp}")
     journal = Journal(folder.root / JOURNAL_FILE)
     try:
         journal.append("recorded", history=str(history), run_id=plan.run_id, pictures=pictures)

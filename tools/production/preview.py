@@ -10,7 +10,7 @@ from typing import Any
 
 from evals.judging.assessor import Assessor
 from evals.judging.inputs import left_out_document
-from lifeos.counting import counted
+from lifeos.counting import counted, verb
 from lifeos.errors import UnavailableError
 from tools.backends.backend import Tariff
 from tools.backends.registry import ConnectedBackend, connect_backends
@@ -102,13 +102,14 @@ def _item(item: Any, plan: Any) -> dict[str, Any]:
 
 def render_preview(document: Mapping[str, Any]) -> str:
     """A preview for people."""
-    verb = "would continue" if document["continues"] else "would begin"
-    lines = [f"dry run: {verb} batch {document['run_id']} in {document['output_dir']}"]
+    would = "would continue" if document["continues"] else "would begin"
+    lines = [f"dry run: {would} batch {document['run_id']} in {document['output_dir']}"]
     if document["source_dir"] is not None:
-        lines.append(f"  {document['pictures']} pictures from {document['source_dir']} are scored and copied; none is moved or altered")
+        pictures = f"{counted(document['pictures'], 'picture')} from {document['source_dir']}"
+        lines.append(f"  {pictures} {verb(document['pictures'], 'is', 'are')} scored and copied; none is moved or altered")
         lines += [f"  left out: {item['file']} ({item['why']})" for item in document["left_out"]]
     elif document["target_approved"] is not None:
-        lines.append(f"  until {document['target_approved']} are approved, {document['pictures']} pictures at most")
+        lines.append(f"  until {document['target_approved']} are approved, {counted(document['pictures'], 'picture')} at most")
     else:
         lines.append(f"  {counted(len(document['prompts']), 'prompt')}, {counted(document['pictures'], 'picture')}")
     lines += [f"    {item['index']:04d} " + (item["source"] or f"seed {item['seed']}: {item['prompt'][:90]}") for item in document["first"]]
