@@ -13,7 +13,6 @@ from evals.comparison.verdicts import INCONCLUSIVE, REGRESSED
 from evals.judging import gates
 from evals.judging.gates import DIGITS
 from lifeos import foreign
-from lifeos.counting import counted, verb
 from lifeos.files import write_json
 from lifeos.locks import hold
 
@@ -145,8 +144,7 @@ def _covered(comparison: VersionComparison) -> PromotionCheck:
     if not means:
         return PromotionCheck("Coverage", UNKNOWN, f"how many pictures have a score is not recorded; {wanted:.0%} are wanted")
     mean, gate = min(means, key=lambda pair: pair[0].coverage)
-    scored = f"{mean.scored} of {counted(mean.made, 'picture')} {verb(mean.scored, 'has', 'have')}"
-    why = f"{scored} a score of {gate.title}, {wanted:.0%} are wanted"
+    why = f"{mean.scored} of {mean.made} pictures have a score of {gate.title}, {wanted:.0%} are wanted"
     return PromotionCheck("Coverage", YES if mean.coverage >= wanted else NO, why)
 
 

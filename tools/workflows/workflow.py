@@ -21,6 +21,7 @@ from tools.workflows.placing import NodeOverrides, Placement
 from tools.workflows.settings import LATENT_STEP, Settings, check_settings
 from tools.workflows.signatures import Signatures, stored_signatures
 from tools.workflows.targets import Change, Target, Unplaceable
+from tools.workflows.ui_format import is_ui_format, to_api_format
 
 ORDER = (
     "positive", "seed", "negative", "steps", "cfg", "guidance", "sampler", "scheduler", "width", "height", "checkpoint",
@@ -29,6 +30,8 @@ ORDER = (
 INSERTED_STRENGTH = 1.0
 """Of a LoRA loader that is put in where nobody says another."""
 ANYWHERE = "leave that setting out, or write a value into any input with --set NODE.INPUT=VALUE"
+
+CONVERTED = "converted: the file is in the editor's own format; nodes have the ids that they would have in its export (API)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def _shown_key(target: Target) -> str:
 class Workflow:
     """A graph in API format, and where the settings belong in it. `name` is the file it came from, or `built-in`.
 
-    `lora_with_clip`: whether a LoRA loader that is put in takes the text encoder too.
+    `lora_with_clip`: whether a LoRA loader that is put in takes the text encoder too. `is_converted`: the file was as the editor saves it.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Workflow:
         self.graph = graph
         self.name = name
         self.overrides = overrides or NodeOverrides()
+        self.is_converted = False
         self._size_multiple = size_multiple
         known = signatures or stored_signatures()
         self._placement = Placement(graph, name, self.overrides, known, lora_with_clip=lora_with_clip)
@@ -106,9 +110,17 @@ class Workflow:
     def load(
         cls, path: Path, overrides: NodeOverrides | None = None, *, signatures: Signatures | None = None, lora_with_clip: bool = True
     ) -> Workflow:
-        """A workflow file. Raises InputError for one in UI format, without a sampler, with a loop, with a dangling link."""
-        graph = read_graph(foreign.read_file(path, Any, fix=EXPORT_HINT), str(path))
-        return cls(graph, str(path), overrides, signatures=signatures, lora_with_clip=lora_with_clip)
+        """A workflow file, in API format or as the editor saves it.
+
+        Raises InputError for one that cannot be converted, without a sampler, with a loop, with a dangling link.
+        """
+        document: Any = foreign.read_file(path, Any, fix=EXPORT_HINT)
+        is_saved = is_ui_format(document)
+        if is_saved:
+            document = to_api_format(document, (signatures or stored_signatures()).of, str(path), EXPORT_HINT)
+        found = cls(read_graph(document, str(path)), str(path), overrides, signatures=signatures, lora_with_clip=lora_with_clip)
+        found.is_converted = is_saved
+        return found
 
     @classmethod
     def built_in(cls, family: Family = SDXL, overrides: NodeOverrides | None = None) -> Workflow:
@@ -138,7 +150,7 @@ class Workflow:
                     changes += self._placement.find(setting, value)
                 except Unplaceable as reason:
                     problems[setting] = str(reason)
-        remarks: list[str] = []
+        remarks = [CONVERTED] if self.is_converted else []
         try:
             plan = self._placement.lora_plan(settings)
             changes += plan.changes

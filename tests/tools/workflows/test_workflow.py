@@ -449,7 +449,7 @@ def test_named_node_that_is_not_there(overrides: NodeOverrides, told: str) -> No
     [
         pytest.param(
             {"nodes": [], "links": []},
-            f"a workflow in UI format (nodes, links): the server takes the API format ({EXPORT})",
+            f"a workflow in UI format without a node that runs ({EXPORT})",
             id="UI format",
         ),
         pytest.param([], f"not a workflow: an object of nodes is wanted ({EXPORT})", id="a list"),
