@@ -25,9 +25,13 @@ from evals.judging import eval_command
 from evals.judging.assessor import Assessor
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from evals.judging.gates import gate_of, means
+from evals.judging.inputs import left_out_lines
 from evals.judging.records import Assessment
 from evals.load_thresholds import load_thresholds
 from lifeos import cli
+from lifeos.counting import counted
+from lifeos.escaping import escape_line
+from lifeos.images import LeftOut
 
 SHOWN = 10
 
@@ -44,6 +48,8 @@ class FaceEvaluation:
     faceless: int
     protocol: Mapping[str, Any]
     provider: str
+    left_out: tuple[LeftOut, ...] = ()
+    references_left_out: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -58,6 +64,7 @@ class FaceEvaluation:
             "threshold": self.threshold,
             "images_evaluated": len(self.assessments),
             "images_without_face": self.faceless,
+            **eval_command.inputs_document(self.left_out, self.generated, self.references_left_out),
             "mean_similarity": self.mean,
             "pass": self.passed,
             "protocol": dict(self.protocol),
@@ -87,7 +94,8 @@ class FaceEvaluation:
 
 def evaluate_faces(assessor: Assessor, generated: Path, reference: Path, policy: Mapping[str, Any]) -> FaceEvaluation:
     """Score every picture in a folder against an open assessor's references."""
-    assessments = eval_command.assess_pictures(assessor, eval_command.find_generated(generated, reference))
+    listing = eval_command.list_generated(generated, reference)
+    assessments = eval_command.assess_pictures(assessor, listing.pictures)
     return FaceEvaluation(
         generated=generated,
         reference=reference,
@@ -97,6 +105,8 @@ def evaluate_faces(assessor: Assessor, generated: Path, reference: Path, policy:
         faceless=eval_command.count_faceless(assessments),
         protocol=assessor.protocol,
         provider=assessor.provider,
+        left_out=listing.left_out,
+        references_left_out=assessor.references.left_out,
     )
 
 
@@ -106,11 +116,14 @@ def render(evaluation: FaceEvaluation) -> str:
     lines = [_line(item, evaluation) for item in _lowest(scored)]
     if len(scored) > SHOWN:
         lines.insert(0, f"lowest {SHOWN} of {len(scored)}:")
-    lines += eval_command.unscored_lines(evaluation.assessments)
+    lines += [
+        *eval_command.unscored_lines(evaluation.assessments),
+        *left_out_lines(evaluation.left_out, evaluation.generated),
+    ]
     if evaluation.mean is None:
         return "\n".join([*lines, "no picture has a score: fail"])
     verdict = "pass" if evaluation.passed else "fail"
-    count = f"{len(scored)} of {len(evaluation.assessments)} pictures"
+    count = f"{len(scored)} of {counted(len(evaluation.assessments), 'picture')}"
     return "\n".join([*lines, f"mean face similarity {evaluation.mean:.4f} over {count}, threshold {evaluation.threshold:.2f}: {verdict}"])
 
 
@@ -121,8 +134,8 @@ def _lowest(scored: Sequence[Assessment]) -> list[Assessment]:
 def _line(item: Assessment, evaluation: FaceEvaluation) -> str:
     face = item.face
     flags = f"  [{', '.join(flag.replace('_', ' ') for flag in face.flags)}]" if face.flags else ""
-    name = eval_command.relative_name(item.file, evaluation.generated)
-    return f"  {face.score:.4f}  {name}  (nearest {face.best_reference}){flags}"
+    name = escape_line(eval_command.relative_name(item.file, evaluation.generated))
+    return f"  {face.score:.4f}  {name}  (nearest {escape_line(face.best_reference)}){flags}"
 
 
 def build_parser() -> cli.Parser:

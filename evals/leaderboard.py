@@ -21,6 +21,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.judging.gates import GATES, Gate
 from lifeos import cli
+from lifeos.counting import counted, verb
 from lifeos.errors import EXIT_OK, InputError
 
 if TYPE_CHECKING:
@@ -90,13 +91,19 @@ def remarks(standings: Standings, confidence: float) -> list[str]:
     if len(standings.boards) > 1:
         said.append(f"{len(standings.boards)} protocols: runs that were scored in different ways are ranked apart.")
     if standings.unranked:
-        said.append(f"{standings.unranked} rows have no overall score and are not ranked.")
+        rows = f"{counted(standings.unranked, 'row')} {verb(standings.unranked, 'has', 'have')}"
+        said.append(f"{rows} no overall score and {verb(standings.unranked, 'is', 'are')} not ranked.")
     if standings.set_aside:
-        said.append(f"{standings.set_aside} rows hold pictures of the demo server or a sorted folder: they say nothing about a LoRA.")
+        rows = f"{counted(standings.set_aside, 'row')} {verb(standings.set_aside, 'holds', 'hold')}"
+        say = verb(standings.set_aside, "it says", "they say")
+        said.append(f"{rows} pictures of the demo server or a sorted folder: {say} nothing about a LoRA.")
     if standings.damaged:
-        said.append(f"{standings.damaged} lines of the history are damaged and were skipped.")
+        skipped = verb(standings.damaged, "is damaged and was", "are damaged and were")
+        said.append(f"{counted(standings.damaged, 'line')} of the history {skipped} skipped.")
     if standings.replaced:
-        said.append(f"{standings.replaced} rows were replaced by newer ones of the same run id.")
+        said.append(
+            f"{counted(standings.replaced, 'row')} {verb(standings.replaced, 'was', 'were')} replaced by newer ones of the same run id."
+        )
     return said
 
 
@@ -125,7 +132,7 @@ def render_markdown(standings: Standings, confidence: float, picture: str | None
 
 
 def _title(board: Board) -> str:
-    shown = f"the best {len(board.best)} of {board.runs} runs" if board.runs > len(board.best) else f"{board.runs} runs"
+    shown = f"the best {len(board.best)} of {counted(board.runs, 'run')}" if board.runs > len(board.best) else counted(board.runs, "run")
     return f"Protocol {board.protocol}: {shown}"
 
 

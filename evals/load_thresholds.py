@@ -19,6 +19,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from lifeos import cli
+from lifeos.counting import counted
 from lifeos.errors import EXIT_OK
 from lifeos.findings import add_format, render_annotations, wants_annotations
 from lifeos.policy.loading import BUILT_IN, PolicyError, flatten, load_policy, load_thresholds
@@ -50,7 +51,9 @@ def main(argv: list[str] | None = None) -> int:
     if args.json or args.format == "json":
         cli.print_json({"values": policy.values, "sources": policy.sources} if args.explain else policy.values)
     elif args.check:
-        cli.say(f"sound: {len(flat)} values, {sum(source != BUILT_IN for source in policy.sources.values())} of them from the file")
+        cli.say(
+            f"sound: {counted(len(flat), 'value')}, {sum(source != BUILT_IN for source in policy.sources.values())} of them from the file"
+        )
     else:
         width = max(len(key) for key in flat)
         for key, value in flat.items():

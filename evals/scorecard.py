@@ -21,6 +21,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.judging import eval_command
 from evals.judging.gate_limits import add_gate_limits, given_limits
+from evals.judging.inputs import SHOWN_IN_REPORTS, left_out_lines
 from evals.load_thresholds import load_thresholds
 from evals.scorecards.card import Scorecard, build_scorecard
 from evals.scorecards.card_inputs import read_batch_config, read_manifest, read_training_params
@@ -69,9 +70,9 @@ def main(argv: list[str] | None = None) -> int:
     params |= read_training_params(args.training_params) if args.training_params else {}
     manifest_file = args.dataset_manifest or (find_own_manifest(header) if header else None)
     manifest = read_manifest(manifest_file) if manifest_file else None
-    paths = eval_command.find_generated(args.generated, args.reference)
+    listing = eval_command.list_generated(args.generated, args.reference)
     assessor = eval_command.open_assessor_for(args, policy)
-    assessments = eval_command.assess_pictures(assessor, paths)
+    assessments = eval_command.assess_pictures(assessor, listing.pictures)
     batch_config = read_batch_config(args.generated)
     now = times.stamp()
     card = build_scorecard(
@@ -88,10 +89,13 @@ def main(argv: list[str] | None = None) -> int:
         generated_dir=args.generated,
         reference_dir=args.reference,
         provider=assessor.provider,
-        kind=DEMO if are_demo_pictures(paths) else "",
+        kind=DEMO if are_demo_pictures(listing.pictures) else "",
+        inputs=eval_command.inputs_document(listing.left_out, args.generated, assessor.references.left_out),
     )
     warnings = eval_command.warn_of_overlap(assessments, assessor)
-    _write(card, args, [*assessor.warnings, *warnings])
+    for line in left_out_lines(listing.left_out, args.generated):
+        cli.say(f"note: {line}", as_json=True)
+    _write(card, args, [*assessor.warnings, *warnings, *left_out_lines(listing.left_out, args.generated, SHOWN_IN_REPORTS)])
     return EXIT_GATE if args.fail_on_threshold and not all(card.passed.values()) else EXIT_OK
 
 

@@ -26,9 +26,13 @@ from evals.judging import eval_command
 from evals.judging.assessor import Assessor
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from evals.judging.gates import Gate, gate_of, limits_of, means
+from evals.judging.inputs import left_out_lines
 from evals.judging.records import Assessment, explain_reason
 from evals.load_thresholds import load_thresholds
 from lifeos import cli
+from lifeos.counting import counted
+from lifeos.escaping import escape_line
+from lifeos.images import LeftOut
 
 SHOWN = 10
 
@@ -58,6 +62,8 @@ class SkinEvaluation:
     color: MeanResult
     protocol: Mapping[str, Any]
     provider: str
+    left_out: tuple[LeftOut, ...] = ()
+    references_left_out: tuple[str, ...] = ()
 
     @property
     def gates(self) -> tuple[MeanResult, MeanResult, MeanResult]:
@@ -78,6 +84,7 @@ class SkinEvaluation:
             "color_threshold": self.color.threshold,
             "images_evaluated": len(self.assessments),
             "images_without_score": sum(item.skin.score is None for item in self.assessments),
+            **eval_command.inputs_document(self.left_out, self.generated, self.references_left_out),
             "overall_realism_score_mean": self.overall.mean,
             "texture_score_mean": self.texture.mean,
             "color_naturalness_score_mean": self.color.mean,
@@ -116,7 +123,8 @@ class SkinEvaluation:
 
 def evaluate_skin(assessor: Assessor, generated: Path, reference: Path, policy: Mapping[str, Any]) -> SkinEvaluation:
     """Score every picture in a folder against an open assessor's references."""
-    assessments = eval_command.assess_pictures(assessor, eval_command.find_generated(generated, reference))
+    listing = eval_command.list_generated(generated, reference)
+    assessments = eval_command.assess_pictures(assessor, listing.pictures)
     found, limits = means(assessments, policy), limits_of(policy)
     overall, texture, color = (MeanResult(gate_of(key), found.value(key), limits[key]) for key in ("skin", "texture", "color"))
     return SkinEvaluation(
@@ -128,6 +136,8 @@ def evaluate_skin(assessor: Assessor, generated: Path, reference: Path, policy: 
         color=color,
         protocol=assessor.protocol,
         provider=assessor.provider,
+        left_out=listing.left_out,
+        references_left_out=assessor.references.left_out,
     )
 
 
@@ -138,19 +148,20 @@ def render(evaluation: SkinEvaluation) -> str:
     lines += [_line(item, evaluation) for item in scored[:SHOWN]]
     unscored = Counter(item.skin.reason for item in evaluation.assessments if item.skin.reason is not None)
     lines += [f"{count} without a score: {explain_reason(reason)}" for reason, count in unscored.most_common()]
+    lines += left_out_lines(evaluation.left_out, evaluation.generated)
     if not scored:
         return "\n".join([*lines, "no picture has a score: fail"])
     lines += [
         f"mean {result.gate.title} {result.mean:.4f}, threshold {result.threshold:.2f}: {_word(result.passed)}"
         for result in evaluation.gates
     ]
-    return "\n".join([*lines, f"{len(scored)} of {len(evaluation.assessments)} pictures scored: {_word(evaluation.passed)}"])
+    return "\n".join([*lines, f"{len(scored)} of {counted(len(evaluation.assessments), 'picture')} scored: {_word(evaluation.passed)}"])
 
 
 def _line(item: Assessment, evaluation: SkinEvaluation) -> str:
     skin = item.skin
     flags = f"  [{', '.join(flag.replace('_', ' ') for flag in skin.flags)}]" if skin.flags else ""
-    name = eval_command.relative_name(item.file, evaluation.generated)
+    name = escape_line(eval_command.relative_name(item.file, evaluation.generated))
     return f"  {skin.score:.4f}  {name}  (texture {skin.texture:.2f}, colour {skin.color:.2f}){flags}"
 
 

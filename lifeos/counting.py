@@ -8,6 +8,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or _plural(noun)}"
 
 
+def verb(number: int, one: str, many: str) -> str:
+    """The form of a verb that fits a number: `verb(1, "is", "are")`."""
+    return one if number == 1 else many
+
+
 def _plural(noun: str) -> str:
     if noun.endswith(("s", "x", "ch", "sh")):
         return f"{noun}es"

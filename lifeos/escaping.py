@@ -53,13 +53,14 @@ def escape_csv(value: object) -> object:
     """A cell that every spreadsheet takes for text: numbers stay, `None` is empty, and nothing in a text becomes a formula.
 
     An apostrophe goes before what would begin a formula, also behind a `;`, a tab or a line end: a spreadsheet whose language
-    separates by semicolons would begin a new cell there. Quoting is left to the `csv` module.
+    separates by semicolons would begin a new cell there. Quoting is left to the `csv` module, but for carriage returns, which are
+    shown: it does not quote a field for one, and readers end the line there.
     """
     if value is None:
         return ""
     if not isinstance(value, str):
         return value
-    text = CELL_ENDS.sub(r"\1'", _show_controls(value))
+    text = CELL_ENDS.sub(r"\1'", _show_controls(value)).replace("\r", "\\r")
     return f"'{text}" if text.lstrip(" ").startswith(FORMULA_START) else text
 
 

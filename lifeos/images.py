@@ -149,7 +149,7 @@ def _open(data: bytes, path: Path, max_pixels: int) -> _Opened:
     try:
         image = Image.open(io.BytesIO(without_metadata(data, kind)), formats=(kind,))
     except UnidentifiedImageError:
-        raise ImageError(path, "unreadable", f"begins as a {picture_formats.title_of(kind)} picture, but is none") from None
+        raise ImageError(path, "unreadable", f"begins like {picture_formats.title_of(kind)}, but is no picture") from None
     except Image.DecompressionBombError:
         raise ImageError(path, "too_large", f"over the limit of {max_pixels:,} pixels") from None
     if image.width * image.height > max_pixels:
@@ -233,23 +233,79 @@ def _spread(rgb: NDArray[np.uint8]) -> int:
 
 def is_picture_name(path: Path) -> bool:
     """Whether the name is that of a picture: a known suffix, and no system or editor left-over."""
-    return (
-        path.suffix.lower() in picture_formats.picture_suffixes() and not path.name.startswith((".", "~")) and not path.name.endswith("~")
-    )
+    return path.suffix.lower() in picture_formats.picture_suffixes() and not _is_hidden(path.name)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "~")) or name.endswith("~")
 
 
 def find_pictures(folder: Path, *, recursive: bool = False) -> list[Path]:
     """The pictures in a folder, in natural order (`img_2` before `img_10`), hidden and system folders left out."""
+    return list(list_pictures(folder, recursive=recursive).pictures)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file or folder that looks like pictures and is none of those found. `why` is a clause for people."""
+
+    path: Path
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a folder holds: the pictures in natural order, and what was left out, so that "N of N" is never said of a part."""
+
+    pictures: tuple[Path, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def list_pictures(folder: Path, *, recursive: bool = False) -> Listing:
+    """The pictures in a folder and what was left out of them. Hidden files, left-overs and system folders are neither.
+
+    Raises InputError for a folder that is none.
+    """
     if not folder.is_dir():
         raise InputError(folder, "is a file, not a directory" if folder.exists() else "no such directory")
-    if not recursive:
-        return sorted((path for path in folder.iterdir() if is_picture_name(path) and path.is_file()), key=natural_key)
-    found: list[Path] = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in SYSTEM_FOLDERS]
-        paths = (Path(parent, name) for name in names)
-        found += [path for path in paths if is_picture_name(path) and path.is_file()]
-    return sorted(found, key=natural_key)
+    pictures: list[Path] = []
+    left_out: list[LeftOut] = []
+    unlisted: list[OSError] = []
+    for parent, folders, names in os.walk(folder, onerror=unlisted.append):
+        inner = [Path(parent, name) for name in folders if not name.startswith(".") and name not in SYSTEM_FOLDERS]
+        why_not = "a link to a folder is not followed" if recursive else "pictures in sub-folders are not taken here"
+        left_out += [LeftOut(path, why_not) for path in inner if (path.is_symlink() or not recursive) and _holds_pictures(path)]
+        folders[:] = [path.name for path in inner] if recursive else []
+        for path in (Path(parent, name) for name in names if not _is_hidden(name)):
+            if is_picture_name(path) and path.is_file():
+                pictures.append(path)
+            elif why := _why_left_out(path):
+                left_out.append(LeftOut(path, why))
+    left_out += [LeftOut(Path(error.filename), f"the folder cannot be listed: {error.strerror}") for error in unlisted]
+    return Listing(tuple(sorted(pictures, key=natural_key)), tuple(sorted(left_out, key=lambda item: natural_key(item.path))))
+
+
+def _holds_pictures(folder: Path) -> bool:
+    """Whether a picture lies directly in a folder."""
+    with contextlib.suppress(OSError):
+        return any(is_picture_name(path) for path in folder.iterdir())
+    return False
+
+
+def _why_left_out(path: Path) -> str | None:
+    """Why a file that is not taken is none of the pictures; None where nobody would take it for one."""
+    suffix = path.suffix.lower()
+    looks_so = suffix in picture_formats.SUFFIXES | picture_formats.HEIF_SUFFIXES | picture_formats.OTHER_SUFFIXES
+    if not path.is_file():
+        return "no file: a link that leads nowhere, or a device" if looks_so else None
+    if suffix in picture_formats.HEIF_SUFFIXES:
+        return picture_formats.HEIF_UNREAD
+    if looks_so:
+        return f"{suffix} pictures are not read: save it as PNG or JPEG"
+    if kind := picture_formats.hidden_format(path):
+        title = picture_formats.title_of(kind)
+        return f"holds a {title} picture under the ending {suffix}: rename it" if suffix else f"holds a {title} picture: give it an ending"
+    return None
 
 
 def natural_key(path: Path) -> list[tuple[int, int, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from pathlib import Path
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 """The endings of pictures that are read everywhere."""
@@ -33,6 +34,7 @@ PLAIN_SUFFIXES = frozenset(
 """The endings of what is no picture: such a file is not opened to see."""
 
 HEIF_PACKAGE = "pillow-heif"
+HEIF_UNREAD = f"HEIC is read where {HEIF_PACKAGE} is installed"
 READ_WITH_PILLOW = frozenset({"PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF"})
 READABLE = "PNG, JPEG, WebP, AVIF, TIFF, GIF or BMP"
 """What is read everywhere, for messages."""
@@ -59,6 +61,8 @@ _HEADS = (
 )
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1"})
+SURE_FORMATS = frozenset({"PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF", "JPEG2000", "PSD"})
+"""Formats of pictures whose first bytes no other file has by chance."""
 HEAD_BYTES = 64
 """So much of a file tells its format."""
 
@@ -72,6 +76,18 @@ def format_of(data: bytes | bytearray) -> str:
         brands = {bytes(data[at : at + 4]) for at in (8, *range(16, end, 4))}
         return "AVIF" if brands & _AVIF_BRANDS else "HEIF" if brands & _HEIF_BRANDS else "MP4"
     return next((name for head, name in _HEADS if data[: len(head)] == head), "")
+
+
+def hidden_format(path: Path) -> str:
+    """The format of a picture whose ending is that of none; empty for other files, and for those that nobody would take for pictures."""
+    if path.suffix.lower() in PLAIN_SUFFIXES:
+        return ""
+    try:
+        with open(path, "rb") as file:
+            kind = format_of(file.read(HEAD_BYTES))
+    except OSError:
+        return ""
+    return kind if kind in SURE_FORMATS else ""
 
 
 def title_of(name: str) -> str:

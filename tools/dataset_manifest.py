@@ -25,7 +25,9 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.faces.engines import AUTO, engine_help, engine_names
 from lifeos import cli, files
+from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from lifeos.escaping import escape_line
 from lifeos.file_names import system_path
 from lifeos.printing import print_json_lines
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
@@ -96,12 +98,16 @@ def render(built: BuiltManifest, output: Path | None, *, strict: bool = False) -
     summary = document["summary"]
     sizes = ", ".join(summary["resolution_set"][:6]) + (" …" if len(summary["resolution_set"]) > 6 else "")
     lines = [
-        f"{document['dataset_dir']}: {document['total_images']} pictures, {document['total_captions']} captions"
+        f"{document['dataset_dir']}: {counted(document['total_images'], 'picture')}, {counted(document['total_captions'], 'caption')}"
         f" ({summary['unique_captions']} different), {sizes or 'no resolution'}",
         f"dataset_id {document['dataset_id']}",
     ]
     if regularisation := document.get("regularisation"):
-        lines.insert(1, f"regularisation: {regularisation['total_images']} pictures of {regularisation['dataset_dir']}")
+        lines.insert(1, f"regularisation: {counted(regularisation['total_images'], 'picture')} of {regularisation['dataset_dir']}")
+    if any(folder["repeats"] for folder in document["folders"]):
+        told = [(escape_line(folder["name"]), folder["pictures"], folder["repeats"] or 1) for folder in document["folders"]]
+        shown = ", ".join(f"{name} {pictures} x {repeats}" for name, pictures, repeats in told)
+        lines.append(f"repeats: {shown}; an epoch shows {counted(sum(pictures * repeats for _, pictures, repeats in told), 'picture')}")
     lines += [notice.sentence for notice in built.notices]
     lines.append(f"written to {output}" if output else "not written: give --output FILE")
     lines.append(render_fitness(built.notices, pictures=document["total_images"], strict=strict))

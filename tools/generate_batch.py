@@ -26,7 +26,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from lifeos import cli
-from lifeos.counting import counted
+from lifeos.counting import counted, verb
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from tools.families.families import family_help, family_ids
 from tools.workflows.node_flags import GUIDANCE_HELP, add_node_flags, given_nodes
@@ -183,7 +183,9 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
         stored = find_existing(folder)
         missing = [each for each in planned if each.stem not in stored]
         existing = tuple(stored[each.stem] for each in planned if each.stem in stored)
-        note(f"{len(planned)} pictures from seed {base_seed}, {len(existing)} there already, on {counted(len(reached), 'server')}")
+        note(
+            f"{counted(len(planned), 'picture')} from seed {base_seed}, {len(existing)} there already, on {counted(len(reached), 'server')}"
+        )
         made: list[str] = []
         failed: list[str] = []
         with Progress(len(planned), "generating", unit="picture", initial=len(existing)) as bar:
@@ -234,7 +236,8 @@ def read_request(args: Any) -> Request:
 
 
 def render(result: Result, folder: Path) -> str:
-    lines = [f"{len(result.made)} pictures made, {len(result.existing)} were there, {len(result.failed)} failed: {folder}"]
+    there = f"{len(result.existing)} {verb(len(result.existing), 'was', 'were')} there"
+    lines = [f"{counted(len(result.made), 'picture')} made, {there}, {len(result.failed)} failed: {folder}"]
     return "\n".join([*lines, *(f"  failed: {reason}" for reason in result.failed)])
 
 

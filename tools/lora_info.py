@@ -25,6 +25,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from lifeos import cli
+from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from lifeos.escaping import escape_line
 from tools.dataset.lora_manifest import DatasetLink, link_dataset
@@ -117,7 +118,7 @@ def _tell_weights(header: LoraHeader) -> str:
         parts.append(f"alpha {said.alpha:g}")
     if said.dtypes:
         parts.append("+".join(said.dtypes))
-    parts.append(f"{said.modules} module{'' if said.modules == 1 else 's'} of {'+'.join(said.parts) or 'an unnamed part'}")
+    parts.append(f"{counted(said.modules, 'module')} of {'+'.join(said.parts) or 'an unnamed part'}")
     parts.append(f"made for {header.architecture}" if header.architecture else "nothing tells for which base model")
     named = header.training_params.get("network_dim")
     if isinstance(named, int) and len(said.ranks) == 1 and named not in said.ranks:
@@ -154,7 +155,8 @@ def _compare(args: argparse.Namespace, first: LoraInfo, second: LoraInfo) -> int
         differences = {name: {"first": old, "second": new} for name, (old, new) in found.differences.items()}
         document = {"first": first.to_json(), "second": second.to_json(), "same_weights": found.same_bytes, "differences": differences}
         cli.print_json(document)
-    cli.say(render_header_comparison(first.header, second.header, found), as_json=args.json)
+    states = [f"{escape_line(info.header.path.name)}: {line}" for info in (first, second) for line in _tell_state(info.header)]
+    cli.say("\n".join([*states, render_header_comparison(first.header, second.header, found)]), as_json=args.json)
     return EXIT_OK
 
 

@@ -129,7 +129,12 @@ def add_running(parser: cli.Parser) -> None:
     group.add_argument("--run-id", metavar="NAME", help="name in the evaluation history (default: the output directory's)")
     group.add_argument("--lora-version", metavar="NAME", help="version in the evaluation history (default: the LoRA's name)")
     group.add_argument("--lora-file", type=Path, metavar="FILE", help="the LoRA on this machine: training parameters are read from it")
-    group.add_argument("--dataset-manifest", type=Path, metavar="FILE", help="manifest of the training data: its hash is recorded")
+    group.add_argument(
+        "--dataset-manifest",
+        type=Path,
+        metavar="FILE",
+        help="manifest of the training data: its hash is recorded (default: with --lora-file the one beside the LoRA, if it is the LoRA's)",
+    )
     group.add_argument("--history-file", type=Path, metavar="FILE", help=f"evaluation history to append to (default: {HISTORY_FILE})")
     group.add_argument("--gpu", metavar="NAME", help=cli.policy_help("GPU of each server, for the cost", "cost.default_gpu"))
     group.add_argument(
@@ -166,6 +171,12 @@ def read_circumstances(args: argparse.Namespace) -> Circumstances:
     from tools.production.pipeline import Circumstances
 
     root: Path = args.project_root
+    manifest: Path | None = args.dataset_manifest
+    if manifest is None and args.lora_file is not None:
+        from tools.dataset.lora_manifest import find_own_manifest
+        from tools.trainers.lora_header import read_lora_header
+
+        manifest = find_own_manifest(read_lora_header(args.lora_file))
     return Circumstances(
         root=root,
         history_file=args.history_file or root / HISTORY_FILE,
@@ -176,7 +187,7 @@ def read_circumstances(args: argparse.Namespace) -> Circumstances:
         rate_per_hr=args.rate_per_hr,
         outage_seconds=args.outage_sec,
         embedded_seconds=args.embedded_seconds,
-        manifest=read_manifest(args.dataset_manifest) if args.dataset_manifest is not None else None,
+        manifest=read_manifest(manifest) if manifest is not None else None,
         note=cli.note,
     )
 

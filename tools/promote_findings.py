@@ -23,6 +23,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, locks, times
+from lifeos.counting import counted, verb
 from lifeos.errors import EXIT_GATE, EXIT_OK
 from tools.briefings.briefing import BriefingFinding, find_latest, read_briefing
 from tools.briefings.findings_promotion import PromotionPlan, apply_plan, find_new, plan_promotion
@@ -78,7 +79,11 @@ def main(argv: list[str] | None = None, confirm: Callable[[str], bool] | None = 
         shown = plan_promotion(briefing, new, root, budget)
         if not args.quiet and (new if confirm else chosen or new):
             cli.say(render(shown if confirm or not chosen else plan), as_json=args.json)
-        if confirm is not None and shown.accepted != plan.accepted and confirm(f"Write these {len(shown.accepted)} findings?"):
+        if (
+            confirm is not None
+            and shown.accepted != plan.accepted
+            and confirm(f"Write {verb(len(shown.accepted), 'this', 'these')} {counted(len(shown.accepted), 'finding')}?")
+        ):
             plan = shown
         apply_plan(plan, root, now=now)
     waiting = [finding for finding in new if finding not in plan.accepted]

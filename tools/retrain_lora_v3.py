@@ -28,6 +28,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, files
+from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_USAGE, UnavailableError
 from tools.cost.rates import find_rate
 from tools.families.families import DEFAULT_FAMILY, find_family
@@ -187,7 +188,7 @@ def render_dry_run(preparation: Preparation, verdict: ParserVerdict | None, docu
     lines += [f"allowed: {item.rule}: {item.message}" for item in preparation.allowed]
     lines += [f"conflict: {item.rule}: {item.text}" for item in preparation.conflicts]
     if preparation.built:
-        lines.append(f"dataset: {preparation.built.document['total_images']} pictures, id {preparation.dataset_id}")
+        lines.append(f"dataset: {counted(preparation.built.document['total_images'], 'picture')}, id {preparation.dataset_id}")
         lines += [notice.sentence for notice in preparation.built.notices]
     if verdict is None:
         lines.append("trainer: could not be asked")
@@ -273,7 +274,7 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
         how = "go on with --resume; " if record.states and not record.has_diverged else ""
         cli.note(f"error: training: {failure} ({good}{how}the whole log: {log})")
         return EXIT_GATE
-    text = f"trained {record.output_name}: {record.steps} steps in {record.seconds / 60:.1f} min, ${record.cost_usd:.2f}"
+    text = f"trained {record.output_name}: {counted(record.steps, 'step')} in {record.seconds / 60:.1f} min, ${record.cost_usd:.2f}"
     text += f" (in {len(record.parts) + 1} parts)" if record.parts else ""
     names = ", ".join(item["file"] for item in record.lora_files)
     cli.say(f"{text}\n{settings.output_dir}: {names}" + (f"\nloss curve: {curve}" if curve else ""), as_json=args.json)

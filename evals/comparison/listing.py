@@ -10,6 +10,7 @@ from typing import Any
 from evals.comparison.history import read_rows
 from evals.comparison.runs import Run, read_run
 from evals.judging.gates import GATES, Gate
+from lifeos.counting import counted
 from lifeos.errors import EXIT_OK
 from lifeos.printing import note, print_json_lines, say
 
@@ -33,7 +34,7 @@ def print_runs(history: Path, *, as_json: bool) -> int:
         for run in runs():
             say(_line(run))
     if torn:
-        note(f"warning: {torn} lines of {history} skipped (torn by a crash, or not a JSON object)")
+        note(f"warning: {counted(torn, 'line')} of {history} skipped (torn by a crash, or not a JSON object)")
     return EXIT_OK
 
 

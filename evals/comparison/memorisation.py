@@ -11,6 +11,7 @@ from evals.comparison.promotion import NO, SKIPPED, UNKNOWN, YES, PromotionCheck
 from evals.comparison.run_pictures import find_run_pictures, is_there
 from evals.comparison.runs import Run
 from lifeos import foreign
+from lifeos.counting import counted, verb
 from lifeos.errors import LifeosError
 from lifeos.progress import track
 
@@ -54,7 +55,11 @@ def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, An
     hashes, folders = read_training_set(manifest)
     copies = [name for name, path in pictures.items() if sha256_file(path) in hashes]
     if copies:
-        return PromotionCheck(TITLE, NO, f"{len(copies)} pictures are files of the training set, such as {copies[0]}")
+        return PromotionCheck(
+            TITLE,
+            NO,
+            f"{counted(len(copies), 'picture')} {verb(len(copies), 'is a file', 'are files')} of the training set, such as {copies[0]}",
+        )
     if not folders:
         return PromotionCheck(
             TITLE, YES, "no picture is a file of the training set (the training pictures were not found, so faces were not compared)"
@@ -73,7 +78,11 @@ def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, An
     if close:
         score, name, like = max(close)
         worst = f"{name} is {score:.2f} like {like}; {limit:g} is too close"
-        return PromotionCheck(TITLE, NO, f"{len(close)} of {len(pictures)} pictures repeat a training picture ({worst})")
+        return PromotionCheck(
+            TITLE,
+            NO,
+            f"{len(close)} of {counted(len(pictures), 'picture')} {verb(len(close), 'repeats', 'repeat')} a training picture ({worst})",
+        )
     return PromotionCheck(TITLE, YES, f"the nearest training picture is {nearest:.2f} alike, {limit:g} would be too close")
 
 

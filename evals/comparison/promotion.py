@@ -13,6 +13,7 @@ from evals.comparison.verdicts import INCONCLUSIVE, REGRESSED
 from evals.judging import gates
 from evals.judging.gates import DIGITS
 from lifeos import foreign
+from lifeos.counting import counted, verb
 from lifeos.files import write_json
 from lifeos.locks import hold
 
@@ -144,7 +145,8 @@ def _covered(comparison: VersionComparison) -> PromotionCheck:
     if not means:
         return PromotionCheck("Coverage", UNKNOWN, f"how many pictures have a score is not recorded; {wanted:.0%} are wanted")
     mean, gate = min(means, key=lambda pair: pair[0].coverage)
-    why = f"{mean.scored} of {mean.made} pictures have a score of {gate.title}, {wanted:.0%} are wanted"
+    scored = f"{mean.scored} of {counted(mean.made, 'picture')} {verb(mean.scored, 'has', 'have')}"
+    why = f"{scored} a score of {gate.title}, {wanted:.0%} are wanted"
     return PromotionCheck("Coverage", YES if mean.coverage >= wanted else NO, why)
 
 

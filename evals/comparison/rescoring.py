@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from evals.comparison.run_pictures import find_run_pictures, is_there
 from evals.comparison.runs import RowPicture, Run
 from evals.judging import gates
+from lifeos.counting import counted, verb
 from lifeos.errors import InputError, UnavailableError
 from lifeos.progress import track
 
@@ -49,7 +50,7 @@ def _all_pictures(run: Run, folder: Path | None) -> dict[str, Path]:
     if missing:
         where = folder or run.extra.get("generated_dir")
         place = f"are not in {where}" if where else "were not found, because its row names no folder"
-        why = f"{len(missing)} of its {len(run.images)} pictures {place}, such as {missing[0]}"
+        why = f"{len(missing)} of its {counted(len(run.images), 'picture')} {place}, such as {missing[0]}"
         raise UnavailableError(run.run_id, why, "say where they are: --pictures-v1 DIR, --pictures-v2 DIR")
     return paths
 
@@ -75,7 +76,8 @@ def rescore_run(run: Run, paths: Mapping[str, Path], assessor: Assessor, policy:
         judged.append(gates.keep_readings(assessment, policy, judged))
         images.append(_with_scores(image, judged[-1], policy))
     if changed:
-        why = f"{len(changed)} of its {len(order)} pictures are not the files that were scored, such as {changed[0]}"
+        these = verb(len(changed), "is not the file that was", "are not the files that were")
+        why = f"{len(changed)} of its {counted(len(order), 'picture')} {these} scored, such as {changed[0]}"
         raise UnavailableError(run.run_id, why, "score what is there now as a run of its own: evals/scorecard.py")
     protocol = assessor.protocol
     return _rescored(run, tuple(images), gates.means(judged, policy), {**protocol}, policy)

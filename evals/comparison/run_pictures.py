@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evals.comparison.runs import RowPicture, Run
 from lifeos import foreign
+from lifeos.counting import counted, verb
 from lifeos.errors import InputError
 from lifeos.files import sha256_file
 
@@ -86,6 +87,10 @@ def why_missing(run: Run, found: Mapping[str, Path], flag: str) -> str:
     if not missing:
         return ""
     told = run.extra.get("generated_dir")
-    count = "none of its pictures is" if missing == len(run.images) else f"{missing} of its {len(run.images)} pictures are not"
+    count = (
+        "none of its pictures is"
+        if missing == len(run.images)
+        else f"{missing} of its {counted(len(run.images), 'picture')} {verb(missing, 'is', 'are')} not"
+    )
     where = f"in {told}" if isinstance(told, str) else "found, because its row names no folder"
     return f"{run.run_id}: {count} {where} ({flag} DIR says where they are)."

@@ -13,6 +13,7 @@ from evals.comparison.comparing import VersionComparison
 from evals.comparison.run_pictures import is_unchanged
 from evals.comparison.runs import RowPicture
 from evals.judging.gates import overall
+from lifeos.counting import counted
 from lifeos.files import replacing
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def draw_contact_sheet(couples: Sequence[Couple], path: Path, *, first: str, sec
     large, small = _font(19), _font(15)
     warned = f"     {notice}" if notice else ""
     draw.text((GAP * 2, 12), f"left: {_short(first)}     right: {_short(second)}{warned}", fill=RED if notice else INK, font=large)
-    note = f"same prompt and seed side by side, with their overall scores; largest change first; {len(couples)} of {total} pairs"
+    note = f"same prompt and seed side by side, with their overall scores; largest change first; {len(couples)} of {counted(total, 'pair')}"
     draw.text((GAP * 2, 38), note, fill=GREY, font=small)
     for place, couple in enumerate(couples):
         left, top = GAP + (place % columns) * cell_width, HEADER + (place // columns) * cell_height

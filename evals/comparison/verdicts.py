@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from evals.comparison.inference import Estimate, prompts_that_settle
 from evals.judging.gates import DIGITS
+from lifeos.counting import counted
 
 IMPROVED, REGRESSED, UNCHANGED, INCONCLUSIVE = "IMPROVED", "REGRESSED", "UNCHANGED", "INCONCLUSIVE"
 NO_VERDICT = "-"
@@ -22,7 +23,7 @@ class Settle:
     def __str__(self) -> str:
         if self.pictures > FAR_TOO_MANY:
             return f"more than {FAR_TOO_MANY:,} pictures of each version would settle it: take them as equal"
-        return f"about {self.pictures:,} pictures of each version ({self.prompts:,} prompts) would settle it"
+        return f"about {counted(self.pictures, 'picture')} of each version ({counted(self.prompts, 'prompt')}) would settle it"
 
 
 def judge_estimate(estimate: Estimate, minimum_effect: float) -> str:

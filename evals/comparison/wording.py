@@ -7,6 +7,7 @@ from evals.comparison.estimating import OVERALL
 from evals.comparison.inference import Estimate
 from evals.comparison.verdicts import IMPROVED, INCONCLUSIVE, REGRESSED, UNCHANGED
 from evals.judging.gates import grades_best_first, is_grade_enough
+from lifeos.counting import counted, verb
 
 NO_PICTURES = (
     "The history holds no scores of single pictures for {which}, so no interval can be computed: the verdicts above are plain "
@@ -117,12 +118,13 @@ def pairing_sentence(comparison: VersionComparison) -> str:
             "No picture has a partner with the same prompt and seed in the other version. Make the pictures of both versions "
             "with the same prompts and the same --base-seed."
         )
-    text = f"{len(pairs.keys):,} pairs of pictures with the same {pairs.matched_by}, from {pairs.prompt_count:,} prompts"
+    text = f"{counted(len(pairs.keys), 'pair')} of pictures with the same {pairs.matched_by}, from {counted(pairs.prompt_count, 'prompt')}"
     if pairs.matched_by == "file name":
-        text = f"{len(pairs.keys):,} pairs of pictures with the same file name"
+        text = f"{counted(len(pairs.keys), 'pair')} of pictures with the same file name"
     if pairs.matched_by == "prompt":
         text += " (the seeds differ, so the means of each prompt are compared: expect wider intervals)"
     left = pairs.unmatched_first + pairs.unmatched_second
-    return f"{text}." + (
-        f" {left:,} pictures have no partner in the other version and are left out of the differences below." if left else ""
-    )
+    if not left:
+        return f"{text}."
+    lack = f"{counted(left, 'picture')} {verb(left, 'has', 'have')} no partner in the other version"
+    return f"{text}. {lack} and {verb(left, 'is', 'are')} left out of the differences below."

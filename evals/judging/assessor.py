@@ -19,6 +19,7 @@ from evals.judging.gates import check_known, gates_in_force
 from evals.judging.records import NOT_MEASURED, Assessment, FaceScore, Geometry, Reading
 from evals.judging.view import View
 from evals.skin.realism import SkinScore
+from lifeos.counting import counted
 from lifeos.project import require_directory
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Assessor:
         )
         name = f"{self.protocol['engine']} ({self.protocol['model_pack']}, {engine.provider})"
         count = len(references.names)
-        self.description = f"face engine {name}, {count} reference{'s' if count != 1 else ''}, protocol {self.protocol['id']}"
+        self.description = f"face engine {name}, {counted(count, 'reference')}, protocol {self.protocol['id']}"
         self.warnings = (*engine.notes, *references.warnings())
         if want_skin and not references.skin.levels:
             self.warnings += ("no reference shows enough skin in colour: skin cannot be judged, and no picture can be approved",)

@@ -9,11 +9,13 @@ from typing import Any
 
 from evals.faces.engines import AUTO, engine_help, engine_names
 from evals.judging.assessor import Assessor, open_assessor
+from evals.judging.inputs import left_out_document, list_to_judge
 from evals.judging.records import Assessment, explain_reason
 from lifeos import cli
-from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from lifeos.errors import EXIT_GATE, EXIT_OK
+from lifeos.escaping import escape_line
 from lifeos.files import write_json
-from lifeos.images import find_pictures
+from lifeos.images import LeftOut, Listing
 from lifeos.progress import track
 
 SCHEMA = 1
@@ -74,20 +76,28 @@ def hand_over(document: dict[str, Any], text: str, args: Any, *, passed: bool) -
     return EXIT_GATE if args.fail_on_threshold and not passed else EXIT_OK
 
 
-def find_generated(folder: Path, reference_dir: Path) -> list[Path]:
+def list_generated(folder: Path, reference_dir: Path) -> Listing:
     """The pictures to judge in a folder and its sub-folders, the references left out. Raises InputError where there is none.
 
     Of a batch directory only `approved/` and `rejected/` count.
     """
     cli.require_directory(folder, "--generated-dir")
     filed = [folder / name for name in FILED if (folder / name).is_dir()]
-    paths = [path for place in filed or [folder] for path in find_pictures(place, recursive=True)]
-    references = reference_dir.resolve()
-    if references != folder.resolve():
-        paths = [path for path in paths if not path.resolve().is_relative_to(references)]
-    if not paths:
-        raise InputError(folder, "no pictures in it", "give --generated-dir a folder with PNG, JPEG, WebP or BMP pictures")
-    return paths
+    return list_to_judge(folder, reference_dir, "--generated-dir", places=filed)
+
+
+def find_generated(folder: Path, reference_dir: Path) -> list[Path]:
+    """The pictures of `list_generated`."""
+    return list(list_generated(folder, reference_dir).pictures)
+
+
+def inputs_document(left_out: Sequence[LeftOut], folder: Path, references: Sequence[str]) -> dict[str, Any]:
+    """What documents say of the inputs that were not used: of the judged folder, and (as sentences) of the references."""
+    return {
+        "images_left_out": len(left_out),
+        "left_out": left_out_document(left_out, folder),
+        "references_left_out": list(references),
+    }
 
 
 def assess_pictures(assessor: Assessor, paths: Sequence[Path]) -> list[Assessment]:
@@ -107,7 +117,7 @@ def count_faceless(assessments: Iterable[Assessment]) -> int:
 
 def warn_of_overlap(assessments: Iterable[Assessment], assessor: Assessor) -> list[str]:
     """Warn on stderr, and return the warnings, where generated pictures are references themselves: their scores say nothing."""
-    same = [Path(item.file).name for item in assessments if item.sha256 in assessor.reference_hashes]
+    same = [escape_line(Path(item.file).name) for item in assessments if item.sha256 in assessor.reference_hashes]
     if not same:
         return []
     some = ", ".join(same[:3]) + (f" and {len(same) - 3} more" if len(same) > 3 else "")

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from evals.judging.records import NOT_MEASURED, Assessment, Reading, explain_reason
+from lifeos.counting import counted, verb
 from lifeos.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -413,12 +414,13 @@ def why_not_ranked(total: Means, policy: Mapping[str, Any]) -> str:
         missing = [gate.title for gate in gates_in_force(policy) if gate.weight(policy) > 0 and total.value(gate.key) is None]
         return f"no picture has a score of {' and '.join(missing)}" if missing else "no gate has a weight"
     if total.made < card["minimum_pictures"]:
-        return f"{total.made} pictures are too few: {card['minimum_pictures']} are wanted"
+        return f"{counted(total.made, 'picture')} {verb(total.made, 'is', 'are')} too few: {card['minimum_pictures']} are wanted"
     if total.coverage < card["minimum_coverage"]:
         known = [gate for gate in gates_in_force(policy) if gate.weight(policy) > 0 and gate.key in total.by_gate]
         gates = [(total.by_gate[gate.key], gate) for gate in known]
         mean, gate = min(gates, key=lambda pair: pair[0].coverage)
-        return f"only {mean.scored} of {mean.made} pictures have a score of {gate.title}; {card['minimum_coverage']:.0%} are wanted"
+        scored = f"only {mean.scored} of {counted(mean.made, 'picture')} {verb(mean.scored, 'has', 'have')}"
+        return f"{scored} a score of {gate.title}; {card['minimum_coverage']:.0%} are wanted"
     return ""
 
 

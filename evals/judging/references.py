@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from evals.faces.face_engine import FaceEngine, Vector
 from evals.faces.subject import sight_subject
+from evals.judging.inputs import left_out_lines
 from evals.judging.protocol import content_id
 from evals.skin.realism import SkinMeasurement, SkinReference, measure_skin
 from lifeos.errors import InputError
-from lifeos.images import ImageError, find_pictures, read_picture
+from lifeos.escaping import escape_line
+from lifeos.images import ImageError, list_pictures, read_picture
+from lifeos.picture_formats import READABLE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,12 +59,13 @@ class _Reference:
 
 def load_references(folder: Path, engine: FaceEngine, *, want_skin: bool, workers: int) -> ReferenceSet:
     """Measure every picture in a folder. Raises InputError where there is none with a face; leaves out, and names, what is unusable."""
-    paths = find_pictures(folder)
-    if not paths:
-        raise InputError(folder, "no pictures in it", "give --reference-dir a folder with PNG, JPEG, WebP or BMP pictures of the character")
+    listing = list_pictures(folder)
+    if not listing.pictures:
+        why = "; ".join(["no pictures in it", *left_out_lines(listing.left_out, folder)])
+        raise InputError(folder, why, f"give --reference-dir a folder with {READABLE} pictures of the character")
     with ThreadPoolExecutor(workers) as pool:
-        outcomes = list(pool.map(lambda path: _measure_reference(path, engine, want_skin), paths))
-    return _collect(folder, outcomes)
+        outcomes = list(pool.map(lambda path: _measure_reference(path, engine, want_skin), listing.pictures))
+    return _collect(folder, [*outcomes, *(f"reference {escape_line(item.path.name)} left out: {item.why}" for item in listing.left_out)])
 
 
 def _measure_reference(path: Path, engine: FaceEngine, want_skin: bool) -> _Reference | str:
@@ -69,10 +73,10 @@ def _measure_reference(path: Path, engine: FaceEngine, want_skin: bool) -> _Refe
     try:
         picture = read_picture(path)
     except ImageError as error:
-        return f"reference {path.name} left out: {error.why}"
+        return f"reference {escape_line(path.name)} left out: {error.why}"
     sighting = sight_subject(engine, picture.rgb)
     if sighting is None:
-        return f"reference {path.name} left out: no face found"
+        return f"reference {escape_line(path.name)} left out: no face found"
     skin = SkinMeasurement(0.0, "not_measured")
     if want_skin:
         skin = measure_skin(picture.rgb, sighting.subject.landmarks, sighting.subject.box)
@@ -86,7 +90,9 @@ def _collect(folder: Path, outcomes: Iterable[_Reference | str]) -> ReferenceSet
         if isinstance(outcome, str):
             left_out.append(outcome)
         elif outcome.sha256 in found:
-            left_out.append(f"reference {outcome.name} left out: the same picture as {found[outcome.sha256].name}")
+            left_out.append(
+                f"reference {escape_line(outcome.name)} left out: the same picture as {escape_line(found[outcome.sha256].name)}"
+            )
         else:
             found[outcome.sha256] = outcome
     if not found:

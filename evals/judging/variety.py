@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lifeos.counting import counted
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -233,7 +235,7 @@ def _verdict(faces: int, spread: float | None, share: float | None, entropy: flo
 def _judgement(
     verdict: str, faces: int, spread: float | None, share: float | None, shots: Counter[str], directions: Counter[str], duplicates: int
 ) -> str:
-    twins = f" {duplicates} near-duplicate {'pair' if duplicates == 1 else 'pairs'}." if duplicates else ""
+    twins = f" {counted(duplicates, 'near-duplicate pair')}." if duplicates else ""
     if verdict == "too_few" or spread is None or share is None:
         return f"Too few faces ({faces}) to judge variety.{twins}"
     shot, shot_count = shots.most_common(1)[0]

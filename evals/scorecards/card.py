@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,8 @@ class Scorecard:
     provider: str
     kind: str = ""
     """Empty, or what kind of pictures these are that say nothing about a LoRA (`evals/judging/run_kinds.py`)."""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """What was left out of the folders (`eval_command.inputs_document`); empty where nobody listed them."""
 
     @property
     def passed(self) -> dict[str, bool]:
@@ -154,6 +156,7 @@ class Scorecard:
             "pass": all(self.passed.values()),
             "approved": self.approved,
             "rejected": len(self.pictures) - self.approved,
+            **self.inputs,
             "means": _means_json(self.means),
             "configs": [_config_json(config) for config in self.configs],
             "per_image": [_picture_json(picture) for picture in self.pictures],
@@ -176,6 +179,7 @@ def build_scorecard(
     reference_dir: Path | None = None,
     provider: str = "",
     kind: str = "",
+    inputs: Mapping[str, Any] | None = None,
 ) -> Scorecard:
     """The scorecard of a run. `config_of` tells a picture's configuration (default: what its name says); `timestamp` is UTC with `Z`."""
     assessments = gates.keep_all_readings(assessments, policy)
@@ -203,6 +207,7 @@ def build_scorecard(
         reference_dir=reference_dir.as_posix() if reference_dir else "",
         provider=provider,
         kind=kind,
+        inputs=inputs or {},
     )
 
 

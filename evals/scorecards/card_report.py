@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from evals.judging.gates import GATES, Gate, describe_group
 from evals.judging.records import explain_reason
+from lifeos.counting import counted
 from lifeos.escaping import escape_markdown as escape
 from lifeos.escaping import escape_markdown_code as code
 
@@ -30,7 +31,7 @@ def render_report(card: Scorecard, warnings: Sequence[str] = ()) -> str:
     version = f" ({card.lora_version})" if card.lora_version else ""
     parts = [f"# Scorecard: {escape(card.run_id + version)}", escape(render_summary(card)), _promotion(card)]
     if len(card.pictures) < FEW_PICTURES:
-        count = _count(len(card.pictures), "picture")
+        count = counted(len(card.pictures), "picture")
         parts.append(f"Based on {count} only: take the numbers as a hint.")
     if warnings:
         parts.append("**Before you trust this**\n\n" + "\n".join(f"- {escape(line)}" for line in warnings))
@@ -61,7 +62,7 @@ def _gates(card: Scorecard) -> list[Gate]:
 
 def _count_sentence(card: Scorecard) -> str:
     verb = "passes" if len(card.pictures) == 1 else "pass"
-    text = f"{card.approved} of {_count(len(card.pictures), 'picture')} {verb} every gate"
+    text = f"{card.approved} of {counted(len(card.pictures), 'picture')} {verb} every gate"
     return f"{text}; {card.faceless} without a face." if card.faceless else f"{text}."
 
 
@@ -93,7 +94,7 @@ def _config_table(card: Scorecard) -> str:
     unnamed = sum(picture.config is None for picture in card.pictures)
     if unnamed:
         verbs = ("has no configuration in its name and is", "have no configuration in their names and are")[unnamed != 1]
-        lines.append(f"\n{_count(unnamed, 'picture')} {verbs} not in this table.")
+        lines.append(f"\n{counted(unnamed, 'picture')} {verbs} not in this table.")
     return "\n".join(lines)
 
 
@@ -152,7 +153,7 @@ def _reasons(card: Scorecard) -> str:
     counts = Counter(ground.group for item in card.pictures for ground in item.verdict.grounds)
     if not counts:
         return "None is."
-    lines = [f"- {_count(count, 'picture')}: {escape(describe_group(group, card.thresholds))}" for group, count in counts.most_common()]
+    lines = [f"- {counted(count, 'picture')}: {escape(describe_group(group, card.thresholds))}" for group, count in counts.most_common()]
     return "\n".join(lines)
 
 
@@ -184,10 +185,6 @@ def _method(card: Scorecard) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _join(words: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lifeos.counting import counted
 from lifeos.findings import Finding, Report
 from lifeos.guardrails.checkout import MISSING, Checkout, Document
 
@@ -108,12 +109,18 @@ def check_context_budget(checkout: Checkout, budget: Mapping[str, Any]) -> Repor
     if total > most:
         top = first[0]
         findings.append(
-            Finding(RULE, f"the context layer has {total} lines, {most} allowed", _cut_fix(top, total - most), path=top.path, line=top.line)
+            Finding(
+                RULE,
+                f"the context layer has {counted(total, 'line')}, {most} allowed",
+                _cut_fix(top, total - most),
+                path=top.path,
+                line=top.line,
+            )
         )
     tokens = sum(file.tokens for file in measured)
     return Report(
         CHECK,
-        f"{len(measured)} files, {total} of {most} lines, about {tokens:,} tokens",
+        f"{counted(len(measured), 'file')}, {total} of {counted(most, 'line')}, about {counted(tokens, 'token')}",
         tuple(findings),
         tuple(_table(measured, tokens, first[:3])),
         {"total_lines": total, "total_max_lines": most, "estimated_tokens": tokens, **_data(measured, tokens, first)},
@@ -135,7 +142,9 @@ def _check_file(document: Document, file: Measured, long_line: int) -> Iterator[
     if file.max_lines is not None and file.lines > file.max_lines:
         over = file.lines - file.max_lines
         cut = rank_cuts([file])[0]
-        yield Finding(RULE, f"{file.lines} lines, {file.max_lines} allowed", _cut_fix(cut, over), path=file.path, line=file.max_lines + 1)
+        yield Finding(
+            RULE, f"{counted(file.lines, 'line')}, {file.max_lines} allowed", _cut_fix(cut, over), path=file.path, line=file.max_lines + 1
+        )
     for number, line in enumerate(document.lines, 1):
         if len(line) > long_line:
             message = f"a line of {len(line)} characters, about {estimate_tokens(line)} tokens"
@@ -150,8 +159,8 @@ def rank_cuts(measured: list[Measured]) -> list[ContextPart]:
 
 
 def _cut_fix(part: ContextPart, count: int) -> str:
-    lines = "1 line" if count == 1 else f"{count} lines"
-    return f'cut {lines}, first in "{part.heading}" at {part.path}:{part.line}, {part.lines} lines'
+    lines = counted(count, "line")
+    return f'cut {lines}, first in "{part.heading}" at {part.path}:{part.line}, {counted(part.lines, "line")}'
 
 
 def _table(measured: list[Measured], tokens: int, first: list[ContextPart]) -> Iterator[str]:
@@ -161,7 +170,7 @@ def _table(measured: list[Measured], tokens: int, first: list[ContextPart]) -> I
         share = file.tokens / tokens if tokens else 0.0
         yield f"{file.path:{width}}  {file.lines:>4} lines {limit}  {file.tokens:>6,} tokens  {share:>4.0%}"
     if first:
-        yield "largest parts: " + "; ".join(f'{part.path}:{part.line} "{part.heading}" ({part.tokens} tokens)' for part in first)
+        yield "largest parts: " + "; ".join(f'{part.path}:{part.line} "{part.heading}" ({counted(part.tokens, "token")})' for part in first)
 
 
 def _data(measured: list[Measured], tokens: int, first: list[ContextPart]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 
+from lifeos.counting import counted
 from lifeos.findings import Finding, Report, Severity
 from lifeos.guardrails.checkout import MISSING, Checkout
 from lifeos.guardrails.dated_claims import check_dated_claims
@@ -47,7 +48,7 @@ def check_preflight(checkout: Checkout, *, now: float, in_ci: bool, commands: bo
     findings = tuple(finding for found in parts.values() for finding in found)
     details = [f"{name}: {_told(found)}" for name, found in parts.items() if commands or name != "commands"]
     counts = {name: len(found) for name, found in parts.items()}
-    return Report(CHECK, f"{len(checkout.files)} files", findings, tuple(details), {"files": len(checkout.files), "counts": counts})
+    return Report(CHECK, counted(len(checkout.files), "file"), findings, tuple(details), {"files": len(checkout.files), "counts": counts})
 
 
 def _told(found: list[Finding]) -> str:

@@ -207,7 +207,7 @@ def test_list_streams_every_run_and_skips_torn_lines(tmp_path: Path, capsys: pyt
     lines = [line.split() for line in said.out.splitlines()]
     assert lines[1] == ["a", "2026-11-20T10:00:00Z", "a", "0.60", "0.50", "0.57", "C", "20"]
     assert lines[2] == ["by_hand", "-", "-", "-", "B", "-"]
-    assert "1 lines of" in said.err
+    assert "1 line of" in said.err
     assert run(tmp_path, "--list", "--json") == 0
     assert [entry["run_id"] for entry in json.loads(capsys.readouterr().out)] == ["a", "by_hand"]
 

@@ -213,8 +213,8 @@ def evaluation(*scores: float | None, threshold: float = 0.6) -> FaceEvaluation:
     ("scores", "last", "lines"),
     [
         ((0.5, 0.9), "mean face similarity 0.7000 over 2 of 2 pictures, threshold 0.60: pass", 3),
-        ((0.59996,), "mean face similarity 0.6000 over 1 of 1 pictures, threshold 0.60: pass", 2),
-        ((0.5994,), "mean face similarity 0.5994 over 1 of 1 pictures, threshold 0.60: fail", 2),
+        ((0.59996,), "mean face similarity 0.6000 over 1 of 1 picture, threshold 0.60: pass", 2),
+        ((0.5994,), "mean face similarity 0.5994 over 1 of 1 picture, threshold 0.60: fail", 2),
         ((None,), "no picture has a score: fail", 2),
         (tuple(0.01 * number for number in range(50)), "mean face similarity 0.2450 over 50 of 50 pictures, threshold 0.60: fail", 12),
     ],

@@ -26,6 +26,9 @@ KEYS = [
     "color_threshold",
     "images_evaluated",
     "images_without_score",
+    "images_left_out",
+    "left_out",
+    "references_left_out",
     "overall_realism_score_mean",
     "texture_score_mean",
     "color_naturalness_score_mean",
@@ -99,7 +102,7 @@ def test_plastic_skin_fails_the_gate_only_when_asked(folders: Path, capsys: pyte
     assert evaluate(folders, "plastic", "--fail-on-threshold") == 1
     out = capsys.readouterr().out
     assert "[too smooth]" in out
-    assert out.rstrip().endswith("1 of 1 pictures scored: fail")
+    assert out.rstrip().endswith("1 of 1 picture scored: fail")
 
 
 def test_a_flag_of_zero_is_a_value(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -441,6 +441,14 @@ def test_whether_it_is_fit_to_train_is_one_line_and_the_exit_code(tmp_path: Path
     assert (tmp_path / "m.json").exists()
 
 
+def test_repeats_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_set(tmp_path / "img" / "10_amiranoor woman", 2)
+    make_set(tmp_path / "img" / "more", 1, first_seed=20, word="amiranoor again")
+    assert run("--dataset-dir", tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "repeats: img/10_amiranoor woman 2 x 10, img/more 1 x 1; an epoch shows 21 pictures" in shown
+
+
 BARE = """
 import sys, importlib.abc
 class Wall(importlib.abc.MetaPathFinder):

@@ -17,7 +17,7 @@ from tests.tools.dataset.sets import make_picture
 from tools.production.journal import Journal, JournalRecord, read_journal
 
 ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-NAMES = (b"caf\xe9 \x1b[31m.png", b"b;=1+1.png")
+NAMES = (b"caf\xe9 \x1b[31m.png", b"b;=1+1.png", b"two\nlines\r `x` | y.png")
 
 
 @pytest.fixture(params=[{}, ASCII_LOCALE], ids=["as it is", "LC_ALL=C"])
@@ -29,7 +29,7 @@ def environ(request: pytest.FixtureRequest) -> dict[str, str]:
 def work(tmp_path: Path) -> Path:
     write_references(tmp_path / "refs")
     (tmp_path / "pictures").mkdir()
-    for size, name in zip((500, 480), NAMES, strict=True):
+    for size, name in zip((500, 480, 460), NAMES, strict=True):
         portrait().resize((size, size)).save(tmp_path / "one.png")
         (tmp_path / "one.png").rename(tmp_path / "pictures" / os.fsdecode(name))
     return tmp_path
@@ -46,7 +46,7 @@ def run(work: Path, environ: dict[str, str], script: str, *flags: str) -> subpro
 def test_a_batch_keeps_every_picture(work: Path, environ: dict[str, str]) -> None:
     flags = ["--images", "pictures", "--reference-dir", "refs", "--output-dir", "out", "--history-file", "h.jsonl", "--engine", "dlib"]
     first = json.loads(run(work, environ, "tools/production_pipeline.py", *flags, "--json").stdout)
-    assert first["counts"]["approved"] == 2
+    assert first["counts"]["approved"] == len(NAMES)
     again = json.loads(run(work, environ, "tools/production_pipeline.py", *flags, "--json").stdout)
     assert again["counts"] == first["counts"], "the journal is read back whole"
     rows = list(csv.reader((work / "out" / "scores.csv").read_text(encoding="utf-8").splitlines(), delimiter=";"))
@@ -60,8 +60,15 @@ def test_evaluations_and_manifest_go_through(work: Path, environ: dict[str, str]
     judged = ["--generated-dir", "pictures", "--reference-dir", "refs", "--engine", "dlib"]
     scorecard = ["--history-file", "h.jsonl", "--output-json", "c.json", "--latest-report", "r.md", "--run-id", "x"]
     run(work, environ, "evals/scorecard.py", *judged, *scorecard)
-    assert json.loads((work / "c.json").read_text(encoding="utf-8"))["eval_scores"]["images_evaluated"] == 2
-    run(work, environ, "evals/face_similarity_eval.py", *judged, "--json")
+    assert json.loads((work / "c.json").read_text(encoding="utf-8"))["eval_scores"]["images_evaluated"] == len(NAMES)
+    report = (work / "r.md").read_text(encoding="utf-8")
+    assert "`two lines 'x' ¦ y.png`" in report
+    assert report.isprintable() or {char for char in report if not char.isprintable()} == {"\n"}
+    for script in ("evals/face_similarity_eval.py", "evals/skin_realism_eval.py"):
+        found = json.loads(run(work, environ, script, *judged, "--json").stdout)
+        assert sorted(item["image"].encode("utf-8", "surrogateescape") for item in found["per_image"]) == sorted(NAMES)
+        shown = run(work, environ, script, *judged).stdout.decode("utf-8")
+        assert "two\\nlines\\r `x` | y.png" in shown
     run(work, environ, "tools/dataset_manifest.py", "--dataset-dir", "pictures", "--output", "m.json", "--no-cache")
     run(work, environ, "tools/dataset_manifest.py", "--verify", "m.json")
 

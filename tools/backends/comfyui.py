@@ -28,11 +28,12 @@ from tools.backends.backend import (
     StalledError,
     Tariff,
 )
+from tools.backends.bounded_connection import RefusedReplyError
 from tools.backends.comfyui_answers import PromptAnswer, SocketMessage, is_preview, read_end, read_rejection
 from tools.backends.comfyui_events import CONNECTED, DISCONNECTED, EventStream
 from tools.backends.comfyui_routes import OUR_CLIENTS, ServerApi
 from tools.backends.picture_bytes import find_damage, is_other_format
-from tools.backends.transport import NoReplyError, RefusedReplyError
+from tools.backends.transport import NoReplyError
 
 POLL_SECONDS = 2.0
 POLL_SECONDS_WITHOUT_SOCKET = 0.5

@@ -14,8 +14,8 @@ import time
 from typing import Any
 
 from tools.backends.address import Address
+from tools.backends.bounded_connection import open_socket
 from tools.backends.comfyui_answers import SocketMessage, read_message
-from tools.backends.transport import open_socket
 
 RECEIVE_SECONDS = 1.0
 """How soon the thread notices that it should stop, on a silent connection."""

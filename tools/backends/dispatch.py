@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lifeos.counting import counted, verb
 from lifeos.errors import UnavailableError
 from tools.backends.backend import Backend, LostPicture, PictureRef, PromptEnd, RejectedPrompt
 from tools.workflows.graph import rename_outputs
@@ -400,7 +401,7 @@ class _Lane:
             tasks, self._tasks = self._tasks, {}
             others = self._d.give_back(list(tasks.values()))
         if others:
-            self._d.note(f"{error}; its {len(tasks)} prompts move to the other servers")
+            self._d.note(f"{error}; its {counted(len(tasks), 'prompt')} {verb(len(tasks), 'moves', 'move')} to the other servers")
         else:
             self._d.fail(error)
         with contextlib.suppress(UnavailableError):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeos import files
+from lifeos.counting import counted, verb
 from lifeos.escaping import escape_csv, escape_line
 from tools.cost.ledger import ClosedSession, CostKind, CostSum, Ledger
 from tools.cost.picture_costs import BatchCost, TrainingCost
@@ -131,10 +132,13 @@ def render_text(summary: CostSummary) -> str:
         lines.append("  When you know its end, say so: --action stop --session ID --at TIME (UTC, as in 2026-01-31T12:00:00Z)")
     lines += [f"Still open: {escape_line(text)}" for text in summary.open_sessions]
     if summary.ledger.overlaps:
-        lines.append(f"Note: {summary.ledger.overlaps} sessions overlap the one before (two pods, or a clock that was set)")
+        overlap = verb(summary.ledger.overlaps, "overlaps", "overlap")
+        text = f"{counted(summary.ledger.overlaps, 'session')} {overlap} the one before (two pods, or a clock that was set)"
+        lines.append(f"Note: {text}")
     lines += [f"Odd: {escape_line(fault)}" for fault in summary.ledger.faults]
     if summary.ledger.skipped:
-        lines.append(f"{summary.ledger.skipped} rows of the log could not be counted; they are left as they are")
+        left = verb(summary.ledger.skipped, "it is left as it is", "they are left as they are")
+        lines.append(f"{counted(summary.ledger.skipped, 'row')} of the log could not be counted; {left}")
     return "\n".join(lines)
 
 
@@ -156,12 +160,12 @@ def _picture_lines(summary: CostSummary) -> list[str]:
     if summary.batches:
         generated, approved = sum(batch.generated for batch in summary.batches), sum(batch.approved for batch in summary.batches)
         usd = sum((batch.usd for batch in summary.batches if batch.usd is not None), Decimal(0))
-        lines.append(f"Pictures: {generated} generated, {approved} approved in {len(summary.batches)} batches, {dollars(usd)}")
+        lines.append(f"Pictures: {generated} generated, {approved} approved in {counted(len(summary.batches), 'batch')}, {dollars(usd)}")
         lines.append(f"  per generated picture: {_each(usd, generated)}; per approved picture: {_each(usd, approved)}")
         lines.append(f"  per approved picture with everything else above: {_each(summary.ledger.total().usd, approved)}")
     for training in summary.trainings:
         cost = "cost unknown" if training.usd is None else dollars(training.usd)
-        lines.append(f"Training {escape_line(training.name)} ({escape_line(training.day)}): {training.steps} steps, {cost}")
+        lines.append(f"Training {escape_line(training.name)} ({escape_line(training.day)}): {counted(training.steps, 'step')}, {cost}")
     return lines
 
 

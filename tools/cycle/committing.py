@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from lifeos.counting import counted
 from lifeos.errors import InputError
 from lifeos.guardrails.checkout import Checkout, NoGitError, ask_git
 
@@ -102,7 +103,7 @@ def _group(paths: set[str]) -> tuple[str, ...]:
     folders = Counter(path.rpartition("/")[0] for path in paths)
     many = {folder: count for folder, count in folders.items() if folder and count >= GROUPED}
     alone = [path for path in paths if path.rpartition("/")[0] not in many]
-    return tuple(sorted([*alone, *(f"{folder}/ ({count} files)" for folder, count in many.items())]))
+    return tuple(sorted([*alone, *(f"{folder}/ ({counted(count, 'file')})" for folder, count in many.items())]))
 
 
 def _has_author(root: Path) -> bool:

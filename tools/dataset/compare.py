@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lifeos.counting import counted
 from lifeos.escaping import escape_line
 from tools.dataset.manifest import canonical_name
 from tools.dataset.scan import split_repeats
@@ -201,7 +202,7 @@ def _shift(old: Counter[str], new: Counter[str], old_total: int, new_total: int,
 
 def render_comparison(result: DatasetComparison, old_name: str, new_name: str) -> str:
     """The comparison for people."""
-    lines = [f"{old_name} -> {new_name}: {result.images_old} -> {result.images_new} pictures"]
+    lines = [f"{old_name} -> {new_name}: {result.images_old} -> {counted(result.images_new, 'picture')}"]
     lines += [f"repeats of {escape_line(item.folder)}: {item.old or 1} -> {item.new or 1}" for item in result.repeats_changed]
     if result.same:
         return "\n".join([*lines, f"the same dataset ({result.dataset_id_new[:12]})"])

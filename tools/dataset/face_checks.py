@@ -93,7 +93,11 @@ def check_faces(
     if reference_dir is not None:
         names = [(stored_path(path.relative_to(reference_dir)), "") for path in find_pictures(reference_dir, recursive=True)]
         references = measure_faces(engine, reference_dir, names, jobs=jobs)
-    return judge_faces(measured, references, engine, policy, bucket)
+    report = judge_faces(measured, references, engine, policy, bucket)
+    seen = {measurement.name for measurement in measured}
+    if unseen := tuple(name for name, _ in readable if name not in seen):
+        report.notices.append(noticed("face_unseen", "error", "the picture cannot be decoded: no face was looked for", unseen))
+    return report
 
 
 def measure_faces(engine: FaceEngine, folder: Path, files: Sequence[tuple[str, str]], *, jobs: int | None = None) -> list[FaceMeasurement]:

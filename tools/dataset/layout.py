@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from lifeos.counting import counted, verb
 from lifeos.file_names import name_bytes, system_name
 from lifeos.findings import Finding, Severity
 from tools.dataset.notices import noticed
@@ -129,7 +130,8 @@ def check_layout(skipped: dict[str, list[str]], *, pictures: int, captions: int,
         root = next(part for part in _ways(inside[0]) if part.rpartition("/")[2].casefold() in REGULARISATION_FOLDERS)
         yield noticed("regularisation_inside", "warning", text, (), f"to train with them give --reg-data-dir the folder {root} in it")
     if outputs := skipped.get("trainer_output"):
-        text = f"{len(outputs)} pictures lie in the trainer's own folders (log, model); they are left out"
+        lie = f"{counted(len(outputs), 'picture')} {verb(len(outputs), 'lies', 'lie')}"
+        text = f"{lie} in the trainer's own folders (log, model); {verb(len(outputs), 'it is', 'they are')} left out"
         yield noticed("trainer_output", "notice", text, sorted(outputs), "nothing to do")
     yield from _check_other_captions(skipped.get("other_caption", []), pictures, captions, caption_extension)
     if metadata := skipped.get("metadata_file"):
@@ -151,7 +153,8 @@ def _check_other_captions(names: Sequence[str], pictures: int, captions: int, ca
             fix = f"rename them to end in {caption_extension}: the trainer tells capital letters apart"
         else:
             fix = f"give --caption-extension {end} to use them, or rename them to end in {caption_extension}"
-        text = f"{len(files)} captions end in {end}; captions are read from files that end in {caption_extension}"
+        captions_end = f"{counted(len(files), 'caption')} {verb(len(files), 'ends', 'end')}"
+        text = f"{captions_end} in {end}; captions are read from files that end in {caption_extension}"
         if not captions:
             yield noticed("other_caption_extension", "error", f"{text}, and there is none", files, fix)
         else:

@@ -1,13 +1,18 @@
-"""From a LoRA to the manifest of what it was trained on: the file beside it, or the one that a later run has moved aside."""
+"""From a LoRA to the manifest of what it was trained on: the file beside it, the one that the training record names, or the one that a
+later run has moved aside."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from lifeos import foreign
+from lifeos.errors import LifeosError
+from lifeos.file_names import system_path
 from tools.dataset.manifest import manifest_hash, read_manifest
 from tools.trainers.lora_header import LoraHeader
 from tools.training.training_choices import MANIFEST, PREVIOUS_RUNS
+from tools.training.training_record import RECORD_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +42,33 @@ def link_dataset(header: LoraHeader, manifest: Path | None = None) -> DatasetLin
 
 
 def find_own_manifest(header: LoraHeader) -> Path | None:
-    """The manifest beside a LoRA, if it is surely the one of its dataset."""
-    link = link_dataset(header)
+    """The manifest beside a LoRA, if it is surely the one of its dataset; None also where one there cannot be read."""
+    try:
+        link = link_dataset(header)
+    except LifeosError:
+        return None
     return link.manifest if link.matches else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    dataset_manifest: str | None = None
+
+
+def _recorded(folder: Path) -> list[Path]:
+    """Where the training record beside a LoRA says that the manifest was written to."""
+    try:
+        record = foreign.read_file(folder / RECORD_FILE, _Record)
+        path = system_path(record.dataset_manifest) if record.dataset_manifest else None
+        return [path] if path is not None and path.is_file() else []
+    except (LifeosError, OSError, ValueError):  # no record, or none that can be used: it is only one more place to look
+        return []
 
 
 def _find_manifest(header: LoraHeader, named: str | None) -> Path | None:
     """The manifest beside a LoRA; where a later run has put its own there, the one moved aside that fits."""
     folder = header.path.parent
-    candidates = [folder / MANIFEST, *sorted(folder.glob(f"{PREVIOUS_RUNS}/*/{MANIFEST}"))]
+    candidates = [folder / MANIFEST, *_recorded(folder), *sorted(folder.glob(f"{PREVIOUS_RUNS}/*/{MANIFEST}"))]
     here = [file for file in candidates if file.is_file()]
     fitting = [file for file in here if named and read_manifest(file)["dataset_id"] == named]
     hashes = header.training_params.get("dataset_manifest_hash")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lifeos.counting import counted
 from lifeos.findings import Finding, Severity
 
 MENDING = {
@@ -26,6 +27,11 @@ MENDING = {
     "alpha": "or, if the transparency is a mask, train with --trainer-arg=--alpha_mask",
     "wrong_suffix": "rename it to what it is",
     "too_large": "save it smaller",
+    "long_text": "save it without its metadata",
+    "wide_gamut": "convert it to sRGB and save it",
+    "sixteen_bit_color": "nothing to do",
+    "hidden_format": "rename it to what it is",
+    "face_unseen": "copy or save it again, or take it out",
     "no_bucket": "crop it to a more usual shape",
     "narrow": "crop it to a more usual shape",
     "upscaled": "bring a larger version, or leave it out",
@@ -77,4 +83,4 @@ def render_fitness(findings: Sequence[Finding], *, pictures: int, strict: bool =
     if bad:
         return f"not fit to train: {len(bad)} to mend ({', '.join(bad)})"
     told = f", {len(warnings)} warning{'s' if len(warnings) > 1 else ''} ({', '.join(warnings)})" if warnings else ""
-    return f"fit to train: {pictures} picture{'' if pictures == 1 else 's'}{told}"
+    return f"fit to train: {counted(pictures, 'picture')}{told}"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from lifeos.errors import InputError
 from lifeos.file_names import stored_name
-from lifeos.picture_formats import HEIF_SUFFIXES, OTHER_SUFFIXES, SUFFIXES
+from lifeos.picture_formats import HEIF_SUFFIXES, OTHER_SUFFIXES, SUFFIXES, hidden_format
 from lifeos.system_folders import SYSTEM_FOLDERS
 
 JUNK_NAMES = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "ehthumbs.db", "icon\r"})
@@ -36,7 +36,7 @@ class ListedFile(NamedTuple):  # a tuple: quicker to make and smaller than a cla
     """A file as listed. `name` is relative to the set's folder, with `/` between folders, in its stored form (`lifeos.file_names`).
 
     `kind`: `picture`, `caption`, `text` (perhaps a caption under another ending or a metadata file: `layout` decides), or why it is none:
-    `link_outside`, `link_broken`, `junk`, `other_format`, `latent_cache`, `special`.
+    `link_outside`, `link_broken`, `junk`, `other_format`, `hidden_format`, `latent_cache`, `special`.
     """
 
     kind: str
@@ -76,7 +76,9 @@ def _scan(root: Path, caption_extension: str, leave_out: frozenset[Path]) -> Ite
                 continue
         kind = _kind_of(path.name, caption_extension, kinds)
         if kind == "other":
-            continue
+            if not (stat.S_ISREG(info.st_mode) and hidden_format(path)):
+                continue
+            kind = "hidden_format"
         if not stat.S_ISREG(info.st_mode):
             kind = "special"  # a pipe would block for ever
         yield ListedFile(kind, name, info.st_size, info.st_mtime_ns, info.st_ino)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lifeos.counting import counted
 from lifeos.escaping import escape_line
 from lifeos.file_names import system_path
 from tools.dataset.hashing import hash_files
@@ -98,8 +99,8 @@ def render_verification(result: Verification) -> str:
     for kind, names in (("missing", result.missing), ("extra", result.extra), ("changed", result.changed)):
         lines += [f"{kind}: {escape_line(name)}" for name in names]
     if result.is_same:
-        lines.append(f"the dataset is the same: {result.checked} files checked")
+        lines.append(f"the dataset is the same: {counted(result.checked, 'file')} checked")
     else:
         counts = f"{len(result.missing)} missing, {len(result.extra)} extra, {len(result.changed)} changed"
-        lines.append(f"the dataset has changed: {counts}, of {result.checked} files")
+        lines.append(f"the dataset has changed: {counts}, of {counted(result.checked, 'file')}")
     return "\n".join(lines)

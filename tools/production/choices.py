@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from evals.judging.assessor import Assessor, open_assessor
+from evals.judging.inputs import left_out_lines, list_to_judge
+from lifeos.counting import counted
 from lifeos.errors import InputError, did_you_mean
-from lifeos.images import find_pictures
+from lifeos.images import LeftOut, Listing, list_pictures
 from tools.backends.backend import Backend
 from tools.families.families import find_family, picture_settings, settle
 from tools.production.prompts import BUILT_IN, check_prompt, read_prompts
@@ -94,7 +96,7 @@ def choose_checkpoint(request: Request, policy: Mapping[str, Any], server: Backe
         return names[0]
     if not names:
         raise InputError(server.url, "has no checkpoint", f"put one into its models/{family.model_folder}")
-    raise InputError(server.url, f"has {len(names)} checkpoints", f"choose one with --checkpoint: {did_you_mean('', names)}")
+    raise InputError(server.url, f"has {counted(len(names), 'checkpoint')}", f"choose one with --checkpoint: {did_you_mean('', names)}")
 
 
 def choose_references(request: Request, policy: Mapping[str, Any], root: Path, note: Callable[[str], None]) -> tuple[Path, Assessor]:
@@ -103,7 +105,10 @@ def choose_references(request: Request, policy: Mapping[str, Any], root: Path, n
         return request.reference_dir, _open(request.reference_dir, request, policy)
     places = [root / name for name in policy["production"]["reference_dirs"]]
     for place in places:
-        if not place.is_dir() or not find_pictures(place):
+        listing = list_pictures(place) if place.is_dir() else Listing(())
+        if not listing.pictures:
+            for line in left_out_lines(listing.left_out, place):
+                note(f"{place}: {line}")
             continue
         try:
             return place, _open(place, request, policy)
@@ -147,10 +152,16 @@ def find_sources(folder: Path, reference_dir: Path | None, output_dir: Path) -> 
     inside, output = folder.resolve(), output_dir.resolve()
     if output == inside or output in inside.parents or inside in output.parents:
         raise InputError(output_dir, "lies in, or holds, the folder of --images", "choose an --output-dir beside it")
-    references = reference_dir.resolve() if reference_dir is not None else None
-    paths = [path for path in find_pictures(folder, recursive=True) if references is None or references not in path.resolve().parents]
-    if references == inside:
-        paths = find_pictures(folder, recursive=True)
-    if not paths:
-        raise InputError(folder, "no pictures in it", "give --images a folder with PNG, JPEG, WebP or BMP pictures")
-    return tuple(path.relative_to(folder).as_posix() for path in paths)
+    pictures = list_to_judge(folder, reference_dir, "--images").pictures
+    return tuple(path.relative_to(folder).as_posix() for path in pictures)
+
+
+def left_out_of(source_dir: str | None, reference_dir: str) -> tuple[LeftOut, ...]:
+    """What was left out of the folder of `--images`; nothing where it is gone, or nothing was taken from a folder."""
+    folder = Path(source_dir) if source_dir is not None else None
+    if folder is None or not folder.is_dir():
+        return ()
+    try:
+        return list_to_judge(folder, Path(reference_dir) if reference_dir else None, "--images").left_out
+    except InputError:  # all pictures were taken away since
+        return ()

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evals.judging.inputs import left_out_document
 from evals.judging.records import Assessment
 from evals.judging.run_kinds import DEMO, SORTING, are_demo_pictures
 from evals.scorecards.card import Scorecard, build_scorecard
 from evals.scorecards.card_inputs import Manifest
 from lifeos import files, foreign
+from lifeos.counting import counted
 from lifeos.picture_names import format_config
 from tools.production import report_document, report_html, report_text
+from tools.production.choices import left_out_of
 from tools.production.decisions import settle_decisions
 from tools.production.filing import BatchFolder
 from tools.production.journal import JOURNAL_FILE, BatchState, Journal, now_text, read_state
@@ -35,6 +38,8 @@ class Ending:
     history_file: Path | None
     manifest: Manifest | None = None
     provider: str = ""
+    references_left_out: tuple[str, ...] = ()
+    """A sentence for each file of the reference folder that could not be used."""
 
 
 def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending, note: Note) -> dict[str, Any]:
@@ -49,6 +54,9 @@ def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending,
     document = report_document.build_document(
         plan, results, state, ending.policy, why=end.why, scorecard=_without_images(row), settings=ending.settings
     )
+    document["left_out"] = left_out_document(left_out_of(plan.source_dir, plan.reference_dir), Path(plan.source_dir or ""))
+    document["references_left_out"] = list(ending.references_left_out)
+    document["counts"]["left_out"] = len(document["left_out"])
     write_reports(document, folder)
     if end.why not in ENDED_EARLY:
         folder.remove_empty_work()
@@ -132,7 +140,7 @@ def record_once(plan: Plan, folder: BatchFolder, state: BatchState, row: dict[st
         files.append_record(history, row)
     elif (len(former.images), former.rejudged) != (pictures, state.rejudged):
         files.append_record(history, {**row, "supersedes": former.timestamp})
-        note(f"{history}: a new row of {plan.run_id} with {pictures} pictures replaces that of {former.timestamp}")
+        note(f"{history}: a new row of {plan.run_id} with {counted(pictures, 'picture')} replaces that of {former.timestamp}")
     journal = Journal(folder.root / JOURNAL_FILE)
     try:
         journal.append("recorded", history=str(history), run_id=plan.run_id, pictures=pictures)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from evals.judging.inputs import left_out_lines
 from evals.scorecards.card_inputs import Manifest
 from lifeos import locks
 from lifeos.counting import counted
@@ -109,6 +110,8 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         rate = rate_of(plan, policy, around)
         limits = limits_of(request, plan)
         say_plan(plan, generation, saved is not None, around.note)
+        for line in left_out_lines(choices.left_out_of(plan.source_dir, plan.reference_dir), Path(plan.source_dir or "")):
+            around.note(f"  warning: {line}")
         say_estimate(plan, state, limits, policy, [server.tariff(rate) for server in servers], around)
         equipment = Equipment(
             assessor,
@@ -119,7 +122,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
             beat=lambda: beat(around.root),
         )
         end = run_batch(plan, folder, equipment, limits, held=held, stop=stop, note=around.note)
-        ending = Ending(policy, settings_of(plan), around.history_file, around.manifest, assessor.provider)
+        ending = Ending(policy, settings_of(plan), around.history_file, around.manifest, assessor.provider, assessor.references.left_out)
         document = report(plan, folder, end, ending, around.note)
     return Outcome(document, folder, end)
 

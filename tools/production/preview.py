@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from evals.judging.assessor import Assessor
-from lifeos.counting import counted
+from evals.judging.inputs import left_out_document
+from lifeos.counting import counted, verb
 from lifeos.errors import UnavailableError
 from tools.backends.backend import Tariff
 from tools.backends.registry import ConnectedBackend, connect_backends
@@ -66,6 +67,7 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         "workflow": plan.workflows[0] if plan.workflows else None,
         "models": list(plan.models),
         "source_dir": plan.source_dir,
+        "left_out": left_out_document(choices.left_out_of(plan.source_dir, plan.reference_dir), Path(plan.source_dir or "")),
         "reference_dir": str(reference_dir),
         "engine": plan.engine or None,
         "estimate": {"seconds": round(need.seconds, 1), "usd": round(need.usd, 4), "rate_per_hr": rate, "servers": len(tariffs)},
@@ -100,12 +102,14 @@ def _item(item: Any, plan: Any) -> dict[str, Any]:
 
 def render_preview(document: Mapping[str, Any]) -> str:
     """A preview for people."""
-    verb = "would continue" if document["continues"] else "would begin"
-    lines = [f"dry run: {verb} batch {document['run_id']} in {document['output_dir']}"]
+    would = "would continue" if document["continues"] else "would begin"
+    lines = [f"dry run: {would} batch {document['run_id']} in {document['output_dir']}"]
     if document["source_dir"] is not None:
-        lines.append(f"  {document['pictures']} pictures from {document['source_dir']} are scored and copied; none is moved or altered")
+        pictures = f"{counted(document['pictures'], 'picture')} from {document['source_dir']}"
+        lines.append(f"  {pictures} {verb(document['pictures'], 'is', 'are')} scored and copied; none is moved or altered")
+        lines += [f"  left out: {item['file']} ({item['why']})" for item in document["left_out"]]
     elif document["target_approved"] is not None:
-        lines.append(f"  until {document['target_approved']} are approved, {document['pictures']} pictures at most")
+        lines.append(f"  until {document['target_approved']} are approved, {counted(document['pictures'], 'picture')} at most")
     else:
         lines.append(f"  {counted(len(document['prompts']), 'prompt')}, {counted(document['pictures'], 'picture')}")
     lines += [f"    {item['index']:04d} " + (item["source"] or f"seed {item['seed']}: {item['prompt'][:90]}") for item in document["first"]]

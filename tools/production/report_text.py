@@ -71,7 +71,7 @@ def render_markdown(document: Mapping[str, Any]) -> str:
         parts.append(f"> **Demo pictures.** {escape_markdown(document['engine_notice'])}")
     parts += [_counts(document), _means(document), _best_and_worst(document), _settings(document), _sameness(document)]
     parts += [_per_prompt(document), _per_shot(document), _per_config(document), _rejections(document)]
-    parts += [_decisions(document), _deleted(document), _failures(document)]
+    parts += [_decisions(document), _deleted(document), _failures(document), _left_out(document)]
     parts += [_scores(document), _protocol(document)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -95,6 +95,8 @@ def _counts(document: Mapping[str, Any]) -> str:
         rows.append(("Decided by hand", f"{counts['decided']} ({changed})"))
     if counts["failed"]:
         rows.append(("Could not be made" if document["generates"] else "Could not be read", counts["failed"]))
+    if counts.get("left_out"):
+        rows.append(("Left out of the folder", counts["left_out"]))
     if counts["without_face"]:
         rows.append(("Without a face", counts["without_face"]))
     if card is not None:
@@ -237,6 +239,16 @@ def _deleted(document: Mapping[str, Any]) -> str:
 def _failures(document: Mapping[str, Any]) -> str:
     rows = [(failure["index"], escape_markdown(failure["reason"])) for failure in document["failures"]]
     return "## What could not be made\n\n" + _table(("number", "why"), rows) if rows else ""
+
+
+def _left_out(document: Mapping[str, Any]) -> str:
+    """What the folder of `--images` holds beside the pictures that were judged."""
+    left_out = document.get("left_out", ())
+    if not left_out:
+        return ""
+    rows = [(f"`{code(item['file'])}`", escape_markdown(item["why"])) for item in left_out[:SHOWN_REJECTIONS]]
+    more = f"\n\n{len(left_out) - SHOWN_REJECTIONS} more are in batch_report.json." if len(left_out) > SHOWN_REJECTIONS else ""
+    return f"## What was left out\n\n{_table(('file', 'why'), rows)}{more}"
 
 
 def _scores(document: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.judging.gate_limits import limits_from_words, limits_to_words
+from lifeos.counting import counted
 from lifeos.errors import InputError
 from tools.workflows.node_flags import NAMES, to_overrides
 from tools.workflows.placing import NodeOverrides
@@ -90,7 +91,7 @@ class Request:
         if self.prompts_file is not None and self.prompts is not None:
             raise InputError("--prompt", "given beside --prompts-file", "give all prompts in the file, or all on the command line")
         if self.max_images is not None and self.target_approved is not None and self.max_images < self.target_approved:
-            why = f"{self.max_images} pictures cannot hold {self.target_approved} approved ones"
+            why = f"{counted(self.max_images, 'picture')} cannot hold {self.target_approved} approved ones"
             raise InputError("--max-images", why, "raise it, or lower --target-approved")
 
     def to_json(self) -> dict[str, Any]:

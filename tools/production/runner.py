@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from evals.judging.assessor import default_workers
+from lifeos.counting import counted, verb
 from lifeos.errors import LifeosError, UnavailableError
 from lifeos.locks import Held
 from lifeos.progress import Progress
@@ -202,7 +203,8 @@ class _Run:
         for item, names in stored:
             self._work(item, self.intake.adopt, item, names)
         if open_items or stored:
-            self.note(f"continuing: {len(open_items) + len(stored)} pictures of the run before are scored and filed")
+            left = len(open_items) + len(stored)
+            self.note(f"continuing: {counted(left, 'picture')} of the run before {verb(left, 'is', 'are')} scored and filed")
         while self.pending:
             self._collect(block=True)
 
@@ -298,7 +300,7 @@ class _Run:
         self.failures += 1
         self.tries += 1
         if self.failures >= FAILURES_IN_A_ROW:
-            why = f"{self.failures} pictures in a row were not made; the last {reason}"
+            why = f"{counted(self.failures, 'picture')} in a row {verb(self.failures, 'was', 'were')} not made; the last {reason}"
             raise UnavailableError(finished.server, why, "fix it, then run the same command again")
 
     def _count_failed_tries(self) -> None:
@@ -392,7 +394,7 @@ class _Run:
         if now - self.logged >= LOG_SECONDS and not sys.stderr.isatty():
             self.logged = now
             money = f", {usd['spent']} spent" if usd else ""
-            self.note(f"{made} of {self._total()} pictures, {approved} approved, {left} left{money}")
+            self.note(f"{made} of {counted(self._total(), 'picture')}, {approved} approved, {left} left{money}")
 
     def _seconds_left(self, made: int, approved: int) -> float | None:
         """By the pace of the last pictures; before there is one, by the policy's figure for a server. None where nothing is known."""

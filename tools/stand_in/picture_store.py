@@ -62,12 +62,19 @@ class PictureStore:
         """The file of a `/view` request, None if there is none. Raises RefusedPathError."""
         if not filename or filename[0] == "/" or ".." in filename or folder not in FOLDERS:
             raise RefusedPathError(400)
-        path = self._inside(folder, (self.root / folder / (subfolder or "")).resolve() / Path(filename).name)
-        return path if path.is_file() else None
+        path = self._inside(folder, self.root / folder / (subfolder or "") / Path(filename).name)
+        try:
+            return path if path.is_file() else None
+        except OSError:  # a name that is too long for this disk
+            return None
 
     def _inside(self, folder: str, path: Path) -> Path:
-        """The path, wherever links lead it. Raises RefusedPathError where that is out of its folder."""
-        if not path.resolve().is_relative_to((self.root / folder).resolve()):
+        """The path, wherever links lead it. Raises RefusedPathError where that is out of its folder, or goes round in a circle."""
+        try:
+            real = path.resolve()
+        except (OSError, RuntimeError):
+            raise RefusedPathError(403) from None
+        if not real.is_relative_to((self.root / folder).resolve()):
             raise RefusedPathError(403)
         return path
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lifeos.counting import counted
 from lifeos.errors import InputError
 from lifeos.picture_names import format_config, safe_config
 
@@ -92,7 +93,9 @@ def plan_rungs(configs: int, prompts: int, seeds: int, max_images: int | None) -
     if max_images is None or everything.pictures <= max_images:
         return [everything]
     if max_images < configs:
-        raise InputError("--max-images", f"{max_images} pictures cannot show {configs} configurations", f"give {configs} or more")
+        raise InputError(
+            "--max-images", f"{counted(max_images, 'picture')} cannot show {counted(configs, 'configuration')}", f"give {configs} or more"
+        )
     keeps = [configs]
     while keeps[-1] > FINALISTS and keeps[-1] // KEPT >= 1:
         keeps.append(max(FINALISTS if keeps[-1] // KEPT < FINALISTS else 1, keeps[-1] // KEPT))
@@ -119,8 +122,12 @@ def _rung(number: int, keep: int, each: int, prompts: int) -> Rung:
 def describe(configs: Sequence[Config], rungs: Sequence[Rung]) -> str:
     """The design in a few lines, for a person about to pay for it."""
     total = sum(rung.pictures for rung in rungs)
-    lines = [f"{len(configs)} configurations, {total} pictures" + (" in one round" if len(rungs) == 1 else f" in {len(rungs)} rounds")]
+    lines = [
+        f"{counted(len(configs), 'configuration')}, {counted(total, 'picture')}"
+        + (" in one round" if len(rungs) == 1 else f" in {len(rungs)} rounds")
+    ]
     for rung in rungs:
         seeds = f" × {rung.seeds} seeds" if rung.seeds > 1 else ""
-        lines.append(f"  round {rung.number}: {rung.keep} configurations × {len(rung.prompts)} prompts{seeds} = {rung.pictures} pictures")
+        grid = f"{counted(rung.keep, 'configuration')} × {counted(len(rung.prompts), 'prompt')}{seeds}"
+        lines.append(f"  round {rung.number}: {grid} = {counted(rung.pictures, 'picture')}")
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from typing import Any
 
 from evals.judging.assessor import Assessor
 from lifeos import files, foreign, locks
+from lifeos.counting import counted, verb
 from lifeos.errors import InputError
 from tools.backends.backend import Backend
 from tools.backends.registry import connect_backends
@@ -175,7 +176,9 @@ class _Running:
         for rung in self.sweep.rungs:
             if rung.number > 1:
                 left = survivors(shots, left, rung.keep, self.policy, self.sweep.baseline)
-                self.around.note(f"round {rung.number}: {len(left)} configurations go on: {', '.join(config.name for config in left)}")
+                names = ", ".join(config.name for config in left)
+                going = f"{counted(len(left), 'configuration')} {verb(len(left), 'goes', 'go')} on"
+                self.around.note(f"round {rung.number}: {going}: {names}")
             why, error, cost = self._run_rung(rung, left, shots, held, usd)
             usd += cost
             if why not in FINISHED:
@@ -193,7 +196,9 @@ class _Running:
         plan = self._plan(rung, left, folder)
         rate = rate_of(plan, self.policy, self.around)
         need = estimate(plan.planned, self.policy["production"]["seconds_per_picture"], [server.tariff(rate) for server in self.servers])
-        self.around.note(f"round {rung.number}: {plan.planned} pictures, about {format_seconds(need.seconds)} and ${need.usd:.2f}")
+        self.around.note(
+            f"round {rung.number}: {counted(plan.planned, 'picture')}, about {format_seconds(need.seconds)} and ${need.usd:.2f}"
+        )
         equipment = Equipment(self.assessor, self.policy, self.servers, lambda item: self._graph(plan, item), rate)
         cost_left = None if self.request.max_cost is None else max(0.0, self.request.max_cost - spent)
         end = run_batch(plan, folder, equipment, Limits(None, cost_left), held=held, stop=self.stop, note=self.around.note)

@@ -15,6 +15,7 @@ from evals.comparison.verdicts import IMPROVED, REGRESSED, UNCHANGED
 from evals.judging.gates import DIGITS, Gate, headline_gates
 from evals.scorecards.card import ConfigScore, build_scorecard
 from lifeos import files
+from lifeos.counting import counted
 from lifeos.escaping import escape_markdown as escape
 from tools.production.results import COMPLETE, INCOMPLETE
 from tools.sweep.analysis import FACTOR_TITLES, Shot, factor_means, heat_map_of, score_configs
@@ -145,11 +146,10 @@ def _number(value: float | None) -> str:
 
 def _facts(sweep: Sweep, end: SweepEnd) -> str:
     lines = ["## How it was made", ""]
-    lines += [
-        f"- round {rung.number}: {rung.keep} configurations, {rung.pictures_each} pictures each of {len(rung.prompts)} prompts"
-        for rung in sweep.rungs
-    ]
-    lines.append(f"- {len(end.shots)} pictures scored, protocol {escape(str(end.protocol.get('id')))}, cost ${end.usd:.2f}")
+    for rung in sweep.rungs:
+        each = f"{counted(rung.pictures_each, 'picture')} each of {counted(len(rung.prompts), 'prompt')}"
+        lines.append(f"- round {rung.number}: {counted(rung.keep, 'configuration')}, {each}")
+    lines.append(f"- {counted(len(end.shots), 'picture')} scored, protocol {escape(str(end.protocol.get('id')))}, cost ${end.usd:.2f}")
     if end.notice:
         lines.append(f"- {escape(end.notice)}")
     return "\n".join(lines)

@@ -196,13 +196,9 @@ def find_parts(names: Iterable[str]) -> tuple[str, ...]:
     table = dict(PARTS)
     for row in families.FAMILIES:
         table |= row.lora_parts
-    longest_first = sorted(table, key=len, reverse=True)
-    there = {table[prefix] for name in names for prefix in [_longest(name, longest_first)] if prefix is not None}
+    begins = re.compile("|".join(map(re.escape, sorted(table, key=len, reverse=True)))).match  # the longest that fits counts
+    there = {table[match[0]] for match in map(begins, names) if match}
     return tuple(part for part in dict.fromkeys(table.values()) if part in there)
-
-
-def _longest(name: str, prefixes: Iterable[str]) -> str | None:
-    return next((prefix for prefix in prefixes if name.startswith(prefix)), None)
 
 
 def _adapter_of(name: str) -> tuple[AdapterKind | None, re.Match[str] | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -120,16 +121,16 @@ class SafetensorsHeader:
 def read_safetensors_header(path: Path, fix: str = "give a .safetensors file") -> SafetensorsHeader:
     """Read the header of a file. Raises InputError that says what the file is, if it is no safetensors file."""
     try:
+        info = path.stat()
+        if not stat.S_ISREG(info.st_mode):  # a pipe would block for ever
+            raise InputError(path, f"is a {'directory' if stat.S_ISDIR(info.st_mode) else 'pipe or device'}, not a file", fix)
         with open(path, "rb") as file:
-            start = file.read(SNIFFED_BYTES)
-            size = path.stat().st_size
+            start, size = file.read(SNIFFED_BYTES), info.st_size
             length = _header_length(path, start, size, fix)
             file.seek(8)
             raw = file.read(length)
     except FileNotFoundError:
         raise InputError(path, "no such file", fix) from None
-    except IsADirectoryError:
-        raise InputError(path, "is a directory, not a file", fix) from None
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}", fix) from None
     try:

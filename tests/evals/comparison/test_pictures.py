@@ -117,7 +117,7 @@ def test_a_file_that_was_replaced_is_not_scored_again_as_the_old_one(tmp_path: P
     write_picture(tmp_path / "1.png")
     image = {"file": "1.png", "prompt_id": 1, "seed": 1, "face": 0.6, "skin": 0.6, "sha256": "0" * 64}
     runs = [read_run({"schema_version": 1, "run_id": "a", "eval_scores": {}, "images": [image]})]
-    with pytest.raises(UnavailableError, match=r"a: 1 of its 1 pictures are not the files that were scored, such as 1.png"):
+    with pytest.raises(UnavailableError, match=r"a: 1 of its 1 picture is not the file that was scored, such as 1.png"):
         rescore(runs, runs, [tmp_path, tmp_path], POLICY, references[0].parent, engine="dlib")
 
 
@@ -144,7 +144,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_a_copied_training_picture_is_found(tmp_path: Path, training: Path) -> None:
     (tmp_path / "1.png").write_bytes((training / "10_person" / "reference_01.png").read_bytes())
     check = check_memorised([run_with(["1.png"])], tmp_path, training / "manifest.json", POLICY)
-    assert (check.outcome, check.why) == ("NO", "1 pictures are files of the training set, such as 1.png")
+    assert (check.outcome, check.why) == ("NO", "1 picture is a file of the training set, such as 1.png")
 
 
 def test_a_repeated_face_is_found_and_an_empty_scene_is_not(tmp_path: Path, training: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_repeated_face_is_found_and_an_empty_scene_is_not(tmp_path: Path, trai
     write_picture(tmp_path / "empty.png")
     found = check_memorised([run_with(["again.png", "empty.png"])], tmp_path, training / "manifest.json", POLICY)
     assert found.outcome == "NO"
-    assert found.why.startswith("1 of 2 pictures repeat a training picture (again.png is ")
+    assert found.why.startswith("1 of 2 pictures repeats a training picture (again.png is ")
     assert "like reference_01.png; 0.95 is too close)" in found.why
     clean = check_memorised([run_with(["empty.png"])], tmp_path, training / "manifest.json", POLICY)
     assert (clean.outcome, clean.why) == ("yes", "the nearest training picture is 0.00 alike, 0.95 would be too close")

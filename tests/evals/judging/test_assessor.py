@@ -240,7 +240,7 @@ def test_references_without_colour_are_told(tmp_path: Path) -> None:
     ("fill", "message"),
     [
         (None, "no such directory (give --reference-dir an existing directory)"),
-        ({}, "no pictures in it (give --reference-dir a folder with PNG, JPEG, WebP or BMP pictures of the character)"),
+        ({}, "no pictures in it (give --reference-dir a folder with PNG, JPEG, WebP, AVIF, TIFF, GIF or BMP pictures of the character)"),
         (
             {"a.png": b"x", "b.png": b"", "c.png": b"x", "d.png": b"x"},
             "no usable reference: reference a.png left out: not a PNG, JPEG, WebP, AVIF, TIFF, GIF or BMP picture; reference b.png left "

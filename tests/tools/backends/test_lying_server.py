@@ -26,6 +26,7 @@ from tools.backends.backend import PictureRef
 from tools.backends.comfyui import ComfyServer
 from tools.backends.comfyui_answers import SocketMessage, read_message
 from tools.backends.dispatch import Dispatcher, Job
+from tools.pod_health_check import check_pod
 from tools.workflows.workflow import check_models
 
 PROMPT_ID = str(uuid.UUID(int=1))
@@ -69,13 +70,14 @@ ENTRY = {
 FAULTS = {"1": {"errors": [{"type": "value_not_in_list", "extra_info": {"input_config": [["a"], {}]}}], "dependent_outputs": ["2"]}}
 TRUE = {
     "GET /system_stats": {"system": {"comfyui_version": "1"}, "devices": [{"type": "cuda", "vram_total": 9, "vram_free": 5}]},
-    "GET /queue": {"queue_running": [[0, PROMPT_ID, {}, {}, []]], "queue_pending": []},
+    "GET /queue": {"queue_running": [[0, PROMPT_ID, {}, {"client_id": "lifeos-1"}, []]], "queue_pending": []},
     f"GET /history/{PROMPT_ID}": {PROMPT_ID: ENTRY},
     "GET /models": ["checkpoints"],
     "GET /models/checkpoints": ["a.safetensors"],
     "GET /object_info": {"KSampler": {}},
     "GET /object_info/KSampler": {"KSampler": {"input": {"required": {"sampler_name": [["euler"], {}]}}, "output": ["LATENT"]}},
     "POST /prompt": {"prompt_id": PROMPT_ID, "number": 1, "node_errors": FAULTS},
+    "POST /api/jobs/cancel": {"cancelled": True},
     "POST /queue": {},
     "POST /interrupt": {},
     "POST /free": {},
@@ -143,6 +145,15 @@ def test_every_question_is_answered_or_an_error_of_ours(liar: Fake, answers: dic
                 ask()
             except LifeosError as error:
                 assert "\n" not in str(error)
+
+
+@QUICK
+@given(answers=ANSWERS)
+def test_the_health_check_always_ends_in_findings(liar: Fake, answers: dict[str, Any]) -> None:
+    liar.answers = answers
+    with client(liar) as server:
+        found = check_pod(server, required_nodes=["KSampler"], required_models=["a.safetensors"], stall_seconds=0, ours=[PROMPT_ID])
+    assert found[0].rule == "ComfyUI"
 
 
 @SLOW

@@ -17,7 +17,8 @@ from tests.tools.backends.fakes import fake_server
 from tests.tools.backends.raw_server import http, raw_server
 from tools.backends import transport as transport_module
 from tools.backends.address import read_address
-from tools.backends.transport import NoReplyError, RefusedReplyError, Transport, find_proxy
+from tools.backends.bounded_connection import RefusedReplyError, find_proxy
+from tools.backends.transport import NoReplyError, Transport
 
 
 @pytest.fixture(autouse=True)

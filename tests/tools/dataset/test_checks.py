@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import struct
 import time
 import unicodedata
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,8 @@ import pytest
 from PIL import Image
 
 from lifeos.findings import Finding
+from tests.lifeos.odd_pictures import chunk, encoded, exif, png, png_xmp, raw_profile, stored, turned, xmp
+from tests.lifeos.test_color_profiles import profile_of
 from tests.tools.dataset.sets import make_picture, make_set
 from tools.dataset.build import BuildRequest, build_dataset_manifest
 from tools.dataset.caption_checks import count_tokens, has_trigger_word
@@ -74,6 +79,23 @@ SAYS_HOW_TO_MEND = {"link_outside", "other_format", "latent_cache", "mixed_case_
 SAYS_HOW_TO_MEND |= {"caption_too_long"}
 """Their message holds it already."""
 
+
+def replaced(data: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / "img_000.png").write_bytes(data)
+
+
+def large(mode: str = "RGB") -> Image.Image:
+    image = stored((1024, 1024))
+    return image if mode == "RGB" else image.convert("L").convert("I").convert(mode)
+
+
+def sixteen_bit_color(side: int) -> bytes:
+    """A PNG of colour type 2 and depth 16, which Pillow reads and does not write (PNG specification, 11.2.2)."""
+    rows = b"".join(b"\0" + bytes((200, 100, 60, 30, 20, 10)) * side for _ in range(side))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 16, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
 FAULTS: list[tuple[str, str, Callable[[Path], object], tuple[str, ...]]] = [
     ("identical_captions", "warning", lambda d: [(d / f"img_{n:03d}.txt").write_text("amiranoor, photo") for n in range(3)], ()),
     ("trigger_word_missing", "warning", caption(b"amiranoors, a woman"), ("img_000.txt",)),
@@ -94,6 +116,19 @@ FAULTS: list[tuple[str, str, Callable[[Path], object], tuple[str, ...]]] = [
     ("cropped", "warning", lambda d: make_picture(d / "img_000.png", size=(3000, 200)), ("img_000.png",)),
     ("narrow", "warning", lambda d: make_picture(d / "img_000.png", size=(3000, 500)), ("img_000.png",)),
     ("exif_rotation", "error", write_exif, ("img_000.png",)),
+    ("exif_rotation", "error", replaced(png(raw_profile(exif(turned(6))), image=large())), ("img_000.png",)),
+    ("exif_rotation", "error", replaced(png(png_xmp(xmp(8)), image=large())), ("img_000.png",)),
+    ("sixteen_bit", "error", replaced(encoded("PNG", large("I;16"))), ("img_000.png",)),
+    ("sixteen_bit_color", "notice", replaced(sixteen_bit_color(1024)), ("img_000.png",)),
+    (
+        "long_text",
+        "error",
+        replaced(png(chunk(b"zTXt", b"workflow\0\0" + zlib.compress(bytes(1_100_000))), image=large())),
+        ("img_000.png",),
+    ),
+    ("wide_gamut", "warning", replaced(encoded("PNG", large(), icc_profile=profile_of("Display P3"))), ("img_000.png",)),
+    ("hidden_format", "warning", lambda d: (d / "img_000.png").rename(d / "img_000.png_orig"), ("img_000.png_orig",)),
+    ("other_format", "warning", lambda d: (d / "IMG_1.HEIC").write_bytes(b"x"), ("IMG_1.HEIC",)),
     ("alpha", "warning", lambda d: make_picture(d / "img_000.png", size=(1024, 1024), mode="RGBA"), ("img_000.png",)),
     ("cmyk", "warning", lambda d: make_picture(d / "new.jpg", size=(1024, 1024), mode="CMYK"), ("new.jpg",)),
     ("grey", "notice", lambda d: make_picture(d / "img_000.png", size=(1024, 1024), mode="L"), ("img_000.png",)),
@@ -126,6 +161,14 @@ def test_each_fault_is_named(tmp_path: Path, check: str, level: str, spoil: Call
     assert notice is not None
     assert (notice.severity, notice.files) == (level, files)
     assert notice.fix or check in SAYS_HOW_TO_MEND
+
+
+def test_what_the_trainer_sees_of_16_bits(tmp_path: Path) -> None:
+    """It converts with Pillow: grey becomes white, of colours the upper 8 bits stay."""
+    grey = Image.open(io.BytesIO(encoded("PNG", large("I;16")))).point(lambda level: level * 257).convert("RGB")
+    assert grey.getpixel((600, 600)) == (255, 255, 255)
+    color = Image.open(io.BytesIO(sixteen_bit_color(16))).convert("RGB")
+    assert color.getpixel((3, 3)) == (200, 60, 20)
 
 
 def test_links(tmp_path: Path) -> None:

@@ -103,12 +103,16 @@ def test_on_real_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         whole.crop((cut, 0, width - 2 * cut, height - cut)).save(folder / f"{number}.png")
     whole.filter(ImageFilter.GaussianBlur(2)).save(folder / "soft.png")
     Image.fromarray(np.asarray(noise())).save(folder / "nothing.png")
+    damaged = bytearray((folder / "0.png").read_bytes())
+    damaged[len(damaged) // 2 : len(damaged) // 2 + 8] = bytes(8)  # within the compressed data: its header is sound
+    (folder / "damaged.png").write_bytes(damaged)
     whole.save(references / "held_out.jpg", quality=90)
     args = ["--dataset-dir", str(folder), "--faces", "--engine", "dlib", "--model-root", str(tmp_path / "none")]
-    assert cli.run(lambda: dataset_manifest.main([*args, "--reference-dir", str(references), "--json"])) == 0
+    assert cli.run(lambda: dataset_manifest.main([*args, "--reference-dir", str(references), "--json"])) == 1  # the damaged one is an error
     document = json.loads(capsys.readouterr().out)
     found = {item["check"]: item["files"] for item in document["warnings"]}
     assert found["no_face"] == ["nothing.png"]
+    assert found["face_unseen"] == ["damaged.png"]
     assert "soft.png" in found["blurred"]
     assert "0.png" in found["reference_overlap"]
     assert "nothing.png" not in found["reference_overlap"]

@@ -63,6 +63,25 @@ def test_no_link_is_followed_out_of_the_folder(linked: EmbeddedServer, params: d
     assert (answer.status_code, answer.content) == (403, b"")
 
 
+def test_a_picture_behind_a_link_is_not_loaded(linked: EmbeddedServer) -> None:
+    """The name is offered, as a real server offers it, and then not followed."""
+    graph = {"1": {"class_type": "LoadImage", "inputs": {"image": "link.png"}}, "2": flat_graph()["2"]}
+    entry = wait_for(linked, queue(linked, graph))
+    assert (entry["status"]["status_str"], entry["outputs"]) == ("error", {})
+
+
+def test_links_in_a_circle_and_endless_names_are_no_file(server: EmbeddedServer) -> None:
+    try:
+        (server.output_dir / "round.png").symlink_to("about.png")
+        (server.output_dir / "about.png").symlink_to("round.png")
+    except OSError:
+        pytest.skip("links may not be made here")
+    asked = {
+        name: requests.get(f"{server.url}/view", params={"filename": name}, timeout=10).status_code for name in ("round.png", "x" * 5000)
+    }
+    assert asked == {"round.png": 403, "x" * 5000: 404}
+
+
 def test_nothing_is_written_through_a_link(linked: EmbeddedServer, tmp_path: Path) -> None:
     entry = wait_for(linked, queue(linked, flat_graph(7, "folder/a")))
     assert entry["status"]["status_str"] == "error"

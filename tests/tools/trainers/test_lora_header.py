@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -169,3 +170,10 @@ def test_refuses_other_files(data: bytes, message: str, tmp_path: Path) -> None:
 def test_no_file(name: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=why):
         read_lora_header(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes among files here")
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match="is a pipe or device, not a file"):
+        read_lora_header(tmp_path / "a.safetensors")
