@@ -6,7 +6,7 @@ import re
 
 ACCELERATOR = re.compile(
     r"lightning|turbo|(?<![a-z])(?:lcm|tcd|pcm|dmd2?|rcm)(?![a-z])|hyper[-_ ]?(?:sd|flux|\d)|lightx2v|causvid|accvid|fusionx|distill"
-    r"|schnell|self[-_ ]?forcing|(?<!\d)\d{1,2}[-_ ]?steps?(?![a-z])|speed",
+    r"|schnell|self[-_ ]?forcing|(?<![\dv.])\d{1,2}[-_ ]?steps?(?![a-z\d])|speed",
     re.IGNORECASE,
 )
 """LoRAs that make few steps enough: they belong to the workflow."""

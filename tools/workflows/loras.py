@@ -302,13 +302,21 @@ class Loras:
         return Spot(spot.node, spot.output) if kind in ("MODEL", "") else None
 
     def _set(self, row: Row, name: str | None, strength: float | None) -> list[Change]:
-        was = f"was {row.name}" if name is not None and not same_file(row.name, name) else ""
-        changes = [Change("lora", row.target, name, was)] if name is not None else []
+        changes: list[Change] = []
+        if name is not None:
+            is_same = same_file(row.name, name)
+            changes = [Change("lora", row.target, self._known_name(row, name) if is_same else name, "" if is_same else f"was {row.name}")]
         if strength is not None:
             if not row.strengths:
                 raise Unplaceable(f"{label(self._typed.graph, row.node)} has no strength input: leave --lora-strength out")
             changes += [Change("lora strength", target, strength) for target in row.strengths]
         return changes + [Change("lora", target, on) for target, on in row.switches if not row.is_on]
+
+    def _known_name(self, row: Row, name: str) -> str:
+        """Of two ways to write one file's name the one that the server lists; that of the graph where none is asked."""
+        declared = self._typed.declared_input(row.target.node, row.target.key)
+        choices = declared.choices if declared is not None and self._typed.signatures.is_live else None
+        return name if choices and name in choices and row.name not in choices else row.name
 
     def _named(self, rows: Sequence[Row]) -> tuple[str, ...]:
         filled = [row for row in rows if not is_empty(row.name)]

@@ -9,11 +9,13 @@ TEXT_KEYS = ("text", "text_g", "text_l", "clip_l", "clip_g", "t5xxl", "prompt", 
 """Text inputs of encoders, where several are there or the class is not known."""
 SAME_TEXT_KEYS = (
     frozenset({"text_g", "text_l"}),
-    frozenset({"clip_l", "clip_g", "t5xxl", "llama"}),
+    frozenset({"clip_l", "clip_g", "t5xxl", "llama", "qwen25_7b"}),
     frozenset({"bert", "mt5xl"}),
     frozenset({"wildcard_text", "populated_text"}),
 )
 """Text inputs of one encoder that all take the same prompt."""
+PLAIN_TEXT_KEYS = ("text", "prompt", "user_prompt")
+"""The one text that is the prompt where others stand beside it."""
 OTHER_TEXT = re.compile(
     r"system|instruct|template|delimiter|separator|^find$|regex|pattern|filename|prefix|suffix|trigger|language|lora|wildcard$|_name$|expression"
     r"|embedding|style|format|^path$|^mode$",

@@ -61,7 +61,10 @@ class Passes:
             return has_seed and {"steps", "cfg"} <= required
         if not has_seed or "CONDITIONING" not in types or ("MODEL" not in types and declaration is not None):
             return False
-        return declaration is None or bool({"LATENT", "IMAGE"} & set(declaration.outputs))
+        if declaration is None:
+            return True
+        works = any(declared.required for declared in declaration.inputs.values())  # a pipe, which only carries, needs nothing
+        return works and bool({"LATENT", "IMAGE"} & set(declaration.outputs))
 
     def guides(self, sampler: str) -> list[str]:
         """The nodes that take a sampler's model and conditioning: itself, or the guider that is linked to it."""

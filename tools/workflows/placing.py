@@ -154,7 +154,7 @@ class Placement:
         keys = self.texts.keys(Encoder(node, 0), role, is_named=True)
         if not keys:
             raise Unplaceable(f"{label(self.graph, node)} has no text input: name it with --{role}-key")
-        return [self.texts.words(node, each, role) for each in keys]
+        return [word for each in keys for word in self.texts.words(node, each, role)]
 
     def _found_words(self, role: str) -> list[Words]:
         """The words of every pass that has those of the first, or goes on with its steps."""
@@ -170,7 +170,9 @@ class Placement:
             for encoder in encoders:
                 self._add(by_encoder, encoder, role, same=False)
         if not by_encoder:
-            raise Unplaceable(f"no {role} text leads to {label(self.graph, first)}: name its node with --{role}-node-id")
+            zeroed = self.texts.forgotten(first, role)
+            by = f", {label(self.graph, zeroed)} leaves nothing of it" if zeroed else ""
+            raise Unplaceable(f"no {role} text leads to {label(self.graph, first)}{by}: name its node with --{role}-node-id")
         return [word for words in by_encoder.values() for word in words]
 
     def _add(self, found: dict[Encoder, list[Words]], encoder: Encoder, role: str, *, same: bool) -> None:
@@ -178,7 +180,7 @@ class Placement:
         if encoder in found:
             return
         keys = [key] if key in self.graph[encoder.node]["inputs"] else self.texts.keys(encoder, role)
-        words = [self.texts.words(encoder.node, each, role, self._like(role)) for each in keys]
+        words = [word for each in keys for word in self.texts.words(encoder.node, each, role, self._like(role))]
         new = {(word.node, word.key) for word in words}
         for other in found.values() if not same else ():
             if new == {(word.node, word.key) for word in other} or self._texts(words) == self._texts(other):

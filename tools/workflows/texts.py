@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tools.workflows.graph import class_of, is_link, label
-from tools.workflows.node_types import FORGETTING_NODES, OTHER_TEXT, PROMPT_WORD, SAME_TEXT_KEYS, TEXT_KEYS, role_of
+from tools.workflows.node_types import FORGETTING_NODES, OTHER_TEXT, PLAIN_TEXT_KEYS, PROMPT_WORD, SAME_TEXT_KEYS, TEXT_KEYS, role_of
 from tools.workflows.passes import Passes
 from tools.workflows.targets import Unplaceable
 from tools.workflows.typed_graph import Spot, TypedGraph
@@ -59,6 +59,11 @@ class Texts:
                     ahead.append(each)
         return list(dict.fromkeys(found))
 
+    def forgotten(self, sampler: str, role: str) -> str:
+        """The node on the way after which nothing of a text is left; empty where there is none."""
+        way = self._typed.walk(self._passes.conditioning(sampler, role), "CONDITIONING")
+        return next((spot.node for spot in way if class_of(self._typed.graph, spot.node) in FORGETTING_NODES), "")
+
     def keys(self, encoder: Encoder, role: str, *, is_named: bool = False) -> list[str]:
         """The text inputs of an encoder that take the prompt of a role. `is_named`: by hand, so that its output tells nothing."""
         node, texts = encoder.node, self._texts_of_node(encoder.node)
@@ -67,18 +72,18 @@ class Texts:
             wanted = [key for key in texts if role_of(key) == role]
             if not is_named and self._contradicts(encoder, role):
                 raise Unplaceable(self._contradiction(Spot(node, encoder.output), role))
+            if not wanted and role == "positive":  # beside a negative text: the plain one
+                wanted = [key for key in texts if not role_of(key) and key in TEXT_KEYS]
             if not wanted:
                 raise Unplaceable(f"{label(self._typed.graph, node)} has no {role} text: {flag}")
             return wanted
         if len(texts) < 2:
             return texts
-        known = [key for key in texts if key in TEXT_KEYS]
-        if any(set(known) <= same for same in SAME_TEXT_KEYS) and known:
-            return known
         if any(set(texts) <= same for same in SAME_TEXT_KEYS):
             return texts
-        if len(known) == 1:
-            return known
+        plain = [key for key in texts if key in PLAIN_TEXT_KEYS]
+        if len(plain) == 1:
+            return plain
         raise Unplaceable(f"{label(self._typed.graph, node)} has several texts ({', '.join(texts)}): {flag}")
 
     def _texts_of_node(self, node: str) -> list[str]:
@@ -113,8 +118,8 @@ class Texts:
 
     # From an encoder's input to the words
 
-    def words(self, node: str, key: str, role: str, like: Words | None = None) -> Words:
-        """The literal that becomes an input's text. Raises Unplaceable where several do, or none.
+    def words(self, node: str, key: str, role: str, like: Words | None = None) -> list[Words]:
+        """The literal that becomes an input's text (two where one node wants it twice). Raises Unplaceable where several do, or none.
 
         `like`: the text of the other role; of several the one that stands where that stands, in a node of the same class.
         """
@@ -127,11 +132,16 @@ class Texts:
         chosen = self._the_prompt(found)
         if len(chosen) > 1 and like is not None:
             chosen = [word for word in chosen if self._last_step(word) == self._last_step(like)] or chosen
-        if len(chosen) > 1:
+        if len(chosen) > 1 and not self._is_twice(chosen):
             places = " and ".join(f"{each.key} of {label(self._typed.graph, each.node)}" for each in chosen)
             first = chosen[-1]
             raise Unplaceable(f"{told} is put together from {places}: choose with --{role}-node-id {first.node} --{role}-key {first.key}")
-        return chosen[0]
+        return chosen
+
+    def _is_twice(self, words: list[Words]) -> bool:
+        """Whether texts are those of one node that all take the same prompt."""
+        keys = {word.key for word in words}
+        return len({word.node for word in words}) == 1 and any(keys <= same for same in SAME_TEXT_KEYS)
 
     def _gather(self, node: str, key: str, via: tuple[tuple[str, str], ...]) -> list[Words]:
         """Every literal text that an input is made of."""

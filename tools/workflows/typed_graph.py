@@ -249,7 +249,7 @@ class TypedGraph:
         feed = self.feed(spot, want) if not (PIPE.search(kind) and want not in kind.split(",")) else self._in_pipe(spot, want)
         keys = feed.keys
         if not keys and not feed.is_contradictory:
-            name = alias(self.output_name(spot.node, spot.output)) or spot.role
+            name = spot.role if PIPE.search(kind) else alias(self.output_name(spot.node, spot.output)) or spot.role
             links = [key for key, value in self.inputs(spot.node).items() if is_link(value)]
             pipe = next((key for key in links if PIPE.search(self.input_type(spot.node, key))), None)
             found = self.spot(spot.node, pipe, name) if pipe is not None else None

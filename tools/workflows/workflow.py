@@ -156,10 +156,13 @@ class Workflow:
             changes += plan.changes
         except Unplaceable as reason:
             problems["lora" if settings.lora is not None else "lora_strength"] = str(reason)
+        try:
+            changes += self._placement.sizes.batch()
+        except Unplaceable as reason:
+            problems["one picture a prompt"] = str(reason)
         if problems:
             told = "; ".join(f"{setting.replace('_', ' ')}: {why}" for setting, why in problems.items())
             raise InputError(self.name, f"no place for {told}", ANYWHERE)
-        changes += self._placement.sizes.batch()
         changes += self._prefixes(settings.filename_prefix)
         changes = self._with_assignments(changes)
         for change in changes:

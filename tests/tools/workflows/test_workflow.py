@@ -245,7 +245,8 @@ def test_flux_takes_what_it_has() -> None:
         pytest.param(
             simple(n3=sampler(negative=["10", 0]), n7=None, n10=node("ConditioningZeroOut", conditioning=["6", 0])),
             {"negative": "N"},
-            "no place for negative: no negative text leads to node 3 (KSampler): name its node with --negative-node-id",
+            "no place for negative: no negative text leads to node 3 (KSampler), node 10 (ConditioningZeroOut) leaves nothing of it: "
+            "name its node with --negative-node-id",
             id="a negative of zeros made from the positive",
         ),
         pytest.param(
