@@ -29,6 +29,7 @@ from lifeos.policy.defaults import DEFAULTS
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
 from tools.cycle import cycle_record as kept
 from tools.cycle.cycle import Cycle, CycleLimits, choose_steps, name_left, plan
+from tools.cycle.cycle_pages import write_pages
 from tools.cycle.steps import STEP_NAMES, STEPS, CycleSettings
 
 AGENT_PROMPT = Path("agents/daily_cycle.md")
@@ -165,6 +166,7 @@ def main(argv: list[str] | None = None) -> int:
             say("The cycle was interrupted; the same command continues it.")
             raise
     files.write_json(settings.root / REPORT_FILE, kept.as_document(record))
+    write_pages(settings.root / REPORT_FILE, record, TITLES)
     say("\n" + kept.render(record, TITLES))
     if args.json:
         cli.print_json(kept.as_document(record))

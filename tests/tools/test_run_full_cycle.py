@@ -18,6 +18,7 @@ from tools import run_full_cycle
 from tools.cost.meter import LOG_FILE, STATE_FILE
 from tools.cycle.committing import CommitPlan, commit_commands
 from tools.cycle.steps import STEP_NAMES, STEPS
+from tools.stand_in import render_references
 
 
 def _status(root: Path) -> str:
@@ -40,9 +41,11 @@ def test_the_dry_run_passes_on_a_python_alone_and_changes_nothing(project_root: 
 def test_the_dry_run_shows_every_command_of_a_full_cycle(project_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("prompt.md", "prompts.txt"):
         (tmp_path / name).write_text("x")
+    render_references(tmp_path / "references", count=1)
     given = f"--agent-command {Path(sys.executable).as_posix()} --agent-prompt P/prompt.md --generated-dir P --reference-dir P --run-id v3"
     given += (
         " --training-dataset-dir P --training-output-dir P/out --compare-with-run-id v2 --run-production --production-prompts P/prompts.txt"
+        " --production-reference-dir P/references"
     )
     given += (
         " --production-lora amiranoor_v3.safetensors --production-count 5 --production-output-dir P/batch --production-comfy-url embedded"
@@ -77,6 +80,43 @@ def test_what_is_missing_is_named(project_root: Path, capsys: pytest.CaptureFixt
 def test_an_agent_that_is_not_configured_is_explained(project_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_full_cycle.main(["--project-root", str(project_root), "--dry-run", "--only", "agent"])
     assert 'give --agent-command "claude -p", or set cycle.agent_command' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ([], "tools/production_pipeline.py: the following arguments are required: --production-output-dir"),
+        (["--production-output-dir", "../batch"], "--production-reference-dir"),
+        (["--production-output-dir", "../batch", "--production-prompts", "../none.txt"], "none.txt: no such file or directory"),
+        (["--production-output-dir", "../batch", "--cost-rate-per-hr", "much"], "--rate-per-hr: 'much' is no amount of money"),
+        (["--production-output-dir", "../batch", "--reference-dir", "../none", "--generated-dir", "../made later"], "none: no such file"),
+    ],
+    ids=["a flag", "no references", "an input", "a value", "an input of another step"],
+)
+def test_what_cannot_run_is_refused_before_anything_is_paid(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], reason: str
+) -> None:
+    """The agent would cost its dollars first, and production fail after it. The dry run refuses the same."""
+    root = copy_checkout(tmp_path / "project")
+    agent = f"\"{sys.executable}\" -c \"open('ran', 'w')\""
+    given = [str(tmp_path / part[3:]) if part.startswith("../") else part for part in given]
+    command = ["--project-root", str(root), "--from", "cost_start", "--agent-command", agent, "--run-production", *given]
+    assert cli.run(lambda: run_full_cycle.main(command)) == 2
+    printed = capsys.readouterr().out
+    assert reason in printed and "nothing was started" in printed
+    assert not (root / "ran").exists() and not (root / LOG_FILE).exists() and not (root / STATE_FILE).exists()
+    assert cli.run(lambda: run_full_cycle.main([*command, "--dry-run"])) == 2
+    assert reason in capsys.readouterr().out
+
+
+def test_the_report_of_a_cycle_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "lifeos_preflight.py").write_text("raise SystemExit('error: a|b <script>: missing `code`')")
+    assert run_full_cycle.main(["--project-root", str(tmp_path), "--only", "preflight"]) == 1
+    markdown = (tmp_path / "cycle_report.md").read_text()
+    assert "| Preflight | FAILED |" in markdown and "error: a\\|b &lt;script>: missing \\`code\\`" in markdown
+    page = (tmp_path / "cycle_report.html").read_text()
+    assert "error: a|b &lt;script&gt;: missing `code`" in page and "<script>" not in page
 
 
 def test_a_second_cycle_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,21 +10,21 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lifeos.errors import InputError, LifeosError
+from lifeos.errors import EXIT_USAGE, InputError, LifeosError
 from lifeos.escaping import escape_line
 from lifeos.signals import deaf_to_signals
 from tools.cost.ledger import read_sessions
 from tools.cost.meter import Meter, OpenSession
 from tools.cycle import cycle_record as kept
+from tools.cycle.checks import find_faults, find_first_faults
 from tools.cycle.committing import commit_commands
 from tools.cycle.cycle_record import CycleRecord, StepRecord
 from tools.cycle.process import Ended, run_command
+from tools.cycle.step_reason import find_reason
 from tools.cycle.steps import STEPS, CycleSettings, CycleStep, commit_message, plan_cycle_commit, why_skipped
 
 HEARTBEAT_SECONDS = 30.0
 METER_STEPS = ("cost_start", "cost_stop")
-LAST_WORDS = 3
-LOG_TAIL_BYTES = 4096
 LEFT_SHOWN = 20
 
 
@@ -96,6 +94,12 @@ class Cycle:
     def _run_steps(self, folder: Path, record: CycleRecord) -> bool:
         before = {step.name: step for step in record.steps}
         agent_ran = "agent" in before and _is_done(before["agent"])
+        name, faults = find_first_faults(self.chosen, self.settings, [step.name for step in record.steps if _is_done(step)])
+        if faults:
+            entry = StepRecord(name, kept.FAILED)
+            record.steps = [*(step for step in record.steps if _is_done(step)), entry]
+            more = f" (and {len(faults) - 1} more; --dry-run lists everything)" if len(faults) > 1 else ""
+            return self._end(entry, Ended(EXIT_USAGE, 0.0), f"{faults[0]}{more}; nothing was started")
         record.steps = []
         for step in self.chosen:
             old = before.get(step.name)
@@ -137,6 +141,8 @@ class Cycle:
             return self._end(entry, Ended(2, 0.0), f"{missing[0]}: no such file or directory")
         stdin = root / self.settings.agent_prompt if step.name == "agent" and self.settings.agent_prompt else None
         ended = Ended(0, 0.0)
+        log = root / entry.log
+        begun = log.stat().st_size if log.exists() else 0  # an unfinished cycle goes on in the same log
         for command in commands:
             try:
                 ended = run_command(command, root, root / entry.log, show=self.show, stdin=stdin, watch=self._watch(step, record))
@@ -144,7 +150,7 @@ class Cycle:
                 return self._end(entry, Ended(3, 0.0), f"{command[0]}: cannot be started: {error.strerror}")
             entry.seconds += ended.seconds
             if ended.code or ended.stopped:
-                return self._end(entry, ended, ended.stopped or _last_words(root / entry.log))
+                return self._end(entry, ended, ended.stopped or find_reason(root / entry.log, begun, ended.code))
         if ended.left_children:
             self.say(f"warning: {step.title} left processes behind; they were stopped")
         entry.status, entry.exit_code = kept.DONE, 0
@@ -238,15 +244,6 @@ def _last_step(record: CycleRecord) -> str:
     return record.steps[-1].name if record.steps else "its start"
 
 
-def _last_words(log: Path) -> str:
-    """What the step said last: its own error line, else its last lines."""
-    with open(log, "rb") as file:
-        file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
-        lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("error:", "FAIL", "fatal:"))]
-    return " / ".join((errors or lines)[-LAST_WORDS:]) or "it gave no message"
-
-
 def choose_steps(start: str | None, only: str | None) -> tuple[CycleStep, ...]:
     """The steps of `--from` and `--only`."""
     if only is not None:
@@ -277,27 +274,6 @@ def plan(settings: CycleSettings, chosen: tuple[CycleStep, ...]) -> list[dict[st
         else:
             commands = step.commands(settings) if step.name not in ("agent", "commit") or not skipped else []
         row["commands"] = [shlex.join(one) for one in commands]
-        row["faults"] = [] if skipped else _faults(step, settings, commands)
+        row["faults"] = [] if skipped or step.name == "commit" else find_faults(step, settings)
         planned.append(row)
     return planned
-
-
-def _faults(step: CycleStep, settings: CycleSettings, commands: list[list[str]]) -> list[str]:
-    root = settings.root
-    faults = [f"{path}: no such file or directory" for path in step.needs(settings) if path is not None and not (root / path).exists()]
-    for command in commands:
-        if not step.script:
-            faults += [] if shutil.which(command[0]) else [f"{command[0]}: no such command"]
-        elif not (root / step.script).is_file():
-            faults.append(f"{step.script}: no such script")
-        else:
-            faults += _unknown_flags(root, command)
-    return faults
-
-
-def _unknown_flags(root: Path, command: list[str]) -> list[str]:
-    done = subprocess.run([*command[:2], "--help"], cwd=root, capture_output=True, text=True, check=False, timeout=60)
-    if done.returncode:
-        return [f"{command[1]}: --help fails: {(done.stderr.strip().splitlines() or ['no words'])[-1]}"]
-    known = set(done.stdout.replace(",", " ").replace("[", " ").replace("]", " ").split())
-    return [f"{command[1]}: unknown flag {part}" for part in command[2:] if part.startswith("--") and part not in known]

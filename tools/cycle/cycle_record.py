@@ -103,6 +103,7 @@ def render(record: CycleRecord, titles: dict[str, str]) -> str:
         lines += ["", escape_line(f"Cost of the agent step: ${record.cost_usd} (session {record.cost_session})")]
     failed = next((step for step in record.steps if step.status in (FAILED, INTERRUPTED)), None)
     if failed is not None:
-        told = [f"To repeat only this step: {failed.command}", f"Its output: {failed.log}", "The same command continues from here."]
+        told = [f"To repeat only this step: {failed.command}", f"Its output: {failed.log}"] if failed.command else []
+        told.append("The same command continues from here.")
         lines += ["", *map(escape_line, told)]
     return "\n".join(lines)

@@ -79,7 +79,8 @@ class CycleStep:
     `commands` run one after another until one fails; `script` is checked by a dry run; `needs` are inputs that must exist when
     the step begins; `makes` are artefacts, shown at the end if they are there. Files that belong under version control, and are committed:
     `writes` are those that it writes in every run, `keeps` those that it may write (a pattern where their names are not known before).
-    `limit` names the time limit. A `repeated` step runs again when an unfinished cycle continues.
+    `limit` names the time limit. A `repeated` step runs again when an unfinished cycle continues. `rehearsal` is the flag of the script's
+    own dry run, which is asked before anything is paid.
     """
 
     name: str
@@ -93,6 +94,7 @@ class CycleStep:
     keeps: Callable[[CycleSettings], list[Path | None]] = lambda settings: []
     limit: str = ""
     repeated: bool = False
+    rehearsal: str = ""
 
 
 def _python(settings: CycleSettings, script: str, *arguments: str) -> Commands:
@@ -300,6 +302,7 @@ STEPS: tuple[CycleStep, ...] = (
         _production,
         lambda settings: "" if settings.run_production else "no --run-production",
         needs=lambda settings: [settings.production_workflow, settings.production_prompts, settings.production_reference_dir],
+        rehearsal="--dry-run",
         makes=lambda settings: [settings.production_output_dir and settings.production_output_dir / "batch_report.html"],
         writes=lambda settings: [HISTORY],
     ),
