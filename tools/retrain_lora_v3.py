@@ -263,7 +263,15 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
         schedule = f"the schedule of the learning rate ({settings.lr_scheduler}) is that of {settings.max_train_steps} steps from here on"
         cli.note(f"warning: {longer}: {schedule}, as in no run that was planned so from its beginning")
     with stop_signals(), ConsoleWatcher(settings.max_train_steps, preparation.first_step, price.rate_per_hr) as watcher:
-        record = run_training(preparation, checkout, price, watcher, overwrite=args.overwrite, beat=lambda: beat(args.project_root))
+        record = run_training(
+            preparation,
+            checkout,
+            price,
+            watcher,
+            overwrite=args.overwrite,
+            finished_states=policy["training"]["finished_states"],
+            beat=lambda: beat(args.project_root),
+        )
     curve = draw_curve(settings.output_dir, settings.output_name, trainer)
     if args.json:
         cli.print_json(files.read_json(settings.output_dir / RECORD_FILE))

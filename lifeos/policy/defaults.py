@@ -120,6 +120,7 @@ DEFAULTS: dict[str, Any] = {
         "noise_offset": 0.0357,
         "seed": 42,
         "min_free_disk_gb": 10.0,
+        "finished_states": "last",
         "seconds_per_step": 1.2,
     },
     "cost": {

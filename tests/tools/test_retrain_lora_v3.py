@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -261,13 +262,14 @@ def test_resume_truly_continues(place: Place) -> None:
     assert (place.output / "training_log.txt").read_bytes().count("学習開始".encode()) == 3
 
 
-def test_resume_refuses_another_run(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_refuses_another_run(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert place.run("--resume") == 2
     assert "holds no record of a run to resume" in capsys.readouterr().err
     assert place.run("--no-save-state") == 0
     assert place.run("--resume") == 2
     assert f"holds no whole state of v3 that run {place.record['run_id']} has saved" in capsys.readouterr().err
-    assert place.run("--overwrite") == 0
+    monkeypatch.setitem(DEFAULTS["training"], "finished_states", "all")
+    assert place.run("--overwrite", "--project-root", place.set.parent) == 0
     shutil.rmtree(place.output / "v3-step00000020-state")
     shutil.rmtree(place.output / "v3-state")
     (place.output / "v3-step00000018-state").mkdir()  # cut off: no state to use
@@ -518,6 +520,64 @@ def test_a_continued_run_tells_time_and_cost_of_all_its_parts(
     assert f"trained v3: 20 steps in {record['seconds'] / 60:.1f} min, ${record['cost_usd']:.2f} (in 2 parts)" in captured.out
     rows = [line.split(",") for line in (place.output / "loss.csv").read_text().splitlines()[1:]]
     assert [(int(row[0]), int(row[2])) for row in rows] == [(step, 1 if step <= 10 else 2) for step in range(1, 21)]
+
+
+def test_the_files_of_a_continued_run_tell_the_whole_run(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trainer is given more repeats to count its steps right; what it then writes of them is not how the run was taught."""
+    reg = make_reg(place)
+    monkeypatch.setenv("STANDIN_FAIL_AT", "13")
+    assert place.run("--reg-data-dir", reg) == 1
+    monkeypatch.setenv("STANDIN_FAIL_AT", "18")
+    assert place.run("--reg-data-dir", reg, "--resume") == 1
+    monkeypatch.delenv("STANDIN_FAIL_AT")
+    assert place.run("--reg-data-dir", reg, "--resume") == 0
+    found = {name: read_lora_header(place.output / name).metadata for name in place.names()}
+    assert list(found) == [*(f"v3-step{step:08d}.safetensors" for step in (5, 10, 15, 20)), "v3.safetensors"]
+    for key in ("ss_datasets", "ss_dataset_dirs", "ss_num_train_images", "ss_num_reg_images", "ss_training_started_at"):
+        assert len({metadata[key] for metadata in found.values()}) == 1, key
+    last = found["v3.safetensors"]
+    assert json.loads(last["ss_dataset_dirs"]) == {"2_amiranoor woman": {"n_repeats": 2}}
+    # 3 pictures x 2 repeats, and as many of regularisation: 12 batches an epoch, 20 steps in 2 epochs
+    assert [metadata["ss_epoch"] for metadata in found.values()] == ["0", "0", "1", "1", "2"]
+    assert (last["ss_num_epochs"], last["ss_num_train_images"], last["ss_steps"]) == ("2", "6", "20")
+    comments = [json.loads(metadata["ss_training_comment"]) for metadata in found.values()]
+    assert [comment.get("continued_at") for comment in comments] == [None, None, [10], [10, 15], [10, 15]]
+    assert {comment["run_id"] for comment in comments} == {place.record["run_id"]}
+    for item in place.record["lora_files"]:  # the record's hashes are those of the files as they are now
+        assert hashlib.sha256((place.output / item["file"]).read_bytes()).hexdigest() == item["sha256"]
+        assert item["fault"] is None
+
+
+@pytest.mark.parametrize(("keep", "states"), [("last", ["v3-step00000020-state"]), ("none", []), ("all", None)])
+def test_states_of_a_finished_run(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], keep: str, states: list[str] | None
+) -> None:
+    """Nothing goes while the run could still need it: not when it fails, not when it is continued from an earlier step."""
+    (place.set.parent / "evals").mkdir()
+    (place.set.parent / "evals" / "thresholds.yaml").write_text(f"training:\n  finished_states: {keep}\n")
+    policy = ("--project-root", place.set.parent)
+    monkeypatch.setenv("STANDIN_FAIL_AT", "13")
+    assert place.run(*policy) == 1
+    first = state_names(place.output)
+    assert first == ["v3-step00000005-state", "v3-step00000010-state"]
+    monkeypatch.setenv("STANDIN_FAIL_AT", "12")
+    assert place.run("--resume", place.output / "v3-step00000005-state", *policy) == 1
+    assert state_names(place.output) == first
+    aside = place.output / "previous_runs" / place.record["run_id"]
+    assert state_names(aside) == ["v3-step00000010-state"]
+    monkeypatch.delenv("STANDIN_FAIL_AT")
+    assert place.run("--resume", *policy) == 0
+    wanted = ["v3-state", "v3-step00000015-state", "v3-step00000020-state"] if states is None else states
+    assert state_names(place.output) == wanted
+    assert sorted(state["state"] for state in place.record["states"]) == wanted
+    assert state_names(aside) == (["v3-step00000010-state"] if keep == "all" else [])
+    said = capsys.readouterr().err
+    assert ("saved state(s) of the finished run were removed" in said) == (keep != "all")
+    assert place.run("--resume", "--max-train-steps", 30, *policy) == (2 if keep == "none" else 0)
+
+
+def state_names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.endswith("-state"))
 
 
 def test_a_finished_run_is_made_longer(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

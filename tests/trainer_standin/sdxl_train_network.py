@@ -138,6 +138,24 @@ def write_lora(path: Path, metadata: dict[str, str], step: int, *, text_encoder:
         file.write(data)
 
 
+def describe_data(config: dict[str, Any], trained: int, regularisation: int, batches: int, epochs: int) -> dict[str, str]:
+    """What the LoRA says of its data: the repeats as they stand in the TOML."""
+    subsets = [
+        {"num_repeats": subset.get("num_repeats", 1), "image_dir": Path(subset["image_dir"]).name, "is_reg": bool(subset.get("is_reg"))}
+        for dataset in config["datasets"]
+        for subset in dataset["subsets"]
+    ]
+    values = {
+        "ss_datasets": json.dumps([{"num_train_images": trained, "num_reg_images": regularisation, "subsets": subsets}]),
+        "ss_dataset_dirs": json.dumps({each["image_dir"]: {"n_repeats": each["num_repeats"]} for each in subsets if not each["is_reg"]}),
+        "ss_num_reg_images": regularisation,
+        "ss_num_batches_per_epoch": batches,
+        "ss_num_epochs": epochs,
+        "ss_training_started_at": time.time(),
+    }
+    return {key: str(value) for key, value in values.items()}
+
+
 def build_metadata(args: argparse.Namespace, captions: list[str], trained: int) -> dict[str, str]:
     values = {
         "ss_network_dim": args.network_dim,
@@ -216,7 +234,8 @@ def train(args: argparse.Namespace) -> None:
     print(f"  num batches per epoch / 1epochのバッチ数: {batches}")
     epochs = math.ceil(args.max_train_steps / batches)
     epoch, counter = first_step(args, batches)
-    run_steps(args, build_metadata(args, captions, trained), batches * (epochs - epoch) - counter, counter)
+    metadata = build_metadata(args, captions, trained) | describe_data(config, trained, regularisation, batches, epochs)
+    run_steps(args, metadata, batches * (epochs - epoch) - counter, counter)
 
 
 def run_steps(args: argparse.Namespace, metadata: dict[str, str], available: int, counter: int) -> None:
@@ -235,7 +254,8 @@ def run_steps(args: argparse.Namespace, metadata: dict[str, str], available: int
         if args.save_every_n_steps and step % args.save_every_n_steps == 0:
             path = output / f"{args.output_name}-step{step:08d}.safetensors"
             print(f"\nsaving checkpoint: {path}")
-            write_lora(path, metadata, step, text_encoder=text_encoder)
+            per_epoch = int(metadata["ss_num_batches_per_epoch"])
+            write_lora(path, {**metadata, "ss_epoch": str((step - 1) // per_epoch)}, step, text_encoder=text_encoder)
             if args.save_state:
                 save_state(args, step)
     if args.save_state:
@@ -243,7 +263,7 @@ def run_steps(args: argparse.Namespace, metadata: dict[str, str], available: int
     if not os.environ.get("STANDIN_NO_LORA"):
         path = output / f"{args.output_name}.safetensors"
         print(f"\nsaving checkpoint: {path}")
-        write_lora(path, metadata, counter + total, text_encoder=text_encoder)
+        write_lora(path, {**metadata, "ss_epoch": metadata["ss_num_epochs"]}, counter + total, text_encoder=text_encoder)
     print("model saved.")
 
 

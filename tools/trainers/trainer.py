@@ -41,6 +41,8 @@ class RunIdentity:
     run_id: str
     dataset_id: str | None
     manifest_hash: str | None
+    parts: tuple[int, ...] = ()
+    """Of a run that was continued: the steps that its later parts began at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,11 @@ class Trainer(Protocol):
 
     def find_changes(self, recorded_argv: Sequence[str], plan: TrainingPlan) -> list[OptionChange]:
         """In what a continued run is not asked for what it began with. `recorded_argv`: of the process that trained."""
+        ...
+
+    def correct_metadata(self, metadata: Mapping[str, str], earlier: Mapping[str, str]) -> dict[str, str]:
+        """What to change in the metadata of a file that a continued run saved, so that it tells the whole run and not its last part alone.
+        `earlier`: of a file that the run saved before."""
         ...
 
     def checkpoint_name(self, output_name: str) -> str:

@@ -6,6 +6,7 @@ one bad step) nor its return code: only the weights do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from lifeos import files
 from lifeos.errors import InputError
 from tools.trainers.lora_header import read_lora_header
+from tools.trainers.rewrite_metadata import rewrite_metadata
 from tools.trainers.trainer import HeaderDialect, Trainer
 from tools.trainers.weights_check import check_weights
 
@@ -45,7 +47,9 @@ def is_lora_of(path: Path, run_id: str, dialect: HeaderDialect) -> bool:
 class Checkpoints:
     """The LoRA files of one run in its output folder."""
 
-    def __init__(self, trainer: Trainer, output_dir: Path, output_name: str, run_id: str) -> None:
+    def __init__(self, trainer: Trainer, output_dir: Path, output_name: str, run_id: str, earlier: Mapping[str, str] | None = None) -> None:
+        """`earlier`: the metadata of a file that the run saved before it was continued."""
+        self._earlier = earlier
         self._trainer, self._output_dir, self._output_name, self._run_id = trainer, output_dir, output_name, run_id
         self._expected: dict[Path, tuple[Stamp | None, float]] = {}
         self._faults: dict[tuple[Path, Stamp], str] = {}
@@ -68,6 +72,7 @@ class Checkpoints:
             if not at_end and (stamp != seen or now - since < SETTLED_SECONDS):
                 continue
             if self.is_ours(path):
+                self._correct(path)
                 del self._expected[path]
                 if fault := self.fault_of(path):
                     return f"{path.name}: {fault}"
@@ -91,6 +96,23 @@ class Checkpoints:
             return error.why
         except OSError as error:
             return f"cannot be read: {error.strerror}"
+
+    def correct_all(self) -> str:
+        """Make every file of a continued run tell the whole run. Returns why one could not be made to; empty if all do."""
+        return next(filter(None, [self._correct(path) for path in self.find()]), "")
+
+    def _correct(self, path: Path) -> str:
+        if self._earlier is None:
+            return ""
+        try:
+            metadata = read_lora_header(path).metadata
+            if changed := self._trainer.correct_metadata(metadata, self._earlier):
+                rewrite_metadata(path, {**metadata, **changed})
+        except InputError as error:
+            return f"{path.name}: {error.why}"
+        except OSError as error:
+            return f"{path.name}: {error.strerror}"
+        return ""
 
     def find(self) -> list[Path]:
         """The run's whole files, checkpoints in their order, the final one last."""
@@ -119,3 +141,9 @@ class Checkpoints:
         if named is None or named.is_final:
             return float("inf"), path.name
         return (-1.0 if named.step is None else named.step), path.name
+
+
+def read_earlier(trainer: Trainer, output_dir: Path, output_name: str, run_id: str) -> dict[str, str] | None:
+    """The metadata of the earliest LoRA file of a run; None if none is there."""
+    found = Checkpoints(trainer, output_dir, output_name, run_id).find()
+    return dict(read_lora_header(found[0]).metadata) if found else None

@@ -99,6 +99,7 @@ def prepare(
         run_id,
         built.document["dataset_id"] if built and is_claimed else None,
         hash_document(built.document) if built and is_claimed else None,  # of exactly the bytes that will be written beside the LoRA
+        (*(part["first_step"] for part in record.all_parts()[1:]), going_on.step) if going_on and record else (),
     )
     stage = plan_stage(settings, built.document) if built and built.records else None
     subsets = stage.subsets if stage else _assumed_subsets(settings)

@@ -10,6 +10,9 @@ from lifeos.errors import InputError
 from tools.trainers.trainer import SavedState
 from tools.trainers.weights_check import check_weights
 
+KEEP_ALL, KEEP_LAST, KEEP_NONE = "all", "last", "none"
+"""What the policy can say of the states of a finished run."""
+
 EDGE_BYTES = 1 << 16
 """So much of a file's beginning and end goes into its state's fingerprint: enough to tell two states, without reading gigabytes."""
 

@@ -8,7 +8,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import IO, Any, Protocol
 
@@ -19,7 +19,7 @@ from lifeos.signals import deaf_to_signals
 from tools.trainers.endings import count_memory_kills, describe_returncode
 from tools.trainers.trainer import Remark, SavedFile, StepReport, Stream, TrainerProcess
 from tools.trainers.trainer_checkout import TrainerCheckout, trainer_environment
-from tools.training.checkpoints import Checkpoints
+from tools.training.checkpoints import Checkpoints, read_earlier
 from tools.training.disk_room import describe_full, is_full
 from tools.training.evidence import LOG_FILE, refuse_overwriting, set_aside, set_later_aside, write_evidence
 from tools.training.line_splitter import LineSplitter
@@ -27,8 +27,9 @@ from tools.training.loss_curve import LossPoint, read_loss_table, write_loss_tab
 from tools.training.one_at_a_time import refuse_second
 from tools.training.preparation import Preparation
 from tools.training.process_identity import RUN_VARIABLE, start_time
-from tools.training.saved_states import RecordedState, fingerprint
+from tools.training.saved_states import KEEP_LAST, RecordedState, fingerprint
 from tools.training.staging import remove_stage
+from tools.training.tidying import tidy_states
 from tools.training.training_record import Price, TrainingRecord, utc
 
 STOP_SIGNALS = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0))
@@ -61,11 +62,13 @@ def run_training(
     watcher: TrainingWatcher,
     *,
     overwrite: bool = False,
+    finished_states: str = KEEP_LAST,
     beat: Callable[[], None] = lambda: None,
 ) -> TrainingRecord:
     """Train. Returns the record, `finished` or `failed`; on KeyboardInterrupt stops the trainer, records that and raises it again.
 
-    `beat` is called as often as the record is written: the heartbeat of the cost session.
+    `finished_states`: which states are kept once the run has finished and its LoRA is proven sound (`all`, `last`, `none`). `beat` is
+    called as often as the record is written: the heartbeat of the cost session.
 
     Raises LockedError if a training is at work in the output folder, InputError if it would overwrite what it must not.
     """
@@ -75,13 +78,17 @@ def run_training(
     with hold(settings.output_dir / ".training.lock", str(settings.output_dir)) as held:
         before = refuse_second(settings.output_dir)
         refuse_overwriting(preparation, overwrite)
+        earlier = None
         if preparation.resume:
+            earlier = read_earlier(preparation.trainer, settings.output_dir, settings.output_name, preparation.identity.run_id)
             set_later_aside(preparation)
         else:
             set_aside(preparation, before)
         try:
             record = write_evidence(preparation, checkout, price, before if preparation.resume else None)
-            _TrainerRun(preparation, record, watcher, held, beat).train()
+            _TrainerRun(preparation, record, watcher, held, beat, earlier).train()
+            if record.state == "finished":
+                tidy_states(preparation, record, finished_states, watcher)
         finally:
             with contextlib.suppress(OSError, InputError):
                 remove_stage(stage.stage)
@@ -92,12 +99,18 @@ class _TrainerRun:
     """One run of the trainer, from the start of its first process to the end of its last."""
 
     def __init__(
-        self, preparation: Preparation, record: TrainingRecord, watcher: TrainingWatcher, held: Held, beat: Callable[[], None]
+        self,
+        preparation: Preparation,
+        record: TrainingRecord,
+        watcher: TrainingWatcher,
+        held: Held,
+        beat: Callable[[], None],
+        earlier: Mapping[str, str] | None,
     ) -> None:
         self._preparation, self._record, self._watcher, self._held, self._beat = preparation, record, watcher, held, beat
         self._output_dir = preparation.settings.output_dir
         settings = preparation.settings
-        self._checkpoints = Checkpoints(preparation.trainer, settings.output_dir, settings.output_name, record.run_id)
+        self._checkpoints = Checkpoints(preparation.trainer, settings.output_dir, settings.output_name, record.run_id, earlier)
         self._diverged, self._said_nan, self._said_unwritten = "", False, False
         self._points = [point for point in read_loss_table(self._output_dir) if point.step <= record.first_step]
         self._began = time.monotonic()
@@ -285,6 +298,8 @@ class _TrainerRun:
         record.state, record.failure = state, fault or None
         record.ended = utc(datetime.now(UTC))
         record.account(time.monotonic() - self._began)
+        if why := self._checkpoints.correct_all():
+            self._remark(f"the metadata of a LoRA file tell the last part only, and could not be made to tell the whole run: {why}")
         record.lora_files, record.last_good = self._checkpoints.list(), self._checkpoints.last_good()
         record.states = self._find_states()
         self._write_last_record()

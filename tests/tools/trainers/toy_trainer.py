@@ -116,6 +116,9 @@ class ToyTrainer:
         was, now = recorded_argv[-1], plan.training.argv[-1]
         return [] if was == now else [OptionChange("--optimizer", was, now)]
 
+    def correct_metadata(self, metadata: Mapping[str, str], earlier: Mapping[str, str]) -> dict[str, str]:
+        return {}
+
     def checkpoint_name(self, output_name: str) -> str:
         return f"{output_name}.last.safetensors"
 

@@ -111,7 +111,9 @@ def build_command(python: str, script: str, trainer_args: Sequence[str], mixed_p
 
 def training_comment(identity: RunIdentity) -> str:
     """What the LoRA itself will say of its data and its run: JSON in `ss_training_comment`."""
-    said = {"dataset_id": identity.dataset_id, "dataset_manifest_hash": identity.manifest_hash, "run_id": identity.run_id}
+    said: dict[str, Any] = {"dataset_id": identity.dataset_id, "dataset_manifest_hash": identity.manifest_hash, "run_id": identity.run_id}
+    if identity.parts:
+        said["continued_at"] = list(identity.parts)
     return json.dumps(said, separators=(",", ":"))
 
 

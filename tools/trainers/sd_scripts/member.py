@@ -12,6 +12,7 @@ from tools.families.families import Family
 from tools.trainers import kohya_header
 from tools.trainers.packages import NeededPackage
 from tools.trainers.sd_scripts import command, conflicts, needs, parser_check, states
+from tools.trainers.sd_scripts.metadata import correct_metadata
 from tools.trainers.sd_scripts.output import SdScriptsOutput
 from tools.trainers.trainer import (
     CheckpointName,
@@ -92,6 +93,9 @@ class SdScripts:
         before, after = (conflicts.read_options(argv).values for argv in (recorded_argv, plan.training.argv))
         changed = [name for name in SAME_OPTIONS if before.get(name) != after.get(name)]
         return [OptionChange(f"--{name}", _shown(before, name), _shown(after, name)) for name in changed]
+
+    def correct_metadata(self, metadata: Mapping[str, str], earlier: Mapping[str, str]) -> dict[str, str]:
+        return correct_metadata(metadata, earlier)
 
     def checkpoint_name(self, output_name: str) -> str:
         return f"{output_name}.safetensors"
