@@ -80,13 +80,15 @@ def prepare(
     for a dataset that cannot be read and a resume that cannot be; what is only missing here is listed, so that a dry run shows its command
     on any machine.
     """
-    missing = _find_missing(settings, family)
+    missing = _find_missing_folders(settings)
     checkout, is_there = locate(settings.trainer_dir, settings.trainer_python), True
     try:
         checkout = trainer.find(settings.trainer_dir, settings.trainer_python, family)
     except UnavailableError as error:
         missing.append(error)
         is_there = False
+    if looks_like_path(settings.base_model) and (fault := find_base_fault(settings.base_model, family)):
+        missing.append(fault)
     built = None
     if settings.train_data_dir.is_dir() and (settings.reg_data_dir is None or settings.reg_data_dir.is_dir()):
         built = _read_dataset(settings, policy, family, decode)
@@ -149,14 +151,12 @@ def _assumed_subsets(settings: TrainingSettings) -> tuple[Subset, ...]:
     return (trained, Subset(untaught, settings.reg_repeats, settings.class_tokens, is_reg=True))
 
 
-def _find_missing(settings: TrainingSettings, family: Family) -> list[LifeosError]:
+def _find_missing_folders(settings: TrainingSettings) -> list[LifeosError]:
     found: list[LifeosError] = []
     for flag, folder in (("--train-data-dir", settings.train_data_dir), ("--reg-data-dir", settings.reg_data_dir)):
         if folder is not None and not folder.is_dir():
             why = "is a file, not a directory" if folder.exists() else "no such directory"
             found.append(InputError(folder, why, f"give {flag} a folder of pictures"))
-    if looks_like_path(settings.base_model) and (fault := find_base_fault(settings.base_model, family)):
-        found.append(fault)
     return found
 
 

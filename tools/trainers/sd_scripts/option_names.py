@@ -1,4 +1,4 @@
-"""The names of sd-scripts' options (sdxl_train_network.py, v0.10.1), to know one from the abbreviation of another.
+"""The names of the options of sd-scripts (v0.10.1), to know one from the abbreviation of another.
 
 Its parser takes every beginning of a name that fits only one option: `--mixed_p` is `--mixed_precision`.
 """
