@@ -14,6 +14,9 @@ from typing import Literal
 from lifeos.errors import InputError
 from lifeos.guardrails.checkout import NoGitError, ask_git, git_command, git_environment
 
+MOST_TOUCHES = 50
+"""So many commits of a file that changed only its mode or line ends are looked past."""
+
 Source = Literal["commit", "uncommitted", "file", "border", "missing"]
 
 
@@ -56,7 +59,7 @@ def read_history(root: Path, paths: list[str]) -> History:
         if path not in commits:  # changed, untracked, or ignored
             changes[path] = _by_file(root, path, "uncommitted")
         else:
-            commit, when = commits[path]
+            commit, when = _last_edit(root, path, *commits[path], border)
             changes[path] = LastChange(when, "border" if commit in border else "commit")
     return History(changes, shallow=shallow == "true")
 
@@ -74,23 +77,59 @@ def _read_border(common: Path) -> list[str]:
 
 
 def _changed(root: Path, prefix: str, paths: list[str]) -> set[str]:
-    """The paths whose content in the index or work tree differs from HEAD, among them files deleted by hand."""
+    """The paths whose content in the index or work tree differs from HEAD, among them files deleted by hand.
+
+    Another file mode (a copy from Windows, a `chmod`) or other line ends (an editor, `core.autocrlf`) are nobody's work on a file.
+    """
     listed = ask_git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *_literal(paths))
-    return {entry[3:].removeprefix(prefix) for entry in listed.split("\0") if entry}
+    found = {entry[3:].removeprefix(prefix): entry[:2] for entry in listed.split("\0") if entry}
+    return {path for path, state in found.items() if not ("M" in state and _reads_the_same(root, path))}
+
+
+def _last_edit(root: Path, path: str, commit: str, when: float, border: frozenset[str]) -> tuple[str, float]:
+    """The newest commit up to this one that changed what the file says, and not only its mode or its line ends."""
+    for _ in range(MOST_TOUCHES):
+        if commit in border:
+            break
+        try:
+            said = [_unix(ask_git(root, "show", f"{which}:./{path}")) for which in (commit, f"{commit}^")]
+        except (NoGitError, InputError):  # it was not there before
+            break
+        earlier = _last_commits(root, [path], f"{commit}^") if said[0] == said[1] else {}
+        if path not in earlier:
+            break
+        commit, when = earlier[path]
+    return commit, when
+
+
+def _reads_the_same(root: Path, path: str) -> bool:
+    """Whether a changed file still says what it says in HEAD, line for line."""
+    try:
+        committed = ask_git(root, "show", f"HEAD:./{path}")
+        now = (root / path).read_bytes().decode("utf-8", "surrogateescape")
+    except (NoGitError, InputError, OSError):
+        return False
+    return not (root / path).is_symlink() and _unix(committed) == _unix(now)
+
+
+def _unix(text: str) -> str:
+    return text.replace("\r\n", "\n")
 
 
 def _literal(paths: list[str]) -> list[str]:
     return [f":(literal){path}" for path in paths]
 
 
-def _last_commits(root: Path, paths: list[str]) -> dict[str, tuple[str, float]]:
-    """Hash and committer date of the newest commit that changed each path: one walk, left as soon as all are found."""
+def _last_commits(root: Path, paths: list[str], start: str = "") -> dict[str, tuple[str, float]]:
+    """Hash and committer date of the newest commit, from `start` (default: HEAD) on, that changed each path: one walk, left as soon as all are found."""
     found: dict[str, tuple[str, float]] = {}
     wanted = set(paths)
     if not wanted:
         return found
     # -c: a merge counts only for what it changed against all of its parents, such as a conflict resolved by hand
-    command = git_command("log", "-c", "--format=%x01%H %ct", "--name-only", "--no-renames", "--relative", "--", *_literal(paths))
+    command = git_command(
+        "log", "-c", "--format=%x01%H %ct", "--name-only", "--no-renames", "--relative", *filter(None, [start]), "--", *_literal(paths)
+    )
     with subprocess.Popen(command, cwd=root, env=git_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         commit, when = "", 0.0

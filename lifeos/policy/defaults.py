@@ -52,10 +52,16 @@ DEFAULTS: dict[str, Any] = {
                 "path": "CLAUDE.md",
                 "refresh": "check it against the code, correct what is no longer true, write the date into its last line, commit",
             },
-            {"path": "PROGRESS.md", "refresh": "python tools/run_full_cycle.py --project-root ."},
-            {"path": "context/session-learnings.md", "refresh": "python tools/promote_findings.py --project-root ."},
-            {"path": "context/projects/pistachio/context.md", "refresh": "correct what is running and what comes next, commit"},
-            {"path": "research/*.md", "refresh": "python tools/run_full_cycle.py --project-root . (its agent step writes research notes)"},
+            {"path": "PROGRESS.md", "refresh": "correct what is running and what comes next, write the date into it, commit"},
+            {
+                "path": "context/session-learnings.md",
+                "refresh": "strike what no longer holds, or run python tools/promote_findings.py --apply-all after a new briefing; commit",
+            },
+            {
+                "path": "context/projects/pistachio/context.md",
+                "refresh": "correct what is true of the project today, write the date into it, commit",
+            },
+            {"path": "research/*.md", "refresh": "write a note on what was found since, or correct one that no longer holds; commit"},
         ],
     },
     "comparison": {

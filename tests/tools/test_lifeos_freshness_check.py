@@ -16,6 +16,7 @@ from lifeos import cli
 from lifeos.guardrails import commit_dates as history
 from lifeos.guardrails.checkout import Checkout, is_ci
 from lifeos.guardrails.freshness import check_freshness
+from lifeos.policy.defaults import DEFAULTS
 from tests.checkouts import DAY, ROOT, commit, git, make_repository, small_project, write
 from tools import lifeos_freshness_check
 
@@ -309,3 +310,44 @@ def test_it_runs_from_anywhere(tmp_path: Path) -> None:
         [sys.executable, str(script), "--project-root", str(root)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "fresh"),
+    [
+        pytest.param(b"# Memory\r\n\r\nRead `context/goals.md`.\r\n", 0o644, False, id="other line ends"),
+        pytest.param(b"# Memory\n\nRead `context/goals.md`.\n", 0o755, False, id="another mode"),
+        pytest.param(b"# Memory\r\n\r\nRead `context/goals.md`.\r\n", 0o755, False, id="both"),
+        pytest.param(b"# Memory\n\nRead `context/goals.md` first.\n", 0o644, True, id="an edit"),
+        pytest.param(b"# Memory\r\n\r\nRead `context/goals.md` first.\r\n", 0o755, True, id="an edit with other line ends"),
+    ],
+)
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_mode_and_line_ends_are_no_edit(tmp_path: Path, text: bytes, mode: int, fresh: bool, staged: bool) -> None:
+    """A stale file that was only touched would have been fresh."""
+    root = small_project(tmp_path / "project", days_ago=15)
+    (root / "CLAUDE.md").write_bytes(text)
+    (root / "CLAUDE.md").chmod(mode)
+    if staged:
+        git(root, "add", "CLAUDE.md")
+    stale = [finding for finding in check(root) if "CLAUDE.md" in finding]
+    assert stale == ([] if fresh else ["error CLAUDE.md:1: last committed 15.0 days ago, 14 allowed (refresh it: read it)"])
+
+
+def test_a_commit_of_a_mode_and_line_ends_is_no_edit_either(tmp_path: Path) -> None:
+    """Somebody normalised the line ends of all files yesterday: what they say is as old as before."""
+    root = small_project(tmp_path / "project", days_ago=15)
+    old = (root / "CLAUDE.md").read_bytes()
+    (root / "CLAUDE.md").write_bytes(old.replace(b"\n", b"\r\n"))
+    (root / "CLAUDE.md").chmod(0o755)
+    commit(root, days_ago=2)
+    (root / "CLAUDE.md").write_bytes(old)
+    commit(root, days_ago=1)
+    assert [finding for finding in check(root) if "CLAUDE.md" in finding] == [
+        "error CLAUDE.md:1: last committed 15.0 days ago, 14 allowed (refresh it: read it)"
+    ]
+
+
+def test_every_refresh_of_the_policy_ends_in_a_commit_of_that_file() -> None:
+    """The age is that of the last commit: running something that changes nothing refreshes nothing."""
+    assert [entry["path"] for entry in DEFAULTS["freshness"]["files"] if not entry["refresh"].endswith("commit")] == []
