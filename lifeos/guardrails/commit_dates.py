@@ -121,7 +121,7 @@ def _literal(paths: list[str]) -> list[str]:
 
 
 def _last_commits(root: Path, paths: list[str], start: str = "") -> dict[str, tuple[str, float]]:
-    """Hash and committer date of the newest commit, from `start` (default: HEAD) on, that changed each path: one walk, left as soon as all are found."""
+    """Hash and committer date of the newest commit, from `start` (default: HEAD) on, that changed each path. One walk, left early."""
     found: dict[str, tuple[str, float]] = {}
     wanted = set(paths)
     if not wanted:
