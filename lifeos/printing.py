@@ -22,8 +22,14 @@ class Printed:
     """Whether the one JSON document of this command is out."""
 
 
+SCHEMA = 1
+"""Of a document that tells no other. It is raised when a key changes its meaning, not when one is added."""
+
+
 def print_json(document: object) -> None:
-    """The one JSON document of `--json`. NaN and infinity are a fault of ours: JSON has neither."""
+    """The one JSON document of `--json`; one that is an object has `schema`. NaN and infinity are a fault of ours: JSON has neither."""
+    if isinstance(document, dict) and "schema" not in document:
+        document = {"schema": SCHEMA, **document}
     print_json_lines([json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False), "\n"])
 
 

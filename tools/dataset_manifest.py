@@ -29,7 +29,7 @@ from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from lifeos.escaping import escape_line
 from lifeos.file_names import system_path
-from lifeos.printing import print_json_lines
+from lifeos.printing import SCHEMA, print_json_lines
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
 from tools.dataset.manifest import as_utf8, manifest_lines, now_utc, read_manifest, write_manifest
 from tools.dataset.near_duplicates import MOST_PICTURES
@@ -64,6 +64,7 @@ def build(args: argparse.Namespace) -> int:
     if args.json:
         fit = not is_unfit(built.notices, strict=args.strict)
         report = {
+            "schema": SCHEMA,
             "output": str(args.output) if args.output else None,
             "dataset_manifest_hash": digest,
             "fit_to_train": fit,

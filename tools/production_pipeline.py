@@ -1,8 +1,8 @@
 """From prompts to approved pictures: generate a batch on ComfyUI, score each picture, sort it into approved/ or rejected/, and say why.
 
 Reads prompts, reference pictures and the policy (evals/thresholds.yaml); writes a batch directory: approved/, rejected/, batch.json,
-journal.jsonl, scores.csv, batch_report.md, .json and .html, and one line in the evaluation history. If the batch grows later or is
-judged again, a new row with the same run id replaces that line. The same command again continues where it stopped, after any
+journal.jsonl, decisions.jsonl, scores.csv, batch_report.md, .json and .html, and one line in the evaluation history. If the batch grows
+later or is judged again, a new row with the same run id replaces that line. The same command again continues where it stopped, after any
 interruption; existing pictures are not made again.
 
     python tools/production_pipeline.py --prompts-file prompts.txt --lora amiranoor_v3.safetensors --count 5 --output-dir batch_001
@@ -10,8 +10,12 @@ interruption; existing pictures are not made again.
     python tools/production_pipeline.py --rejudge --output-dir batch_001 --face-threshold 0.65      # another policy, no new scores
     python tools/production_pipeline.py --comfy-url embedded --lora amiranoor_v3.safetensors --reference-dir REFS --output-dir OUT
 
-Exit codes: 0 done, rejected pictures or not · 1 nothing was approved, or fewer than --target-approved · 2 bad usage or input · 3 ComfyUI,
-a model or room on the disk is missing · 4 another process works in the output directory · 130 interrupted.
+A picture that you move between approved/ and rejected/ is your decision: it wins over the gates. A larger --count, more prompts or new
+pictures in the folder of --images add to a batch; only what is new is made.
+
+Exit codes: 0 done, rejected pictures or not · 1 nothing was approved, fewer than --target-approved, or a picture could not be made ·
+2 bad usage or input · 3 ComfyUI, a model or room on the disk is missing · 4 another process works in the output directory ·
+130 interrupted.
 """
 
 from __future__ import annotations

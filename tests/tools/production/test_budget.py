@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tools.backends.backend import Tariff
-from tools.production.budget import BatchBudget, estimate, format_seconds
+from tools.production.budget import BatchBudget, WallPace, estimate, format_seconds
 
 
 def test_estimate_pays_all_servers_for_as_long_as_it_takes() -> None:
@@ -62,3 +62,15 @@ def test_the_pace_is_measured() -> None:
 )
 def test_format_seconds(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+def test_the_pace_on_the_wall_is_that_of_the_last_pictures() -> None:
+    pace = WallPace()
+    seen = []
+    for now in (100, 100, 104, 106, 108):
+        pace.finished(now)
+        seen.append(pace.seconds)
+    assert seen == [None, None, None, None, 2.0]  # four gaps in eight seconds
+    for now in range(200, 221):
+        pace.finished(now)
+    assert pace.seconds == 1.0  # the last twenty gaps

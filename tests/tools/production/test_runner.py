@@ -8,6 +8,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from tests.tools.backends.fakes import Fake, fake_server
 from tests.tools.production.scenes import HashScorer, filed, graph_maker, make_plan, make_policy
 from tools.backends.backend import Workload
 from tools.backends.comfyui import ComfyServer
+from tools.production import runner
 from tools.production.filing import BatchFolder
 from tools.production.journal import Journal, read_state
 from tools.production.plan import Plan
@@ -376,6 +378,29 @@ def test_existing_pictures_are_copied_and_never_touched(folder: BatchFolder, pic
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in pictures.rglob("*.*")} == before
     copied = next(folder.root.glob("*/sub__a_2.png")).read_bytes()
     assert copied == (pictures / "sub__a.png").read_bytes()
+
+
+def test_what_is_left_is_told_once_it_is_known(folder: BatchFolder, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The policy's seconds for a picture are those of a GPU that makes one: judging existing ones has its own pace."""
+    monkeypatch.setattr(runner, "LOG_SECONDS", 0)
+    for number in range(20):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(pictures / f"more_{number:02}.png")
+    images = (*IMAGES, *(f"more_{number:02}.png" for number in range(20)))
+    notes: list[str] = []
+    run(folder, replace(images_plan(pictures), images=images), note=notes.append, seconds_per_picture=3600)
+    assert notes[0].startswith("1 of 24 pictures, ") and notes[0].endswith(" approved, ? left")
+    assert notes[-1].startswith("24 of 24 pictures, ") and notes[-1].endswith(" approved, 0 s left")
+    assert not [line for line in notes if " min left" in line or " h " in line]
+
+
+def test_a_target_is_left_by_the_share_that_is_approved(folder: BatchFolder, embedded_server: StartServer, monkeypatch: Any) -> None:
+    monkeypatch.setattr(runner, "LOG_SECONDS", 0)
+    monkeypatch.setattr(runner.WallPace, "seconds", 60.0)
+    notes: list[str] = []
+    plan = make_plan(count=1, target_approved=3)
+    scorer = HashScorer(least=0.7)
+    run(folder, plan, embedded_server(), scorer=scorer, limits=Limits(max_images=50), note=notes.append, queue_ahead=0)
+    assert [line.partition(", ")[2] for line in notes[:2]] == ["1 approved, 2 min left", "2 approved, 60 s left"]
 
 
 def test_a_picture_that_vanished_is_a_failure_not_an_end(folder: BatchFolder, pictures: Path) -> None:
