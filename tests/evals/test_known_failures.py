@@ -245,6 +245,7 @@ def test_freshness_fails_in_a_clone_of_depth_1(shipped: Path, tmp_path: Path) ->
 def test_list_and_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert known_failures.main(["--list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
+    assert listed.pop("schema") == 1
     assert set(listed) >= {
         *("threshold_policy_test", "dataset_manifest_test", "dependency_chain_test", "training_flags_test"),
         *("stale_references_test", "context_budget_test", "script_syntax_test"),

@@ -405,7 +405,7 @@ def test_explain_names_each_source(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_json_is_the_policy(capsys: pytest.CaptureFixture[str]) -> None:
     assert subject.main(["--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == DEFAULTS
+    assert json.loads(capsys.readouterr().out) == {"schema": 1, **DEFAULTS}
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=True) | st.text(max_size=8)

@@ -224,11 +224,11 @@ def test_a_name_that_this_locale_cannot_say_is_told() -> None:
 def test_nothing_foreign_acts_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     cli.run(_raiser(InputError("\x1b[2Ja\x07.png", "is \x9bodd", "mv it\x7f")))
     cli.say("a\x1b]0;title\x07\nb")
-    cli.print_json({"\x1b": "\x9b\u202e"})
+    cli.print_json(["\x1b", "\x9b\u202e"])
     printed = capsys.readouterr()
     assert printed.err == "error: \\x1b[2Ja\\x07.png: is \\x9bodd (mv it\\x7f)\n"
-    assert printed.out == 'a\\x1b]0;title\\x07\nb\n{\n  "\\u001b": "\\u009b\\u202e"\n}\n'
-    assert json.loads(printed.out.partition("b\n")[2]) == {"\x1b": "\x9b\u202e"}
+    assert printed.out == 'a\\x1b]0;title\\x07\nb\n[\n  "\\u001b",\n  "\\u009b\\u202e"\n]\n'
+    assert json.loads(printed.out.partition("b\n")[2]) == ["\x1b", "\x9b\u202e"]
 
 
 @pytest.mark.parametrize("number", [2, 15])

@@ -83,6 +83,7 @@ def test_the_format(capsys: pytest.CaptureFixture[str], format: str | None, as_j
     out = capsys.readouterr().out
     if kind == "json":
         assert json.loads(out) == {
+            "schema": 1,
             "check": "check",
             "passed": False,
             "summary": "sum",
