@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeos.file_names import stored_path
-from lifeos.findings import Finding
+from lifeos.findings import SEVERITIES, Finding
 from tools.dataset.bucketing import BucketSettings
 from tools.dataset.cache import DatasetCache, default_cache_file
 from tools.dataset.checks import CheckSettings, check_dataset
@@ -104,6 +104,7 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
         kept = (notice for notice in check_dataset(regularisation, check) if notice.rule not in _ONLY_TRAINING)
         notices += [noticed(notice.rule, notice.severity, f"regularisation: {notice.message}", notice.files, notice.fix) for notice in kept]
         notices += _overlap(trained, regularisation)
+    notices.sort(key=lambda notice: SEVERITIES.index(notice.severity))
     document = build_manifest(
         _absolute(request.dataset_dir),
         trained,
@@ -135,7 +136,12 @@ def _forget_regularisation(trained: TrainingSet, request: BuildRequest) -> None:
         trained.skipped["regularisation"] = rest
 
 
-_ONLY_TRAINING = frozenset({"identical_captions", "repeated_caption", "mixed_resolutions", "picture_without_caption"})
+_ONLY_TRAINING = frozenset(
+    {
+        *("identical_captions", "repeated_caption", "mixed_resolutions", "picture_without_caption", "other_caption_extension"),
+        *("metadata_file", "identity_words", "mixed_caption_styles"),
+    }
+)
 
 
 def _read_set(request: BuildRequest, folder: Path, started_ns: int) -> TrainingSet:

@@ -123,10 +123,10 @@ def check_layout(skipped: dict[str, list[str]], *, pictures: int, captions: int,
     """What to say of what lies beside the pictures. `skipped`: names by kind; `captions`: how many pictures have one."""
     if masks := skipped.get("mask"):
         fix = "to train with them give the trainer their folder (masked loss); else leave them"
-        yield noticed("mask", "notice", f"{len(masks)} masks are no training pictures: they are left out", sorted(masks), fix)
+        yield noticed("mask", "notice", f"masks are no training pictures, they are left out ({len(masks)})", sorted(masks), fix)
     if inside := skipped.get("regularisation"):
         folders = ", ".join(f"{folder.name} ({folder.pictures})" for folder in list_folders(inside))
-        text = f"{len(inside)} regularisation pictures lie in the training folder; they are not counted as training pictures: {folders}"
+        text = f"regularisation pictures lie in the training folder, they are not counted as training pictures: {folders}"
         root = next(part for part in _ways(inside[0]) if part.rpartition("/")[2].casefold() in REGULARISATION_FOLDERS)
         yield noticed("regularisation_inside", "warning", text, (), f"to train with them give --reg-data-dir the folder {root} in it")
     if outputs := skipped.get("trainer_output"):
@@ -144,7 +144,7 @@ def check_layout(skipped: dict[str, list[str]], *, pictures: int, captions: int,
 def _check_other_captions(names: Sequence[str], pictures: int, captions: int, caption_extension: str) -> Iterator[Finding]:
     """Captions under other endings: an error if they are the only ones, since the set would be trained without."""
     ends: dict[str, list[str]] = {}
-    for name in names:
+    for name in sorted(names):
         ends.setdefault(f".{name.rpartition('.')[2]}", []).append(name)
     for end, files in sorted(ends.items()):
         if end.lower() == ".json":

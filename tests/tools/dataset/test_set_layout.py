@@ -93,7 +93,7 @@ def test_regularisation_inside_is_not_counted_and_can_be_named(tmp_path: Path) -
     assert built.document["folders"][0]["repeats"] == 10
     (finding,) = [notice for notice in built.notices if notice.rule == "regularisation_inside"]
     assert finding.text == (
-        "3 regularisation pictures lie in the training folder; they are not counted as training pictures: reg/1_woman (3)"
+        "regularisation pictures lie in the training folder, they are not counted as training pictures: reg/1_woman (3)"
         " (to train with them give --reg-data-dir the folder reg in it)"
     )
     named = build(tmp_path, regularisation_dir=tmp_path / "reg")
@@ -193,3 +193,19 @@ def test_the_case_whose_captions_end_in_caption(tmp_path: Path, capsys: pytest.C
     assert "2 captions end in .caption" in shown and "give --caption-extension .caption" in shown
     assert "not fit to train" in shown.splitlines()[-1]
     assert cli.run(lambda: dataset_manifest.main([*arguments, "--caption-extension", ".caption"])) == 0
+
+
+def test_captions_of_regularisation_pictures_are_judged_more_mildly(tmp_path: Path) -> None:
+    """They may have none, a thousand alike, and say what they like of hair and eyes."""
+    folder = make_set(tmp_path / "set", 2)
+    for index in range(6):
+        make_picture(tmp_path / "reg" / f"{index}.png", seed=60 + index, size=(1024, 1024))
+        (tmp_path / "reg" / f"{index}.caption").write_text("a woman with brown hair")
+    assert build(folder, regularisation_dir=tmp_path / "reg").notices == []
+    for path in (tmp_path / "reg").glob("*.caption"):
+        path.rename(path.with_suffix(".txt"))
+    assert build(folder, regularisation_dir=tmp_path / "reg").notices == []
+    (tmp_path / "reg" / "0.txt").write_bytes(b"")
+    (folder / "more.gif").write_bytes(b"GIF89a")
+    found = build(folder, regularisation_dir=tmp_path / "reg").notices
+    assert [(notice.rule, notice.severity) for notice in found] == [("caption_empty", "error"), ("other_format", "warning")]
