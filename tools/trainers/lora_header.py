@@ -15,6 +15,7 @@ from lifeos.errors import InputError
 from tools.trainers import header_dialects
 from tools.trainers.adapter_weights import LORA, UNKNOWN, AdapterSummary, summarise_weights
 from tools.trainers.architectures import find_architecture
+from tools.trainers.config_beside import read_beside
 from tools.trainers.safetensors_header import SafetensorsHeader, read_safetensors_header
 
 FIX = "give the LoRA's .safetensors file"
@@ -68,10 +69,10 @@ class LoraHeader:
     @property
     def training_params(self) -> dict[str, Any]:
         """The parameters that were set, as numbers where they are numbers, for `training_params` of a scorecard. What the metadata do not
-        say, the weights do: rank, alpha, trained parts, and the kind if it is not a LoRA."""
+        say, a trainer's file beside it does, else the weights: rank, alpha, trained parts, and the kind if it is not a LoRA."""
         row = self.dialect
         told = row.dialect.read_parameters(self.metadata) if row else {}
-        params = {**self._params_of_weights(), **told}
+        params = {**self._params_of_weights(), **read_beside(self.path, row.title if row else None), **told}
         return {**params, "trained": "+".join(self.trained_modules)} if self.trained_modules else params
 
     def _params_of_weights(self) -> dict[str, Any]:

@@ -173,6 +173,44 @@ def test_a_new_dialect_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert header.run_id == "run 9"
 
 
+AI_TOOLKIT_CONFIG = """
+job: extension
+config:
+  name: amira_flux
+  process:
+    - type: sd_trainer
+      trigger_word: amiranoor
+      network: {type: lora, linear: 16, linear_alpha: 8}
+      train: {batch_size: 1, steps: 3000, lr: 1e-4, optimizer: adamw8bit, train_text_encoder: false}
+      model: {name_or_path: owner/flux}
+"""
+
+
+def test_ai_toolkit_s_config_beside_it(tmp_path: Path) -> None:
+    """Rates and rank stand there alone. YAML reads `1e-4` as text."""
+    metadata = {"software": '{"name": "ai-toolkit"}', "training_info": '{"step": 2000}'}
+    path = write_safetensors(tmp_path / "amira_flux_000002000.safetensors", lora_pair("transformer.a", 16, peft=True), metadata)
+    told = {"network_dim": 16, "steps": 2000, "trained": "transformer"}
+    assert read_lora_header(path).training_params == told
+    (tmp_path / "config.yaml").write_text(AI_TOOLKIT_CONFIG, encoding="utf-8")
+    more = {"network_type": "lora", "network_alpha": 8, "optimizer": "adamw8bit", "learning_rate": 0.0001, "max_train_steps": 3000}
+    more |= {"batch_size": 1, "base_model": "owner/flux", "trigger_phrase": "amiranoor"}
+    assert read_lora_header(path).training_params == told | more
+    for text in (AI_TOOLKIT_CONFIG.replace("amira_flux", "other"), "[1, 2]", "config: {name: amira_flux, process: 5}", "a: [", "\0"):
+        (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
+        assert read_lora_header(path).training_params == told, text
+
+
+def test_peft_s_config_beside_it(tmp_path: Path) -> None:
+    path = write_safetensors(tmp_path / "adapter_model.safetensors", lora_pair("base_model.model.a", 4, peft=True), {"format": "pt"})
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 32, "lora_dropout": 0.1, "base_model_name_or_path": "owner/model", "bias": {}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    wanted = {"network_type": "LORA", "network_dim": 4, "network_alpha": 32, "network_dropout": 0.1, "base_model": "owner/model"}
+    assert read_lora_header(path).training_params == wanted | {"trained": "transformer"}
+    (tmp_path / "adapter_config.json").write_text("{", encoding="utf-8")
+    assert read_lora_header(path).training_params == {"network_dim": 4, "trained": "transformer"}
+
+
 @pytest.mark.skipif(CASES is None, reason="LIFEOS_TEST_CASES names no folder of cases")
 def test_the_cases() -> None:
     folder = Path(str(CASES)) / "loras"
