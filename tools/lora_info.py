@@ -1,10 +1,10 @@
 """Show what a LoRA file says about its training: parameters, trigger word, base model, dataset, step; or how two of them differ.
 
 Knows what kohya's trainers, musubi-tuner, ai-toolkit, OneTrainer, SimpleTuner, diffusers and peft write; what nobody wrote, the weights'
-names and shapes tell: rank, trained parts, base model, LoHa, LoKr and others. Of ai-toolkit and peft it also reads the configuration beside
-the LoRA. Reads only the header of each file, however large the file
-is, and writes nothing; --compare also reads the weights of two files that are laid out alike. With --manifest (default:
-dataset_manifest.json beside the LoRA, or of an earlier run there) it also says whether that manifest is the one the LoRA names.
+names and shapes tell: rank, trained parts, base model, LoHa, LoKr and others. Of ai-toolkit and peft it also reads the configuration
+beside the LoRA. Reads only the header of each file, however large the file is, and writes nothing; --compare also reads the weights of
+two files that are laid out alike. With --manifest (default: dataset_manifest.json beside the LoRA, or of an earlier run there) it also
+says whether that manifest is the one the LoRA names.
 
     python tools/lora_info.py amiranoor_v3.safetensors
     python tools/lora_info.py --compare amiranoor_v2.safetensors amiranoor_v3.safetensors
