@@ -7,6 +7,8 @@ import re
 SEED_KEYS = ("seed", "noise_seed")
 TEXT_KEYS = ("text", "text_g", "text_l", "clip_l", "clip_g", "t5xxl", "prompt", "user_prompt", "positive", "positive_prompt")
 """Text inputs of encoders, where several are there or the class is not known."""
+HELD_TEXT_KEYS = (*TEXT_KEYS, "value", "string", "text_a", "text_b", "string_a", "string_b", "text1", "text2", "string1", "string2")
+"""Where nodes of an unknown class keep a text that they pass on or put together."""
 SAME_TEXT_KEYS = (
     frozenset({"text_g", "text_l"}),
     frozenset({"clip_l", "clip_g", "t5xxl", "llama", "qwen25_7b"}),

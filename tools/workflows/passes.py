@@ -13,6 +13,7 @@ from tools.workflows.graph import ancestors, class_of, is_link, label
 from tools.workflows.node_types import PIPE, SEED_KEYS, role_of
 from tools.workflows.typed_graph import Spot, TypedGraph
 
+ROLES = ("positive", "negative")
 PICTURE_TYPES = frozenset({"IMAGE", "LATENT", "VIDEO", ""})
 
 
@@ -127,11 +128,34 @@ class Passes:
 
     def samplers_of(self, output: str) -> list[str]:
         way = self.picture_way(self.picture_links(output))
-        return list(dict.fromkeys(node for node in [output, *(spot.node for spot in way)] if self.is_sampler(node)))
+        found = list(dict.fromkeys(node for node in [output, *(spot.node for spot in way)] if self.is_sampler(node)))
+        for node in found:  # grows while it is read
+            found += [earlier for earlier in self._continued(node) if earlier not in found]
+        return found
 
     def _behind(self, sampler: str) -> set[str]:
         """The samplers that a sampler's latent comes from."""
-        return {spot.node for spot in self.picture_way(self.picture_links(sampler)) if spot.node != sampler and self.is_sampler(spot.node)}
+        found: list[str] = [sampler]
+        for node in found:  # grows while it is read
+            way = self.picture_way(self.picture_links(node))
+            earlier = [spot.node for spot in way if self.is_sampler(spot.node)] + self._continued(node)
+            found += [each for each in dict.fromkeys(earlier) if each not in found]
+        return set(found) - {sampler}
+
+    def _continued(self, sampler: str) -> list[str]:
+        """The samplers whose latent reaches a sampler as a part of its conditioning: the stages of Stable Cascade, decoders that sample.
+
+        A decoded picture among the conditioning (a control net's) is no pass.
+        """
+        typed = self._typed
+        conditions = [spot.node for role in ROLES for spot in typed.walk(self.conditioning(sampler, role), "CONDITIONING")]
+        latents = [
+            spot
+            for node in dict.fromkeys(conditions)
+            for key, value in typed.inputs(node).items()
+            if is_link(value) and typed.input_type(node, key) == "LATENT" and (spot := typed.spot(node, key))
+        ]
+        return list(dict.fromkeys(spot.node for spot in typed.walk(latents, "LATENT") if self.is_sampler(spot.node)))
 
     # Which picture counts
 
@@ -161,9 +185,12 @@ class Passes:
         return any(typed.input_type(node, key) in ("IMAGE", "VIDEO", "") for key, value in inputs.items() if is_link(value))
 
     def _is_later(self, one: str, other: str) -> bool:
-        """Whether the picture of one node is made from that of another."""
-        starts, earlier = self.picture_links(one), set(self.picture_links(other))
+        """Whether the picture of one node is made from that of another (not only from what both begin with)."""
+        starts, earlier = self.picture_links(one), {spot for spot in self.picture_links(other) if self._is_sampled(spot)}
         return any(spot in earlier for spot in self.picture_way(starts) if spot not in starts)
+
+    def _is_sampled(self, spot: Spot) -> bool:
+        return any(self.is_sampler(each.node) for each in self.picture_way([spot]))
 
 
 def is_seed(typed: TypedGraph, node: str, key: str) -> bool:

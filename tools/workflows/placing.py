@@ -173,6 +173,10 @@ class Placement:
             zeroed = self.texts.forgotten(first, role)
             by = f", {label(self.graph, zeroed)} leaves nothing of it" if zeroed else ""
             raise Unplaceable(f"no {role} text leads to {label(self.graph, first)}{by}: name its node with --{role}-node-id")
+        if (zeroed := self.texts.forgotten(first, role)) and not self.texts.encoders(first, role):
+            only = label(self.graph, next(iter(by_encoder)).node)
+            why = f"{label(self.graph, zeroed)} leaves nothing of it in the first pass; {only} is that of a later pass"
+            raise Unplaceable(f"{why}: name it with --{role}-node-id {next(iter(by_encoder)).node}")
         return [word for words in by_encoder.values() for word in words]
 
     def _add(self, found: dict[Encoder, list[Words]], encoder: Encoder, role: str, *, same: bool) -> None:

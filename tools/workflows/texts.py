@@ -5,13 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tools.workflows.graph import class_of, is_link, label
-from tools.workflows.node_types import FORGETTING_NODES, OTHER_TEXT, PLAIN_TEXT_KEYS, PROMPT_WORD, SAME_TEXT_KEYS, TEXT_KEYS, role_of
+from tools.workflows.node_types import (
+    FORGETTING_NODES,
+    HELD_TEXT_KEYS,
+    OTHER_TEXT,
+    PLAIN_TEXT_KEYS,
+    PROMPT_WORD,
+    SAME_TEXT_KEYS,
+    TEXT_KEYS,
+    role_of,
+)
 from tools.workflows.passes import Passes
 from tools.workflows.targets import Unplaceable
 from tools.workflows.typed_graph import Spot, TypedGraph
 
 MOST_STEPS = 200
 """On the way from an encoder to its words."""
+
+DESCRIPTION_LENGTH = 200
+"""Characters. Quality and trigger words are shorter; a text that is longer, and longer than the prompt, describes the picture, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +137,13 @@ class Texts:
         """
         found = self._gather(node, key, ())
         told = f"{key} of {label(self._typed.graph, node)}"
-        if not found:
+        if not found or any(self._may_be_a_choice(word) for word in self._the_prompt(found)):
             source = self._typed.spot(node, key)
             by = f" by {label(self._typed.graph, source.node)}" if source is not None else ""
             raise Unplaceable(f"{told} is computed{by}: write over it with --{role}-node-id {node} --{role}-key {key}")
         chosen = self._the_prompt(found)
+        if len(chosen) > 1 and {role_of(word.key) for word in chosen} == {"positive", "negative"}:
+            chosen = [word for word in chosen if role_of(word.key) == role]
         if len(chosen) > 1 and like is not None:
             chosen = [word for word in chosen if self._last_step(word) == self._last_step(like)] or chosen
         if len(chosen) > 1 and not self._is_twice(chosen):
@@ -165,6 +179,12 @@ class Texts:
         found = [word for key in keys for word in self._gather(spot.node, key, way)]
         return found + [word for each in above for word in self._behind(each, way)]
 
+    def _may_be_a_choice(self, word: Words) -> bool:
+        """Whether a literal of an unknown class need be no text for people, such as `device: auto`."""
+        if self._typed.declaration(word.node) is not None or len(self._typed.inputs(word.node)) < 2:
+            return False
+        return word.key.lower() not in HELD_TEXT_KEYS and not role_of(word.key)
+
     def _shows_a_picture(self, node: str) -> bool:
         """Whether a text is read from a picture: then no text above it is the prompt."""
         typed = self._typed
@@ -189,7 +209,10 @@ class Texts:
         if len(kept) == 1:
             return kept
         titled = [word for word in kept if PROMPT_WORD.search(_title(self._typed.graph, word.node))]
-        return titled if len(titled) == 1 else filled
+        lengths = [len(self._text(word)) for word in kept if word not in titled]
+        if len(titled) == 1 and max(lengths, default=0) < max(DESCRIPTION_LENGTH, len(self._text(titled[0]))):
+            return titled
+        return filled
 
     def _is_instruction(self, word: Words) -> bool:
         if OTHER_TEXT.search(_title(self._typed.graph, word.node)):

@@ -333,6 +333,13 @@ def test_the_part_that_is_called_prompt_varies() -> None:
     assert changed(concatenated("System prompt", "User prompt"), positive="P") == {"42.value": "P"}
 
 
+def test_a_long_description_beside_the_prompt_is_not_left_behind_in_silence() -> None:
+    graph = concatenated("Caption", "User prompt")
+    graph["41"]["inputs"]["value"] = "An extremely detailed illustration of a young girl " * 8
+    told = refusal(graph, positive="P")
+    assert "value of node 41" in told and "value of node 42" in told and "--positive-node-id" in told
+
+
 def test_parts_that_nothing_tells_apart_are_refused_with_the_flags_that_choose() -> None:
     told = refusal(concatenated("A", "B"), positive="P")
     assert "choose with --positive-node-id 42 --positive-key value" in told
@@ -529,3 +536,62 @@ def test_an_encoder_with_texts_that_nothing_tells_apart() -> None:
     graph = simple(n6=node("TextEncodeAceStepAudio", clip=["4", 1], tags="a", lyrics="b", lyrics_strength=1.0))
     assert "--positive-node-id 6 and --positive-key" in refusal(graph, positive="P")
     assert changed(graph, None, NodeOverrides(positive_key="tags"), positive="P") == {"6.tags": "P"}
+
+
+# Passes that are joined by conditioning, zeroed texts, choices of unknown classes
+
+
+def cascade() -> Graph:
+    """Stage C (3) is handed to stage B (30) as a part of its conditioning, as Stable Cascade does."""
+    return simple(
+        n30=node(
+            *("KSampler",),
+            model=["31", 0],
+            positive=["32", 0],
+            negative=["33", 0],
+            latent_image=["34", 0],
+            seed=1,
+            steps=10,
+            cfg=1.1,
+            sampler_name="euler",
+            scheduler="simple",
+            denoise=1.0,
+        ),
+        n31=node("UNETLoader", unet_name="stage_b.safetensors", weight_dtype="default"),
+        n32=node("StableCascade_StageB_Conditioning", conditioning=["33", 0], stage_c=["3", 0]),
+        n33=node("ConditioningZeroOut", conditioning=["6", 0]),
+        n34=node("EmptyLatentImage", width=256, height=256, batch_size=1),
+        n8=node("VAEDecode", samples=["30", 0], vae=["4", 2]),
+    )
+
+
+def test_a_latent_in_the_conditioning_makes_its_sampler_the_first_pass() -> None:
+    assert changed(cascade(), positive="P", steps=33, cfg=3.5) == {"6.text": "P", "3.steps": 33, "3.cfg": 3.5}
+
+
+def test_a_negative_that_only_a_later_pass_has_is_refused_by_name() -> None:
+    graph = cascade()
+    graph["3"]["inputs"]["negative"] = ["33", 0]
+    graph["30"]["inputs"]["negative"] = ["7", 0]
+    told = refusal(graph, negative="N")
+    assert "node 33 (ConditioningZeroOut) leaves nothing of it in the first pass" in told
+    assert "--negative-node-id 7" in told
+
+
+def test_a_text_never_lands_in_a_choice_of_an_unknown_class() -> None:
+    graph = simple(
+        n6=node("CLIPTextEncode", text=["40", 0], clip=["4", 1]),
+        n40=node("Somebody's Prompt Writer", device="auto", prompt_text=["41", 0], max_tokens=512),
+        n41=node("PrimitiveString", value=""),
+    )
+    told = refusal(graph, positive="P")
+    assert "--positive-node-id 6 --positive-key text" in told
+
+
+def test_both_texts_in_a_node_that_nobody_knows_go_by_their_names() -> None:
+    graph = simple(
+        n6=node("CLIPTextEncode", text=["40", 0], clip=["4", 1]),
+        n7=node("CLIPTextEncode", text=["40", 1], clip=["4", 1]),
+        n40=node("Somebody's Styler", text_positive="old", text_negative="older", style="base"),
+    )
+    assert changed(graph, **TEXTS) == {"40.text_positive": "P", "40.text_negative": "N"}
