@@ -63,7 +63,8 @@ class Texts:
             above, _, feed = self._typed.above(spot, "CONDITIONING")
             if feed.is_contradictory:
                 raise Unplaceable(self._contradiction(spot, role))
-            if not above and self._texts_of_node(spot.node):
+            is_typed = any(self._typed.output_type(each.node, each.output) for each in above)
+            if not is_typed and self._texts_of_node(spot.node):  # what nobody can type (a custom text encoder) is no conditioning
                 found.append(Encoder(spot.node, spot.output))
             for each in above:
                 if each not in seen:

@@ -595,3 +595,12 @@ def test_both_texts_in_a_node_that_nobody_knows_go_by_their_names() -> None:
         n40=node("Somebody's Styler", text_positive="old", text_negative="older", style="base"),
     )
     assert changed(graph, **TEXTS) == {"40.text_positive": "P", "40.text_negative": "N"}
+
+
+def test_an_encoder_whose_text_model_nobody_can_type_is_an_encoder() -> None:
+    graph = simple(
+        n6=node("Somebody's Encode", text="old", language_model=["40", 0]),
+        n7=node("Somebody's Encode", text="", language_model=["40", 0]),
+        n40=node("Somebody's Loader", checkpoint="a.safetensors"),
+    )
+    assert changed(graph, **TEXTS) == {"6.text": "P", "7.text": "N"}
