@@ -104,6 +104,8 @@ def _tell_state(header: LoraHeader) -> Iterator[str]:
             f"all weights are there; {file.extra_bytes:,} bytes more follow than its header declares. "
             f"Loaders that insist on the exact length refuse the file; this takes the rest off: {cut}"
         )
+    if not file.weights:
+        yield "IT HOLDS NO WEIGHTS: nothing was saved but a header; train or save it again"
     for fault in file.faults:
         yield f"CANNOT BE LOADED: {escape_line(fault)}: the safetensors library refuses the file, save it again with the trainer"
 
@@ -146,7 +148,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         cli.print_json({"loras": [info.to_json() for info in infos]})
     cli.say("\n\n".join(map(render, infos)), as_json=args.json)
-    is_bad = any(not info.header.is_whole or info.header.file.faults or (args.manifest and info.link.matches is not True) for info in infos)
+    is_bad = any(
+        not info.header.is_whole or not info.header.keys or info.header.file.faults or (args.manifest and info.link.matches is not True)
+        for info in infos
+    )
     return EXIT_GATE if is_bad else EXIT_OK
 
 

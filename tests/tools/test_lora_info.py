@@ -129,6 +129,11 @@ def test_a_header_that_the_library_refuses(tmp_path: Path, capsys: pytest.Captur
     assert re.search(r"^  steps +9$", shown, re.MULTILINE)
 
 
+def test_a_file_without_weights_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(write_lora(tmp_path / "a.safetensors", keys=(), ss_network_dim=8)) == 1
+    assert "IT HOLDS NO WEIGHTS" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("args", [(), ("no.safetensors",), ("--compare", "a", "b"), ("text.safetensors",)])
 def test_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...]) -> None:
     monkeypatch.chdir(tmp_path)

@@ -17,7 +17,7 @@ from lifeos.findings import Finding, Severity
 from tools.dataset.notices import noticed
 from tools.dataset.scan import ListedFile, list_folders
 
-MASK_ENDS = re.compile(r"(.+?)(?:[-_. ]mask(?:label)?s?)", re.IGNORECASE | re.DOTALL)
+MASK_NAMES = re.compile(r"(?P<before>.+?)[-_. ]mask(?:label)?s?|mask[-_. ](?P<after>.+)", re.IGNORECASE | re.DOTALL)
 SURE_MASK = re.compile(r".+-masklabel", re.IGNORECASE | re.DOTALL)
 MASK_FOLDERS = frozenset({"mask", "masks", "alpha_mask", "alpha_masks"})
 REGULARISATION_FOLDERS = frozenset(
@@ -72,8 +72,8 @@ def _find_masks(pictures: Sequence[str]) -> set[str]:
     masks = set()
     for name in pictures:
         folder, slash, last = _stem(name).rpartition("/")
-        match = MASK_ENDS.fullmatch(last)
-        masked = match[1] if match else last
+        match = MASK_NAMES.fullmatch(last)
+        masked = match["before"] or match["after"] if match else last
         beside = match is not None and f"{folder}{slash}{masked}" in stems
         elsewhere = _is_in_mask_folder(name) and not plain.isdisjoint({last.casefold(), masked.casefold()})
         if beside or elsewhere or SURE_MASK.fullmatch(last):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import stat
 import struct
 from collections.abc import Mapping
@@ -153,7 +154,7 @@ def _header_length(path: Path, start: bytes, size: int, fix: str) -> int:
         if start.startswith(mark):
             raise InputError(path, what, how or fix)
     text = start.removeprefix(BOM).lstrip().lower()
-    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<script", b"<!--")):
+    if re.match(rb"<[a-z!?]", text):
         raise InputError(path, "is a web page (HTML), not a model file", PAGE_FIX)
     length = int.from_bytes(start[:8], "little")
     if text.startswith((b"{", b"[")) and size < MAX_HEADER_BYTES < length:
@@ -162,9 +163,19 @@ def _header_length(path: Path, start: bytes, size: int, fix: str) -> int:
         raise InputError(
             path, f"holds nothing but zeros at its beginning ({size} bytes): a download that was never filled", "download it again"
         )
+    if size <= SNIFFED_BYTES and length > size and _is_text(start):
+        words = " ".join(start.decode("utf-8-sig").split())[:60]
+        raise InputError(path, f'is a short text ("{words}"), not a model file' if words else "is blank", PAGE_FIX)
     if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
         raise InputError(path, f"not a safetensors file, or cut off: a header of {length} bytes in a file of {size}", fix)
     return length
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return data.decode("utf-8-sig").replace("\n", "").replace("\r", "").replace("\t", "").isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def _weight(path: Path, name: str, value: Any) -> Weight:
@@ -186,7 +197,8 @@ def _is_place(value: Any) -> bool:
 
 
 def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """As trainers write it: `None` and `True` as Python does, lists and objects as JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
 
 
 def _find_faults(raw: bytes, metadata: Mapping[str, Any], weights: Mapping[str, Weight]) -> list[str]:

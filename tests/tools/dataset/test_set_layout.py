@@ -45,6 +45,7 @@ MASKS = [
     (("10_amira/a.png", "masks/a.png"), ["masks/a.png"]),
     (("img/10_amira/a.png", "Masks/10_amira/a_mask.png"), ["Masks/10_amira/a_mask.png"]),
     (("a.png", "masks/a.jpg", "masks/stray.png"), ["masks/a.jpg"]),
+    (("a.png", "mask_a.png", "mask_ball.png"), ["mask_a.png"]),
     (("lost-masklabel.png", "a.png"), ["lost-masklabel.png"]),
     (("carnival_mask.png", "a.png"), []),  # she wears one
     (("masks/party.png", "masks/ball.png"), []),  # a folder of pictures of her in masks

@@ -40,7 +40,7 @@ def test_a_checkpoint_of_the_family(tmp_path: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 6938078334\n", "is a Git LFS pointer, not the file itself"),
         (b"\x80\x02}q\x00(X", "is a pickle (.ckpt, .pt), not safetensors"),
         (b"\0" * 4096, "holds nothing but zeros at its beginning"),
-        (b"base", "not a safetensors file, or cut off"),
+        (b"base", 'is a short text ("base"), not a model file'),
     ],
 )
 def test_a_file_that_is_none(tmp_path: Path, raw: bytes, said: str) -> None:
