@@ -20,7 +20,6 @@ from lifeos.errors import InputError, UnavailableError
 from tools.backends.backend import (
     MAX_PICTURE_BYTES,
     BackendOptions,
-    LostPicture,
     Offers,
     PictureRef,
     PromptEnd,
@@ -30,9 +29,9 @@ from tools.backends.backend import (
 )
 from tools.backends.bounded_connection import RefusedReplyError
 from tools.backends.comfyui_answers import PromptAnswer, SocketMessage, is_preview, read_end, read_rejection
+from tools.backends.comfyui_downloads import download_picture
 from tools.backends.comfyui_events import CONNECTED, DISCONNECTED, EventStream
 from tools.backends.comfyui_routes import OUR_CLIENTS, ServerApi
-from tools.backends.picture_bytes import find_damage, is_other_format
 from tools.backends.transport import NoReplyError
 
 POLL_SECONDS = 2.0
@@ -58,8 +57,6 @@ MESSAGE_SECONDS = 0.05
 OUTAGE_PAUSE_SECONDS = 1.0
 FINAL_STATUSES = frozenset({401, 403, 413})
 """To `POST /prompt`: no permission, or too large. Other odd answers may be a proxy's while the server starts."""
-
-DOWNLOAD_PAUSES = (0.1, 0.3, 1.0, 2.0)
 
 
 @contextlib.contextmanager
@@ -357,31 +354,7 @@ class ComfyServer(ServerApi):
             self.on_outage(None)
 
     def download(self, ref: PictureRef) -> bytes:
-        """A picture, complete: its length, its chunks and its end are checked, and it is fetched again where they are wrong.
-
-        Raises LostPicture where the server has it no more, never sends it whole, or made a file that we cannot take; else
-        UnavailableError.
-        """
-        params = {"filename": ref.filename, "subfolder": ref.subfolder, "type": ref.type}
-        name = f"{self.url}: {ref.subfolder}/{ref.filename}".replace(": /", ": ")
-        damage = ""
-        for pause in (*DOWNLOAD_PAUSES, 0.0):
-            try:
-                reply = self._transport.get("/view", params, limit=self._max_picture_bytes)
-            except RefusedReplyError as error:
-                raise LostPicture(name, error.why, error.fix, can_heal=False) from None
-            if reply.status in (400, 403, 404):
-                raise LostPicture(name, f"the server has this picture no more (status {reply.status})", "it is generated again")
-            if reply.content_length not in (None, len(reply.body)):
-                damage = f"{len(reply.body)} of {reply.content_length} bytes"
-            else:
-                damage = find_damage(reply.body) or ""
-            if not damage:
-                return reply.body
-            if is_other_format(reply.body):
-                raise LostPicture(name, damage, "have the workflow save PNG, JPEG or WebP", can_heal=False, is_set_up=True)
-            self._closing.wait(pause)
-        raise LostPicture(name, f"arrived incomplete {len(DOWNLOAD_PAUSES) + 1} times: {damage}", "is the server's disk full?")
+        return download_picture(self._transport, ref, self._max_picture_bytes, self._closing.wait)
 
     def cancel(self, prompt_ids: Iterable[str]) -> None:
         """Take these prompts of ours off the queue and stop the one that runs. Nobody else's is touched.

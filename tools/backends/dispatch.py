@@ -9,75 +9,18 @@ or, where what comes next depends on what came out, `put` as many as `wanted` sa
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
 
-from lifeos.counting import counted, verb
-from lifeos.errors import UnavailableError
-from tools.backends.backend import Backend, LostPicture, PictureRef, PromptEnd, RejectedPrompt
-from tools.workflows.graph import rename_outputs
+from tools.backends.backend import Backend, PromptEnd
+from tools.backends.dispatched_jobs import Finished, Job, Task
+from tools.backends.server_lane import ServerLane
 
-REVIVE_SECONDS = 20.0
-"""How often a server that went away is tried again while others work."""
+__all__ = ["Dispatcher", "Finished", "Job"]
 
-WAIT_SECONDS = 0.25
-"""How soon a server's thread notices new jobs while it follows its prompts: shorter than any picture."""
-
-MAX_LOSSES = 3
-"""A server may be restarted several times in one batch; one that dies of a prompt would go on for ever."""
-
-FETCH_PAUSE_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A graph to run. `key` is the caller's name for it, unique in the run.
-
-    Resuming after a crash: `sent_as` and `sent_to` are the prompt id and server URL under which it may be on a server already (from
-    `on_submit` of the earlier run), `sent_handle` the server's own name for it (from `on_accepted`): then that server is asked before
-    anything is queued again.
-    """
-
-    key: str
-    graph: dict[str, Any]
-    sent_as: str | None = None
-    sent_to: str | None = None
-    sent_handle: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The end of a job: its last outcome, the pictures as downloaded, and how often it was tried.
-
-    `outcome.kind` is `done` if and only if `pictures` holds every picture. A rejected prompt is a `failed` outcome.
-    """
-
-    job: Job
-    outcome: PromptEnd
-    pictures: tuple[tuple[PictureRef, bytes], ...]
-    server: str
-    attempts: int
-
-
-@dataclass(slots=True)
-class _Task:
-    """A job on its way. A copy of its job may carry another graph than the caller's (a retry past the server's cache)."""
-
-    job: Job
-    graph: dict[str, Any]
-    attempts: int = 0
-    failures: int = 0
-    losses: int = 0
-    memory_freed: bool = False
-    refused_by: set[str] = field(default_factory=set)
 
 
 class Dispatcher:
@@ -115,11 +58,11 @@ class Dispatcher:
         self.note = on_note or (lambda text: None)
         self.closing = False
         self.changed = threading.Condition(threading.RLock())  # guards what follows
-        self._waiting: deque[_Task] = deque()
+        self._waiting: deque[Task] = deque()
         self._finished: deque[Finished] = deque()
         self._unfinished = 0
         self._failure: BaseException | None = None
-        self._lanes = [_Lane(self, server) for server in servers]
+        self._lanes = [ServerLane(self, server) for server in servers]
         for lane in self._lanes:
             lane.start()
 
@@ -140,7 +83,7 @@ class Dispatcher:
         """Add a job behind those that wait."""
         with self.changed:
             self._unfinished += 1
-            self._waiting.append(_Task(job, job.graph))
+            self._waiting.append(Task(job, job.graph))
             self.changed.notify_all()
 
     def wait(self, timeout: float) -> list[Finished]:
@@ -183,7 +126,7 @@ class Dispatcher:
 
     # What follows is for the lanes.
 
-    def take(self, lane: _Lane, *, wait: bool) -> _Task | None:
+    def take(self, lane: ServerLane, *, wait: bool) -> Task | None:
         """The first waiting task that suits a lane with room; with `wait`, as soon as there is one. None when closing."""
         with self.changed:
             while not self.closing:
@@ -197,13 +140,13 @@ class Dispatcher:
                 self.changed.wait()
             return None
 
-    def _suits(self, task: _Task, lane: _Lane) -> bool:
+    def _suits(self, task: Task, lane: ServerLane) -> bool:
         others = {other.server.url for other in self._lanes if other.alive and other is not lane}
         if lane.server.url in task.refused_by and others - task.refused_by:
             return False
         return task.attempts > 0 or task.job.sent_to is None or task.job.sent_to == lane.server.url or task.job.sent_to not in others
 
-    def give_back(self, tasks: list[_Task], *, to_others: bool = False) -> bool:
+    def give_back(self, tasks: list[Task], *, to_others: bool = False) -> bool:
         """Put tasks before all that wait: their models are still loaded. False, and nothing done, where no server may take them."""
         with self.changed:
             alive = {lane.server.url for lane in self._lanes if lane.alive}
@@ -235,189 +178,3 @@ class Dispatcher:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-class _Lane:
-    """One server: a thread that feeds and follows it, and one that downloads what it made."""
-
-    def __init__(self, dispatcher: Dispatcher, server: Backend) -> None:
-        self.server = server
-        self.alive = True
-        self._d = dispatcher
-        self._is_out = False
-        server.on_outage = self._tell_outage
-        server.on_note = lambda text: dispatcher.note(f"{server.url}: {text}")
-        self._tasks: dict[str, _Task] = {}  # on the server, by prompt id
-        self._done: queue.SimpleQueue[tuple[_Task, PromptEnd] | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._guarded, args=(work,), name=f"{work.__name__} {server.url}", daemon=True)
-            for work in (self._feed_and_follow, self._download)
-        ]
-
-    @property
-    def room(self) -> int:
-        """How many more prompts the server should hold."""
-        return max(1, self.server.depth(self._d.ahead)) - len(self._tasks)
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def _tell_outage(self, error: UnavailableError | None) -> None:
-        """Once when the server stops answering, once when it is back. Both threads meet an outage."""
-        with self._d.changed:
-            if (error is not None) == self._is_out:
-                return
-            self._is_out = error is not None
-        if error is None:
-            self._d.note(f"{self.server.url} is back")
-        elif not self._d.closing:
-            wait = f"waiting up to {self.server.outage_seconds:g} s for it to come back"
-            self._d.note(f"{self.server.url}: {error.why}; {wait}")
-
-    def join(self, seconds: float) -> None:
-        self._done.put(None)
-        for thread in self._threads:
-            thread.join(seconds)
-
-    def _guarded(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - a fault, or the caller's own on_submit: `wait` raises it
-            self._d.fail(error)
-
-    def _feed_and_follow(self) -> None:
-        while True:
-            try:
-                self._work()
-                break
-            except UnavailableError as error:
-                stale = self._give_up(error)
-            if not self._revive(stale):
-                return
-        with contextlib.suppress(UnavailableError):  # what cannot be cancelled runs on, and harms nobody
-            self.server.cancel(list(self._tasks))
-
-    def _work(self) -> None:
-        """Until the dispatcher closes. Raises UnavailableError when the server is gone."""
-        while not self._d.closing:
-            task = self._d.take(self, wait=not self._tasks)
-            if task is not None:
-                self._submit(task)
-            elif self._tasks:
-                for outcome in self.server.wait(WAIT_SECONDS):
-                    self._judge(self._tasks.pop(outcome.prompt_id), outcome)
-
-    def _submit(self, task: _Task) -> None:
-        job = task.job
-        may_be_there = task.attempts == 0 and job.sent_as is not None and job.sent_to == self.server.url
-        prompt_id = job.sent_as if may_be_there and job.sent_as else str(uuid.uuid4())
-        task.attempts += 1
-        self._tasks[prompt_id] = task
-        self._d.on_submit(job, prompt_id, self.server.url)
-        try:
-            handle = self.server.submit(
-                prompt_id,
-                task.graph,
-                ask_first=may_be_there,
-                handle=job.sent_handle if may_be_there else None,
-            )
-            if handle != prompt_id:
-                self._d.on_accepted(job, prompt_id, handle)
-        except RejectedPrompt as error:
-            del self._tasks[prompt_id]
-            task.refused_by.add(self.server.url)
-            outcome = PromptEnd(
-                prompt_id, "failed", node=error.node, message=f"rejected: {error.message}" + (f" ({error.fix})" if error.fix else "")
-            )
-            if not self._d.give_back([task], to_others=True):
-                self._d.finish(Finished(job, outcome, (), self.server.url, task.attempts))
-
-    def _judge(self, task: _Task, outcome: PromptEnd) -> None:
-        if outcome.kind == "done":
-            self._done.put((task, outcome))
-        elif outcome.kind == "lost" and task.losses < MAX_LOSSES:
-            task.losses += 1
-            self._d.note(f"{self.server.url}: {task.job.key} was lost ({outcome.message}); submitted again")
-            self._d.give_back([task])
-        else:
-            if outcome.out_of_memory and not task.memory_freed:
-                task.memory_freed = True
-                with contextlib.suppress(UnavailableError):  # a server that is gone has freed it as well
-                    self.server.free_memory()
-            self._retry_or_finish(task, outcome)
-
-    def _retry_or_finish(self, task: _Task, outcome: PromptEnd) -> None:
-        task.failures += 1
-        where = f" at node {outcome.node}" if outcome.node else ""
-        if outcome.can_heal and task.failures <= self._d.retries:
-            self._d.note(f"{self.server.url}: {task.job.key} {outcome.kind}{where}: {outcome.message}; try {task.failures + 1}")
-            self._d.on_failed_try(outcome, self.server.url)
-            self._d.give_back([task])
-        else:
-            self._d.finish(Finished(task.job, outcome, (), self.server.url, task.attempts))
-
-    def _download(self) -> None:
-        while (item := self._done.get()) is not None:
-            task, outcome = item
-            try:
-                pictures = tuple((ref, self._fetch(ref)) for ref in outcome.pictures)
-            except UnavailableError as error:
-                is_lost = isinstance(error, LostPicture)
-                if not is_lost and (not self.alive or self._d.closing):
-                    self._d.give_back([task])  # the server is gone: no failure of this prompt
-                    continue
-                # only a changed node runs again: the server has the rest in its cache
-                task.graph = rename_outputs(task.graph, f"_{task.failures + 2}")
-                failed = replace(outcome, kind="failed", pictures=(), message=error.why, can_heal=True)
-                if isinstance(error, LostPicture):
-                    failed = replace(failed, node=error.node, can_heal=error.can_heal, is_set_up=error.is_set_up, fix=error.fix)
-                self._retry_or_finish(task, failed)
-            else:
-                self._d.finish(Finished(task.job, outcome, pictures, self.server.url, task.attempts))
-
-    def _fetch(self, ref: PictureRef) -> bytes:
-        """A picture is on the server's disk: a restart is waited out, as it is while following."""
-        until = time.monotonic() + self.server.outage_seconds
-        while True:
-            try:
-                data = self.server.download(ref)
-            except LostPicture as error:
-                error.node = ref.node
-                raise
-            except UnavailableError as error:
-                if not self.alive or self._d.closing or time.monotonic() > until:
-                    raise
-                self._tell_outage(error)
-                self._d.rest(FETCH_PAUSE_SECONDS)
-            else:
-                self._tell_outage(None)
-                return data
-
-    def _give_up(self, error: UnavailableError) -> list[str]:
-        """The server is gone: its jobs go to the others. Returns the prompt ids that may still be on it."""
-        with self._d.changed:
-            self.alive = False
-            tasks, self._tasks = self._tasks, {}
-            others = self._d.give_back(list(tasks.values()))
-        if others:
-            self._d.note(f"{error}; its {counted(len(tasks), 'prompt')} {verb(len(tasks), 'moves', 'move')} to the other servers")
-        else:
-            self._d.fail(error)
-        with contextlib.suppress(UnavailableError):
-            self.server.cancel(list(tasks))
-        return list(tasks)
-
-    def _revive(self, stale: list[str]) -> bool:
-        """Try the server again now and then, until it is back or the dispatcher ends."""
-        while not self._d.rest(REVIVE_SECONDS):
-            try:
-                self.server.connect()
-                self.server.cancel(stale)  # the others have run them meanwhile
-            except UnavailableError:
-                continue
-            self.alive = True
-            self._is_out = True  # also one that was given up at once, without waiting, is told to be back
-            self._tell_outage(None)
-            return True
-        return False

@@ -461,7 +461,7 @@ def test_broken_download_is_repeated(embedded_server: Any, follow: Any, faults: 
 
 
 def test_picture_that_never_arrives_whole(embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "DOWNLOAD_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("tools.backends.comfyui_downloads.DOWNLOAD_PAUSES", (0.0, 0.0))
     server = follow(embedded_server(faults=Faults(half_written_views=99)).url)
     with pytest.raises(LostPicture, match="arrived incomplete 3 times: a PNG without its end"):
         server.download(ended_picture(server))

@@ -17,7 +17,7 @@ from lifeos.errors import UnavailableError
 from tests.tools.backends.fakes import fake_server
 from tests.tools.backends.test_comfyui import sampled_graph
 from tests.tools.backends.test_contract import plain_graph
-from tools.backends import dispatch as dispatch_module
+from tools.backends import server_lane
 from tools.backends.comfyui import ComfyServer
 from tools.backends.dispatch import Dispatcher, Finished, Job
 from tools.stand_in import Faults
@@ -122,7 +122,7 @@ def test_jobs_of_a_server_that_dies_move_to_the_other(embedded_server: Any, foll
 
 
 def test_server_that_comes_back_is_used_again(embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch_module, "REVIVE_SECONDS", 0.05)
+    monkeypatch.setattr(server_lane, "REVIVE_SECONDS", 0.05)
     dying, other = embedded_server(seconds_per_picture=0.05), embedded_server(seconds_per_picture=0.2)
     servers = [follow(dying.url, outage_seconds=0.1), follow(other.url)]
     notes: list[str] = []
@@ -176,7 +176,7 @@ def test_an_outage_is_told_at_once_and_once_and_so_is_its_end(embedded_server: A
 
 
 def test_an_outage_while_a_picture_is_fetched_is_told(embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch_module, "FETCH_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(server_lane, "FETCH_PAUSE_SECONDS", 0.0)
     server = follow(embedded_server().url)
     real, failures = server.download, [1, 2, 3]
 
@@ -245,9 +245,8 @@ def test_memory_is_freed_once_and_the_job_tried_again(embedded_server: Any, foll
 def test_what_is_tried_again(
     embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch, faults: Faults, retries: int, kind: str, attempts: int
 ) -> None:
-    from tools.backends import comfyui as client
 
-    monkeypatch.setattr(client, "DOWNLOAD_PAUSES", (0.0, 0.0, 0.0, 0.0))
+    monkeypatch.setattr("tools.backends.comfyui_downloads.DOWNLOAD_PAUSES", (0.0, 0.0, 0.0, 0.0))
     found = run_all([follow(embedded_server(faults=faults).url)], jobs(1, sampled_graph), retries=retries)
     assert (found["job 1"].outcome.kind, found["job 1"].attempts) == (kind, attempts)
     assert bool(found["job 1"].pictures) == (kind == "done")
@@ -341,7 +340,7 @@ def test_resumed_job_whose_server_is_not_there_is_made_elsewhere(embedded_server
 def test_server_that_is_gone_is_tried_now_and_then_and_not_all_the_time(
     embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch_module, "REVIVE_SECONDS", 0.2)
+    monkeypatch.setattr(server_lane, "REVIVE_SECONDS", 0.2)
     dying, other = embedded_server(), embedded_server(seconds_per_picture=0.6)
     servers = [follow(dying.url, outage_seconds=0.1), follow(other.url)]
     dying.kill()

@@ -21,7 +21,7 @@ from lifeos.errors import LifeosError
 from tests.examples import EXAMPLES
 from tests.tools.backends.fakes import Fake, fake_server
 from tests.tools.backends.raw_server import RawServer
-from tools.backends import comfyui, transport
+from tools.backends import comfyui_downloads, transport
 from tools.backends.backend import PictureRef
 from tools.backends.comfyui import ComfyServer
 from tools.backends.comfyui_answers import SocketMessage, read_message
@@ -106,7 +106,7 @@ SLOW = settings(QUICK, max_examples=max(10, EXAMPLES // 10))
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "SAFE_PAUSES", ())
-    monkeypatch.setattr(comfyui, "DOWNLOAD_PAUSES", ())
+    monkeypatch.setattr(comfyui_downloads, "DOWNLOAD_PAUSES", ())
 
 
 @pytest.fixture(scope="module")

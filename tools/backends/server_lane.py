@@ -1,0 +1,218 @@
+"""One server of a dispatcher: what feeds and follows it, downloads what it made, and gives its jobs to others when it is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lifeos.counting import counted, verb
+from lifeos.errors import UnavailableError
+from tools.backends.backend import Backend, LostPicture, PictureRef, PromptEnd, RejectedPrompt
+from tools.backends.dispatched_jobs import Finished, Task
+from tools.workflows.graph import rename_outputs
+
+if TYPE_CHECKING:
+    from tools.backends.dispatch import Dispatcher
+
+REVIVE_SECONDS = 20.0
+"""How often a server that went away is tried again while others work."""
+
+WAIT_SECONDS = 0.25
+"""How soon a server's thread notices new jobs while it follows its prompts: shorter than any picture."""
+
+MAX_LOSSES = 3
+"""A server may be restarted several times in one batch; one that dies of a prompt would go on for ever."""
+
+FETCH_PAUSE_SECONDS = 1.0
+
+
+class ServerLane:
+    """One server: a thread that feeds and follows it, and one that downloads what it made."""
+
+    def __init__(self, dispatcher: Dispatcher, server: Backend) -> None:
+        self.server = server
+        self.alive = True
+        self._d = dispatcher
+        self._is_out = False
+        server.on_outage = self._tell_outage
+        server.on_note = lambda text: dispatcher.note(f"{server.url}: {text}")
+        self._tasks: dict[str, Task] = {}  # on the server, by prompt id
+        self._done: queue.SimpleQueue[tuple[Task, PromptEnd] | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(work,), name=f"{work.__name__} {server.url}", daemon=True)
+            for work in (self._feed_and_follow, self._download)
+        ]
+
+    @property
+    def room(self) -> int:
+        """How many more prompts the server should hold."""
+        return max(1, self.server.depth(self._d.ahead)) - len(self._tasks)
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def _tell_outage(self, error: UnavailableError | None) -> None:
+        """Once when the server stops answering, once when it is back. Both threads meet an outage."""
+        with self._d.changed:
+            if (error is not None) == self._is_out:
+                return
+            self._is_out = error is not None
+        if error is None:
+            self._d.note(f"{self.server.url} is back")
+        elif not self._d.closing:
+            wait = f"waiting up to {self.server.outage_seconds:g} s for it to come back"
+            self._d.note(f"{self.server.url}: {error.why}; {wait}")
+
+    def join(self, seconds: float) -> None:
+        self._done.put(None)
+        for thread in self._threads:
+            thread.join(seconds)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - a fault, or the caller's own on_submit: `wait` raises it
+            self._d.fail(error)
+
+    def _feed_and_follow(self) -> None:
+        while True:
+            try:
+                self._work()
+                break
+            except UnavailableError as error:
+                stale = self._give_up(error)
+            if not self._revive(stale):
+                return
+        with contextlib.suppress(UnavailableError):  # what cannot be cancelled runs on, and harms nobody
+            self.server.cancel(list(self._tasks))
+
+    def _work(self) -> None:
+        """Until the dispatcher closes. Raises UnavailableError when the server is gone."""
+        while not self._d.closing:
+            task = self._d.take(self, wait=not self._tasks)
+            if task is not None:
+                self._submit(task)
+            elif self._tasks:
+                for outcome in self.server.wait(WAIT_SECONDS):
+                    self._judge(self._tasks.pop(outcome.prompt_id), outcome)
+
+    def _submit(self, task: Task) -> None:
+        job = task.job
+        may_be_there = task.attempts == 0 and job.sent_as is not None and job.sent_to == self.server.url
+        prompt_id = job.sent_as if may_be_there and job.sent_as else str(uuid.uuid4())
+        task.attempts += 1
+        self._tasks[prompt_id] = task
+        self._d.on_submit(job, prompt_id, self.server.url)
+        try:
+            handle = self.server.submit(
+                prompt_id,
+                task.graph,
+                ask_first=may_be_there,
+                handle=job.sent_handle if may_be_there else None,
+            )
+            if handle != prompt_id:
+                self._d.on_accepted(job, prompt_id, handle)
+        except RejectedPrompt as error:
+            del self._tasks[prompt_id]
+            task.refused_by.add(self.server.url)
+            outcome = PromptEnd(
+                prompt_id, "failed", node=error.node, message=f"rejected: {error.message}" + (f" ({error.fix})" if error.fix else "")
+            )
+            if not self._d.give_back([task], to_others=True):
+                self._d.finish(Finished(job, outcome, (), self.server.url, task.attempts))
+
+    def _judge(self, task: Task, outcome: PromptEnd) -> None:
+        if outcome.kind == "done":
+            self._done.put((task, outcome))
+        elif outcome.kind == "lost" and task.losses < MAX_LOSSES:
+            task.losses += 1
+            self._d.note(f"{self.server.url}: {task.job.key} was lost ({outcome.message}); submitted again")
+            self._d.give_back([task])
+        else:
+            if outcome.out_of_memory and not task.memory_freed:
+                task.memory_freed = True
+                with contextlib.suppress(UnavailableError):  # a server that is gone has freed it as well
+                    self.server.free_memory()
+            self._retry_or_finish(task, outcome)
+
+    def _retry_or_finish(self, task: Task, outcome: PromptEnd) -> None:
+        task.failures += 1
+        where = f" at node {outcome.node}" if outcome.node else ""
+        if outcome.can_heal and task.failures <= self._d.retries:
+            self._d.note(f"{self.server.url}: {task.job.key} {outcome.kind}{where}: {outcome.message}; try {task.failures + 1}")
+            self._d.on_failed_try(outcome, self.server.url)
+            self._d.give_back([task])
+        else:
+            self._d.finish(Finished(task.job, outcome, (), self.server.url, task.attempts))
+
+    def _download(self) -> None:
+        while (item := self._done.get()) is not None:
+            task, outcome = item
+            try:
+                pictures = tuple((ref, self._fetch(ref)) for ref in outcome.pictures)
+            except UnavailableError as error:
+                is_lost = isinstance(error, LostPicture)
+                if not is_lost and (not self.alive or self._d.closing):
+                    self._d.give_back([task])  # the server is gone: no failure of this prompt
+                    continue
+                # only a changed node runs again: the server has the rest in its cache
+                task.graph = rename_outputs(task.graph, f"_{task.failures + 2}")
+                failed = replace(outcome, kind="failed", pictures=(), message=error.why, can_heal=True)
+                if isinstance(error, LostPicture):
+                    failed = replace(failed, node=error.node, can_heal=error.can_heal, is_set_up=error.is_set_up, fix=error.fix)
+                self._retry_or_finish(task, failed)
+            else:
+                self._d.finish(Finished(task.job, outcome, pictures, self.server.url, task.attempts))
+
+    def _fetch(self, ref: PictureRef) -> bytes:
+        """A picture is on the server's disk: a restart is waited out, as it is while following."""
+        until = time.monotonic() + self.server.outage_seconds
+        while True:
+            try:
+                data = self.server.download(ref)
+            except LostPicture as error:
+                error.node = ref.node
+                raise
+            except UnavailableError as error:
+                if not self.alive or self._d.closing or time.monotonic() > until:
+                    raise
+                self._tell_outage(error)
+                self._d.rest(FETCH_PAUSE_SECONDS)
+            else:
+                self._tell_outage(None)
+                return data
+
+    def _give_up(self, error: UnavailableError) -> list[str]:
+        """The server is gone: its jobs go to the others. Returns the prompt ids that may still be on it."""
+        with self._d.changed:
+            self.alive = False
+            tasks, self._tasks = self._tasks, {}
+            others = self._d.give_back(list(tasks.values()))
+        if others:
+            self._d.note(f"{error}; its {counted(len(tasks), 'prompt')} {verb(len(tasks), 'moves', 'move')} to the other servers")
+        else:
+            self._d.fail(error)
+        with contextlib.suppress(UnavailableError):
+            self.server.cancel(list(tasks))
+        return list(tasks)
+
+    def _revive(self, stale: list[str]) -> bool:
+        """Try the server again now and then, until it is back or the dispatcher ends."""
+        while not self._d.rest(REVIVE_SECONDS):
+            try:
+                self.server.connect()
+                self.server.cancel(stale)  # the others have run them meanwhile
+            except UnavailableError:
+                continue
+            self.alive = True
+            self._is_out = True  # also one that was given up at once, without waiting, is told to be back
+            self._tell_outage(None)
+            return True
+        return False
