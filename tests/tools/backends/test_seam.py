@@ -21,8 +21,9 @@ from tools.backends.registry import BACKENDS, connect_backends, find_opener, ope
 from tools.stand_in import render_references
 
 MEMBERS = {"tools.backends.comfyui", "tools.backends.embedded"}
-KNOWN_OUTSIDE = {"tools.backends.backend", "tools.backends.dispatch", "tools.backends.registry"}
-"""All that anything outside the folder imports of it: a new back end changes none of the three but for its row."""
+KNOWN_OUTSIDE = {"tools.backends.backend", "tools.backends.dispatch", "tools.backends.registry", "tools.backends.picture_bytes"}
+"""All that anything outside the folder imports of it: a new back end changes none of the four but for its row. (`picture_bytes` knows
+formats, and no server.)"""
 PARTS = {"tools.backends.dispatched_jobs", "tools.backends.server_lane"}
 """Of the dispatcher."""
 
