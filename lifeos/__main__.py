@@ -17,7 +17,6 @@ Exit codes: those of the script; 2 an unknown verb; 3 the environment cannot be 
 
 import ast
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -30,7 +29,6 @@ from lifeos import cli, environment
 from lifeos.command_help import fill_document, text_width
 from lifeos.errors import EXIT_OK, InputError, did_you_mean
 from lifeos.project import project_version
-from lifeos.shells import PYTHON_VARIABLE, python_word
 
 SCRIPT_FOLDERS = ("tools", "evals")
 OWN_VERBS = ("test", "doctor", "setup", "reference", "completion")
@@ -61,27 +59,12 @@ def describe(scripts: dict[str, Path]) -> str:
     return "\n".join(lines)
 
 
-def run_inside(python: Path, arguments: list[str]) -> int:
-    """Run a command of the environment in place of this process, or as its only child where that cannot be done."""
-    command = [str(python), *arguments]
-    os.environ["PYTHONUTF8"] = "1"
-    os.environ[PYTHON_VARIABLE] = python_word()
-    sys.stdout.flush()
-    if os.name == "posix":
-        os.execv(command[0], command)
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child, which ends in its own way
-    try:
-        return subprocess.call(command)
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
 def run_tests(arguments: list[str]) -> int:
     """ruff, mypy and pytest, as CI runs them; with arguments only pytest. The first failing check is the exit code."""
     python = environment.ensure(environment.find_profile(), development=True)
     os.chdir(cli.PROJECT_ROOT)
     if arguments:
-        return run_inside(python, ["-m", "pytest", *arguments])
+        return environment.run_inside(python, ["-m", "pytest", *arguments])
     failed: int = 0
     for title, command in CHECKS:
         print(f"== {title}", flush=True)
@@ -121,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     if verb not in scripts:
         fix = did_you_mean(verb, [*scripts, *OWN_VERBS]) if verb else "see python -m lifeos --help"
         raise InputError(verb, "no such verb or script", fix)
-    return run_inside(environment.ensure(environment.find_profile()), [str(scripts[verb]), *rest])
+    return environment.run_inside(environment.ensure(environment.find_profile()), [str(scripts[verb]), *rest])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from lifeos.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXI
 from lifeos.escaping import escape_line
 from lifeos.printing import Printed, note, print_json, say
 from lifeos.project import PROJECT_ROOT, require_directory, require_file
+from lifeos.restart import restart_in_environment, what_works
 from lifeos.shells import in_this_shell
 from lifeos.signals import ENDINGS, take
 
@@ -73,8 +74,10 @@ def run(main: Callable[[], int]) -> int:
         package = (error.name or "").partition(".")[0]
         if not package or package in OUR_PACKAGES:
             return _fail_internally(error)
-        why = f"the package {package} is not installed for {sys.executable}"
-        return _fail(package, why, "run: python -m lifeos setup", EXIT_UNAVAILABLE)
+        restarted = restart_in_environment()
+        if restarted is not None:
+            return restarted
+        return _fail(package, f"the package {package} is not installed for {sys.executable}", what_works(), EXIT_UNAVAILABLE)
     except UnicodeEncodeError as error:
         if error.encoding.replace("-", "").lower() in ("utf8", "utf16", "utf32"):
             return _fail_internally(error)

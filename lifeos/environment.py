@@ -18,6 +18,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,7 @@ from pathlib import Path
 
 from lifeos import cli, files, installing, locks
 from lifeos.errors import InputError, UnavailableError
+from lifeos.shells import PYTHON_VARIABLE, python_word
 
 STAMP_FILE = ".complete.json"
 DLIB_MODELS = frozenset({"dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"})
@@ -88,6 +90,18 @@ def is_complete(folder: Path) -> bool:
     return (folder / STAMP_FILE).is_file() and python_of(folder).exists()
 
 
+def find_made() -> Path | None:
+    """The Python of the environment for this machine, if it is made, whichever Python asks; None where there is none."""
+    profile = find_profile()
+    if is_complete(folder_of(profile)):
+        return python_of(folder_of(profile))
+    for folder in sorted(home().glob(f"{profile.name}-*")):  # made by another Python: of use if it holds what the lock asks for
+        stamp = files.read_json(folder / STAMP_FILE) if is_complete(folder) else {}
+        if isinstance(stamp, dict) and stamp.get("lock_sha256") == files.sha256_file(profile.lock):
+            return python_of(folder)
+    return None
+
+
 def ensure(profile: Profile, *, development: bool = False) -> Path:
     """The Python of the profile's environment, made first if it is not there. Raises UnavailableError with the cause."""
     folder = folder_of(profile)
@@ -124,7 +138,8 @@ def _make(profile: Profile, folder: Path, base: Path | None) -> None:
     if base is None:
         remove_unread_models(site_packages(folder))
         _check_imports(folder)
-    files.write_json(folder / STAMP_FILE, {"lock": profile.lock.name, "python": sys.version})
+    stamp = {"lock": profile.lock.name, "lock_sha256": files.sha256_file(profile.lock), "python": sys.version}
+    files.write_json(folder / STAMP_FILE, stamp)
     print(f"The {profile.name} environment is ready.", file=sys.stderr, flush=True)
 
 
@@ -209,6 +224,23 @@ def _check_imports(folder: Path) -> None:
         broken = {"probe": (done.stderr.strip().splitlines() or ["it gave no message"])[-1]}
     for package, reason in broken.items():
         raise UnavailableError(package, f"installed, but it does not work: {reason}", f"remove {folder} and run python -m lifeos setup")
+
+
+def run_inside(python: Path, arguments: list[str]) -> int:
+    """Run a command of the environment in place of this process, or as its only child where that cannot be done."""
+    command = [str(python), *arguments]
+    os.environ["PYTHONUTF8"] = "1"
+    os.environ[PYTHON_VARIABLE] = python_word()
+    sys.stdout.flush()
+    if os.name == "posix":
+        os.execv(command[0], command)
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGBREAK") if hasattr(signal, name)]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}  # they reach the child, which ends in its own way
+    try:
+        return subprocess.call(command)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def unused() -> list[Path]:

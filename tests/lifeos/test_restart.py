@@ -1,0 +1,113 @@
+"""Scripts started by a Python without the packages go on in the environment: real Pythons, real processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+import pytest
+
+from lifeos import environment
+from tests.tools.cost.test_ledger import row, write
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in for the environment's Python is a shell script")
+
+
+class Machine:
+    """A bare Python, and an environment whose Python notes each start and then is the one of these tests."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self.folder, self.root = folder, root
+        venv.create(folder / "bare", with_pip=False)
+        self.bare = folder / "bare" / "bin" / "python"
+        self.started = folder / "started"
+
+    def make_environment(self, python: str = sys.executable, *, of_another_python: bool = False) -> None:
+        profile = environment.PROFILES["cpu"]
+        name = environment.folder_of(profile).name if not of_another_python else "cpu-0123456789ab"
+        made = self.folder / "home" / name
+        (made / "bin").mkdir(parents=True)
+        (made / "bin" / "python").write_text(f'#!/bin/sh\necho started >> "{self.started}"\nexec "{python}" "$@"\n')
+        (made / "bin" / "python").chmod(0o755)
+        lock = hashlib.sha256(profile.lock.read_bytes()).hexdigest()
+        (made / environment.STAMP_FILE).write_text(json.dumps({"lock_sha256": lock} if of_another_python else {}))
+
+    @property
+    def environ(self) -> dict[str, str]:
+        given = {"LIFEOS_HOME": str(self.folder / "home"), "LIFEOS_PROFILE": "cpu", "PYTHONPATH": ""}
+        return {key: value for key, value in os.environ.items() if key != "LIFEOS_RESTARTED"} | given
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(self.bare), *arguments]
+        return subprocess.run(command, cwd=self.root, env=self.environ, capture_output=True, text=True, check=False)
+
+    @property
+    def starts(self) -> int:
+        return self.started.read_text().count("started") if self.started.exists() else 0
+
+
+@pytest.fixture
+def machine(tmp_path: Path, project_root: Path) -> Machine:
+    return Machine(tmp_path, project_root)
+
+
+def _report(machine: Machine) -> list[str]:
+    log = write(machine.folder / "log.jsonl", row(1))
+    return ["tools/runpod_cost_tracker.py", "--action", "report", "--log-file", str(log), "--state-file", str(machine.folder / "state")]
+
+
+@pytest.mark.parametrize("of_another_python", [False, True])
+def test_output_and_exit_code_pass_through(machine: Machine, of_another_python: bool) -> None:
+    machine.make_environment(of_another_python=of_another_python)
+    done = machine.run(*_report(machine))
+    assert (done.returncode, done.stderr, machine.starts) == (0, "", 1)
+    assert "Total cost: $0.75" in done.stdout
+    done = machine.run("tools/runpod_cost_tracker.py", "--action", "stop", *_report(machine)[3:])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: cost session: none is open (open one with --action start)\n"
+
+
+def test_without_an_environment_the_command_that_makes_one_is_named(machine: Machine) -> None:
+    done = machine.run(*_report(machine))
+    assert (done.returncode, done.stdout, machine.starts) == (3, "", 0)
+    assert "-m lifeos setup)" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_never_twice(machine: Machine) -> None:
+    """The environment is broken: its Python finds the package no more than ours did."""
+    machine.make_environment(str(machine.bare))
+    done = machine.run(*_report(machine))
+    assert (done.returncode, machine.starts) == (3, 1)
+    assert "is not installed for" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("script", ["tools/lifeos_preflight.py", "tools/lifeos_freshness_check.py", "evals/load_thresholds.py"])
+def test_a_guardrail_is_not_started_anew_and_names_the_command_that_works(machine: Machine, script: str) -> None:
+    machine.make_environment()
+    done = machine.run(script)
+    assert (done.returncode, machine.starts) == (3, 0)
+    assert f"-m lifeos {Path(script).stem})" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_reach_the_one_that_works(machine: Machine, number: signal.Signals) -> None:
+    machine.make_environment()
+    places = ["--log-file", str(machine.folder / "log.jsonl"), "--state-file", str(machine.folder / "state")]
+    watch = ["tools/runpod_cost_tracker.py", "--watch", "--watch-interval", "0.05", "--comfy-url", "http://127.0.0.1:9", *places]
+    with subprocess.Popen([str(machine.bare), *watch], cwd=machine.root, env=machine.environ, stdout=subprocess.DEVNULL) as watching:
+        for _ in range(600):
+            state = machine.folder / "state"
+            if state.exists() and json.loads(state.read_text())["open"]:
+                break
+            time.sleep(0.05)
+        watching.send_signal(number)
+        watching.wait(timeout=60)
+    assert (watching.returncode, machine.starts) == (130, 1)
+    assert json.loads((machine.folder / "state").read_text())["open"] == []
