@@ -16,10 +16,10 @@ from lifeos.signals import deaf_to_signals
 from tools.cost.ledger import read_sessions
 from tools.cost.meter import Meter, OpenSession
 from tools.cycle import cycle_record as kept
-from tools.cycle.checks import find_faults, find_first_faults
 from tools.cycle.committing import commit_commands
 from tools.cycle.cycle_record import CycleRecord, StepRecord
 from tools.cycle.process import Ended, run_command
+from tools.cycle.step_checks import find_faults, find_first_faults
 from tools.cycle.step_reason import find_reason
 from tools.cycle.steps import STEPS, CycleSettings, CycleStep, commit_message, plan_cycle_commit, why_skipped
 
