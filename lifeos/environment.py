@@ -25,8 +25,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lifeos import cli, files, installing, locks
+from lifeos import files, installing, locks
 from lifeos.errors import InputError, UnavailableError
+from lifeos.project import PROJECT_ROOT
 from lifeos.shells import PYTHON_VARIABLE, python_word
 
 STAMP_FILE = ".complete.json"
@@ -44,10 +45,10 @@ class Profile:
 
 
 PROFILES = {
-    "cpu": Profile("cpu", cli.PROJECT_ROOT / "requirements.txt"),
-    "gpu": Profile("gpu", cli.PROJECT_ROOT / "requirements-gpu.txt"),
+    "cpu": Profile("cpu", PROJECT_ROOT / "requirements.txt"),
+    "gpu": Profile("gpu", PROJECT_ROOT / "requirements-gpu.txt"),
 }
-DEVELOPMENT = Profile("dev", cli.PROJECT_ROOT / "requirements-dev.txt")
+DEVELOPMENT = Profile("dev", PROJECT_ROOT / "requirements-dev.txt")
 
 
 def find_profile() -> Profile:
@@ -72,7 +73,7 @@ def list_gpus() -> list[str]:
 
 def home() -> Path:
     """Where environments lie."""
-    return Path(os.environ.get("LIFEOS_HOME") or cli.PROJECT_ROOT / ".lifeos").expanduser().absolute()
+    return Path(os.environ.get("LIFEOS_HOME") or PROJECT_ROOT / ".lifeos").expanduser().absolute()
 
 
 def folder_of(profile: Profile, base: Path | None = None) -> Path:
@@ -187,7 +188,7 @@ def _run(command: list[str], log: Path, total: int = 0) -> int:
     with (
         open(log, "a", encoding="utf-8") as record,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace", cwd=cli.PROJECT_ROOT
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace", cwd=PROJECT_ROOT
         ) as child,
     ):
         assert child.stdout is not None
@@ -217,7 +218,7 @@ def _progress(lines: Iterable[str], total: int) -> Iterator[str]:
 
 def _check_imports(folder: Path) -> None:
     """Import what is easily installed in a broken way (OpenCV, dlib, onnxruntime) before the environment counts as made."""
-    done = subprocess.run([str(python_of(folder)), "-m", "lifeos.probe"], capture_output=True, text=True, cwd=cli.PROJECT_ROOT, check=False)
+    done = subprocess.run([str(python_of(folder)), "-m", "lifeos.probe"], capture_output=True, text=True, cwd=PROJECT_ROOT, check=False)
     try:
         broken = json.loads(done.stdout)["broken"]
     except (ValueError, KeyError):
