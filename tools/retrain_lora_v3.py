@@ -20,6 +20,7 @@ import contextlib
 import importlib.util
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from tools.training.training_choices import (
     allowed_conflicts,
     settings_from,
 )
-from tools.training.training_record import RECORD_FILE, Price
+from tools.training.training_record import RECORD_FILE, Price, read_record
 
 LEVEL_SCHEDULES = frozenset({"constant", "constant_with_warmup"})
 """Schedules of the learning rate that do not depend on how many steps there are."""
@@ -134,9 +135,8 @@ def build_parser() -> cli.Parser:
     parser.add_argument(
         "--no-save-state", action="store_true", help="save no training state: needs less disk, but the run cannot be resumed"
     )
-    parser.add_argument(
-        "--resume", nargs="?", const="auto", metavar="STATE", help="continue this run, from its latest state or the folder given"
-    )
+    text = "continue the run of the output folder: from its latest sound state, or the state folder given; a run's id says which is meant"
+    parser.add_argument("--resume", nargs="?", const="auto", metavar="STATE", help=text)
     parser.add_argument("--overwrite", action="store_true", help="replace LoRA files of the same name")
     parser.add_argument("--gpu", metavar="NAME", help=cli.policy_help("the GPU, for the cost", "cost.default_gpu"))
     parser.add_argument("--rate-per-hr", type=cli.non_negative, metavar="USD", help=cli.policy_help("its price", "cost.rates_per_hr"))
@@ -262,7 +262,8 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
         longer = f"from {preparation.extended_from} to {settings.max_train_steps} steps"
         schedule = f"the schedule of the learning rate ({settings.lr_scheduler}) is that of {settings.max_train_steps} steps from here on"
         cli.note(f"warning: {longer}: {schedule}, as in no run that was planned so from its beginning")
-    with stop_signals(), ConsoleWatcher(settings.max_train_steps, preparation.first_step, price.rate_per_hr) as watcher:
+    shown = ConsoleWatcher(settings.max_train_steps, preparation.first_step, price.rate_per_hr)
+    with resume_hint(settings.output_dir), stop_signals(), shown as watcher:
         record = run_training(
             preparation,
             checkout,
@@ -287,6 +288,20 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
     names = ", ".join(item["file"] for item in record.lora_files)
     cli.say(f"{text}\n{settings.output_dir}: {names}" + (f"\nloss curve: {curve}" if curve else ""), as_json=args.json)
     return EXIT_OK
+
+
+@contextlib.contextmanager
+def resume_hint(output_dir: Path) -> Iterator[None]:
+    """What a person who stops a run should know: the same command alone would be refused."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        record = read_record(output_dir)
+        if record and record.states:
+            cli.note(f"the same command with --resume goes on from step {max(state.step for state in record.states)}")
+        elif record:
+            cli.note("no state was saved yet: the same command with --overwrite begins anew")
+        raise
 
 
 def draw_curve(output_dir: Path, output_name: str, trainer: Trainer) -> Path | None:

@@ -86,7 +86,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     yield made
     with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
         group = made.record["process_group"]
-        if is_group_alive(group):
+        if group and is_group_alive(group):
             os.killpg(group, signal.SIGKILL)
 
 
@@ -159,7 +159,9 @@ def test_a_stop_ends_the_whole_group(place: Place, number: signal.Signals) -> No
         group = place.record["process_group"]
         assert is_group_alive(group)
         process.send_signal(number)
-        assert process.wait(PATIENCE_SECONDS) == 130
+        said = process.communicate(timeout=PATIENCE_SECONDS)[1]
+        assert process.returncode == 130
+    assert "the same command with --resume goes on from step 5" in said or not place.record["states"]
     assert not is_group_alive(group)
     record = place.record
     assert (record["state"], [item["file"] for item in record["lora_files"]]) == ("interrupted", ["v3-step00000005.safetensors"])
@@ -373,6 +375,34 @@ def test_what_the_manifest_does_not_tell_counts_too(
     assert place.run("--skip-dataset-manifest", "--resume", "--reg-data-dir", reg) == 0
 
 
+def test_a_run_of_other_settings_is_not_continued(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every option of the trainer that changes what is learnt counts, and so does the base model's content."""
+    monkeypatch.setenv("STANDIN_FAIL_AT", "7")
+    assert place.run() == 1
+    monkeypatch.delenv("STANDIN_FAIL_AT")
+    capsys.readouterr()
+    cases: list[tuple[list[object], str]] = [
+        (["--noise-offset", 0.1], "--noise_offset was '0.0357' and is now '0.1'"),
+        (["--prior-loss-weight", 0.5], "--prior_loss_weight was '1' and is now '0.5'"),
+        (["--train-text-encoder"], "--cache_text_encoder_outputs was '' and is now 'not given'"),
+        (["--trainer-arg=--clip_skip", "--trainer-arg=2"], "--clip_skip was 'not given' and is now '2'"),
+        (["--mixed-precision", "fp16"], "--mixed_precision was 'bf16' and is now 'fp16'"),
+        (["--output-name", "v4"], "the run of this folder's record made v3, not v4"),
+    ]
+    for more, why in cases:
+        assert place.run("--resume", *more) == 2
+        assert why in capsys.readouterr().err
+    with open(place.base, "r+b") as file:  # of the same size, at the same place
+        file.seek(-2, os.SEEK_END)
+        file.write(b"x")
+    assert place.run("--resume") == 2
+    assert "the base model is another file than the one that this run began with" in capsys.readouterr().err
+    write_checkpoint(place.base)
+    assert place.run("--resume", "--save-every-n-steps", 10, "--attention", "none") == 0  # neither changes what is learnt
+
+
 def test_what_lies_after_the_step_is_moved_away(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A state that was half written before, and is written again and cut off, would be a whole mixture of two."""
     monkeypatch.setenv("STANDIN_FAIL_AT", "13")
@@ -580,6 +610,44 @@ def state_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name.endswith("-state"))
 
 
+def test_killed_again_and_again_a_run_comes_to_its_end(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whenever it is killed, the trainer with it: `--resume` goes on from a whole state, and where none is the answer says so."""
+    moments = random.Random(11)
+    pace = {"STANDIN_STEP_SECONDS": "0.05", "STANDIN_STATE_SECONDS": "0.1"}
+
+    def how() -> list[str]:
+        resumes = place.output.exists() and place.run("--resume", "--dry-run") == 0
+        capsys.readouterr()
+        return ["--resume"] if resumes else ["--overwrite"]
+
+    for _ in range(10):
+        log = place.output / "training_log.txt"
+        before = log.stat().st_size if log.exists() else 0
+        with started(place, *how(), **pace) as process:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            if moments.random() < 0.7:  # while it trains; else while everything is prepared
+                while process.poll() is None and time.monotonic() < deadline and not (log.exists() and log.stat().st_size > before):
+                    time.sleep(0.02)
+            time.sleep(moments.uniform(0, 0.9))
+            process.kill()
+            process.wait()
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, TypeError):
+            os.killpg(place.record["process_group"], signal.SIGKILL)
+            wait_for(lambda: not is_group_alive(place.record["process_group"]), "the trainer's end")
+    if not (place.output.exists() and read_record(place.output) and place.record["state"] == "finished"):
+        assert place.run(*how()) == 0
+    record = place.record
+    assert (record["state"], record["steps"]) == ("finished", 20)
+    assert place.names()[-1] == "v3.safetensors"
+    for name in place.names():
+        header = read_lora_header(place.output / name)
+        assert header.run_id == record["run_id"], name
+        assert header.metadata["ss_dataset_dirs"] == '{"2_amiranoor woman": {"n_repeats": 2}}', name
+    steps = [int(line.split(",")[0]) for line in (place.output / "loss.csv").read_text().splitlines()[1:]]
+    assert steps == sorted(set(steps)) and steps[-1] == 20
+    assert record["seconds"] == pytest.approx(sum(part["seconds"] for part in record["parts"]), abs=5)
+
+
 def test_a_finished_run_is_made_longer(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert place.run() == 0
     first = place.record
@@ -623,6 +691,14 @@ def test_what_the_launcher_leaves_behind_is_ended(place: Place, monkeypatch: pyt
     monkeypatch.setattr("tools.training.training_run.LAST_OUTPUT_SECONDS", 0.3)
     assert place.run() == 0
     assert not is_group_alive(place.record["process_group"])
+
+
+def test_a_lora_that_learnt_nothing_is_no_success(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STANDIN_ZERO", "1")
+    assert place.run() == 1
+    assert "error: training: v3.safetensors: it changes nothing: all its up matrices are zeros" in capsys.readouterr().err
 
 
 def test_a_loss_of_nan_alone_is_told_and_is_no_failure(

@@ -10,7 +10,7 @@ comes there, 1.5 s before ending), STANDIN_NAN_AT (one loss of NaN there: the av
 STANDIN_NAN_WEIGHTS_AT and STANDIN_INF_WEIGHTS_AT (from there on the weights are NaN, or infinity), STANDIN_NO_LORA (end with return
 code 0 and no file), STANDIN_STRAY (leave a grandchild behind that holds the pipes), STANDIN_KILL_AT (killed by SIGKILL in that step, as
 the out-of-memory killer does), STANDIN_FILL_AT (from that step on the disk of the output folder is full), STANDIN_NO_RANDOM_STATES
-(they do not load at a resume).
+(they do not load at a resume), STANDIN_ZERO (all weights stay zeros).
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def setup_parser() -> argparse.ArgumentParser:
     parser.add_argument("--network_alpha", type=float, default=1)
     parser.add_argument("--prior_loss_weight", type=float, default=1.0)
     switches = ["network_train_unet_only", "cache_text_encoder_outputs", "cache_latents", "cache_latents_to_disk"]
+    parser.add_argument("--clip_skip", type=int)
     switches += ["gradient_checkpointing", "sdpa", "xformers"]
     for name in (*switches, "no_half_vae", "persistent_data_loader_workers", "save_state", "skip_until_initial_step", "console_log_simple"):
         parser.add_argument(f"--{name}", action="store_true")
@@ -124,10 +125,12 @@ def at(name: str) -> int:
 def write_lora(path: Path, metadata: dict[str, str], step: int, *, text_encoder: bool) -> None:
     """A real safetensors file: two small float16 weights for each trained module, of which a run that has diverged spoils one number."""
     broken = next((value for value, name in ((math.nan, "NAN"), (math.inf, "INF")) if step >= at(f"STANDIN_{name}_WEIGHTS_AT")), None)
-    data, header, names = b"", dict[str, Any](), ["lora_unet_down", *(["lora_te1_down"] if text_encoder else [])]
+    data, header, names = b"", dict[str, Any](), ["lora_unet_a", *(["lora_te1_a"] if text_encoder else [])]
     for name in names:
         weight = struct.pack("<8e", *(broken if broken and index == 5 else math.sin(step + index) for index in range(8)))
-        header[f"{name}.lora_down.weight"] = {"dtype": "F16", "shape": [2, 4], "data_offsets": [len(data), len(data) + len(weight)]}
+        if os.environ.get("STANDIN_ZERO"):
+            weight = bytes(len(weight))
+        header[f"{name}.lora_up.weight"] = {"dtype": "F16", "shape": [2, 4], "data_offsets": [len(data), len(data) + len(weight)]}
         data += weight
     metadata = {**metadata, "ss_steps": str(step), "sshs_model_hash": hashlib.sha256(data).hexdigest()}
     raw = json.dumps({"__metadata__": metadata, **header}).encode()

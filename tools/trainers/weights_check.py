@@ -9,6 +9,7 @@ from pathlib import Path
 from lifeos.errors import InputError
 from tools.trainers.safetensors_header import read_safetensors_header
 
+UP_ENDINGS = (".lora_up.weight", ".lora_B.weight", ".lora_B.default.weight")
 CHUNK_BYTES = 1 << 24
 
 FLOATS: Mapping[str, tuple[str, int, int]] = {
@@ -30,6 +31,13 @@ class WeightsVerdict:
     weights: int
     with_nan: int
     with_infinity: int
+    ups: int = 0
+    ups_of_zeros: int = 0
+    """Of the matrices that write (`lora_up`, `lora_B`), which begin as zeros: how many there are, and how many still are."""
+
+    @property
+    def changes_nothing(self) -> bool:
+        return self.ups > 0 and self.ups == self.ups_of_zeros
 
     @property
     def is_sound(self) -> bool:
@@ -48,15 +56,15 @@ def check_weights(path: Path) -> WeightsVerdict:
     """Look at every number of a whole safetensors file. Raises InputError if it is none, or cut off; OSError if it cannot be read."""
     import numpy as np
 
-    with_nan = with_infinity = 0
+    with_nan = with_infinity = ups = zeros = 0
     header = read_safetensors_header(path)
     with open(path, "rb") as file:
-        for weight in header.weights.values():
+        for name, weight in header.weights.items():
             if weight.dtype not in FLOATS:
                 continue
             kind, exponent, mantissa = FLOATS[weight.dtype]
             file.seek(header.data_start + weight.start)
-            left, nan, infinity = weight.end - weight.start, False, False
+            left, nan, infinity, zero = weight.end - weight.start, False, False, True
             while left > 0 and not nan:
                 chunk = file.read(min(CHUNK_BYTES, left))
                 if len(chunk) < min(CHUNK_BYTES, left):
@@ -64,8 +72,11 @@ def check_weights(path: Path) -> WeightsVerdict:
                 left -= len(chunk)
                 numbers = np.frombuffer(chunk[: len(chunk) // np.dtype(kind).itemsize * np.dtype(kind).itemsize], kind)
                 odd = numbers[(numbers & exponent) == exponent]
+                zero = zero and not (numbers & (exponent | mantissa)).any()
                 nan = nan or bool((odd & mantissa).any())
                 infinity = infinity or odd.size > 0
+            is_up = name.endswith(UP_ENDINGS)
+            ups, zeros = ups + is_up, zeros + (is_up and zero)
             with_nan += nan
             with_infinity += infinity and not nan
-    return WeightsVerdict(len(header.weights), with_nan, with_infinity)
+    return WeightsVerdict(len(header.weights), with_nan, with_infinity, ups, zeros)

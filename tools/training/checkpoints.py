@@ -18,6 +18,8 @@ from tools.trainers.rewrite_metadata import rewrite_metadata
 from tools.trainers.trainer import HeaderDialect, Trainer
 from tools.trainers.weights_check import check_weights
 
+NOTHING_LEARNT = "it changes nothing: all its up matrices are zeros, as they were before the first step"
+
 SETTLED_SECONDS = 1.0
 """A file that is whole and has not changed for so long is not being written any more."""
 
@@ -90,7 +92,9 @@ class Checkpoints:
         try:
             key = path, stamp_of(path)
             if key not in self._faults:
-                self._faults[key] = check_weights(path).fault
+                verdict = check_weights(path)
+                nothing = self.is_final(path) and verdict.changes_nothing
+                self._faults[key] = verdict.fault or (NOTHING_LEARNT if nothing else "")
             return self._faults[key]
         except InputError as error:
             return error.why

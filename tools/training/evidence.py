@@ -129,6 +129,7 @@ def write_evidence(preparation: Preparation, checkout: TrainerCheckout, price: P
         first_step=preparation.first_step,
         steps=preparation.first_step,
         staged_sha256=stage.sha256,
+        base_fingerprint=preparation.base_fingerprint,
         parts=before.all_parts() if before else [],
         states=[state for state in before.states if state.step <= preparation.first_step] if before else [],
     )

@@ -20,6 +20,7 @@ from tools.trainers.trainer import RunIdentity, SavedState, Subset, Trainer, Tra
 from tools.trainers.trainer_checkout import TrainerCheckout, locate
 from tools.trainers.training_settings import TrainingSettings
 from tools.training.resume import check_same_run, find_resume
+from tools.training.saved_states import fingerprint
 from tools.training.staging import STAGE_FOLDER, StagePlan, plan_stage
 from tools.training.training_choices import looks_like_path
 from tools.training.training_record import read_record
@@ -45,6 +46,7 @@ class Preparation:
     built: BuiltManifest | None
     stage: StagePlan | None
     resume: SavedState | None
+    base_fingerprint: str | None = None
     extended_from: int | None = None
     """How many steps the continued run was to have before, if it has more now."""
 
@@ -101,12 +103,14 @@ def prepare(
         run_id,
         built.document["dataset_id"] if built and is_claimed else None,
         hash_document(built.document) if built and is_claimed else None,  # of exactly the bytes that will be written beside the LoRA
-        (*(part["first_step"] for part in record.all_parts()[1:]), going_on.step) if going_on and record else (),
+        tuple(dict.fromkeys([*(part["first_step"] for part in record.all_parts()[1:]), going_on.step])) if going_on and record else (),
     )
     stage = plan_stage(settings, built.document) if built and built.records else None
     subsets = stage.subsets if stage else _assumed_subsets(settings)
     job = TrainingJob(settings, family, checkout, subsets, identity, going_on)
     plan = trainer.plan(job)
+    base = Path(settings.base_model)
+    base_fingerprint = fingerprint(base) if base.exists() and looks_like_path(settings.base_model) else None
     if going_on and record:
         check_same_run(
             trainer,
@@ -115,6 +119,7 @@ def prepare(
             max_train_steps=settings.max_train_steps,
             dataset_id=identity.dataset_id,
             staged_sha256=stage.sha256 if stage else None,
+            base_fingerprint=base_fingerprint,
         )
     conflicts = trainer.find_conflicts(job, plan)
     if is_there:
@@ -123,7 +128,9 @@ def prepare(
     allowed = [item for item in conflicts if item.rule in allow]
     before = record.max_train_steps if going_on and record else None
     longer = before if before is not None and before < settings.max_train_steps else None
-    return Preparation(settings, family, trainer, checkout, identity, plan, refused, allowed, missing, built, stage, going_on, longer)
+    return Preparation(
+        settings, family, trainer, checkout, identity, plan, refused, allowed, missing, built, stage, going_on, base_fingerprint, longer
+    )
 
 
 def _read_dataset(settings: TrainingSettings, policy: Mapping[str, Any], family: Family, decode: bool) -> BuiltManifest:

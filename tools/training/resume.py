@@ -75,7 +75,14 @@ def _checkpoints(trainer: Trainer, settings: TrainingSettings) -> dict[int, Path
 
 
 def check_same_run(
-    trainer: Trainer, record: RecordedRun, plan: TrainingPlan, *, max_train_steps: int, dataset_id: str | None, staged_sha256: str | None
+    trainer: Trainer,
+    record: RecordedRun,
+    plan: TrainingPlan,
+    *,
+    max_train_steps: int,
+    dataset_id: str | None,
+    staged_sha256: str | None,
+    base_fingerprint: str | None,
 ) -> None:
     """Raises InputError if what is asked for is not the recorded run continued. `staged_sha256`: of what the trainer would be shown."""
     if record.staged_sha256 and record.staged_sha256 != staged_sha256 and record.dataset_id == dataset_id:
@@ -88,6 +95,10 @@ def check_same_run(
     if record.max_train_steps is not None and max_train_steps < record.max_train_steps:
         why = f"--max-train-steps was {record.max_train_steps} and is now {max_train_steps}: a run can be made longer, not shorter"
         raise InputError("--resume", why, "give as many or more, or start a new run")
+    if record.base_fingerprint and base_fingerprint and record.base_fingerprint != base_fingerprint:
+        raise InputError(
+            "--resume", "the base model is another file than the one that this run began with", "put it back, or start a new run"
+        )
     for change in trainer.find_changes(record.argv, plan):
         why = f"{change.option} was {change.was!r} and is now {change.now!r}"
         raise InputError("--resume", why, "give the flags of the first run, or start a new one")

@@ -55,6 +55,8 @@ class TrainingRecord:
     first_step: int = 0
     staged_sha256: str | None = None
     """Of all that the trainer is shown: pictures, captions, repeats, class tokens; regularisation too."""
+    base_fingerprint: str | None = None
+    """Of the base model, by both ends of its files and their sizes (`saved_states.fingerprint`)."""
     parts: list[dict[str, Any]] = field(default_factory=list)
     """What went before, if the run was continued: of each part its first and last step, seconds, cost, state and failure."""
     schema: int = SCHEMA
@@ -103,6 +105,7 @@ class RecordedRun:
     output_name: str | None = None
     dataset_id: str | None = None
     staged_sha256: str | None = None
+    base_fingerprint: str | None = None
     argv: list[str] = field(default_factory=list)
     host: str | None = None
     process_group: int | None = None

@@ -136,7 +136,10 @@ class _TrainerRun:
                         self._group.stop(*STOP_SIGNALS)
                         self._drain(log)
                     by_person = isinstance(error, KeyboardInterrupt)
-                    self._end("interrupted" if by_person else "failed", "" if by_person else f"{type(error).__name__}: {error}")
+                    try:
+                        self._end("interrupted" if by_person else "failed", "" if by_person else f"{type(error).__name__}: {error}")
+                    except OSError as full:  # what ended the run is told, not what came of it
+                        self._watcher.note(f"warning: {full.filename or self._output_dir} cannot be written: {full.strerror}")
                 raise
             self._end("failed" if fault else "finished", fault)
 
@@ -211,7 +214,7 @@ class _TrainerRun:
     def _diverged_because(self, fault: str) -> str:
         good, self._record.has_diverged = self._checkpoints.last_good(), True
         return f"the run has diverged and was stopped, its weights are no numbers ({fault}); " + (
-            f"the last good checkpoint is {good}" if good else "there is no good checkpoint of it"
+            f"the last good checkpoint is {good}" if good else "there is no good checkpoint of it, so lower the learning rate"
         )
 
     def _drain(self, log: IO[bytes]) -> None:
@@ -290,6 +293,8 @@ class _TrainerRun:
         if not self._checkpoints.is_ours(final):
             return f"return code 0, but {final.name} was not written: {self._output.cause() or 'it gave no message'}"
         if fault := self._checkpoints.fault_of(final):
+            if "NaN" not in fault and "infinity" not in fault:
+                return f"{final.name}: {fault}"
             return self._diverged_because(f"{final.name}: {fault}").replace(" and was stopped,", ",")
         return ""
 

@@ -29,12 +29,16 @@ from tools.trainers.trainer import (
 )
 from tools.trainers.trainer_checkout import TrainerCheckout, locate
 
-SAME_OPTIONS = (
-    *("network_dim", "network_alpha", "resolution", "train_batch_size", "seed", "optimizer_type"),
-    *("optimizer_args", "learning_rate", "unet_lr", "text_encoder_lr", "lr_scheduler", "lr_warmup_steps"),
-    *("network_train_unet_only", "pretrained_model_name_or_path", "mixed_precision"),
+MAY_DIFFER = frozenset(
+    (
+        *("resume", "skip_until_initial_step", "initial_step", "max_train_steps", "training_comment"),
+        *("dataset_config", "output_dir", "logging_dir", "log_with", "log_prefix", "console_log_simple", "console_log_level"),
+        *("save_every_n_steps", "save_state", "save_last_n_steps_state", "max_data_loader_n_workers", "persistent_data_loader_workers"),
+        *("metadata_title", "metadata_trigger_phrase", "cache_latents", "cache_latents_to_disk", "vae_batch_size", "sdpa", "xformers"),
+        *("sample_prompts", "sample_every_n_steps", "sample_every_n_epochs", "sample_at_first", "sample_sampler", "tokenizer_cache_dir"),
+    )
 )
-"""With another value the saved state does not fit, or it would not be the same run continued."""
+"""What does not change what is learnt. With another value of anything else the saved state does not fit, or it would be another run."""
 
 ABOUT_OLD_CACHES = ("--cache_latents_to_disk", "--cache_text_encoder_outputs_to_disk")
 """Wrong where pictures lie beside the caches of other pictures. What we stage is new for each part of a run, and holds no cache."""
@@ -91,7 +95,7 @@ class SdScripts:
 
     def find_changes(self, recorded_argv: Sequence[str], plan: TrainingPlan) -> list[OptionChange]:
         before, after = (conflicts.read_options(argv).values for argv in (recorded_argv, plan.training.argv))
-        changed = [name for name in SAME_OPTIONS if before.get(name) != after.get(name)]
+        changed = [name for name in sorted({*before, *after} - MAY_DIFFER) if before.get(name) != after.get(name)]
         return [OptionChange(f"--{name}", _shown(before, name), _shown(after, name)) for name in changed]
 
     def correct_metadata(self, metadata: Mapping[str, str], earlier: Mapping[str, str]) -> dict[str, str]:
