@@ -138,6 +138,50 @@ _WRITTEN: Mapping[str, tuple[str, str]] = {
         "seed:SEED steps:INT cfg:FLOAT sampler:COMBO scheduler:COMBO denoise:FLOAT",
         "INT=seed INT=steps FLOAT=cfg COMBO=sampler COMBO=scheduler FLOAT=denoise",
     ),
+    "easy fullLoader": (
+        "ckpt_name:COMBO config_name:COMBO vae_name:COMBO clip_skip:INT lora_name:COMBO lora_model_strength:FLOAT lora_clip_strength:FLOAT"
+        " resolution:COMBO empty_latent_width:INT empty_latent_height:INT positive:TEXT positive_token_normalization:COMBO"
+        " positive_weight_interpretation:COMBO negative:TEXT negative_token_normalization:COMBO negative_weight_interpretation:COMBO"
+        " batch_size:INT model_override?:MODEL clip_override?:CLIP vae_override?:VAE optional_lora_stack?:LORA_STACK",
+        "PIPE_LINE=pipe MODEL=model VAE=vae CLIP=clip CONDITIONING=positive CONDITIONING=negative LATENT=latent",
+    ),
+    "easy a1111Loader": (
+        "ckpt_name:COMBO vae_name:COMBO clip_skip:INT lora_name:COMBO lora_model_strength:FLOAT lora_clip_strength:FLOAT resolution:COMBO"
+        " empty_latent_width:INT empty_latent_height:INT positive:TEXT negative:TEXT batch_size:INT optional_lora_stack?:LORA_STACK",
+        "PIPE_LINE=pipe MODEL=model VAE=vae",
+    ),
+    "easy preSampling": (
+        "pipe:PIPE_LINE steps:INT cfg:FLOAT sampler_name:COMBO scheduler:COMBO denoise:FLOAT seed:SEED"
+        " image_to_latent?:IMAGE latent?:LATENT",
+        "PIPE_LINE=pipe",
+    ),
+    "easy kSampler": ("pipe:PIPE_LINE image_output:COMBO link_id:INT save_prefix:STRING model?:MODEL", "PIPE_LINE=pipe IMAGE=image"),
+    "easy fullkSampler": (
+        "pipe:PIPE_LINE steps:INT cfg:FLOAT sampler_name:COMBO scheduler:COMBO denoise:FLOAT image_output:COMBO link_id:INT"
+        " save_prefix:STRING seed:SEED model?:MODEL positive?:CONDITIONING negative?:CONDITIONING latent?:LATENT",
+        "PIPE_LINE=pipe IMAGE=image MODEL=model CONDITIONING=positive CONDITIONING=negative LATENT=latent VAE=vae CLIP=clip INT=seed",
+    ),
+    "easy pipeIn": (
+        "pipe?:PIPE_LINE model?:MODEL pos?:CONDITIONING neg?:CONDITIONING latent?:LATENT vae?:VAE clip?:CLIP image?:IMAGE",
+        "PIPE_LINE=pipe",
+    ),
+    "easy pipeOut": (
+        "pipe:PIPE_LINE",
+        "PIPE_LINE=pipe MODEL=model CONDITIONING=pos CONDITIONING=neg LATENT=latent VAE=vae CLIP=clip IMAGE=image INT=seed",
+    ),
+    "SDXLPromptStyler": (
+        "text_positive:TEXT text_negative:TEXT style:COMBO log_prompt:BOOLEAN style_positive:BOOLEAN style_negative:BOOLEAN",
+        "STRING=text_positive STRING=text_negative",
+    ),
+    "ToDetailerPipe": (
+        "model:MODEL clip:CLIP vae:VAE positive:CONDITIONING negative:CONDITIONING bbox_detector:BBOX_DETECTOR wildcard:TEXT",
+        "DETAILER_PIPE=detailer_pipe",
+    ),
+    "FaceDetailerPipe": (
+        "image:IMAGE detailer_pipe:DETAILER_PIPE guide_size:FLOAT max_size:FLOAT seed:SEED steps:INT cfg:FLOAT sampler_name:COMBO"
+        " scheduler:COMBO denoise:FLOAT",
+        "IMAGE=image IMAGE=cropped_refined IMAGE=cropped_enhanced_alpha MASK=mask DETAILER_PIPE=detailer_pipe",
+    ),
     "easy showAnything": ("anything?:*", "*=output"),
     "easy positive": ("positive:TEXT", "STRING=positive"),
     "easy negative": ("negative:TEXT", "STRING=negative"),

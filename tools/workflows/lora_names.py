@@ -19,7 +19,8 @@ COMMON_WORDS = frozenset(_COMMON.split())
 """Words that tell no character from another."""
 STYLE = re.compile(r"style|detail|realis|texture|film|photo|anime|(?<![a-z])skin", re.IGNORECASE)
 """LoRAs that change how a picture looks, not who is in it."""
-EMPTY_NAMES = frozenset({"", "none"})
+EMPTY = re.compile(r"(?:\[?none\]?|-+|disabled?|off|choose\b.*|select\b.*|insert\b.*)?", re.IGNORECASE | re.DOTALL)
+"""Names that stand for no LoRA: an empty row, a list that only inserts words into a text."""
 
 
 def same_file(one: str, other: str) -> bool:
@@ -32,7 +33,7 @@ def _plain(name: str) -> str:
 
 
 def is_empty(name: str) -> bool:
-    return name.strip().lower() in EMPTY_NAMES
+    return EMPTY.fullmatch(name.strip()) is not None
 
 
 def is_accelerator(name: str) -> bool:

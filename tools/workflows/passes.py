@@ -175,7 +175,7 @@ class Passes:
             chosen = last[0]
         if chosen is None:
             chosen = found[0] if found else ""
-        return chosen, tuple(node for node in made if node != chosen)
+        return chosen, tuple(node for node in (saving or made) if node != chosen)
 
     def _saves(self, node: str) -> bool:
         typed = self._typed

@@ -45,6 +45,9 @@ class Sizes:
         typed = self._typed
         node = next((node for node in self._before if self.sides_of(node)), None)
         if node is None:
+            for each in self._before:
+                if choice := next((key for key in typed.inputs(each) if SIZE_CHOICE.search(key)), None):
+                    raise Unplaceable(f"{choice} of {label(typed.graph, each)} decides it: choose there, with --set {each}.{choice}=VALUE")
             first = label(typed.graph, self._passes.samplers[0])
             made = f"the picture that {first} starts from has no size of its own (made from another picture?)"
             raise Unplaceable(f"{made}: if a node decides it, write there with --set NODE.INPUT=VALUE")

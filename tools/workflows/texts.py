@@ -136,7 +136,7 @@ class Texts:
 
         `like`: the text of the other role; of several the one that stands where that stands, in a node of the same class.
         """
-        found = self._gather(node, key, ())
+        found = self._of_role(self._gather(node, key, ()), role)
         told = f"{key} of {label(self._typed.graph, node)}"
         if not found or any(self._may_be_a_choice(word) for word in self._the_prompt(found)):
             source = self._typed.spot(node, key)
@@ -152,6 +152,11 @@ class Texts:
             first = chosen[-1]
             raise Unplaceable(f"{told} is put together from {places}: choose with --{role}-node-id {first.node} --{role}-key {first.key}")
         return chosen
+
+    def _of_role(self, words: list[Words], role: str) -> list[Words]:
+        """The words without those that come through an input for the other role (a node that styles both prompts)."""
+        other = "negative" if role == "positive" else "positive"
+        return [word for word in words if not any(role_of(key) == other for _, key in (*word.via[1:], (word.node, word.key)))] or words
 
     def _is_twice(self, words: list[Words]) -> bool:
         """Whether texts are those of one node that all take the same prompt."""
