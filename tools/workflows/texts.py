@@ -136,7 +136,7 @@ class Texts:
 
         `like`: the text of the other role; of several the one that stands where that stands, in a node of the same class.
         """
-        found = self._of_role(self._gather(node, key, ()), role)
+        found = self._of_role(self._gather(node, key, (), set()), role)
         told = f"{key} of {label(self._typed.graph, node)}"
         if not found or any(self._may_be_a_choice(word) for word in self._the_prompt(found)):
             source = self._typed.spot(node, key)
@@ -163,9 +163,12 @@ class Texts:
         keys = {word.key for word in words}
         return len({word.node for word in words}) == 1 and any(keys <= same for same in SAME_TEXT_KEYS)
 
-    def _gather(self, node: str, key: str, via: tuple[tuple[str, str], ...]) -> list[Words]:
-        """Every literal text that an input is made of."""
+    def _gather(self, node: str, key: str, via: tuple[tuple[str, str], ...], seen: set[tuple[str, str]]) -> list[Words]:
+        """Every literal text that an input is made of, each once. `seen`: the inputs that were looked at."""
         typed, way = self._typed, (*via, (node, key))
+        if (node, key) in seen:
+            return []
+        seen.add((node, key))
         spot = typed.spot(node, key)
         if spot is None:
             return [Words(node, key, via)] if isinstance(typed.inputs(node).get(key), str) else []
@@ -176,14 +179,14 @@ class Texts:
         inputs = [each for each in typed.inputs(spot.node) if each in keys or each in linked]
         if len(inputs) > 1:
             inputs = [each for each in inputs if not OTHER_TEXT.search(each)] or inputs
-        found = [word for each in inputs for word in self._marked(spot.node, each, self._gather(spot.node, each, way))]
-        found += [word for each in above if not linked for word in self._behind(each, way)]  # out of a pipe
+        found = [word for each in inputs for word in self._marked(spot.node, each, self._gather(spot.node, each, way, seen))]
+        found += [word for each in above if not linked for word in self._behind(each, way, seen)]  # out of a pipe
         return list({(word.node, word.key): word for word in found}.values())
 
-    def _behind(self, spot: Spot, way: tuple[tuple[str, str], ...]) -> list[Words]:
+    def _behind(self, spot: Spot, way: tuple[tuple[str, str], ...], seen: set[tuple[str, str]]) -> list[Words]:
         above, keys, _ = self._typed.above(spot, "STRING")
-        found = [word for key in keys for word in self._gather(spot.node, key, way)]
-        return found + [word for each in above for word in self._behind(each, way)]
+        found = [word for key in keys for word in self._gather(spot.node, key, way, seen)]
+        return found + [word for each in above for word in self._behind(each, way, seen)]
 
     def _may_be_a_choice(self, word: Words) -> bool:
         """Whether a literal of an unknown class need be no text for people, such as `device: auto`."""

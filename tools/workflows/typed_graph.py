@@ -56,6 +56,7 @@ class TypedGraph:
     def __init__(self, graph: Graph, signatures: Signatures) -> None:
         self.graph, self.signatures = graph, signatures
         self._users: dict[str, list[tuple[int, str, str]]] = {}
+        self._ways_on: dict[str, tuple[str, ...] | None] = {}
         for node_id, node in graph.items():
             for key, value in node["inputs"].items():
                 if is_link(value):
@@ -271,6 +272,12 @@ class TypedGraph:
 
     def branches(self, node: str) -> tuple[str, ...] | None:
         """The inputs that a switch passes on: one where a literal selects it, else all; None where the node is no switch."""
+        if node not in self._ways_on:
+            self._ways_on[node] = None  # while its own switch is looked for
+            self._ways_on[node] = self._find_branches(node)
+        return self._ways_on[node]
+
+    def _find_branches(self, node: str) -> tuple[str, ...] | None:
         keys = list(self.inputs(node))
         if FIRST_LINKED.search(class_of(self.graph, node)):
             linked = sorted(key for key in keys if is_link(self.inputs(node)[key]))

@@ -604,3 +604,38 @@ def test_an_encoder_whose_text_model_nobody_can_type_is_an_encoder() -> None:
         n40=node("Somebody's Loader", checkpoint="a.safetensors"),
     )
     assert changed(graph, **TEXTS) == {"6.text": "P", "7.text": "N"}
+
+
+def test_a_depth_model_before_the_first_pass_is_no_pass() -> None:
+    """Its sampler makes a picture that the first pass begins with, but no words lead to it."""
+    graph = simple(
+        n3=sampler(latent_image=["39", 0]),
+        n30=node("SamplerCustomAdvanced", noise=["31", 0], guider=["32", 0], sampler=["33", 0], sigmas=["34", 0], latent_image=["35", 0]),
+        n31=node("DisableNoise"),
+        n32=node("BasicGuider", model=["36", 0], conditioning=["37", 0]),
+        n33=node("KSamplerSelect", sampler_name="euler"),
+        n34=node("BasicScheduler", model=["36", 0], scheduler="normal", steps=1, denoise=1.0),
+        n35=node("EmptyLatentImage", width=512, height=512, batch_size=1),
+        n36=node("UNETLoader", unet_name="depth.safetensors", weight_dtype="default"),
+        n37=node("LotusConditioning"),
+        n38=node("VAEDecode", samples=["30", 0], vae=["4", 2]),
+        n39=node("VAEEncode", pixels=["38", 0], vae=["4", 2]),
+    )
+    wanted = {"3.seed": 7, "3.steps": 30, "3.sampler_name": "heun", "6.text": "P", "4.ckpt_name": "c", "35.width": 640}
+    assert changed(graph, seed=7, steps=30, sampler="heun", positive="P", checkpoint="c", width=640) == wanted
+
+
+def test_texts_that_are_doubled_again_and_again_take_no_time() -> None:
+    nodes = {
+        str(at): node("StringConcatenate", string_a=[str(at - 1), 0], string_b=[str(at - 1), 0], delimiter="") for at in range(1001, 1060)
+    }
+    graph = simple(n6=node("CLIPTextEncode", text=["1059", 0], clip=["4", 1])) | nodes
+    graph["1000"] = node("StringConcatenate", string_a="a", string_b="b", delimiter="")
+    assert "choose with --positive-node-id 1000" in refusal(graph, positive="P")
+
+
+def test_switches_that_switch_switches_take_no_time() -> None:
+    nodes = {str(at): switch([str(at - 1), 0], [str(at - 1), 0], [str(at - 1), 0]) for at in range(1001, 1040)}
+    graph = simple(n3=sampler(positive=["50", 0]), n50=switch(["1039", 0], ["7", 0], ["6", 0])) | nodes
+    graph["1000"] = node("PrimitiveBoolean", value=True)
+    assert changed(graph, positive="P") == {"6.text": "P"}
