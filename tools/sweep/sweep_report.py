@@ -22,6 +22,7 @@ from tools.sweep.analysis import FACTOR_TITLES, Shot, factor_means, heat_map_of,
 from tools.sweep.running import SWEEP_FILE, Sweep, SweepEnd, read_sweep
 
 MOST_RANKED = 27
+DEMO_LEAD = "These are demo pictures, which recommend nothing for a LoRA. Of real ones it would read: "
 BASELINE_WORDS = {
     IMPROVED: "better than {0}, the settings in use",
     REGRESSED: "worse than {0}, the settings in use",
@@ -30,8 +31,8 @@ BASELINE_WORDS = {
 
 
 def judgement(selection: Selection, end: SweepEnd) -> str:
-    """The sentence that the sweep was made for."""
-    text = how_sure(selection)
+    """The sentence that the sweep was made for. Of the demo server's pictures it says what it would say, and recommends nothing."""
+    text = f"{DEMO_LEAD}{how_sure(selection)}" if end.notice else how_sure(selection)
     if selection.baseline is not None and selection.chosen is not None:
         if selection.chosen.name == selection.baseline:
             text += " These are the settings in use."
