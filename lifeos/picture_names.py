@@ -13,7 +13,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from lifeos.images import SUFFIXES
+from lifeos.picture_formats import HEIF_SUFFIXES, SUFFIXES
 
 SLUG_LENGTH = 40
 
@@ -55,7 +55,7 @@ def format_picture_name(
 def parse_picture_name(name: str) -> PictureName:
     """Read a picture's name (a path will do). Never fails: what is not there is None."""
     stem = re.split(r"[/\\]", name)[-1]
-    stem = PurePath(stem).stem if PurePath(stem).suffix.lower() in SUFFIXES else stem
+    stem = PurePath(stem).stem if PurePath(stem).suffix.lower() in SUFFIXES | HEIF_SUFFIXES else stem
     ours = OUR_NAME.search(stem)
     if ours:  # everything before our part is the configuration, whatever it is made of
         start = ours.start() + (stem[ours.start()] == "_")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.judging.gates import check_known, gates_in_force
-from evals.judging.records import NOT_MEASURED, Assessment, FaceScore, Geometry, Reading
+from evals.judging.records import CONVERTED, NOT_MEASURED, Assessment, FaceScore, Geometry, Reading
 from evals.judging.view import View
 from evals.skin.realism import SkinScore
 from lifeos.counting import counted
@@ -153,6 +153,9 @@ class Assessor:
             geometry = geometry_of(sighting.subject, picture.width, picture.height)
             face = self._score_face(sighting, geometry, picture.sha256)
             skin = self._score_skin(picture, sighting.subject)
+        if picture.profile is not None:
+            face = replace(face, flags=(*face.flags, CONVERTED))
+            skin = replace(skin, flags=(*skin.flags, CONVERTED))
         size = (picture.width, picture.height)
         return Assessment(
             path.as_posix(), digest, *size, None, face, skin, geometry, picture_hash(picture.rgb), self._measure_more(picture, sighting)

@@ -17,7 +17,8 @@ def protocol_of(
 ) -> dict[str, Any]:
     """The protocol of scores by this engine against these references. `scale`: the engine's row of the policy.
 
-    `measures`: name and version of the measure of each further gate that is in force, by gate key; without one the id is that of before.
+    `measures`: name and version of the measure of each further gate that is in force, by gate key; without one the id is that of before,
+    and so it is where no reference has other colours than sRGB, which version 3.0 did not convert.
     """
     from evals.faces import subject as faces
     from evals.skin import realism as skin
@@ -32,6 +33,7 @@ def protocol_of(
             "skin_metric": skin.METRIC if want_skin else None,
             "reference_set_id": references.set_id,
             "references": len(references.names),
+            **({"reference_colors": "converted to sRGB"} if references.converted else {}),
             **({"measures": dict(measures)} if measures else {}),
         }
     )

@@ -9,6 +9,8 @@ from typing import Any
 from evals.skin.realism import SkinScore
 
 NOT_MEASURED = "not_measured"
+CONVERTED = "converted_colors"
+"""The flag of a picture whose colours were converted to sRGB: before version 3.1 they were taken as they stood in the file."""
 REASONS = {
     "no_face": "no face found",
     "unreadable": "the file cannot be read as a picture",
@@ -38,7 +40,8 @@ class FaceScore:
     """Likeness to the references. `score` is on the policy scale (one pass threshold for all engines), `cosine` the engine's own.
 
     `reason` says why there is no score: `no_face`, or the picture's own reason. `attempt` is the step of the detection ladder that
-    found the face. `flags`: `small_face`, `turned_away`, `second_face`, `reference_picture`.
+    found the face. `flags`: `small_face`, `turned_away`, `second_face`, `reference_picture`,
+    `converted_colors`.
     """
 
     score: float | None

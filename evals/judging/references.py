@@ -32,6 +32,8 @@ class ReferenceSet:
     embeddings: NDArray[np.float64]
     skin: SkinReference
     left_out: tuple[str, ...]
+    converted: tuple[str, ...] = ()
+    """The names of those whose colours were converted to sRGB."""
 
     @property
     def set_id(self) -> str:
@@ -55,6 +57,7 @@ class _Reference:
     sha256: str
     embedding: Vector
     skin: SkinMeasurement
+    is_converted: bool
 
 
 def load_references(folder: Path, engine: FaceEngine, *, want_skin: bool, workers: int) -> ReferenceSet:
@@ -80,7 +83,7 @@ def _measure_reference(path: Path, engine: FaceEngine, want_skin: bool) -> _Refe
     skin = SkinMeasurement(0.0, "not_measured")
     if want_skin:
         skin = measure_skin(picture.rgb, sighting.subject.landmarks, sighting.subject.box)
-    return _Reference(path.name, picture.sha256, sighting.embedding, skin)
+    return _Reference(path.name, picture.sha256, sighting.embedding, skin, picture.profile is not None)
 
 
 def _collect(folder: Path, outcomes: Iterable[_Reference | str]) -> ReferenceSet:
@@ -107,4 +110,5 @@ def _collect(folder: Path, outcomes: Iterable[_Reference | str]) -> ReferenceSet
         np.stack([item.embedding for item in references]),
         SkinReference.from_measurements([item.skin for item in references]),
         tuple(left_out),
+        tuple(item.name for item in references if item.is_converted),
     )

@@ -141,7 +141,7 @@ def _picture_table(card: Scorecard, pictures: Sequence[ScoredPicture]) -> str:
     lines = [f"| Picture | {' | '.join(gate.heading for gate in shown)} | Remarks |", "|---|" + "---:|" * len(shown) + "---|"]
     for picture in pictures:
         item = picture.assessment
-        flags = [flag.replace("_", " ") for flag in (*item.face.flags, *item.skin.flags)]
+        flags = [flag.replace("_", " ") for flag in dict.fromkeys((*item.face.flags, *item.skin.flags))]
         remarks = "; ".join([*picture.verdict.reasons, *flags]) or "–"
         scores = " | ".join(_number(picture.readings[gate.key].score) for gate in shown)
         lines.append(f"| `{code(picture.file)}` | {scores} | {escape(remarks)} |")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from evals.judging.assessor import Assessor, open_assessor
 from evals.judging.gates import describe_miss, verdict
@@ -19,6 +20,7 @@ from evals.load_thresholds import load_thresholds
 from evals.skin.realism import SkinScore
 from lifeos.errors import InputError
 from tests.evals.portraits import group, noise, portrait, write_references
+from tests.lifeos.test_color_profiles import profile_of
 
 POLICY = load_thresholds()
 
@@ -176,6 +178,33 @@ def test_a_protocol_is_the_same_for_the_same_references_under_other_names(assess
     fewer = reopen(copied(references, tmp_path / "b", {"r1.png": "r1.png", "r2.png": "r2.png"}))
     assert fewer.protocol["id"] != assessor.protocol["id"]
     assert fewer.protocol["reference_set_id"] != assessor.protocol["reference_set_id"]
+
+
+def in_display_p3(image: Image.Image, path: Path) -> Path:
+    """The same look in other numbers, with the profile that says so."""
+    profile = profile_of("Display P3")
+    source, target = ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    converted = ImageCms.profileToProfile(image.convert("RGB"), source, target)
+    assert converted is not None and np.abs(np.asarray(converted).astype(int) - np.asarray(image.convert("RGB"))).max() > 15
+    converted.save(path, icc_profile=profile)
+    return path
+
+
+def test_colours_are_judged_as_they_look(assessor: Assessor, references: Path, tmp_path: Path) -> None:
+    image = portrait().resize((600, 600))
+    image.save(tmp_path / "srgb.png")
+    plain, wide = assessor.assess(tmp_path / "srgb.png"), assessor.assess(in_display_p3(image, tmp_path / "p3.png"))
+    assert (wide.face.score, wide.skin.color) == (pytest.approx(plain.face.score, abs=0.01), pytest.approx(plain.skin.color, abs=0.03))
+    assert "converted_colors" in wide.face.flags and "converted_colors" in wide.skin.flags
+    assert "converted_colors" not in plain.face.flags + plain.skin.flags
+
+
+def test_converted_references_are_another_protocol(assessor: Assessor, references: Path, tmp_path: Path) -> None:
+    """Version 3.0 took their colours as they stood in the file. Where none is converted, the protocol is that of 3.0."""
+    assert "reference_colors" not in assessor.protocol
+    folder = copied(references, tmp_path / "refs", {"r1.png": "r1.png"})
+    in_display_p3(portrait(), folder / "p3.png")
+    assert reopen(folder).protocol["reference_colors"] == "converted to sRGB"
 
 
 def test_a_protocol_differs_where_scores_do(assessor: Assessor, references: Path, model_root: Path) -> None:
