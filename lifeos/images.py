@@ -40,8 +40,6 @@ ANIMATED_FORMATS = frozenset({"GIF", "AVIF"})
 """Beside PNG and WebP, formats whose further frames are an animation. Those of TIFF are pages, those of JPEG and HEIC further pictures:
 the first is meant."""
 
-TURNED_BY_DECODER = frozenset({"TIFF", "HEIF"})
-
 TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
 """What makes a picture of each EXIF orientation upright, by the names of Pillow's transpositions."""
 
@@ -160,7 +158,7 @@ def _open(data: bytes, path: Path, max_pixels: int) -> _Opened:
     if kind == "AVIF":  # the decoder knows how the container turns it
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)
     profile = metadata.profile or image.info.get("icc_profile")
-    return _Opened(image, kind, 1 if kind in TURNED_BY_DECODER else orientation, profile)
+    return _Opened(image, kind, orientation, profile)
 
 
 def _check_readable(kind: str, path: Path) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from lifeos.errors import InputError
-from lifeos.images import ImageError, decode_picture, find_pictures, is_picture_name, natural_key, read_picture
+from lifeos.images import ImageError, decode_picture, decode_small, find_pictures, is_picture_name, natural_key, read_picture
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -151,6 +154,35 @@ def test_names_the_reason(data: bytes, reason: str) -> None:
     assert caught.value.reason == reason
     assert str(caught.value).startswith("bad.png: ")
     assert caught.value.exit_code == 2
+
+
+DECODER_ERRORS = [
+    TypeError("bad operand"), struct.error("unpack"), OverflowError("too large"), SyntaxError("broken"), zlib.error("bad"), EOFError(),
+    AttributeError("x"), RecursionError("deep"), IndexError("x"), KeyError("x"), ZeroDivisionError("x"), AssertionError(), MemoryError(),
+    Image.DecompressionBombError("bomb"), RuntimeError("decoder"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", DECODER_ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("step", ["open", "load"])
+def test_whatever_a_decoder_raises_is_a_reason(error: Exception, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    data = encoded(noise(), "PNG")
+    monkeypatch.setattr(*((Image, "open") if step == "open" else (PngImageFile, "load")), fail)
+    for decode in (decode_picture, lambda data, path: decode_small(data, path, (8, 8))):
+        with pytest.raises(ImageError, match=r"^dir/odd\.png: ") as caught:
+            decode(data, Path("dir/odd.png"))
+        assert caught.value.reason in ("unreadable", "truncated", "too_large")
+
+
+def test_a_fault_in_the_structure_is_a_reason() -> None:
+    data = bytearray(encoded(noise((300, 300)), "PNG"))
+    second = data.index(b"IDAT", data.index(b"IDAT") + 4)
+    data[second : second + 4] = b"\0\0\0\0"  # Pillow: SyntaxError
+    with pytest.raises(ImageError):
+        decode_picture(bytes(data), Path("odd.png"))
 
 
 def test_refuses_a_bomb_by_its_header_alone() -> None:

@@ -8,10 +8,10 @@ import zlib
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from lifeos.images import decode_picture, read_picture
-from lifeos.picture_metadata import read_metadata, without_metadata
+from lifeos.picture_metadata import png_text, read_metadata, without_metadata
 from tests.lifeos.odd_pictures import (
     BYTE,
     LONG,
@@ -160,6 +160,18 @@ def test_a_text_that_packs_a_thousandfold_is_not_unpacked_whole() -> None:
     bomb = png(chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(bytes(200 << 20), 9)))
     assert len(bomb) < 300_000
     assert decode_picture(bomb, Path("p.png")).width == 32
+    assert len(png_text(b"zTXt", b"k\0\0" + zlib.compress(bytes(5000)), limit=1000)) == 1000
+
+
+def test_odd_tags_do_not_keep_avif_from_being_turned() -> None:
+    """The container says how it is turned; Pillow would write that into the EXIF block, and fail."""
+    plain = encoded("AVIF", noise(48).crop((0, 0, 48, 24)), exif=b"Exif\0\0" + exif(turned(6), (0x0110, TEXT, 4, b"cam\0")))
+    entry = b"\x10\x01\x02\x00\x04\x00\x00\x00cam\x00"
+    assert plain.count(entry) == 1
+    odd = plain.replace(entry, b"\x1a\x01" + entry[2:])  # a resolution as text
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(odd))
+    assert decode_picture(odd, Path("p.avif")).rgb.shape == (48, 24, 3)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "GIF", "BMP"])
