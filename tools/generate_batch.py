@@ -244,7 +244,7 @@ def render(result: Result, folder: Path) -> str:
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     flag = parser.add_argument
-    flag("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in one of --family)")
+    flag("--workflow", type=Path, metavar="FILE", help="a workflow, exported (API) or as saved (default: the built-in one)")
     flag("--family", choices=family_ids(), help=family_help())
     url = "a server; repeat to spread the batch over several (`embedded` starts the built-in one; default: http://127.0.0.1:8188)"
     flag("--comfy-url", action="append", default=[], metavar="URL", help=url)

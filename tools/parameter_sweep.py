@@ -98,7 +98,7 @@ def add_design(parser: cli.Parser) -> None:
 
 def add_shared(parser: cli.Parser) -> None:
     group = parser.add_argument_group("what all configurations share")
-    group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in one of --family)")
+    group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow, exported (API) or as saved (default: the built-in one)")
     group.add_argument("--family", choices=family_ids(), help=family_help())
     group.add_argument(
         "--checkpoint",

@@ -89,7 +89,7 @@ def add_settings(parser: cli.Parser) -> None:
 
     urls = "ComfyUI's address, may be repeated; `embedded` starts the built-in demo server (default: http://127.0.0.1:8188)"
     group.add_argument("--comfy-url", action="append", metavar="URL", help=urls)
-    group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow in API format (default: the built-in one of --family)")
+    group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow, exported (API) or as saved (default: the built-in one)")
     group.add_argument("--family", choices=family_ids(), help=family_help())
     lora = "the LoRA by its name on the server; repeat with --lora-node-id for each (default: none)"
     group.add_argument("--lora", action="append", metavar="NAME", help=lora)

@@ -170,6 +170,13 @@ def test_a_subgraph_is_unfolded_under_the_ids_of_its_instance(values: list[Any],
     assert found["60"] == {"filename_prefix": "p", "images": ["57:4", 0]}
 
 
+def test_an_instance_may_show_a_widget_that_is_none_of_its_inputs() -> None:
+    shown = {"proxyWidgets": [["3", "cfg"], ["3", "steps"]]}
+    instance = node(57, "aaaa-bbbb", INSTANCE_INPUTS, [2.5, None], outputs="IMAGE", properties=shown)
+    found = convert([LOADER, LATENT, instance, SAVE], AROUND, definitions={"subgraphs": [SUBGRAPH]})
+    assert found["57:3"] == {**SAMPLED, "cfg": 2.5}
+
+
 def test_what_is_linked_to_an_instance_wins_over_its_value() -> None:
     instance = node(57, "aaaa-bbbb", {**INSTANCE_INPUTS, "steps": ("INT", 5, "widget")}, [8], outputs="IMAGE")
     steps = node(9, "PrimitiveInt", values=[12, "fixed"], outputs="INT")
