@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 Style = Literal["tags", "sentence", "short"]
@@ -19,6 +19,8 @@ MIXED_SHARE = 0.15
 GENERIC_SHARE = 0.5
 """Captions are called generic if at most this share of them is different: the pictures are not told apart."""
 FEWEST_GENERIC = 4
+SENTENCES, NO_SENTENCES = 0.3, 0.05
+"""Of the parts between commas: from this share of long ones on captions are sentences, up to that they are tags."""
 
 
 def style_of(caption: str) -> Style:
@@ -62,3 +64,18 @@ def describe_captions(captions: Sequence[str | None]) -> str:
         return f"tag and sentence captions{some}"
     style = Counter(map(style_of, given)).most_common(1)[0][0]
     return f"{'tag' if style == 'tags' else style} captions{some}"
+
+
+def describe_parts(counts: Mapping[str, int]) -> str:
+    """The same from how often each part between commas stands in a set's captions, which is all that some trainers keep. Empty if that does
+    not tell."""
+    total = sum(counts.values())
+    most = max(counts.values(), default=0)
+    if most >= FEWEST_GENERIC and all(count >= most for count in counts.values()):
+        return f"generic captions (1 different in {most})"
+    if total < FEWEST_GENERIC:
+        return ""
+    long = sum(count for part, count in counts.items() if len(part.split()) >= SENTENCE_WORDS)
+    if long >= SENTENCES * total:
+        return "sentence captions"
+    return "tag captions" if long <= NO_SENTENCES * total else ""

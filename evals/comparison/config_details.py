@@ -18,7 +18,7 @@ ALIASES = {
     "modules": ("modules", "trained_modules", "trained"),
     "optimizer": ("optimizer", "optimizer_type", "ss_optimizer"),
     "steps": ("max_train_steps", "steps", "ss_max_train_steps"),
-    "captions": ("captions", "caption_method", "captioning"),
+    "captions": ("caption_method", "captioning", "captions", "caption_kind"),
     "regularization": ("regularization", "regularisation", "reg_images", "ss_num_reg_images"),
     "learning_rate": ("learning_rate", "ss_learning_rate", "unet_learning_rate", "unet_lr"),
     "seed": ("seed", "ss_seed"),
@@ -29,6 +29,7 @@ LEFT_OUT = (
     *("dataset_", "trainer_version", "comment"),
 )
 """Of the hundred keys that sd-scripts leaves in a LoRA only those above are told, and none that is a hash or a time."""
+SAID_BY_HAND = ("caption_method", "captioning", "captions")
 OTHERS_SHOWN = 6
 LONGEST_VALUE = 40
 LONGEST_CAPTIONS = 80
@@ -42,7 +43,7 @@ def describe_run(run: Run) -> str:
 
 
 def _told_by_manifest(run: Run) -> dict[str, Any]:
-    if run.manifest_path is None or (any(name in run.training_params for name in ALIASES["captions"])):
+    if run.manifest_path is None or any(name in run.training_params for name in SAID_BY_HAND):
         return {}
     try:
         manifest = read_manifest(Path(run.manifest_path))

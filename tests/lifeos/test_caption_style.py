@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lifeos.caption_style import describe_captions, find_mixture, style_of
+from lifeos.caption_style import describe_captions, describe_parts, find_mixture, style_of
 
 TAGS = "amiranoor, 1girl, red dress, looking at viewer, outdoors, smile"
 SENTENCE = "A photo of amiranoor sitting on a park bench in autumn, wearing a long green coat."
@@ -56,3 +56,19 @@ def test_a_mixture_is_more_than_a_slip() -> None:
 )
 def test_a_set_in_words(captions: list[str | None], words: str) -> None:
     assert describe_captions(captions) == words
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"amiranoor": 20}, "generic captions (1 different in 20)"),
+        ({"amiranoor": 20, "photo": 20}, "generic captions (1 different in 20)"),
+        ({"amiranoor": 20, "red dress": 5, "beach": 7}, "tag captions"),
+        ({"a photo of amiranoor sitting on a bench": 6, "smiling": 3}, "sentence captions"),
+        ({"amiranoor": 20, "she sits on a bench in autumn": 3, "dress": 5}, ""),  # 3 of 28: between the two
+        ({"amiranoor": 2}, ""),
+        ({}, ""),
+    ],
+)
+def test_from_the_parts_alone(counts: dict[str, int], words: str) -> None:
+    assert describe_parts(counts) == words

@@ -5,10 +5,12 @@ All values are text, "None" for unset. It is enough to recognise a run, not to r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from lifeos import foreign
+from lifeos.caption_style import describe_parts
 from lifeos.errors import InputError
 
 PARAMETERS = {
@@ -71,6 +73,7 @@ TEXT = frozenset({"output_name", "base_model", "base_model_sha256", "weights_sha
 """Never read as numbers: a hash of digits and an e would become one."""
 
 MOST_DIGITS = 40
+MOST_PICTURES = 10**9
 
 
 def recognises(metadata: Mapping[str, str]) -> bool:
@@ -87,7 +90,20 @@ def read_parameters(metadata: Mapping[str, str]) -> dict[str, Any]:
         if found.get(name) is None and (plain := _plain(arguments.get(key))) is not None:
             found[name] = read_value(str(plain))
     params = {name: value for name, value in found.items() if value is not None}
-    return {**params, **_read_datasets(metadata), **read_comment(metadata.get("ss_training_comment"))}
+    captions = _describe_captions(metadata)
+    said = {"caption_kind": captions} if captions else {}
+    return {**params, **_read_datasets(metadata), **said, **read_comment(metadata.get("ss_training_comment"))}
+
+
+def _describe_captions(metadata: Mapping[str, str]) -> str:
+    """What kind of captions the trained pictures had, from how often each part of them was seen."""
+    frequency = read_json(metadata.get("ss_tag_frequency"), dict) or {}
+    regularised = {str(item.get("image_dir")) for item in _subsets(metadata) if item.get("is_reg")}
+    counts: Counter[str] = Counter()
+    for folder, parts in frequency.items():
+        if folder not in regularised and isinstance(parts, dict):
+            counts.update({str(part): count for part, count in parts.items() if isinstance(count, int) and 0 < count <= MOST_PICTURES})
+    return describe_parts(counts)
 
 
 def read_run_id(metadata: Mapping[str, str]) -> str | None:
@@ -121,14 +137,20 @@ def _read_datasets(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Batch size, repeats and class tokens, from the JSON that the trainer keeps of its datasets."""
     datasets = read_json(metadata.get("ss_datasets"), list)
     first = datasets[0] if datasets and isinstance(datasets[0], dict) else {}
-    subsets = first.get("subsets")
-    trained = [item for item in subsets if isinstance(item, dict) and not item.get("is_reg")] if isinstance(subsets, list) else [first]
+    trained = [item for item in _subsets(metadata) if not item.get("is_reg")] if isinstance(first.get("subsets"), list) else [first]
     found = {
         "batch_size": next((size for key in ("batch_size_per_device", "batch_size") if (size := _plain(first.get(key))) is not None), None),
         "repeats": next((_plain(item.get("num_repeats")) for item in trained), None),
         "class_tokens": next((_plain(item["class_tokens"]) for item in trained if item.get("class_tokens")), None),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _subsets(metadata: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The folders of all datasets."""
+    datasets = read_json(metadata.get("ss_datasets"), list) or []
+    lists = [dataset.get("subsets") for dataset in datasets if isinstance(dataset, dict)]
+    return [item for subsets in lists if isinstance(subsets, list) for item in subsets if isinstance(item, dict)]
 
 
 def _plain(value: Any) -> str | int | float | None:

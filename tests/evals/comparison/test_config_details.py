@@ -40,6 +40,13 @@ def test_what_the_row_says_wins(tmp_path: Path) -> None:
     assert describe_run(run) == "BLIP-2 auto-captions + regularization"
 
 
+def test_the_manifest_knows_better_than_the_header(tmp_path: Path) -> None:
+    digest = write_manifest(tmp_path / "m.json", ["amiranoor"] * 9)
+    run = read_run(row(tmp_path / "m.json", digest, training_params={"caption_kind": "tag captions"}))
+    assert describe_run(run) == "generic captions (1 different in 9)"
+    assert describe_run(read_run(row(tmp_path / "gone.json", digest, training_params={"caption_kind": "tag captions"}))) == "tag captions"
+
+
 @pytest.mark.parametrize(
     ("digest", "more", "words"),
     [
@@ -76,6 +83,7 @@ def test_a_manifest_that_is_gone_or_broken(tmp_path: Path) -> None:
         ({"network_dim": 8, "network_type": "LORA", "conv_dim": 4}, "network_dim=8, conv_dim=4"),
         ({"dataset_id": "d" * 64, "dataset_manifest_hash": "e" * 64, "trainer_version": "1"}, "not recorded"),
         ({"captions": "generic", "reg_images": 0}, "generic captions"),
+        ({"caption_method": "BLIP-2 auto-captions", "captions": "tag captions", "caption_kind": "x"}, "BLIP-2 auto-captions"),
     ],
 )
 def test_words(params: dict[str, Any], words: str) -> None:

@@ -173,6 +173,19 @@ def test_a_new_dialect_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert header.run_id == "run 9"
 
 
+def test_kohya_s_captions_are_told_by_their_parts(tmp_path: Path) -> None:
+    """Those of the regularisation folder are no captions of the character."""
+    subsets = [{"image_dir": "10_amira", "is_reg": False, "num_repeats": 10}, {"image_dir": "1_woman", "is_reg": True}]
+    frequency: dict[str, Any] = {
+        "10_amira": {"amiranoor": 20, "red dress": 3, "beach": "odd"},
+        "1_woman": {"a woman who stands in a room": 90},
+    }
+    metadata = {"ss_datasets": json.dumps([{"subsets": subsets}]), "ss_tag_frequency": json.dumps(frequency)}
+    assert read(tmp_path, metadata).training_params["caption_kind"] == "tag captions"
+    for odd in ("[]", '{"10_amira": 5}', "{", '{"10_amira": {"a": 1e99}}'):
+        assert "caption_kind" not in read(tmp_path, {"ss_tag_frequency": odd}).training_params
+
+
 AI_TOOLKIT_CONFIG = """
 job: extension
 config:
