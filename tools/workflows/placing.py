@@ -132,13 +132,16 @@ class Placement:
     # Texts
 
     def _text_changes(self, role: str, value: str) -> list[Change]:
-        words = self._named_words(role) or self._found_words(role)
+        words = self._named_words(role) or self._parted(role)
         if role == "negative" and self.overrides.negative_node is None:
             self._keep_apart(words)
         found = []
         for word in dict.fromkeys(words):
             rewriter = self.texts.rewriter(word)
             remark = f"{label(self.graph, rewriter)} writes it anew before it is used" if rewriter else ""
+            link = self.graph[word.node]["inputs"][word.key]
+            if is_link(link):
+                remark = f"no longer from {label(self.graph, link[0])}"
             found.append(Change(role, Target(word.node, word.key), value, remark))
         return list({change.target: change for change in found}.values())
 
@@ -221,10 +224,23 @@ class Placement:
                 return True
         return False
 
+    def _parted(self, role: str) -> list[Words]:
+        """The words of a role; a literal that the other role's encoder reads too is left, and the encoder's own input taken instead."""
+        words = self._found_words(role)
+        try:
+            other = self._found_words("negative" if role == "positive" else "positive")
+        except (Unplaceable, InputError):
+            return words
+        theirs, encoders = {(word.node, word.key) for word in other}, {word.via[0] for word in other if word.via}
+        found = [
+            Words(*word.via[0]) if word.via and (word.node, word.key) in theirs and word.via[0] not in encoders else word for word in words
+        ]
+        return list(dict.fromkeys(found))
+
     def _keep_apart(self, negative: Sequence[Words]) -> None:
         """One text behind both: the negative would overwrite the positive. Raises Unplaceable."""
         try:
-            positive = self._named_words("positive") or self._found_words("positive")
+            positive = self._named_words("positive") or self._parted("positive")
         except (Unplaceable, InputError):
             return
         both = {(word.node, word.key) for word in positive} & {(word.node, word.key) for word in negative}

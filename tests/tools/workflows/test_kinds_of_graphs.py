@@ -639,3 +639,13 @@ def test_switches_that_switch_switches_take_no_time() -> None:
     graph = simple(n3=sampler(positive=["50", 0]), n50=switch(["1039", 0], ["7", 0], ["6", 0])) | nodes
     graph["1000"] = node("PrimitiveBoolean", value=True)
     assert changed(graph, positive="P") == {"6.text": "P"}
+
+
+def test_one_text_node_for_both_roles_is_parted_at_the_encoders() -> None:
+    graph = simple(
+        n6=node("CLIPTextEncode", text=["40", 0], clip=["4", 1]),
+        n7=node("CLIPTextEncode", text=["40", 0], clip=["4", 1]),
+        n40=node("PrimitiveString", value="words"),
+    )
+    assert changed(graph, positive="P") == {"6.text": "P"}, "the prompt never lands in the negative"
+    assert changed(graph, positive="P", negative="N") == {"6.text": "P", "7.text": "N"}
