@@ -107,7 +107,8 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
         if begun is None:
             files.write_json(root / SWEEP_FILE, {**sweep.to_json(), "base_seed": seed})
         request = replace(sweep.request, base_seed=seed)
-        generation = plan_generation(replace(request, prompts=sweep.prompts, prompts_file=None), policy, servers)
+        saved = read_plan(root / "rung_1")  # what it began with stays: its strength where a loader is put in
+        generation = plan_generation(replace(request, prompts=sweep.prompts, prompts_file=None), policy, servers, saved)
         _check_models(sweep, generation, servers)
         for line in placed_lines(sweep, generation, round_seed(seed, 1)):
             around.note(f"  {line}")
