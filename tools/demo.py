@@ -2,7 +2,8 @@
 
 Renders reference portraits, starts the embedded server, and runs tools/production_pipeline.py on it with the built-in prompts. The
 pictures are variations of a public-domain portrait. They show how the work goes, and say nothing about a LoRA. Writes only to
---output-dir. The same command again continues the demo, or shows its report.
+--output-dir. The same command again continues the demo, or shows its report; with other settings a new
+folder is made beside it.
 
     python tools/demo.py
     python tools/demo.py --output-dir /tmp/lifeos_demo --count 1
@@ -12,14 +13,17 @@ Exit codes: as tools/production_pipeline.py.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.faces.engines import engine_help, engine_names
 from lifeos import cli
+from lifeos.errors import InputError
 from lifeos.images import find_pictures
 
 OUTPUT_DIR = Path("lifeos_demo")
@@ -27,6 +31,7 @@ REFERENCES = 6
 LORA = "amiranoor_v3.safetensors"
 ENGINE = "dlib"
 """Needs no download, and anybody may use it."""
+OTHER_BATCH = "holds another batch: "
 SEED = 20260211
 """Fixed: everybody sees the same pictures."""
 
@@ -59,13 +64,10 @@ def write_references(folder: Path) -> None:
     render_references(folder, REFERENCES)
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
+def run(args: Any, output: Path) -> int:
+    """The pipeline on the embedded server, in a folder with references of its own."""
     from tools import production_pipeline
-    from tools.production.filing import check_writable
 
-    output: Path = args.output_dir
-    check_writable(output)
     write_references(output / "references")
     command = [
         *("--comfy-url", "embedded"),
@@ -79,11 +81,32 @@ def main(argv: list[str] | None = None) -> int:
         *("--run-id", "demo"),
     ]
     command += [text for flag in ("model_root", "model_pack") if (value := getattr(args, flag)) for text in (flag_of(flag), str(value))]
-    code = production_pipeline.main([*command, *(["--json"] if args.json else [])])
+    return production_pipeline.main([*command, *(["--json"] if args.json else [])])
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    from tools.production.filing import check_writable
+
+    output: Path = args.output_dir
+    check_writable(output)
+    try:
+        code = run(args, output)
+    except InputError as error:
+        if not error.why.startswith(OTHER_BATCH):
+            raise
+        output = find_new_folder(output)  # the other was made before `setup`, say, with another face engine
+        cli.note(f"{args.output_dir} holds another demo ({error.why.removeprefix(OTHER_BATCH)}): a new one is made in {output}")
+        code = run(args, output)
     report = (output / "batch_report.html").resolve()
     if report.exists():
         cli.say(f"\nOpen it in a browser: {report.as_uri()}", as_json=args.json)
     return code
+
+
+def find_new_folder(folder: Path) -> Path:
+    """The folder with the first number behind its name that is not there yet."""
+    return next(path for number in itertools.count(2) if not (path := folder.with_name(f"{folder.name}_{number}")).exists())
 
 
 def flag_of(name: str) -> str:

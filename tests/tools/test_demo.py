@@ -22,3 +22,17 @@ def test_the_demo_ends_with_approved_and_rejected_pictures(tmp_path: Path, capsy
     assert len((output / "eval_history.jsonl").read_text(encoding="utf-8").splitlines()) == 1
     assert demo.main(["--output-dir", str(output), "--count", "1"]) == 0
     assert len((output / "eval_history.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_a_demo_of_other_settings_is_made_beside_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `setup` another face engine may be chosen: the demo is there to be tried, not to be refused."""
+    output = tmp_path / "lifeos_demo"
+    assert demo.main(["--output-dir", str(output), "--count", "1"]) == 0
+    before = (output / "batch.json").read_bytes()
+    monkeypatch.setattr(demo, "SEED", 5)
+    assert demo.main(["--output-dir", str(output), "--count", "1"]) == 0
+    assert f": a new one is made in {output}_2\n" in capsys.readouterr().err
+    assert (tmp_path / "lifeos_demo_2" / "batch_report.html").exists()
+    assert (output / "batch.json").read_bytes() == before

@@ -82,6 +82,15 @@ def document_names(document: dict[str, list[dict[str, str]]]) -> list[str]:
     return [entry["config"] for entry in document["ranking"]]
 
 
+def test_a_sweep_that_was_refused_leaves_its_folder_free(
+    tmp_path: Path, server: EmbeddedServer, references: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A typing error in a sampler is found when the server is asked. The corrected command is another sweep, into the same folder."""
+    assert sweep(tmp_path, server, references, "--samplers", "eulr") == 2
+    assert "eulr" in capsys.readouterr().err
+    assert sweep(tmp_path, server, references, "--samplers", "euler", strengths="0.8") == 0
+
+
 @pytest.mark.parametrize(
     ("flags", "error"),
     [

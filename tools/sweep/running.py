@@ -104,8 +104,6 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
         servers = [each.server for each in reached]
         begun = check_begun(root, sweep)
         seed = choose_base_seed(sweep.request.base_seed, begun)
-        if begun is None:
-            files.write_json(root / SWEEP_FILE, {**sweep.to_json(), "base_seed": seed})
         request = replace(sweep.request, base_seed=seed)
         saved = read_plan(root / "rung_1")  # what it began with stays: its strength where a loader is put in
         generation = plan_generation(replace(request, prompts=sweep.prompts, prompts_file=None), policy, servers, saved)
@@ -117,6 +115,8 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
         references, assessor = choices.choose_references(request, policy, around.root, around.note)
         notice = next((each.info.notice for each in reached if each.info.notice), None)
         run = _Running(sweep, request, policy, around, stop, servers, generation, references, assessor, notice)
+        if begun is None:  # not before: what was refused above must not keep the corrected command out of its folder
+            files.write_json(root / SWEEP_FILE, {**sweep.to_json(), "base_seed": seed})
         return run.run(held)
 
 
