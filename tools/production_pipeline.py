@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 HISTORY_FILE = Path("evals/eval_history.jsonl")
 COST_LOG = Path("tools/cost_log.jsonl")
 OUTAGE_SECONDS = 120.0
+NAMED_DELETED = 5
 
 
 def build_parser() -> cli.Parser:
@@ -205,10 +206,17 @@ def render(outcome: Outcome) -> str:
         document["judgement"],
         f"approved {document['counts']['approved']}: {root / 'approved'}",
         f"rejected {document['counts']['rejected']}: {root / 'rejected'}",
+        *_deleted(document["deleted"]),
         time_and_money(document),
         f"report: {root / 'batch_report.html'}",
     ]
     return "\n".join(lines)
+
+
+def _deleted(names: list[str]) -> list[str]:
+    """The pictures that somebody deleted, by name as far as they fit a line."""
+    more = f" and {len(names) - NAMED_DELETED} more, in the report" if len(names) > NAMED_DELETED else ""
+    return [f"deleted or taken away {len(names)}: {', '.join(names[:NAMED_DELETED])}{more}"] if names else []
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -240,7 +240,8 @@ def read_end(prompt_id: str, entry: HistoryEntry) -> PromptEnd:
     if wanted and wanted <= cached:
         why = "served from the server's cache, without a new picture"
         return PromptEnd(prompt_id, "failed", message=why, can_heal=True, seconds=seconds)
-    return PromptEnd(prompt_id, "failed", message="ended without a picture: no node saved one", seconds=seconds)
+    why, fix = "ended without a picture: no node saved one", "end the workflow with a node that saves pictures, such as SaveImage"
+    return PromptEnd(prompt_id, "failed", message=why, seconds=seconds, is_set_up=True, fix=fix)
 
 
 def _failure(prompt_id: str, data: MessageData, seconds: float | None) -> PromptEnd:

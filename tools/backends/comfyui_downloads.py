@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lifeos.picture_formats import format_of
 from tools.backends.backend import LostPicture, PictureRef
 from tools.backends.bounded_connection import RefusedReplyError
 from tools.backends.picture_bytes import find_damage, is_other_format
@@ -21,7 +22,7 @@ def download_picture(transport: Transport, ref: PictureRef, limit: int, rest: Ca
     """
     params = {"filename": ref.filename, "subfolder": ref.subfolder, "type": ref.type}
     name = f"{transport.address.base}: {ref.subfolder}/{ref.filename}".replace(": /", ": ")
-    damage = ""
+    damage, before = "", b""
     for pause in (*DOWNLOAD_PAUSES, 0.0):
         try:
             reply = transport.get("/view", params, limit=limit)
@@ -35,7 +36,9 @@ def download_picture(transport: Transport, ref: PictureRef, limit: int, rest: Ca
             damage = find_damage(reply.body) or ""
         if not damage:
             return reply.body
-        if is_other_format(reply.body):
+        is_unknown = bool(reply.body) and reply.body == before and not format_of(reply.body)  # twice the same
+        if is_other_format(reply.body) or is_unknown:
             raise LostPicture(name, damage, "have the workflow save PNG, JPEG or WebP", can_heal=False, is_set_up=True)
+        before = reply.body
         rest(pause)
     raise LostPicture(name, f"arrived incomplete {len(DOWNLOAD_PAUSES) + 1} times: {damage}", "is the server's disk full?")

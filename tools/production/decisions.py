@@ -124,12 +124,16 @@ def _decision(record: DecisionRecord) -> Decision:
 
 
 def decisions_in_force(root: Path, state: BatchState, on_warning: Callable[[str], None] = warn) -> dict[str, Decision]:
-    """The newest decision about each scored picture, by name; one about other bytes than were scored is left out."""
+    """The newest decision about each scored picture, by name; one about other bytes than were scored is named and left out."""
     newest: dict[str, Decision] = {}
     for decision in read_decisions(root, on_warning):
-        scored = state.scored.get(decision.picture.name)
+        name = decision.picture.name
+        scored = state.scored.get(name)
         if scored is not None and decision.picture.sha256 in ("", scored.sha256):
-            newest[decision.picture.name] = decision
+            newest[name] = decision
+        else:
+            why = "no picture of this batch has that name" if scored is None else "its bytes were others when it was decided"
+            on_warning(f"{root / DECISIONS_FILE}: the decision about {name} is not counted ({why})")
     return newest
 
 
@@ -224,15 +228,17 @@ def read_settled(folder: BatchFolder, state: BatchState, on_warning: Callable[[s
     return Settled(decisions_in_force(folder.root, state, on_warning), found, frozenset(state.filed - found.paths.keys()))
 
 
-def settle_decisions(folder: BatchFolder, state: BatchState, note: Note = lambda text: None) -> Settled:
-    """Write down what was decided by moving pictures, and move what was decided elsewhere.
+def settle_decisions(
+    folder: BatchFolder, state: BatchState, note: Note = lambda text: None, *, on_warning: Callable[[str], None] | None = None
+) -> Settled:
+    """Write down what was decided by moving pictures, and move what was decided elsewhere. `on_warning`: where else than to `note`.
 
     The caller holds the lock of the directory. `state` is brought up to date. Killed in between, the next call does the rest.
     """
     if not state.filed:
         return NOTHING_SETTLED
     with writing(folder.root) as append:
-        before = read_settled(folder, state, note)
+        before = read_settled(folder, state, note if on_warning is None else on_warning)
         found, known = before.found, dict(before.decisions)
         moved = {name: place for name in sorted(state.filed) if (place := _moved_to(name, state, found)) is not None}
         fresh = [

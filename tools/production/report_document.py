@@ -279,9 +279,8 @@ def judgement_of(document: Mapping[str, Any]) -> str:
 
 def _decided(counts: Mapping[str, int]) -> list[str]:
     """What a person did to the verdicts, so that nobody takes them for the gates'."""
-    by_hand = [(counts["approved_by_hand"], "approved", "rejected"), (counts["rejected_by_hand"], "rejected", "approved")]
-    told = [f"{_pictures(number)} {now} by hand that the gates {before}" for number, now, before in by_hand if number]
-    parts = [f"That counts {' and '.join(told)}."] if told else []
+    up, down = counts["approved_by_hand"], counts["rejected_by_hand"]
+    parts = [f"By hand, against the gates, {up} were approved and {down} rejected."] if up or down else []
     if counts["deleted"]:
         parts.append(f"{_pictures(counts['deleted'])} {'was' if counts['deleted'] == 1 else 'were'} deleted or taken away.")
     return parts

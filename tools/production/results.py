@@ -140,7 +140,7 @@ def read_results(
 ) -> BatchResults:
     """The results of a batch, of which the pictures are all filed or on the way to it. `policy` is the one that judges it."""
     scored = read_scores(folder.root / JOURNAL_FILE, state.filed, on_warning)
-    settled = read_settled(folder, state, on_warning)
+    settled = read_settled(folder, state, lambda text: None)  # told where they were settled
     results = BatchResults()
     for index, item in sorted(state.items.items()):
         if item.failure is not None and not item.is_made:

@@ -295,8 +295,9 @@ class _Run:
         saver = describe_saver(finished.job.graph, outcome.node)
         reason = f"{outcome.kind}{f' at {saver}' if outcome.node else ''}: {outcome.message}"
         self._fail(item, reason, outcome.seconds)
-        if outcome.is_set_up:
-            raise UnreadablePictureError(saver, f"saves what cannot be read: {outcome.message}", outcome.fix)
+        if outcome.is_set_up and not self._made():
+            why = f"saves what cannot be read: {outcome.message}" if outcome.node else outcome.message
+            raise UnreadablePictureError(saver, why, outcome.fix)
         self.failures += 1
         self.tries += 1
         if self.failures >= FAILURES_IN_A_ROW:

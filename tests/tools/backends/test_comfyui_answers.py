@@ -13,6 +13,7 @@ from tools.backends.backend import PictureRef, PromptEnd, ServerInfo
 from tools.backends.comfyui_answers import HistoryEntry, PromptAnswer, Stats, read_end, read_rejection, read_server_info
 from tools.backends.picture_bytes import find_damage
 
+NO_PICTURE, A_SAVER = "ended without a picture: no node saved one", "end the workflow with a node that saves pictures, such as SaveImage"
 START = ["execution_start", {"prompt_id": "p", "timestamp": 1_000}]
 SUCCESS = ["execution_success", {"prompt_id": "p", "timestamp": 9_500}]
 
@@ -65,7 +66,7 @@ def read(history: dict[str, Any]) -> PromptEnd:
         ),
         pytest.param(
             entry(START, SUCCESS, outputs={"9": {"text": ["hello"]}}),
-            PromptEnd("p", "failed", message="ended without a picture: no node saved one", seconds=8.5),
+            PromptEnd("p", "failed", message=NO_PICTURE, seconds=8.5, is_set_up=True, fix=A_SAVER),
             id="no picture at all",
         ),
         pytest.param(
@@ -94,7 +95,7 @@ def read(history: dict[str, Any]) -> PromptEnd:
             id="passes",
         ),
         pytest.param(entry(status="error"), PromptEnd("p", "failed", message="the server gave no reason"), id="error without a message"),
-        pytest.param({}, PromptEnd("p", "failed", message="ended without a picture: no node saved one"), id="an entry of an old version"),
+        pytest.param({}, PromptEnd("p", "failed", message=NO_PICTURE, is_set_up=True, fix=A_SAVER), id="an entry of an old version"),
     ],
 )
 def test_ends(history: dict[str, Any], outcome: PromptEnd) -> None:

@@ -130,10 +130,7 @@ def test_every_report_follows_the_decision_and_says_whose_it_is(folder: BatchFol
     assert (counts["approved"], counts["rejected"], counts["generated"]) == (3, 1, 4)
     assert (counts["moved_by_hand"], counts["approved_by_hand"], counts["rejected_by_hand"]) == (3, 2, 1)
     assert document["judgement"].startswith("3 of 4 pictures may be published.")
-    assert (
-        "That counts 2 pictures approved by hand that the gates rejected and 1 picture rejected by hand that the gates approved."
-        in (document["judgement"])
-    )
+    assert "By hand, against the gates, 2 were approved and 1 rejected." in document["judgement"]
     assert [(image["verdict"], image["gates_verdict"]) for image in document["images"]] == [
         ("rejected", "approved"), ("approved", "approved"), ("approved", "rejected"), ("approved", "rejected"),
     ]  # fmt: skip
@@ -236,7 +233,14 @@ def test_moving_it_back_after_a_review_decides_anew(folder: BatchFolder) -> None
 def test_a_decision_about_other_bytes_does_not_count(folder: BatchFolder) -> None:
     decide(folder, 1, "rejected", picture={"name": NAMES[0], "sha256": "f" * 64})
     decide(folder, 2, "rejected", picture={"name": NAMES[1]})
-    assert settle(folder) == {"2": False}
+    decide(folder, 3, "approved", picture={"name": "another.png"})
+    notes: list[str] = []
+    assert settle(folder, notes) == {"2": False}
+    path = folder.root / "decisions.jsonl"
+    assert notes[:2] == [
+        f"{path}: the decision about {NAMES[0]} is not counted (its bytes were others when it was decided)",
+        f"{path}: the decision about another.png is not counted (no picture of this batch has that name)",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,11 @@ def jpeg_xl() -> bytes:
     return b"\xff\x0a" + bytes(range(200))
 
 
+def open_exr() -> bytes:
+    """A format of which nobody here knows even the beginning."""
+    return b"v/1\x01" + bytes(range(200))
+
+
 def animated_webp() -> bytes:
     out = io.BytesIO()
     frames = [Image.new("RGB", (32, 32), (shade, 0, 0)) for shade in (10, 90, 200)]
@@ -122,7 +127,7 @@ class LoadingScorer(HashScorer):
         return make_assessment(path.name, 0.9)
 
 
-@pytest.mark.parametrize("make", [jpeg_xl, animated_webp])
+@pytest.mark.parametrize("make", [jpeg_xl, open_exr, animated_webp])
 def test_a_saver_that_nobody_can_read_stops_the_batch_after_its_first_picture(
     folder: BatchFolder, embedded_server: StartServer, monkeypatch: pytest.MonkeyPatch, make: Callable[[], bytes]
 ) -> None:
@@ -137,6 +142,19 @@ def test_a_saver_that_nobody_can_read_stops_the_batch_after_its_first_picture(
         assert len(server.executed) <= 4  # what was queued behind it
         assert filed(folder) == {}
         assert run(folder, make_plan(count=20), server, scorer=LoadingScorer(), retries=2).why == "error"  # as long as it lasts
+
+
+def test_a_workflow_that_saves_nothing_stops_the_batch_after_its_first_picture(
+    folder: BatchFolder, embedded_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PictureStore, "save", lambda *_: [])
+    server = embedded_server(seconds_per_picture=0.3)
+    end = run(folder, make_plan(count=20), server)
+    assert isinstance(end.error, InputError) and len(server.executed) <= 4
+    assert str(end.error) == (
+        "the workflow: ended without a picture: no node saved one; the other pictures would be the same, so the batch stops "
+        "(end the workflow with a node that saves pictures, such as SaveImage)"
+    )
 
 
 def saver_of_plan() -> str:
