@@ -122,9 +122,9 @@ class ServerLane:
         except RejectedPrompt as error:
             del self._tasks[prompt_id]
             task.refused_by.add(self.server.url)
-            outcome = PromptEnd(
-                prompt_id, "failed", node=error.node, message=f"rejected: {error.message}" + (f" ({error.fix})" if error.fix else "")
-            )
+            message = f"rejected: {error.message}" + (f" ({error.fix})" if error.fix else "")
+            fix = "mend the workflow or its settings"
+            outcome = PromptEnd(prompt_id, "failed", node=error.node, message=message, is_set_up=True, fix=fix)
             if not self._d.give_back([task], to_others=True):
                 self._d.finish(Finished(job, outcome, (), self.server.url, task.attempts))
 
@@ -166,7 +166,9 @@ class ServerLane:
                 task.graph = rename_outputs(task.graph, f"_{task.failures + 2}")
                 failed = replace(outcome, kind="failed", pictures=(), message=error.why, can_heal=True)
                 if isinstance(error, LostPicture):
-                    failed = replace(failed, node=error.node, can_heal=error.can_heal, is_set_up=error.is_set_up, fix=error.fix)
+                    why = f"saves what cannot be read: {error.why}" if error.is_set_up else error.why
+                    failed = replace(failed, node=error.node, message=why, can_heal=error.can_heal)
+                    failed = replace(failed, is_set_up=error.is_set_up, fix=error.fix)
                 self._retry_or_finish(task, failed)
             else:
                 self._d.finish(Finished(task.job, outcome, pictures, self.server.url, task.attempts))

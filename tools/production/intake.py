@@ -24,14 +24,14 @@ class Scorer(Protocol):
     def assess_bytes(self, data: bytes, path: Path) -> Assessment: ...
 
 
-class UnreadablePictureError(InputError):
-    """The workflow saves what nobody here can read. A fault of the set-up: every other picture would be the same."""
+class SetUpError(InputError):
+    """The workflow saves what nobody here can read, saves nothing, or is refused: every other picture would end alike."""
 
-    def __init__(self, saver: str, why: str, fix: str = "have it save PNG, JPEG or WebP, as still pictures") -> None:
-        super().__init__(saver, f"{why}; the other pictures would be the same, so the batch stops", fix)
+    def __init__(self, node: str, why: str, fix: str = "have it save PNG, JPEG or WebP, as still pictures") -> None:
+        super().__init__(node, f"{why}; the other pictures would be the same, so the batch stops", fix)
 
 
-def describe_saver(graph: Mapping[str, Any], node: str) -> str:
+def describe_node(graph: Mapping[str, Any], node: str) -> str:
     """`node 9 (SaveImage)`, as far as it is known."""
     content = graph.get(node)
     kind = content.get("class_type", "") if isinstance(content, Mapping) else ""
@@ -65,7 +65,7 @@ class Intake:
         """Store the pictures of an item, then score and file each of them. `nodes` are the ids of those that saved them.
 
         One that is filed already stays: the item was made again because another of its pictures was lost.
-        Raises UnreadablePictureError for a picture that was made and cannot be read, where no picture of the batch could be so far.
+        Raises SetUpError for a picture that was made and cannot be read, where no picture of the batch could be so far.
         """
         names = picture_names(self.plan, item, pictures)
         fresh = [pair for pair in zip(names, pictures, strict=True) if pair[0] not in self.state.filed]
@@ -134,7 +134,7 @@ class Intake:
             node = self.state.item(item.index).nodes.get(name, "")
         graph = self.plan.workflows[item.variant] if item.variant < len(self.plan.workflows) else {}
         why = f"saves pictures that cannot be read: {explain_reason(assessment.reason)}"
-        raise UnreadablePictureError(describe_saver(graph, node), why)
+        raise SetUpError(describe_node(graph, node), why)
 
     def _seen(self) -> list[Assessment]:
         """The pictures of this run that were assessed before, where a gate looks at them."""

@@ -9,6 +9,7 @@
     refiled     those pictures have moved
     lost        a picture that was downloaded is gone or damaged: its item is made again
     placed      where pictures were seen that somebody had moved, or were put because somebody decided so
+    begun_anew  another plan took the place of one of which nothing was scored
     started, ended, recorded    a run of the program began, ended; the scorecard is in the history
 
 The files are the truth about pictures, the journal about submissions and scores. A record that a power loss tore off means
@@ -34,7 +35,7 @@ JOURNAL_FILE = "journal.jsonl"
 T = TypeVar("T")
 
 
-PAUSES = frozenset({"rejudged", "refiled", "placed", "lost"})
+PAUSES = frozenset({"rejudged", "refiled", "placed", "lost", "begun_anew"})
 """Events outside of a run of the program with its servers: they, and what follows until the next run, are nobody's time."""
 
 
@@ -219,6 +220,10 @@ def _started(state: BatchState, record: JournalRecord) -> None:
     state.sessions.append(Session(time, time, len(record.servers), record.rate_per_hr or 0.0))
 
 
+def _begun_anew(state: BatchState, record: JournalRecord) -> None:
+    state.items.clear()
+
+
 def _submitted(state: BatchState, record: JournalRecord) -> None:
     prompt_id, server = _there(record.prompt_id, "prompt_id"), _there(record.server, "server")
     item = state.item(_there(record.item, "item"))
@@ -302,6 +307,7 @@ def _recorded(state: BatchState, record: JournalRecord) -> None:
 
 
 _HANDLERS: dict[str, Callable[[BatchState, JournalRecord], None]] = {
+    "begun_anew": _begun_anew,
     "started": _started,
     "submitted": _submitted,
     "accepted": _accepted,

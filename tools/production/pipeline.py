@@ -7,6 +7,7 @@ import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tools.production.budget import estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
 from tools.production.growth import check_growth, say_changed_sources
-from tools.production.journal import JOURNAL_FILE, BatchState, read_state
+from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_state
 from tools.production.plan import PLAN_FILE, Plan, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, limits_of, make_plan, plan_generation, settings_of
 from tools.production.rejudging import Rejudged, describe_rules, finish_moves, policy_in_force, rejudge
@@ -92,17 +93,21 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         reference_dir, assessor = choices.choose_references(request, policy, around.root, around.note)
         for line in assessor.warnings:
             around.note(f"warning: {line}")
-        plan = make_plan(
+        plan_from = partial(
+            make_plan,
             request,
             policy,
-            saved=saved,
             reference_dir=reference_dir,
             assessor=assessor,
             generation=generation,
             notice=next((each.info.notice for each in reached if each.info.notice), None),
             training_params=read_lora_header(request.lora_file).training_params if request.lora_file is not None else {},
         )
+        plan = plan_from(saved=saved)
         state = read_state(folder.root / JOURNAL_FILE, around.note)
+        if saved is not None and may_begin_anew(saved, plan, state):
+            state, saved = begin_anew(folder, around.note), None
+            plan = plan_from(saved=None)
         if saved is None:
             write_plan(folder.root, plan)
         else:
@@ -125,6 +130,27 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         ending = Ending(policy, settings_of(plan), around.history_file, around.manifest, assessor.provider, assessor.references.left_out)
         document = report(plan, folder, end, ending, around.note)
     return Outcome(document, folder, end)
+
+
+def may_begin_anew(saved: Plan, wanted: Plan, state: BatchState) -> bool:
+    """Whether another batch is asked for where nothing of the one that was begun was scored: a workflow that was mended, say."""
+    if state.scored:
+        return False
+    try:
+        check_growth(Path(), saved, wanted)
+    except InputError:
+        return True
+    return False
+
+
+def begin_anew(folder: BatchFolder, note: Note) -> BatchState:
+    """Forget what was sent and downloaded, and put it aside: it belongs to the batch that was begun. The cost of it stays."""
+    with contextlib.closing(Journal(folder.root / JOURNAL_FILE)) as journal:
+        journal.append("begun_anew", durable=True)
+    for left in list(folder.incoming.iterdir()) if folder.incoming.is_dir() else ():
+        folder.set_aside(left.relative_to(folder.root).as_posix(), left.name)
+    note("nothing was scored yet of the batch that was begun here: it begins anew with this command")
+    return read_state(folder.root / JOURNAL_FILE, note)
 
 
 def resume(

@@ -18,7 +18,8 @@ from tools.production import choices
 from tools.production.budget import estimate, format_seconds
 from tools.production.filing import GIGABYTE, BatchFolder
 from tools.production.growth import check_growth
-from tools.production.pipeline import Circumstances, budget_warning, continued, placed_lines, rate_of
+from tools.production.journal import JOURNAL_FILE, read_state
+from tools.production.pipeline import Circumstances, budget_warning, continued, may_begin_anew, placed_lines, rate_of
 from tools.production.plan import sha256_of
 from tools.production.planning import limits_of, make_plan, plan_generation, settings_of
 from tools.production.request import Request
@@ -42,7 +43,8 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         request, policy, saved=saved, reference_dir=reference_dir, assessor=assessor, generation=generation,
         notice=notices[0] if notices else None,
     )  # fmt: skip
-    if saved is not None and assessor is not None and (servers or request.images is not None):
+    is_known = assessor is not None and (servers or request.images is not None)
+    if saved is not None and is_known and not may_begin_anew(saved, plan, read_state(folder.root / JOURNAL_FILE)):
         check_growth(folder.root, saved, plan)
     limits = limits_of(request, plan)
     rules = policy["production"]

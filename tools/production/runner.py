@@ -28,7 +28,7 @@ from tools.production.budget import BatchBudget, WallPace, format_seconds, usd_p
 from tools.production.decisions import Settled, settle_decisions
 from tools.production.filing import RESERVE_BYTES, BatchFolder
 from tools.production.healing import give_up_lost
-from tools.production.intake import Intake, Scorer, UnreadablePictureError, describe_saver, find_stored
+from tools.production.intake import Intake, Scorer, SetUpError, describe_node, find_stored
 from tools.production.journal import JOURNAL_FILE, BatchState, ItemState, Journal, read_state
 from tools.production.plan import Item, Plan
 from tools.production.results import COMPLETE, ending_of
@@ -292,12 +292,11 @@ class _Run:
             data, nodes = [picture for _, picture in finished.pictures], [ref.node for ref, _ in finished.pictures]
             self._work(item, self._admit, item, data, outcome.seconds, outcome.prompt_id, nodes)
             return
-        saver = describe_saver(finished.job.graph, outcome.node)
-        reason = f"{outcome.kind}{f' at {saver}' if outcome.node else ''}: {outcome.message}"
+        where = f" at {describe_node(finished.job.graph, outcome.node)}" if outcome.node else ""
+        reason = f"{outcome.kind}{where}: {outcome.message}"
         self._fail(item, reason, outcome.seconds)
         if outcome.is_set_up and not self._made():
-            why = f"saves what cannot be read: {outcome.message}" if outcome.node else outcome.message
-            raise UnreadablePictureError(saver, why, outcome.fix)
+            raise SetUpError(describe_node(finished.job.graph, outcome.node), outcome.message, outcome.fix)
         self.failures += 1
         self.tries += 1
         if self.failures >= FAILURES_IN_A_ROW:

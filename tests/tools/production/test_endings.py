@@ -14,14 +14,15 @@ from PIL import Image
 
 from lifeos.errors import EXIT_GATE, InputError, UnavailableError
 from lifeos.files import read_records
-from tests.tools.production.scenes import HashScorer, filed, finish, make_assessment, make_plan
+from tests.tools.production.scenes import HashScorer, filed, finish, make_assessment, make_plan, make_policy
 from tests.tools.production.test_runner import NAMES, run
+from tools.backends.comfyui import ComfyServer
 from tools.production.filing import BatchFolder
-from tools.production.intake import describe_saver
+from tools.production.intake import describe_node
 from tools.production.journal import Journal, read_state
 from tools.production.pipeline import Outcome
 from tools.production.results import ending_of
-from tools.production.runner import BatchEnd, Limits
+from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
 from tools.stand_in import Faults
 from tools.stand_in.picture_store import PictureStore
 
@@ -181,7 +182,24 @@ def test_one_odd_picture_among_good_ones_is_only_rejected(
     ],
 )
 def test_a_saver_is_named_as_far_as_it_is_known(graph: dict[str, Any], node: str, text: str) -> None:
-    assert describe_saver(graph, node) == text
+    assert describe_node(graph, node) == text
+
+
+def test_a_prompt_that_the_server_refuses_is_said_once(folder: BatchFolder, embedded_server: StartServer) -> None:
+    plan = make_plan(count=20)
+    broken = {number: dict(content, inputs=dict(content["inputs"])) for number, content in plan.workflows[0].items()}
+    sampler = next(number for number, content in broken.items() if content["class_type"] == "KSampler")
+    del broken[sampler]["inputs"]["steps"]
+    server = embedded_server()
+    client = ComfyServer(server.url)
+    client.connect()
+    equipment = Equipment(HashScorer(), make_policy(), [client], lambda item: broken, 0.0, workers=1)
+    end = run_batch(plan, folder, equipment, Limits())
+    client.close()
+    assert isinstance(end.error, InputError)
+    assert end.error.what == f"node {sampler} (KSampler)" and "rejected: " in end.error.why and "steps" in end.error.why
+    assert end.error.fix == "mend the workflow or its settings"
+    assert count(folder, "failed") == 1
 
 
 # The brakes count tries

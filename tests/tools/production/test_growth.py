@@ -19,6 +19,7 @@ from tools import production_pipeline
 from tools.production.growth import check_growth, grown_from, say_changed_sources
 from tools.production.journal import BatchState, ItemState, ScoredFile
 from tools.production.plan import Plan, read_plan, write_plan
+from tools.stand_in import Faults
 
 if TYPE_CHECKING:
     from tools.stand_in.server import EmbeddedServer
@@ -200,6 +201,30 @@ def test_a_finished_batch_grows_and_only_what_is_new_is_made(
     assert [len(row["images"]) for row in rows] == [1, 4]
     code, refused, _ = run(capsys, *command, "--prompt", "a portrait", "--prompt", "a garden", "--count", 2, "--cfg", 9)
     assert code == 2 and "cfg: 5.0 there, 9.0 now" in refused["error"]["why"]
+
+
+def test_a_batch_of_which_nothing_was_scored_begins_anew(
+    tmp_path: Path, references: Path, embedded_server: StartServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its workflow was mended, as the error asked: the same directory takes it."""
+    server = embedded_server(faults=Faults(broken_models=frozenset({"amiranoor_v3.safetensors"})))
+    command = ("--reference-dir", references, "--engine", "dlib", "--history-file", tmp_path / "history.jsonl", "--comfy-url", server.url,
+               "--width", 128, "--height", 176, "--skip-health-check", "--prompt", "a portrait", "--output-dir", tmp_path / "batch",
+               "--skin-threshold", 0, "--face-threshold", 0)  # fmt: skip
+    code, _, _ = run(capsys, *command, "--lora", "amiranoor_v3.safetensors", "--count", 4)
+    assert code == 3
+    incoming = tmp_path / "batch" / ".work" / "incoming"
+    incoming.mkdir(exist_ok=True)
+    (incoming / "0001_p001_v01_seed1_a-portrait.png").write_bytes(b"of the former plan")
+    server.faults.broken_models = frozenset()
+    _, planned, _ = run(capsys, *command, "--cfg", 6, "--dry-run")
+    assert planned["settings"]["cfg"] == 6
+    _, document, err = run(capsys, *command, "--cfg", 6)
+    assert "nothing was scored yet of the batch that was begun here: it begins anew with this command" in err
+    assert (document["counts"]["generated"], document["counts"]["failed"], document["settings"]["cfg"]) == (1, 0, 6.0)
+    assert (tmp_path / "batch" / ".work" / "damaged" / "0001_p001_v01_seed1_a-portrait.png").exists()
+    code, refused, _ = run(capsys, *command, "--cfg", 7)
+    assert code == 2 and "cfg: 6.0 there, 7.0 now" in refused["error"]["why"]
 
 
 def test_new_pictures_in_the_folder_are_scored_alone(tmp_path: Path, references: Path, capsys: pytest.CaptureFixture[str]) -> None:
