@@ -183,7 +183,7 @@ def find_pictures_of(folder: BatchFolder, state: BatchState) -> Whereabouts:
                     strangers.append(f"{inside}/{name}")
                 elif name in paths and not paths[name].startswith(f"{place}/"):
                     doubled.add(name)
-                elif name not in paths or inside == place:
+                elif name not in paths:  # the folder itself comes before those inside it
                     paths[name] = f"{inside}/{name}"
     for name in doubled:  # a copy decides nothing: the place that we know of is the picture's
         known = f"{state.places.get(name, APPROVED)}/{name}"

@@ -15,7 +15,7 @@ from lifeos import locks
 from lifeos.files import read_records
 from tests.tools.production.scenes import ROWS, finish, make_batch, make_plan
 from tools.production import decisions
-from tools.production.decisions import DecidedPicture, Decision, read_decisions, settle_decisions, writing
+from tools.production.decisions import DecidedPicture, Decision, Settled, Whereabouts, read_decisions, settle_decisions, writing
 from tools.production.filing import BatchFolder
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import write_plan
@@ -274,7 +274,26 @@ def test_a_picture_in_both_places_keeps_its_verdict_and_is_named(folder: BatchFo
     notes: list[str] = []
     assert settle(folder, notes) == {}
     assert notes == [f"warning: {NAMES[2]} lies in approved/ and in rejected/: remove one of the two"]
-    assert finish(make_plan(), folder)["images"][2]["verdict"] == "rejected"
+    image = finish(make_plan(), folder)["images"][2]
+    assert (image["verdict"], image["path"]) == ("rejected", f"rejected/{NAMES[2]}")
+
+
+@pytest.mark.parametrize(
+    ("decided", "gone", "verdict", "approved"),
+    [
+        (None, False, True, True),
+        (None, False, False, False),
+        (True, False, False, True),
+        (False, False, True, False),
+        (True, True, True, False),
+        (None, True, True, False),
+    ],
+)
+def test_a_picture_counts_as_approved_by_a_person_else_by_the_gates_and_only_if_it_is_there(
+    decided: bool | None, gone: bool, verdict: bool, approved: bool
+) -> None:
+    made = {} if decided is None else {"a": Decision(DecidedPicture("a"), decided)}
+    assert Settled(made, Whereabouts({}), frozenset({"a"} if gone else ())).approves("a", verdict) is approved
 
 
 @pytest.mark.parametrize("step", ["decision", "placed"])
