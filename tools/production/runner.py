@@ -24,6 +24,7 @@ from lifeos.locks import Held
 from lifeos.progress import Progress
 from tools.backends.backend import Backend, PromptEnd, Tariff
 from tools.backends.dispatch import Dispatcher, Finished, Job
+from tools.production.brakes import Brakes
 from tools.production.budget import BatchBudget, WallPace, format_seconds, usd_per_hour
 from tools.production.decisions import Settled, settle_decisions
 from tools.production.filing import RESERVE_BYTES, BatchFolder
@@ -39,9 +40,6 @@ PASS_SECONDS = 0.25
 
 MAX_PENDING = 16
 """Downloaded pictures that wait for a worker: beyond it no more prompts are queued, so that memory stays flat."""
-
-FAILURES_IN_A_ROW, TRIES_IN_A_ROW = 3, 6
-"""After so many failed pictures, or failed tries of any, and no picture, the next would fail as well: stop before more is paid for."""
 
 LOCK_REFRESH_SECONDS = 20
 LOG_SECONDS = 60
@@ -131,7 +129,7 @@ class _Run:
         self.state, self.settled, self.journal, self.held, self.stop, self.note = state, settled, journal, held, stop, note
         self.intake = Intake(plan, folder, journal, state, equipment.scorer, equipment.policy)
         self.pending: dict[Future[None], Item] = {}
-        self.failures = self.tries = 0
+        self.brakes = Brakes()
         self.failed_tries: SimpleQueue[tuple[PromptEnd, str]] = SimpleQueue()
         self.pace = WallPace()
         self.logged = time.monotonic()
@@ -288,7 +286,7 @@ class _Run:
         outcome = finished.outcome
         self._charge(outcome, finished.server, item)
         if outcome.kind == "done":
-            self.failures = self.tries = 0
+            self.brakes.made_one()
             data, nodes = [picture for _, picture in finished.pictures], [ref.node for ref, _ in finished.pictures]
             self._work(item, self._admit, item, data, outcome.seconds, outcome.prompt_id, nodes)
             return
@@ -297,11 +295,7 @@ class _Run:
         self._fail(item, reason, outcome.seconds)
         if outcome.is_set_up and not self._made():
             raise SetUpError(describe_node(finished.job.graph, outcome.node), outcome.message, outcome.fix)
-        self.failures += 1
-        self.tries += 1
-        if self.failures >= FAILURES_IN_A_ROW:
-            why = f"{counted(self.failures, 'picture')} in a row {verb(self.failures, 'was', 'were')} not made; the last {reason}"
-            raise UnavailableError(finished.server, why, "fix it, then run the same command again")
+        self.brakes.failed_to_make(finished.server, reason)
 
     def _count_failed_tries(self) -> None:
         """Those that are tried again cost time and money as well: many in a row, and no picture, stop the batch."""
@@ -309,10 +303,7 @@ class _Run:
             while True:
                 outcome, server = self.failed_tries.get_nowait()
                 self._charge(outcome, server)
-                self.tries += 1
-                if self.tries >= TRIES_IN_A_ROW:
-                    why = f"{self.tries} tries in a row made no picture; the last {outcome.kind}: {outcome.message}"
-                    raise UnavailableError(server, why, "fix it, then run the same command again")
+                self.brakes.failed_to_try(server, f"{outcome.kind}: {outcome.message}")
 
     def _charge(self, outcome: PromptEnd, server: str, item: Item | None = None) -> None:
         charged = self.tariffs.get(server, Tariff()).of_work(outcome.seconds, outcome.credits)
