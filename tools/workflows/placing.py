@@ -291,7 +291,7 @@ class Placement:
         dropped = []
         for node in self.passes.left_out:
             links = [value for value in graph[node]["inputs"].values() if is_link(value)]
-            users = self.typed.users(node)
+            users = [(user, key) for user, key in self.typed.users(node) if user in graph]  # not one that was taken out before
             if users and len(links) != 1:
                 continue
             for user, key in users:

@@ -649,3 +649,18 @@ def test_one_text_node_for_both_roles_is_parted_at_the_encoders() -> None:
     )
     assert changed(graph, positive="P") == {"6.text": "P"}, "the prompt never lands in the negative"
     assert changed(graph, positive="P", negative="N") == {"6.text": "P", "7.text": "N"}
+
+
+def test_drafts_that_are_saved_one_behind_the_other_are_all_taken_out() -> None:
+    """ComfyUI's SaveImage passes its picture on since 0.33."""
+    graph = simple(
+        n91=node("SaveImage", images=["90", 0], filename_prefix="draft b"),
+        n90=node("SaveImage", images=["8", 0], filename_prefix="draft a"),
+        n20=node("VAEEncode", pixels=["8", 0], vae=["4", 2]),
+        n21=node("KSampler", **{**simple()["3"]["inputs"], "latent_image": ["20", 0], "denoise": 0.5}),
+        n22=node("VAEDecode", samples=["21", 0], vae=["4", 2]),
+        n9=node("SaveImage", images=["22", 0], filename_prefix="final"),
+    )
+    placed = fill(graph, positive="P").graph
+    assert "90" not in placed and "91" not in placed
+    assert placed["9"]["inputs"]["images"] == ["22", 0]
