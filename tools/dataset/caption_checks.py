@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from lifeos.caption_style import find_mixture
+from lifeos.counting import counted, verb
 from lifeos.findings import Finding, Severity
 from tools.dataset.identity_words import check_identity_words
 from tools.dataset.notices import noticed
@@ -72,9 +73,9 @@ def _check_styles(lines: Sequence[tuple[str, str]]) -> Iterator[Finding]:
     tags, sentences = find_mixture(line for _, line in lines)
     if tags and sentences:
         fewer, word = (tags, "lists of tags") if len(tags) <= len(sentences) else (sentences, "sentences")
-        text = (
-            f"{len(tags)} captions are lists of tags and {len(sentences)} are sentences: a prompt of one style calls only half of the set"
-        )
+        lists = f"{counted(len(tags), 'caption')} {verb(len(tags), 'is a list', 'are lists')} of tags"
+        whole = f"{len(sentences)} {verb(len(sentences), 'is a sentence', 'are sentences')}"
+        text = f"{lists} and {whole}: a prompt of one style calls only half of the set"
         yield noticed("mixed_caption_styles", "warning", text, [lines[place][0] for place in fewer], f"rewrite those that are {word}")
 
 
