@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import PurePath
 
+WINDOWS = os.name == "nt"
 POSIX_SHELL, CMD, POWERSHELL = "sh", "cmd", "powershell"
 PYTHON_VARIABLE = "LIFEOS_PYTHON"
 """The word that started the launcher (`python`, `python3`, `py`): its children are started by a full path, and would not know it."""
@@ -37,7 +38,7 @@ def split_command(text: str) -> list[str]:
     """
     words = shlex.shlex(text, posix=True, punctuation_chars="")
     words.whitespace_split, words.commenters = True, ""
-    if os.name == "nt":
+    if WINDOWS:
         words.escape = ""
     return list(words)
 
@@ -45,7 +46,7 @@ def split_command(text: str) -> list[str]:
 @cache
 def running_shell() -> str:
     """The shell of this process: the nearest one among those that started it."""
-    if os.name == "posix":
+    if not WINDOWS:
         return POSIX_SHELL
     import psutil
 

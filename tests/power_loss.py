@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.capabilities import POSIX
+
 
 class Disk:
     """Watches a folder, and keeps what is certainly on the disk.
@@ -56,5 +58,5 @@ class Disk:
             self.torn.append(target.name)
         self._replace(source, target)
         self._renamed.add(target)
-        if os.name != "posix":
+        if not POSIX:
             self._keep_names_of(target.parent)

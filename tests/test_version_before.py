@@ -25,6 +25,7 @@ from typing import Any
 
 import pytest
 
+from tests.capabilities import POSIX
 from tests.tools.trainers.checkpoints import write_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +44,7 @@ EXACT = 1e-6
 FAILURES = (AssertionError, LookupError, TypeError, ValueError, StopIteration, OSError, subprocess.SubprocessError)
 """What a case may end with: a script that failed, or a document without what is looked for."""
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the samples were made on a Linux pod, and hold its paths")
+pytestmark = pytest.mark.skipif(not POSIX, reason="the samples were made on a Linux pod, and hold its paths")
 
 Seen = dict[str, Any]
 EXPECTED: dict[str, list[dict[str, Any]]] = json.loads((SAMPLES / "expected.json").read_text(encoding="utf-8"))

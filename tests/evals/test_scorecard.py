@@ -27,6 +27,7 @@ from evals.skin.realism import SkinScore
 from lifeos import cli
 from lifeos.errors import InputError
 from lifeos.escaping import escape_markdown
+from tests.capabilities import POSIX
 from tests.evals.portraits import write_few, write_generated, write_references
 from tests.tools.dataset.sets import make_set
 from tests.tools.trainers.test_lora_header import METADATA, write_lora
@@ -461,7 +462,7 @@ def test_a_manifest_that_is_none(tmp_path: Path) -> None:
         scorecard.read_manifest(tmp_path / "m.json")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that a program can take")
+@pytest.mark.skipif(not POSIX, reason="Windows has no SIGTERM that a program can take")
 def test_sigterm_ends_it_as_ctrl_c_does_and_nothing_is_half_written(folders: Path, tmp_path: Path) -> None:
     generator = np.random.default_rng(1)
     (tmp_path / "out").mkdir()

@@ -110,7 +110,7 @@ def test_old_spellings_mean_what_the_new_ones_mean(script: str) -> None:
         ("evals/scorecard.py", "--generated-dir out --reference-dir refs --lora-file a.safetensors", "lora", Path("a.safetensors")),
         ("evals/face_similarity_eval.py", "--generated=out --reference=refs", "reference", Path("refs")),
         ("tools/production_pipeline.py", "--prompts p.txt --reference refs --output-dir o", "reference_dir", Path("refs")),
-        ("tools/production_pipeline.py", "--prompts p.txt --lora a.safetensors --output-dir o", "lora", "a.safetensors"),
+        ("tools/production_pipeline.py", "--prompts p.txt --lora a.safetensors --output-dir o", "lora", ["a.safetensors"]),
         ("tools/production_pipeline.py", "--prompts p.txt --history h --output-dir o", "history_file", Path("h")),
         ("tools/parameter_sweep.py", "--prompts p.txt --output-dir o", "prompts", Path("p.txt")),
         ("tools/generate_batch.py", "--prompts p.txt --output-dir o", "prompts_file", Path("p.txt")),

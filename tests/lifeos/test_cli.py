@@ -13,6 +13,7 @@ import pytest
 
 from lifeos import cli
 from lifeos.errors import InputError, LifeosError, LockedError, UnavailableError, did_you_mean, nearest
+from tests.capabilities import POSIX
 from tests.checkouts import ROOT
 
 
@@ -234,7 +235,7 @@ def test_nothing_foreign_acts_on_the_terminal(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize("number", [2, 15])
 def test_an_interruption_while_a_script_imports_is_one_line(project_root: Path, tmp_path: Path, number: int) -> None:
     """The module that stops is imported at the top of the script, before anything can catch it."""
-    if os.name != "posix":
+    if not POSIX:
         pytest.skip("signals are POSIX")
     script = tmp_path / "script.py"
     script.write_text(

@@ -15,6 +15,7 @@ from evals.faces import dlib_engine
 from lifeos import environment
 from lifeos.environment import Profile
 from lifeos.errors import InputError, UnavailableError
+from tests.capabilities import LINUX
 
 
 @pytest.fixture
@@ -155,7 +156,7 @@ def test_an_unknown_profile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         environment.find_profile()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the GPU packages are for Linux")
+@pytest.mark.skipif(not LINUX, reason="the GPU packages are for Linux")
 def test_a_card_that_answers_means_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LIFEOS_PROFILE", raising=False)
     tool = tmp_path / "nvidia-smi"

@@ -16,6 +16,7 @@ import pytest
 
 from lifeos import files
 from lifeos.errors import InputError
+from tests.capabilities import POSIX
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_no_handle_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             os.fstat(handle)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
+@pytest.mark.skipif(not POSIX, reason="permission bits are POSIX")
 def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
     path = tmp_path / "a"
     files.write_text(path, "1")
@@ -127,7 +128,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError) as missing:
         list(files.read_records(tmp_path / "a"))
     assert str(missing.value) == f"{tmp_path / 'a'}: no such file"
-    if os.name == "posix":
+    if POSIX:
         with pytest.raises(InputError) as folder:
             files.read_text(tmp_path)
         assert str(folder.value) == f"{tmp_path}: is a directory, not a file"
@@ -189,7 +190,7 @@ def test_appending_at_once_loses_no_line(tmp_path: Path, project_root: Path) -> 
     assert sorted((int(row["writer"]), row["n"]) for row in rows) == [(writer, n) for writer in range(4) for n in range(40)]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
+@pytest.mark.skipif(not POSIX, reason="kill -9 is POSIX")
 def test_a_kill_while_writing_leaves_the_old_or_the_new_file(tmp_path: Path, project_root: Path) -> None:
     path = tmp_path / "state.json"
     files.write_json(path, {"n": 0, "pad": ""})
@@ -287,7 +288,7 @@ def test_a_record_that_did_not_reach_the_disk_is_not_written_twice(tmp_path: Pat
     assert log.read_bytes() == b'{"n": 1}\n{"torn\n{"n": 2}\n'
 
 
-@pytest.mark.skipif(os.name != "posix", reason="limits of files are POSIX")
+@pytest.mark.skipif(not POSIX, reason="limits of files are POSIX")
 def test_a_record_over_the_limit_of_files_leaves_the_log_as_it_was(tmp_path: Path, project_root: Path) -> None:
     """A real limit, met in the middle of a row: no half of it stays, and the end is one line with the file's name."""
     log = tmp_path / "history.jsonl"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lifeos import files, leftovers
+from tests.capabilities import POSIX
 
 KILLED = """
 import sys, os; from pathlib import Path; from lifeos import files
@@ -26,7 +27,7 @@ def nothing_swept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers, "_swept", set())
 
 
-@pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
+@pytest.mark.skipif(not POSIX, reason="kill -9 is POSIX")
 def test_what_a_killed_process_left_is_gone_with_the_next_write_into_its_folder(tmp_path: Path, project_root: Path) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path / "report.md")]
     done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=False)

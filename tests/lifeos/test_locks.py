@@ -16,8 +16,9 @@ import pytest
 
 from lifeos import locks
 from lifeos.errors import LockedError
+from tests.capabilities import POSIX
 
-if os.name == "posix":
+if POSIX:
     import fcntl
 
 HOLDER = (
@@ -124,7 +125,7 @@ def test_a_holder_that_cannot_be_read_is_another_process(tmp_path: Path, record:
     assert str(caught.value) == "batch: in use by another process (wait for it to end, or stop it)"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="flock is POSIX")
+@pytest.mark.skipif(not POSIX, reason="flock is POSIX")
 @pytest.mark.parametrize(
     ("number", "held"), [(errno.ENOLCK, True), (errno.EOPNOTSUPP, True), (errno.EIO, False)], ids=["no locks", "not supported", "broken"]
 )

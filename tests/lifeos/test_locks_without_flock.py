@@ -16,8 +16,9 @@ import pytest
 
 from lifeos import files, locks
 from lifeos.errors import LockedError
+from tests.capabilities import POSIX
 
-if os.name != "posix":
+if not POSIX:
     pytest.skip("flock is POSIX", allow_module_level=True)
 
 import fcntl

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lifeos.process_group import ProcessGroup, find_program, is_group_alive
+from tests.capabilities import POSIX
 
 
 def test_the_program_that_is_found_is_the_one_that_is_started(tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ def test_a_path_stays_a_path() -> None:
     assert find_program("no-such-program-anywhere", os.environ) == "no-such-program-anywhere"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX")
+@pytest.mark.skipif(not POSIX, reason="process groups are POSIX")
 def test_what_a_dead_leader_left_behind_is_found(tmp_path: Path) -> None:
     program = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], stdout=subprocess.DEVNULL)"
     group = ProcessGroup([sys.executable, "-c", program], tmp_path, os.environ, stderr=subprocess.DEVNULL)

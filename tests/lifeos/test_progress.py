@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.capabilities import POSIX
+
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = "from lifeos.progress import track\nfor _ in track(range(3), 'counting', unit='thing'): pass\n"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX")
+@pytest.mark.skipif(not POSIX, reason="pseudo-terminals are POSIX")
 @pytest.mark.parametrize("columns", [0, 60, 200])
 def test_a_terminal_of_any_width_shows_it(columns: int) -> None:
     """Many containers have terminals of no width."""

@@ -37,18 +37,16 @@ def test_cmd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("system", "text", "words"),
+    ("windows", "text", "words"),
     [
-        ("posix", r"claude -p 'write it' \"x", ["claude", "-p", "write it", '"x']),
-        ("nt", r'"C:\Program Files\claude.cmd" -p "write it" C:\new', [r"C:\Program Files\claude.cmd", "-p", "write it", r"C:\new"]),
-        ("nt", "claude -p 'a # b'", ["claude", "-p", "a # b"]),
+        (False, r"claude -p 'write it' \"x", ["claude", "-p", "write it", '"x']),
+        (True, r'"C:\Program Files\claude.cmd" -p "write it" C:\new', [r"C:\Program Files\claude.cmd", "-p", "write it", r"C:\new"]),
+        (True, "claude -p 'a # b'", ["claude", "-p", "a # b"]),
     ],
 )
-def test_a_typed_command_is_split_as_its_shell_would(monkeypatch: pytest.MonkeyPatch, system: str, text: str, words: list[str]) -> None:
-    monkeypatch.setattr(shells.os, "name", system)
-    split = shells.split_command(text)
-    monkeypatch.undo()
-    assert split == words
+def test_a_typed_command_is_split_as_its_shell_would(monkeypatch: pytest.MonkeyPatch, windows: bool, text: str, words: list[str]) -> None:
+    monkeypatch.setattr(shells, "WINDOWS", windows)
+    assert shells.split_command(text) == words
 
 
 def test_a_quote_that_is_not_closed_is_said() -> None:

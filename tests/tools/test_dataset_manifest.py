@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lifeos import cli, files
+from tests.capabilities import POSIX
 from tests.examples import EXAMPLES
 from tests.fuzzing import foreign_bytes
 from tests.tools.dataset.sets import make_picture, make_set
@@ -401,7 +402,7 @@ def test_a_file_that_vanishes_or_changes_meanwhile(
         assert not (tmp_path / "m.json").exists()
 
 
-@pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.skipif(not POSIX or os.geteuid() == 0, reason="root reads everything")
 def test_an_unreadable_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_set(tmp_path / "set")
     (folder / "img_001.png").chmod(0)

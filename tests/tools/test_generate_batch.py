@@ -22,6 +22,7 @@ from lifeos import cli
 from lifeos.errors import InputError
 from lifeos.locks import hold
 from lifeos.picture_names import parse_picture_name
+from tests.capabilities import POSIX
 from tools import generate_batch
 from tools.generate_batch import find_base_seed, main, plan_pictures
 from tools.stand_in import Faults
@@ -221,7 +222,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.skipif(not POSIX, reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_exit_130_cancels_only_ours(embedded_server: Any, tmp_path: Path, number: signal.Signals) -> None:
     embedded = embedded_server(seconds_per_picture=0.5)

@@ -17,6 +17,7 @@ from lifeos.guardrails import commit_dates as history
 from lifeos.guardrails.checkout import Checkout, is_ci
 from lifeos.guardrails.freshness import check_freshness
 from lifeos.policy.defaults import DEFAULTS
+from tests.capabilities import POSIX
 from tests.checkouts import DAY, ROOT, commit, git, make_repository, small_project, write
 from tools import lifeos_freshness_check
 
@@ -282,7 +283,7 @@ def test_github_annotations_and_summary(tmp_path: Path, monkeypatch: pytest.Monk
     assert "| ❌ | CLAUDE.md:1 | last committed 15.0 days ago, 14 allowed | refresh it: read it |" in summary
 
 
-@pytest.mark.skipif(os.name == "nt" or (hasattr(os, "geteuid") and os.geteuid() == 0), reason="needs a folder that it may not write")
+@pytest.mark.skipif(not POSIX or os.geteuid() == 0, reason="needs a folder that it may not write")
 def test_a_read_only_checkout(tmp_path: Path) -> None:
     root = small_project(tmp_path)
     for path in [root, *root.rglob("*")]:

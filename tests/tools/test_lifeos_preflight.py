@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from lifeos.guardrails.checkout import Checkout, Document
 from lifeos.guardrails.dated_claims import check_dated_claims
 from lifeos.guardrails.dead_links import check_references, find_anchors, slug_of
 from lifeos.guardrails.machine_paths import check_machine_paths
+from tests.capabilities import POSIX
 from tests.checkouts import commit, git, make_repository, small_project, write
 from tools import lifeos_preflight
 
@@ -352,7 +352,7 @@ def test_an_empty_checkout_is_no_pass(tmp_path: Path, capsys: pytest.CaptureFixt
 )
 def test_odd_documents_never_end_in_a_traceback(tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     root = complete_project(tmp_path)
-    name = "context/a\nb.md" if os.name == "posix" else "context/b.md"
+    name = "context/a\nb.md" if POSIX else "context/b.md"
     commit(root, {"context/odd.md": content, name: "`evals/none.py`\n"})
     assert cli.run(lambda: lifeos_preflight.main(["--project-root", str(root), "--skip-commands"])) == 1
     captured = capsys.readouterr()
@@ -360,7 +360,7 @@ def test_odd_documents_never_end_in_a_traceback(tmp_path: Path, content: bytes, 
     assert f"error: {name.replace(chr(10), chr(92) + 'n')}:1: `evals/none.py`" in captured.out
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows has no such file names")
+@pytest.mark.skipif(not POSIX, reason="Windows has no such file names")
 def test_no_line_of_ours_is_a_workflow_command_of_theirs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = complete_project(tmp_path)
     commit(root, {"::error file=x::y.md": "`evals/none.py`\n"})

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.capabilities import LINUX
 from tests.checkouts import ROOT
 from tests.evals.portraits import portrait, write_references
 from tests.tools.dataset.sets import make_picture
@@ -42,7 +43,7 @@ def run(work: Path, environ: dict[str, str], script: str, *flags: str) -> subpro
     return done
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are Linux")
+@pytest.mark.skipif(not LINUX, reason="file names of any bytes are Linux")
 def test_a_batch_keeps_every_picture(work: Path, environ: dict[str, str]) -> None:
     flags = ["--images", "pictures", "--reference-dir", "refs", "--output-dir", "out", "--history-file", "h.jsonl", "--engine", "dlib"]
     first = json.loads(run(work, environ, "tools/production_pipeline.py", *flags, "--json").stdout)
@@ -55,7 +56,7 @@ def test_a_batch_keeps_every_picture(work: Path, environ: dict[str, str]) -> Non
         assert b"\x1b" not in (work / "out" / page).read_bytes()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are Linux")
+@pytest.mark.skipif(not LINUX, reason="file names of any bytes are Linux")
 def test_evaluations_and_manifest_go_through(work: Path, environ: dict[str, str]) -> None:
     judged = ["--generated-dir", "pictures", "--reference-dir", "refs", "--engine", "dlib"]
     scorecard = ["--history-file", "h.jsonl", "--output-json", "c.json", "--latest-report", "r.md", "--run-id", "x"]
@@ -87,7 +88,7 @@ def test_a_journal_is_utf8_and_one_of_the_version_before_is_read(tmp_path: Path)
     assert [stored.file for record in read for stored in record.files or ()] == [name, name]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are Linux")
+@pytest.mark.skipif(not LINUX, reason="file names of any bytes are Linux")
 def test_the_dataset_id_is_the_same_in_every_locale(tmp_path: Path) -> None:
     """`é` is two stray bytes to a Python whose file system encoding is ASCII: the id must not show it, nor the manifest."""
     folder = tmp_path / "sët" / "10_jörg"

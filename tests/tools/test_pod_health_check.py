@@ -14,6 +14,7 @@ import pytest
 
 from lifeos.errors import InputError
 from lifeos.findings import Finding
+from tests.capabilities import POSIX
 from tests.tools.backends.fakes import fake_server
 from tools import pod_health_check
 from tools.backends.registry import open_backends
@@ -225,7 +226,7 @@ def test_disk_of_a_folder_that_is_not_made_yet(tmp_path: Path) -> None:
     assert check_disk(tmp_path / "a" / "b", 0.0).severity == "ok"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a script as nvidia-smi")
+@pytest.mark.skipif(not POSIX, reason="a script as nvidia-smi")
 @pytest.mark.parametrize(
     ("output", "status", "found"),
     [

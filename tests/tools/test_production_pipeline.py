@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from lifeos import cli, locks
+from tests.capabilities import POSIX
 from tools import production_pipeline
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
 from tools.stand_in import render_references
@@ -244,7 +245,7 @@ def test_a_dead_server_leaves_its_work_to_the_others(tmp_path: Path, common: lis
     assert f"going on without {NOWHERE}" in result.err
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX does")
+@pytest.mark.skipif(not POSIX, reason="signals are sent as POSIX does")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_a_signal_stops_cleanly_and_the_same_command_continues(
     tmp_path: Path, common: list[object], embedded_server: StartServer, number: signal.Signals

@@ -25,6 +25,7 @@ from lifeos import cli
 from lifeos.errors import InputError
 from lifeos.policy.defaults import DEFAULTS
 from lifeos.process_group import is_group_alive
+from tests.capabilities import POSIX
 from tests.tools.dataset.sets import make_picture, make_set
 from tests.tools.trainers.checkpoints import write_checkpoint, write_safetensors
 from tools import dataset_manifest, lora_info, retrain_lora_v3
@@ -152,13 +153,14 @@ def started(place: Place, *more: object, **environment: object) -> Iterator[subp
         process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_stop_ends_the_whole_group(place: Place, number: signal.Signals) -> None:
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_stop_ends_the_whole_group(place: Place, number: str) -> None:
     with started(place, STANDIN_HANG_AT=7) as process:
         wait_for(lambda: "v3-step00000005.safetensors" in place.names(), "a checkpoint")
         group = place.record["process_group"]
         assert is_group_alive(group)
-        process.send_signal(number)
+        process.send_signal(getattr(signal, number))
         said = process.communicate(timeout=PATIENCE_SECONDS)[1]
         assert process.returncode == 130
     assert "the same command with --resume goes on from step 5" in said or not place.record["states"]
@@ -168,6 +170,7 @@ def test_a_stop_ends_the_whole_group(place: Place, number: signal.Signals) -> No
     assert record["ended"]
 
 
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
 def test_a_closed_terminal_does_not_end_what_was_started_with_nohup(place: Place) -> None:
     env = {**os.environ, "STANDIN_HANG_AT": "7"}
     command = ["nohup", sys.executable, str(SCRIPT), *place.args()]
@@ -181,8 +184,9 @@ def test_a_closed_terminal_does_not_end_what_was_started_with_nohup(place: Place
         assert process.wait(PATIENCE_SECONDS) == 130
 
 
-@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_impatient_second_stop_leaves_nothing_half_stopped(place: Place, tmp_path: Path, second: signal.Signals) -> None:
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
+@pytest.mark.parametrize("second", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_impatient_second_stop_leaves_nothing_half_stopped(place: Place, tmp_path: Path, second: str) -> None:
     """It comes while the trainer takes its time to end: the record must still be written and the GPU be free."""
     stopping = tmp_path / "stopping"
     with started(place, STANDIN_HANG_AT=7, STANDIN_SLOW_STOP=stopping) as process:
@@ -191,7 +195,7 @@ def test_an_impatient_second_stop_leaves_nothing_half_stopped(place: Place, tmp_
         wait_for(lambda: " 6/20" in log_of(place), "the step before the one where it hangs")
         process.send_signal(signal.SIGINT)
         wait_for(stopping.exists, "the trainer to hear of it")
-        process.send_signal(second)
+        process.send_signal(getattr(signal, second))
         assert process.wait(PATIENCE_SECONDS) == 130
     assert not is_group_alive(group)
     assert place.record["state"] == "interrupted" and place.record["ended"]
@@ -202,6 +206,7 @@ def log_of(place: Place) -> str:
     return (place.output / "training_log.txt").read_text(encoding="utf-8", errors="replace")
 
 
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
 def test_killed_at_ten_random_moments(place: Place) -> None:
     """Whenever it is killed, what is there says truthfully what it is: the manifest verifies, checkpoints name it, the record knows."""
     moments = random.Random(4)
@@ -225,6 +230,7 @@ def test_killed_at_ten_random_moments(place: Place) -> None:
         assert (record["state"] == "finished") == (record["ended"] is not None)
 
 
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
 def test_an_orphaned_trainer_is_not_joined_by_a_second(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     with started(place, STANDIN_HANG_AT=7) as process:
         wait_for(lambda: "v3-step00000005.safetensors" in place.names(), "a checkpoint")
@@ -475,6 +481,7 @@ def test_a_trainer_that_the_memory_killer_ended(place: Place, monkeypatch: pytes
     assert "(the last good checkpoint: v3-step00000010.safetensors; go on with --resume; the whole log: " in said
 
 
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
 def test_the_launcher_killed_with_its_trainer(place: Place) -> None:
     with started(place, STANDIN_HANG_AT=7) as process:
         wait_for(lambda: "v3-step00000005.safetensors" in place.names(), "a checkpoint")

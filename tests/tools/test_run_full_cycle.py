@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lifeos import cli, locks
+from tests.capabilities import POSIX
 from tests.checkouts import copy_checkout
 from tools import run_full_cycle
 from tools.cost.meter import LOG_FILE, STATE_FILE
@@ -155,7 +155,7 @@ def test_an_unknown_step_is_refused(flag: str, capsys: pytest.CaptureFixture[str
     assert "invalid choice: 'agnet'" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
 def test_sigterm_ends_the_cycle_with_its_meter_stopped(tmp_path: Path) -> None:
     """A pod sends SIGTERM before it stops."""
     root = copy_checkout(tmp_path / "project")

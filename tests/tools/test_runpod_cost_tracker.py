@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from lifeos import cli
+from tests.capabilities import POSIX
 from tests.tools.cost.test_ledger import row, write
 from tools import runpod_cost_tracker as tracker
 
@@ -158,7 +158,7 @@ def test_watching_splits_the_time_and_closes_its_session(folder: Folder, project
     assert not flag.exists()  # 15 minutes have not passed
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGTERM)])
 def test_watching_that_is_stopped_closes_its_session(folder: Folder, project_root: Path, number: signal.Signals) -> None:
     command = [sys.executable, "tools/runpod_cost_tracker.py", "--watch", "--watch-interval", "0.05", "--comfy-url", "http://127.0.0.1:9"]

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.capabilities import POSIX
 from tests.examples import EXAMPLES
 from tests.fuzzing import foreign_bytes
 from tools.cost.meter import Meter
@@ -116,7 +117,7 @@ def test_whatever_a_server_says_watching_goes_on(comfy: str, body: bytes) -> Non
     assert queued is None or isinstance(queued, int)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
 def test_a_signal_while_a_session_is_opened_leaves_none_open(tmp_path: Path) -> None:
     """The session was written, and its id not yet known to the watch."""
     meter = Meter(tmp_path / "log.jsonl", tmp_path / "state.json")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifeos.escaping import escape_line
+from tests.capabilities import POSIX
 from tests.checkouts import git
 from tests.examples import EXAMPLES
 from tests.fuzzing import foreign_bytes
@@ -204,7 +204,7 @@ def _start_and_signal(bench: Bench, slow: str, number: int) -> None:
         cycle.communicate(timeout=120)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
 @pytest.mark.parametrize("slow", ALL)
 @pytest.mark.parametrize("number", [9, 15, 2], ids=["SIGKILL", "SIGTERM", "SIGINT"])
 def test_a_signal_in_any_step_leaves_the_meter_right_and_the_same_command_goes_on(bench: Bench, slow: str, number: int) -> None:
@@ -232,7 +232,7 @@ def test_a_meter_that_did_not_start_is_not_mistaken_for_a_session_of_somebody_el
     assert bench.rows == []
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
 def test_an_impatient_second_stop_does_not_leave_the_meter_running(bench: Bench) -> None:
     """The second Ctrl-C comes while the session is being closed."""
     program = CYCLE.format(project=str(Path(__file__).resolve().parents[3]), root=str(bench.root), slow="agent").replace(

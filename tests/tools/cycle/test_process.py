@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.capabilities import LINUX, POSIX
 from tools.cycle import process
 from tools.cycle.process import Ended, run_command
 
-posix = pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX")
+posix = pytest.mark.skipif(not POSIX, reason="process groups are POSIX")
 
 
 def _run(program: str, tmp_path: Path, **options) -> tuple[Ended, bytes, bytes]:
@@ -103,7 +104,7 @@ def test_an_interrupt_stops_the_whole_group(tmp_path: Path) -> None:
     assert all(_is_gone(pid) for pid in pids)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux")
+@pytest.mark.skipif(not LINUX, reason="the parent-death signal is Linux")
 def test_a_step_does_not_outlive_a_killed_cycle(tmp_path: Path, project_root: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from tools.cycle.process import run_command\n"
@@ -123,7 +124,7 @@ def _is_gone(pid: int) -> bool:
     for _ in range(200):
         try:
             os.kill(pid, 0)
-            if sys.platform == "linux" and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            if LINUX and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
                 return True
         except (ProcessLookupError, FileNotFoundError):
             return True

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.capabilities import POSIX
 from tests.checkouts import IDENTITY, copy_checkout
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -77,7 +78,7 @@ def _arguments(root: Path) -> list[str]:
     return ["tools/run_full_cycle.py", "--project-root", ".", *given, "--production-count", "1", "--production-output-dir", "../batch"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
+@pytest.mark.skipif(not POSIX, reason="kill -9 is POSIX")
 def test_a_cycle_killed_while_it_produces_goes_on_and_ends_right(project: Path) -> None:
     command = [sys.executable, *_arguments(project)]
     with subprocess.Popen(command, cwd=project, env=os.environ | IDENTITY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as cycle:

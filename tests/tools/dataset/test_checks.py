@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from lifeos.findings import Finding
+from tests.capabilities import POSIX
 from tests.lifeos.odd_pictures import chunk, encoded, exif, png, png_xmp, raw_profile, stored, turned, xmp
 from tests.lifeos.test_color_profiles import profile_of
 from tests.tools.dataset.sets import make_picture, make_set
@@ -186,6 +187,7 @@ def test_links(tmp_path: Path) -> None:
     assert found["duplicate_picture"].files == ("img_000.png", "twin.png")
 
 
+@pytest.mark.skipif(not POSIX, reason="pipes are POSIX")
 def test_a_pipe_does_not_block(tmp_path: Path) -> None:
     folder = make_set(tmp_path / "set", 1)
     os.mkfifo(folder / "pipe.png")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from tools import dataset_manifest
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
 from tools.dataset.layout import settle_layout
 from tools.dataset.scan import ListedFile
-
-CASES = os.environ.get("LIFEOS_TEST_CASES")
 
 
 def build(folder: Path, **more: Any) -> BuiltManifest:
@@ -185,9 +182,8 @@ def test_a_manifest_of_version_3_0_that_listed_masks_still_verifies(tmp_path: Pa
     capsys.readouterr()
 
 
-@pytest.mark.skipif(CASES is None, reason="LIFEOS_TEST_CASES names no folder of cases")
-def test_the_case_whose_captions_end_in_caption(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = Path(str(CASES)) / "datasets" / "captions_dot_caption"
+def test_the_case_whose_captions_end_in_caption(cases_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = cases_root / "datasets" / "captions_dot_caption"
     arguments = ["--dataset-dir", str(folder), "--no-cache"]
     assert cli.run(lambda: dataset_manifest.main(arguments)) == 1
     shown = capsys.readouterr().out

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -17,6 +16,7 @@ import pytest
 
 from lifeos import picture_formats
 from lifeos.escaping import escape_csv, escape_html, escape_markdown_code
+from tests.capabilities import LINUX
 from tests.evals.portraits import portrait, write_references
 from tests.lifeos.odd_pictures import exif as exif_block
 from tests.lifeos.odd_pictures import jpeg, jpeg_exif
@@ -37,7 +37,7 @@ NAMES = (
     "写真 \u202egnp.png".encode(),
     b"%41&amp;.png",
 )
-linux_names = pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are Linux")
+linux_names = pytest.mark.skipif(not LINUX, reason="file names of any bytes are Linux")
 
 
 def run(tmp_path: Path, *more: str) -> int:

@@ -16,6 +16,7 @@ import pytest
 import requests
 import websocket
 
+from tests.capabilities import POSIX
 from tests.tools.stand_in.embedded_graphs import (
     connect,
     flat_graph,
@@ -233,7 +234,7 @@ def test_pretended_time_passes_in_steps(embedded_server: Start) -> None:
     assert second >= 0.3
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal that it could answer")
+@pytest.mark.skipif(not POSIX, reason="Windows ends a process without a signal that it could answer")
 def test_command_line_serves_until_stopped(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

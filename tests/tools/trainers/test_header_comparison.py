@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.tools.trainers.safetensors_files import lora_pair, write_safetensors
 from tools.trainers.header_comparison import HeaderComparison, compare_headers, render_header_comparison
 from tools.trainers.lora_header import LoraHeader, read_lora_header
 
-CASES = os.environ.get("LIFEOS_TEST_CASES")
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -101,9 +97,8 @@ def test_many_entries_of_one_value_are_one_line(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(CASES is None, reason="LIFEOS_TEST_CASES names no folder of cases")
-def test_the_case_that_differs_in_what_was_not_compared() -> None:
-    folder = Path(str(CASES)) / "loras"
+def test_the_case_that_differs_in_what_was_not_compared(cases_root: Path) -> None:
+    folder = cases_root / "loras"
     headers = [read_lora_header(folder / f"lora_{letter}_conv_dropout_differs.safetensors") for letter in "ab"]
     found = compare_headers(*headers).differences
     assert {"conv_dim", "conv_alpha", "ss_clip_skip", "ss_caption_dropout_rate", "ss_datasets[0].subsets[0].flip_aug"} <= found.keys()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from tests.tools.trainers.safetensors_files import lora_pair, write_safetensors
 from tools.trainers import header_dialects
 from tools.trainers.header_dialects import DIALECTS, DialectRow, KeyedDialect, find_dialect
 from tools.trainers.lora_header import LoraHeader, read_lora_header
-
-CASES = os.environ.get("LIFEOS_TEST_CASES")
 
 
 def read(folder: Path, metadata: dict[str, str], module: str = "lora_unet_x", *, peft: bool = False) -> LoraHeader:
@@ -224,9 +221,8 @@ def test_peft_s_config_beside_it(tmp_path: Path) -> None:
     assert read_lora_header(path).training_params == {"network_dim": 4, "trained": "transformer"}
 
 
-@pytest.mark.skipif(CASES is None, reason="LIFEOS_TEST_CASES names no folder of cases")
-def test_the_cases() -> None:
-    folder = Path(str(CASES)) / "loras"
+def test_the_cases(cases_root: Path) -> None:
+    folder = cases_root / "loras"
     header = read_lora_header(folder / "lora_aitoolkit_flux.safetensors")
     assert header.dialect is not None and header.dialect.title == "ai-toolkit"
     assert (header.architecture, header.training_params["steps"], header.weights.ranks) == ("Flux.1", 2000, {16: 2})

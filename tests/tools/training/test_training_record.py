@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.capabilities import POSIX
 from tests.tools.trainers.test_lora_header import write_lora
 from tools.trainers import kohya_header
 from tools.trainers.trainer_checkout import trainer_environment
@@ -77,6 +78,7 @@ def test_a_process_of_another_start_of_the_machine_is_never_believed(monkeypatch
         process.wait()
 
 
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
 def test_a_group_whose_leader_is_gone_is_known_by_its_run() -> None:
     """`accelerate launch` killed, the trainer lives on: a start time cannot be asked for any more."""
     leave = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
