@@ -43,9 +43,10 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         request, policy, saved=saved, reference_dir=reference_dir, assessor=assessor, generation=generation,
         notice=notices[0] if notices else None,
     )  # fmt: skip
+    grows: list[str] = []
     is_known = assessor is not None and (servers or request.images is not None)
     if saved is not None and is_known and not may_begin_anew(saved, plan, read_state(folder.root / JOURNAL_FILE)):
-        check_growth(folder.root, saved, plan)
+        grows = check_growth(folder.root, saved, plan)
     limits = limits_of(request, plan)
     rules = policy["production"]
     most = plan.planned if plan.target_approved is None else limits.max_images or plan.planned
@@ -58,6 +59,7 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         "lora_version": plan.lora_version,
         "output_dir": str(folder.root),
         "continues": saved is not None,
+        "grows": grows,
         "pictures": wanted,
         "target_approved": plan.target_approved,
         "prompts": list(plan.prompts),
@@ -106,6 +108,8 @@ def render_preview(document: Mapping[str, Any]) -> str:
     """A preview for people."""
     would = "would continue" if document["continues"] else "would begin"
     lines = [f"dry run: {would} batch {document['run_id']} in {document['output_dir']}"]
+    if document["grows"]:
+        lines.append(f"  it grows: {'; '.join(document['grows'])}")
     if document["source_dir"] is not None:
         pictures = f"{counted(document['pictures'], 'picture')} from {document['source_dir']}"
         lines.append(f"  {pictures} {verb(document['pictures'], 'is', 'are')} scored and copied; none is moved or altered")

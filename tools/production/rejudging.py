@@ -117,7 +117,7 @@ def render_rejudged(changed: Rejudged) -> str:
         f"  {changed.now_approved} rejected pictures are now approved, {changed.now_rejected} approved ones are now rejected",
     ]
     if changed.kept_by_hand:
-        lines.append(f"  {counted(changed.kept_by_hand, 'picture')} stay as somebody decided")
+        lines.append(f"  {counted(changed.kept_by_hand, 'picture')} decided by hand: not moved")
     return "\n".join(lines)
 
 

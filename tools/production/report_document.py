@@ -279,8 +279,8 @@ def judgement_of(document: Mapping[str, Any]) -> str:
 
 def _decided(counts: Mapping[str, int]) -> list[str]:
     """What a person did to the verdicts, so that nobody takes them for the gates'."""
-    up, down = counts["approved_by_hand"], counts["rejected_by_hand"]
-    parts = [f"By hand, against the gates, {up} were approved and {down} rejected."] if up or down else []
+    told = [f"{counts[f'{word}_by_hand']} {word}" for word in ("approved", "rejected") if counts[f"{word}_by_hand"]]
+    parts = [f"Decided by hand against the gates: {', '.join(told)}."] if told else []
     if counts["deleted"]:
         parts.append(f"{_pictures(counts['deleted'])} {'was' if counts['deleted'] == 1 else 'were'} deleted or taken away.")
     return parts

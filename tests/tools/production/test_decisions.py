@@ -130,7 +130,7 @@ def test_every_report_follows_the_decision_and_says_whose_it_is(folder: BatchFol
     assert (counts["approved"], counts["rejected"], counts["generated"]) == (3, 1, 4)
     assert (counts["moved_by_hand"], counts["approved_by_hand"], counts["rejected_by_hand"]) == (3, 2, 1)
     assert document["judgement"].startswith("3 of 4 pictures may be published.")
-    assert "By hand, against the gates, 2 were approved and 1 rejected." in document["judgement"]
+    assert "Decided by hand against the gates: 2 approved, 1 rejected." in document["judgement"]
     assert [(image["verdict"], image["gates_verdict"]) for image in document["images"]] == [
         ("rejected", "approved"), ("approved", "approved"), ("approved", "rejected"), ("approved", "rejected"),
     ]  # fmt: skip

@@ -190,6 +190,8 @@ def test_a_finished_batch_grows_and_only_what_is_new_is_made(
     _, same, err = run(capsys, *command, "--prompt", "a portrait")
     assert len(server.executed) == first["counts"]["generated"] == same["counts"]["generated"] == 1
     assert "all 1 picture of this batch are made; a larger --count, or more prompts would add to it" in err
+    _, planned, _ = run(capsys, *command, "--prompt", "a garden", "--prompt", "a portrait", "--count", 2, "--dry-run")
+    assert (planned["continues"], planned["grows"]) == (True, ["1 new prompt", "2 pictures of each prompt instead of 1"])
     _, grown, err = run(capsys, *command, "--prompt", "a garden", "--prompt", "a portrait", "--count", 2)
     assert "the batch grows: 1 new prompt; 2 pictures of each prompt instead of 1" in err
     assert len(server.executed) == grown["counts"]["generated"] == grown["counts"]["planned"] == 4
