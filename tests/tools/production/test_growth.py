@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -96,6 +97,7 @@ def test_a_target_goes_on_in_the_order_of_the_last_stage() -> None:
         ({"prompts": ("a",)}, {"prompts": ("x", "a", "y")}, ["2 new prompts"]),
         ({"prompts": ("a",)}, {"prompts": ("a", "a")}, ["1 new prompt"]),
         ({"prompts": ("a",), "count": 1}, {"prompts": ("b", "a"), "count": 2}, ["1 new prompt", "2 pictures of each prompt instead of 1"]),
+        ({"prompts": ("a", "a", "b")}, {"prompts": ("b", "a", "a", "a")}, ["1 new prompt"]),
         ({}, {"target_approved": 9}, ["until 9 are approved"]),
         ({"target_approved": 9}, {"target_approved": 12}, ["until 12 are approved instead of 9"]),
         ({"target_approved": 9}, {"target_approved": 9, "count": 7}, []),
@@ -160,6 +162,23 @@ def test_sources_that_changed_or_went_are_named(tmp_path: Path) -> None:
         f"warning: 3 pictures (d.png, e.png, f.png) changed in {tmp_path} since they were judged; copies and scores stay. "
         "Judge them under other names",
     ]
+
+
+def test_sources_as_they_were_are_not_spoken_of(tmp_path: Path) -> None:
+    names = [f"{letter}.png" for letter in "abcd"]
+    plan = make_plan(images=tuple(names), **{**FOLDER, "source_dir": str(tmp_path)}, created="2020-01-01T00:00:00.000Z")
+    state = BatchState()
+    for index, name in enumerate(names, 1):
+        (tmp_path / name).write_bytes(name.encode())
+        state.items[index] = ItemState(files=(name,))
+        state.scored[name] = ScoredFile(hashlib.sha256(name.encode()).hexdigest())
+    notes: list[str] = []
+    say_changed_sources(plan, state, notes.append)
+    assert notes == []
+    for name in names:
+        (tmp_path / name).unlink()
+    say_changed_sources(plan, state, notes.append)
+    assert notes == [f"4 pictures (a.png, b.png, c.png and 1 more) no longer in {tmp_path}; copies and scores stay"]
 
 
 # The command
