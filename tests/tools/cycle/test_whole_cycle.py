@@ -17,6 +17,7 @@ import pytest
 
 from tests.capabilities import POSIX
 from tests.checkouts import IDENTITY, copy_checkout
+from tests.tools.trainers.checkpoints import write_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -48,7 +49,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     render_references(folder / "references", count=3)
     for number, picture in enumerate(render_references(folder / "dataset", count=4)):
         picture.with_suffix(".txt").write_text(f"amiranoor, portrait number {number}\n")
-    (folder / "base.safetensors").write_bytes(b"stands for a base model")
+    write_checkpoint(folder / "base.safetensors")
     (folder / "agent.py").write_text(AGENT)
     made = ["--prompt", "amiranoor, portrait", "--images-per-prompt", "3", "--width", "512", "--height", "640", "--base-seed", "1"]
     steps = (
