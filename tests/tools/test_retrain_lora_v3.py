@@ -473,6 +473,7 @@ FAILURES: list[tuple[str, dict[str, str], str]] = [
 ]
 
 
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
 def test_a_trainer_that_the_memory_killer_ended(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("STANDIN_KILL_AT", "12")
     assert place.run() == 1
@@ -617,6 +618,7 @@ def state_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name.endswith("-state"))
 
 
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
 def test_killed_again_and_again_a_run_comes_to_its_end(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """Whenever it is killed, the trainer with it: `--resume` goes on from a whole state, and where none is the answer says so."""
     moments = random.Random(11)
