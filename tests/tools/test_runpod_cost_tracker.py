@@ -84,7 +84,7 @@ def test_cost_per_picture_comes_from_the_batches(example: Folder, capsys: pytest
     assert "Pictures: 200 generated, 120 approved in 1 batch, $0.90" in printed
     assert "per generated picture: $0.0045; per approved picture: $0.0075" in printed
     assert "per approved picture with everything else above: $0.0925" in printed  # 11.10 / 120
-    assert "Training amiranoor_v3 (2026-02-11): 2500 steps, $0.45" in printed
+    assert "Training amiranoor_v3 (2026-02-11): 2,500 steps, $0.45" in printed
 
 
 def test_report_as_json_adds_up(example: Folder, capsys: pytest.CaptureFixture[str]) -> None:
