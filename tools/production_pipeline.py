@@ -125,7 +125,7 @@ def add_judging(parser: cli.Parser) -> None:
 
 def add_running(parser: cli.Parser) -> None:
     group = parser.add_argument_group("how it is run and recorded")
-    resume = "continue the batch in --output-dir with the settings of its first command"
+    resume = "continue the batch in --output-dir with the settings, servers and history file of its first command"
     group.add_argument("--resume", action="store_true", help=resume)
     again = "judge the scored pictures of the batch in --output-dir again, by the policy and limits of now; scores and generates nothing"
     group.add_argument("--rejudge", action="store_true", help=again)
@@ -157,7 +157,7 @@ def read_request(args: argparse.Namespace) -> Request:
     same = (
         "output_dir", "lora_strength", "guidance", "count", "reference_dir", "workflow", "family", "checkpoint", "negative_prompt", "steps",
         "cfg", "sampler", "scheduler", "width", "height", "base_seed", "engine", "model_root", "model_pack",
-        "prefer_cpu", "images", "target_approved", "max_images", "max_cost", "lora_version", "lora_file", "run_id",
+        "prefer_cpu", "images", "target_approved", "max_images", "max_cost", "lora_version", "lora_file", "history_file", "run_id",
     )  # fmt: skip
     return Request(
         **{name: getattr(args, name) for name in same},
@@ -184,7 +184,7 @@ def read_circumstances(args: argparse.Namespace) -> Circumstances:
         manifest = find_own_manifest(read_lora_header(args.lora_file))
     return Circumstances(
         root=root,
-        history_file=args.history_file or root / HISTORY_FILE,
+        history_file=root / HISTORY_FILE,
         cost_log=root / COST_LOG,
         resume=args.resume,
         check_health=not args.skip_health_check,

@@ -98,7 +98,7 @@ def test_prompts_become_approved_pictures(tmp_path: Path, common: list[object], 
     other = run(*command, "--cfg", 9)
     assert other.code == 2
     assert "holds another batch: cfg: 5.0 there, 9.0 now" in other.error
-    resumed = run("--resume", "--output-dir", tmp_path / "batch", "--comfy-url", server.url, "--history-file", tmp_path / "history.jsonl")
+    resumed = run("--resume", "--output-dir", tmp_path / "batch")  # it knows the server and the history file too
     assert resumed.code == 0, resumed.err
     assert len(server.executed) == 2
 

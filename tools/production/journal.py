@@ -32,6 +32,16 @@ from lifeos import foreign
 from lifeos.files import warn
 
 JOURNAL_FILE = "journal.jsonl"
+ENDINGS = {
+    "complete": "every planned picture was made",
+    "incomplete": "not every planned picture was made; the same command tries the others again",
+    "target": "the wanted number of approved pictures was reached",
+    "max_images": "--max-images was reached",
+    "max_cost": "--max-cost was reached",
+    "interrupted": "it was interrupted; the same command continues",
+    "error": "it was stopped by an error; the same command continues",
+}
+"""How a run of the program may end, in the journal's word and in words for people."""
 T = TypeVar("T")
 
 
@@ -286,7 +296,9 @@ def _failed(state: BatchState, record: JournalRecord) -> None:
 
 
 def _ended(state: BatchState, record: JournalRecord) -> None:
-    state.ending = _there(record.why, "why")
+    if record.why not in ENDINGS:
+        raise ValueError(f"unknown ending {record.why!r}")
+    state.ending = record.why
 
 
 def _rejudged(state: BatchState, record: JournalRecord) -> None:

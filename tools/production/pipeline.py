@@ -44,6 +44,7 @@ class Circumstances:
 
     root: Path
     history_file: Path | None
+    """Where no command of the batch names another."""
     cost_log: Path
     resume: bool = False
     check_health: bool = True
@@ -127,7 +128,8 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
             beat=lambda: beat(around.root),
         )
         end = run_batch(plan, folder, equipment, limits, held=held, stop=stop, note=around.note)
-        ending = Ending(policy, settings_of(plan), around.history_file, around.manifest, assessor.provider, assessor.references.left_out)
+        history = request.history_file or around.history_file
+        ending = Ending(policy, settings_of(plan), history, around.manifest, assessor.provider, assessor.references.left_out)
         document = report(plan, folder, end, ending, around.note)
     return Outcome(document, folder, end)
 
@@ -171,7 +173,7 @@ def resume(
         note(f"the batch grows: {'; '.join(news)}")
     elif not count_missing(saved, state) and saved.target_approved is None:
         more = "a larger --count, or more prompts" if saved.generates else f"new pictures in {saved.source_dir}"
-        note(f"all {counted(saved.planned, 'picture')} of this batch are made; {more} would add to it")
+        note(f"every picture of this batch is made ({saved.planned} of {saved.planned}); {more} would add to it")
     say_changed_sources(plan, state, note)
     return policy_in_force(policy, plan, state), plan
 
@@ -208,7 +210,8 @@ def rejudge_batch(request: Request, policy: Mapping[str, Any], around: Circumsta
         changed = rejudge(folder, policy, around.note)
         state = read_state(folder.root / JOURNAL_FILE, around.note)
         end = BatchEnd(state.ending, state)
-        ending = Ending(changed.policy, settings_of(changed.plan), around.history_file, around.manifest)
+        history = request.completed_by(changed.plan.command).history_file or around.history_file
+        ending = Ending(changed.policy, settings_of(changed.plan), history, around.manifest)
         return changed, Outcome(report(changed.plan, folder, end, ending, around.note), folder, end)
 
 

@@ -12,7 +12,7 @@ from evals.judging.variety import SHOT_TYPES, Sameness, measure_sameness
 from lifeos.counting import counted
 from tools.production.budget import format_seconds
 from tools.production.decisions import MOVE
-from tools.production.journal import BatchState, Session
+from tools.production.journal import ENDINGS, BatchState, Session
 from tools.production.plan import Plan, judging_policy, sha256_of
 from tools.production.results import (
     BY_HAND,
@@ -27,15 +27,6 @@ from tools.production.results import (
 )
 
 SCHEMA = 1
-ENDINGS = {
-    "complete": "every planned picture was made",
-    "incomplete": "not every planned picture was made; the same command tries the others again",
-    "target": "the wanted number of approved pictures was reached",
-    "max_images": "--max-images was reached",
-    "max_cost": "--max-cost was reached",
-    "interrupted": "it was interrupted; the same command continues",
-    "error": "it was stopped by an error; the same command continues",
-}
 SHOT_ORDER = {name: place for place, (name, _) in enumerate(SHOT_TYPES)}
 
 

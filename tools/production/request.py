@@ -22,7 +22,7 @@ FLAG_OF = {
     "prompts_file": "--prompts-file", "prompts": "--prompt", "comfy_urls": "--comfy-url", "more_loras": "--lora",
     "lora_node_ids": "--lora-node-id", "assignments": "--set",
 }  # fmt: skip
-NOT_REMEMBERED = ("max_images", "max_cost", "comfy_urls", "model_root", "prefer_cpu")
+NOT_REMEMBERED = ("max_images", "max_cost", "model_root", "prefer_cpu")
 """What may change from one run of a batch to the next: `--resume` alone does not bring it back."""
 
 
@@ -61,6 +61,7 @@ class Request:
     max_cost: float | None = None
     lora_version: str | None = None
     lora_file: Path | None = None
+    history_file: Path | None = None
     run_id: str | None = None
     guidance: float | None = None
     more_loras: tuple[str, ...] | None = None
@@ -119,6 +120,6 @@ def _plain(value: Any) -> Any:
 
 
 def _typed(name: str, value: Any) -> Any:
-    if name in ("prompts_file", "reference_dir", "workflow", "images", "lora_file"):
+    if name in ("prompts_file", "reference_dir", "workflow", "images", "lora_file", "history_file"):
         return Path(value)
     return tuple(value) if isinstance(value, list) else value

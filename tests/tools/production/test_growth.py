@@ -208,15 +208,14 @@ def test_a_finished_batch_grows_and_only_what_is_new_is_made(
     _, first, _ = run(capsys, *command, "--prompt", "a portrait")
     _, same, err = run(capsys, *command, "--prompt", "a portrait")
     assert len(server.executed) == first["counts"]["generated"] == same["counts"]["generated"] == 1
-    assert "all 1 picture of this batch are made; a larger --count, or more prompts would add to it" in err
+    assert "every picture of this batch is made (1 of 1); a larger --count, or more prompts would add to it" in err
     _, planned, _ = run(capsys, *command, "--prompt", "a garden", "--prompt", "a portrait", "--count", 2, "--dry-run")
     assert (planned["continues"], planned["grows"]) == (True, ["1 new prompt", "2 pictures of each prompt instead of 1"])
     _, grown, err = run(capsys, *command, "--prompt", "a garden", "--prompt", "a portrait", "--count", 2)
     assert "the batch grows: 1 new prompt; 2 pictures of each prompt instead of 1" in err
     assert len(server.executed) == grown["counts"]["generated"] == grown["counts"]["planned"] == 4
     assert grown["images"][0]["sha256"] == first["images"][0]["sha256"]
-    _, again, _ = run(capsys, "--resume", "--output-dir", tmp_path / "batch", "--comfy-url", server.url, "--skip-health-check",
-                      "--history-file", tmp_path / "history.jsonl")  # fmt: skip
+    _, again, _ = run(capsys, "--resume", "--output-dir", tmp_path / "batch", "--skip-health-check")
     assert (len(server.executed), again["counts"]["planned"]) == (4, 4)
     rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [len(row["images"]) for row in rows] == [1, 4]
@@ -265,4 +264,4 @@ def test_new_pictures_in_the_folder_are_scored_alone(tmp_path: Path, references:
     scored = [event["file"] for event in events if event["event"] == "scored"]
     assert (sorted(scored[:2]), scored[2:]) == (["b.png", "c.png"], ["a.png"])
     _, _, err = run(capsys, *command)
-    assert f"all 3 pictures of this batch are made; new pictures in {source} would add to it" in err
+    assert f"every picture of this batch is made (3 of 3); new pictures in {source} would add to it" in err

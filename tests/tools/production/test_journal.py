@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.power_loss import Disk
-from tools.production.journal import ItemState, Journal, ScoredFile, read_state
+from tools.production.journal import ENDINGS, ItemState, Journal, ScoredFile, read_state
 
 FILE = "0001_p001_v01_seed7_x.png"
 
@@ -252,3 +252,15 @@ def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:
         thread.join()
     journal.close()
     assert len(read_state(tmp_path / "journal.jsonl").items) == 200
+
+
+def test_an_ending_of_another_program_is_named_and_skipped(tmp_path: Path) -> None:
+    """The report has words for the endings that are ours."""
+    path = tmp_path / "journal.jsonl"
+    path.write_text('{"event": "started"}\n{"event": "ended", "why": ""}\n{"event": "ended", "why": "tired"}\n', encoding="utf-8")
+    said: list[str] = []
+    assert read_state(path, said.append).ending in ENDINGS
+    assert [line.partition("journal.jsonl:")[2] for line in said][-2:] == [
+        "2: record skipped (not one of ours: unknown ending '')",
+        "3: record skipped (not one of ours: unknown ending 'tired')",
+    ]
