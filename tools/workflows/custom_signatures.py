@@ -113,6 +113,15 @@ _WRITTEN: Mapping[str, tuple[str, str]] = {
         "basic_pipe:BASIC_PIPE model?:MODEL clip?:CLIP vae?:VAE positive?:CONDITIONING negative?:CONDITIONING",
         "BASIC_PIPE=basic_pipe",
     ),
+    "ImpactKSamplerBasicPipe": (
+        "basic_pipe:BASIC_PIPE seed:SEED steps:INT cfg:FLOAT sampler_name:COMBO scheduler:COMBO latent_image:LATENT denoise:FLOAT",
+        "BASIC_PIPE LATENT VAE",
+    ),
+    "ImpactKSamplerAdvancedBasicPipe": (
+        "basic_pipe:BASIC_PIPE add_noise:BOOLEAN noise_seed:SEED steps:INT cfg:FLOAT sampler_name:COMBO scheduler:COMBO"
+        " latent_image:LATENT start_at_step:INT end_at_step:INT return_with_leftover_noise:BOOLEAN",
+        "BASIC_PIPE LATENT VAE",
+    ),
     "FaceDetailer": (
         _FACE_DETAILER,
         "IMAGE=image IMAGE=cropped_refined IMAGE=cropped_enhanced_alpha MASK=mask DETAILER_PIPE=detailer_pipe IMAGE=cnet_images",
@@ -207,6 +216,7 @@ _WRITTEN: Mapping[str, tuple[str, str]] = {
     "JoinStrings": ("delimiter:STRING string1?:STRING string2?:STRING", "STRING"),
     "INTConstant": ("value:INT", "INT=value"),
     "FloatConstant": ("value:FLOAT", "FLOAT=value"),
+    "StringConstant": ("string:STRING", "STRING"),
     "StringConstantMultiline": ("string:TEXT strip_newlines:BOOLEAN", "STRING"),
     "ConditioningSetMaskAndCombine": (
         "positive_1:CONDITIONING negative_1:CONDITIONING positive_2:CONDITIONING negative_2:CONDITIONING mask_1:MASK mask_2:MASK",

@@ -128,7 +128,8 @@ class Loras:
         class_type = class_of(self._typed.graph, node)
         if class_type in KNOWN_WITHOUT_ROWS:
             return any(isinstance(value, str) and LORA_WORD.search(key) and value for key, value in self._typed.inputs(node).items())
-        keys = [key for key, value in self._typed.inputs(node).items() if LORA_WORD.search(key) and not is_empty(str(value))]
+        inputs = self._typed.inputs(node).items()
+        keys = [key for key, value in inputs if LORA_WORD.search(key) and not STRENGTH_KEY.search(key) and not is_empty(str(value))]
         return bool(LORA_WORD.search(class_type) or keys)
 
     # Which models are one
@@ -263,7 +264,11 @@ class Loras:
 
     def _model_output(self, node: str) -> int | None:
         used = self._typed.used_outputs(node)
-        return next((at for at in used if self._typed.output_type(node, at) == "MODEL"), None)
+        found = next((at for at in used if self._typed.output_type(node, at) == "MODEL"), None)
+        if found is not None:
+            return found
+        ways = (spot for each in self._passes.samplers for spot in self._typed.walk(self._passes.models(each), "MODEL"))
+        return next((spot.output for spot in ways if spot.node == node and not self._typed.output_type(node, spot.output)), None)
 
     def _clip_for(self, node: str) -> Spot | None:
         if not self._with_clip:

@@ -6,6 +6,7 @@ those along the links of latents and pictures that lead to the picture that coun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from lifeos.errors import InputError, did_you_mean
@@ -15,6 +16,8 @@ from tools.workflows.typed_graph import Spot, TypedGraph
 
 ROLES = ("positive", "negative")
 PICTURE_TYPES = frozenset({"IMAGE", "LATENT", "VIDEO", ""})
+JOINING = re.compile(r"Batch|Conca|Stitch|Grid|Collage|SideBySide")
+"""Nodes of several latents or pictures that make one list, or one picture to compare them, of them."""
 
 
 class Passes:
@@ -165,6 +168,7 @@ class Passes:
         found = saving or [node for node in graph if not self._typed.users(node)]
         made = {node: samplers for node in found if (samplers := self.samplers_of(node))}
         if chosen is None and made:
+            made = {node: samplers for node, samplers in made.items() if not self.joiner(node)} or made
             most = max(len(samplers) for samplers in made.values())
             last = [node for node, samplers in made.items() if len(samplers) == most]
             last = [node for node in last if not any(self._is_later(other, node) for other in last if other != node)]
@@ -176,6 +180,21 @@ class Passes:
         if chosen is None:
             chosen = found[0] if found else ""
         return chosen, tuple(node for node in (saving or made) if node != chosen)
+
+    def joiner(self, output: str) -> str:
+        """The node on the way to a saved picture that puts several together; empty where there is none."""
+        nodes = dict.fromkeys(spot.node for spot in self.picture_way(self.picture_links(output)))
+        joins = {node: match[0] for node in nodes if (match := JOINING.search(class_of(self._typed.graph, node)))}
+        several = (node for node in joins if len(self.picture_links(node)) > 1)
+        return next((node for node in several if joins[node] == "Batch" or any(map(self._is_sampled, self.picture_links(node)))), "")
+
+    def lent_output(self) -> int | None:
+        """Which output of the node whose pictures count another must save; None where it saves them itself."""
+        typed, node = self._typed, self.output
+        declaration = typed.declaration(node)
+        if not typed.users(node) or self._saves(node) or (declaration is not None and declaration.is_output):
+            return None
+        return next((at for at in typed.used_outputs(node) if typed.output_type(node, at) == "IMAGE"), None)
 
     def _saves(self, node: str) -> bool:
         typed = self._typed

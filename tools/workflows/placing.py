@@ -286,10 +286,22 @@ class Placement:
 
     # What is saved
 
-    def drop_savers(self, graph: Graph) -> list[str]:
+    def lend_saver(self, graph: Graph) -> str:
+        """Let a saver save the pictures of the node that counts, where that only makes them. Returns its id; empty where none is lent."""
+        output = self.passes.lent_output()
+        for node in self.passes.left_out if output is not None else ():
+            for key, value in graph[node]["inputs"].items():
+                if is_link(value) and self.typed.input_type(node, key) == "IMAGE":
+                    graph[node]["inputs"][key] = [self.passes.output, output]
+                    return node
+        return ""
+
+    def drop_savers(self, graph: Graph, lent: str) -> list[str]:
         """Take the nodes that save other pictures of the same prompt out of a graph; what they passed on comes from above them."""
         dropped = []
         for node in self.passes.left_out:
+            if node == lent:
+                continue
             links = [value for value in graph[node]["inputs"].values() if is_link(value)]
             users = [(user, key) for user, key in self.typed.users(node) if user in graph]  # not one that was taken out before
             if users and len(links) != 1:

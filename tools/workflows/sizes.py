@@ -6,10 +6,9 @@ size. Text encoders that were told the same size are told the new one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from tools.workflows.graph import ancestors, class_of, is_link, label
+from tools.workflows.graph import ancestors, is_link, label
 from tools.workflows.node_types import BATCH_KEYS, FREE_SIZE, SIZE_CHOICE, TILE
 from tools.workflows.passes import Passes
 from tools.workflows.targets import Change, Target, Unplaceable
@@ -18,8 +17,6 @@ from tools.workflows.values import Values
 
 SIDES = ("width", "height")
 LATENT_SIDE = 8
-JOINING = re.compile(r"Batch")
-"""Nodes of several latents or pictures that make one list of them."""
 
 
 class Sizes:
@@ -95,6 +92,10 @@ class Sizes:
             if sides and node != first.node:
                 yield Target(node, sides[side]), False
         for node in dict.fromkeys(told):
+            if {"x", "y", *SIDES} <= set(typed.inputs(node)):  # an area of the picture keeps its share of it
+                yield Target(node, side), False
+                yield Target(node, "x" if side == "width" else "y"), False
+                continue
             for key in (side, f"target_{side}"):
                 if key in typed.inputs(node) and node != first.node:
                     yield Target(node, key), True
@@ -134,10 +135,11 @@ class Sizes:
         """One picture a prompt: its seed must be its own. Raises Unplaceable where a node puts several together."""
         typed, passes, found = self._typed, self._passes, []
         way = [spot.node for spot in passes.picture_way(passes.picture_links(passes.output))] if passes.output else self._before
+        if joiner := passes.joiner(passes.output) if passes.output else "":
+            told = f"{label(typed.graph, joiner)} puts several pictures of one prompt together"
+            first = passes.picture_links(joiner)[0].node
+            raise Unplaceable(f"{told}: choose one that comes before it, such as --output-node-id {first}")
         for node in dict.fromkeys(way):
-            if JOINING.search(class_of(typed.graph, node)) and len(passes.picture_links(node)) > 1:
-                told = f"{label(typed.graph, node)} puts several pictures of one prompt together"
-                raise Unplaceable(f"{told}: choose one that is saved before it with --output-node-id")
             for key in typed.inputs(node):
                 if key in BATCH_KEYS and typed.input_type(node, key).split(",")[0] == "INT" and self._multiplies(node, key):
                     known, value = typed.literal(node, key)

@@ -149,7 +149,7 @@ class Texts:
             chosen = [word for word in chosen if self._last_step(word) == self._last_step(like)] or chosen
         if len(chosen) > 1 and not self._is_twice(chosen):
             places = " and ".join(f"{each.key} of {label(self._typed.graph, each.node)}" for each in chosen)
-            first = chosen[-1]
+            first = next((word for word in reversed(chosen) if word.key != "replace"), chosen[-1])  # not what is put into others
             raise Unplaceable(f"{told} is put together from {places}: choose with --{role}-node-id {first.node} --{role}-key {first.key}")
         return chosen
 

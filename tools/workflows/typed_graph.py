@@ -175,12 +175,21 @@ class TypedGraph:
         branches = self.branches(spot.node)
         if branches is not None:
             return Feed(tuple(key for key in branches if self.inputs(spot.node).get(key) is not None), is_exact=True)
-        keys = [key for key in self._ordered_keys(spot.node) if self.takes(spot.node, key, want)]
+        keys = self._with_siblings(spot.node, [key for key in self._ordered_keys(spot.node) if self.takes(spot.node, key, want)])
         if not keys:
             linked = [key for key, value in self.inputs(spot.node).items() if is_link(value)]
             keys = [key for key in linked if not self.input_type(spot.node, key)]
         chosen, contradictory = self._choose(spot, want, keys)
         return Feed(tuple(chosen), len(chosen) == 1 and self._passes_on(spot, chosen[0]), contradictory)
+
+    def _with_siblings(self, node: str, keys: list[str]) -> list[str]:
+        """With the inputs whose type nothing tells, but whose name counts on from one of `keys` (`string_1`, `string_2`)."""
+        stems = {stem for key in keys if (stem := _stem(key))}
+        declaration = self.declaration(node)
+        known = declaration.inputs if declaration is not None else {}
+        more = [key for key, value in self.inputs(node).items() if key not in known and is_link(value) and not self.input_type(node, key)]
+        more = [key for key in more if key not in keys and _stem(key) in stems]
+        return keys + more if more else keys
 
     def _ordered_keys(self, node: str) -> list[str]:
         declaration, inputs = self.declaration(node), self.inputs(node)
@@ -355,6 +364,12 @@ class TypedGraph:
                 if above not in seen:
                     seen.add(above)
                     ahead.append(above)
+
+
+def _stem(key: str) -> str:
+    """The part of a name that inputs of one list share; empty where a name is not counted."""
+    match = NUMBERED.match(key) or LETTERED.match(key)
+    return match[1] if match else ""
 
 
 def is_value_of(value: Any, kind: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from tools.workflows.assignments import read_assignment
 from tools.workflows.graph import EXPORT_HINT, Graph, class_of, label, read_graph
 from tools.workflows.loras import insert_loader
 from tools.workflows.node_types import MODEL_FOLDERS
-from tools.workflows.placing import NodeOverrides, Placement
+from tools.workflows.placing import ROLES, NodeOverrides, Placement
 from tools.workflows.settings import LATENT_STEP, Settings, check_settings
 from tools.workflows.signatures import Signatures, stored_signatures
 from tools.workflows.targets import Change, Target, Unplaceable
@@ -27,6 +28,8 @@ ORDER = (
     "positive", "seed", "negative", "steps", "cfg", "guidance", "sampler", "scheduler", "width", "height", "checkpoint",
 )  # fmt: skip
 """The settings that are placed one by one, as they are told."""
+LORA_TAG = re.compile(r"<lora:([^<>:]+)")
+"""How a LoRA is named within a prompt, where a node of the workflow reads it there."""
 INSERTED_STRENGTH = 1.0
 """Of a LoRA loader that is put in where nobody says another."""
 ANYWHERE = "leave that setting out, or write a value into any input with --set NODE.INPUT=VALUE"
@@ -174,14 +177,28 @@ class Workflow:
             changes.append(Change("lora", Target(node, "lora_name"), name, f"inserted behind {behind}"))
             strengths = [key for key in ("strength_model", "strength_clip") if key in graph[node]["inputs"]]
             changes += [Change("lora strength", Target(node, key), strength) for key in strengths]
+        remarks += self._lost_loras(changes)
         remarks += [f"kept: {each}" for each in plan.kept]
         remarks += plan.remarks
         output = self._placement.passes.output
-        dropped = self._placement.drop_savers(graph)
-        if dropped:
-            remarks.append(f"pictures: those of {label(graph, output)}; taken out: {', '.join(dropped)}")
+        lent = self._placement.lend_saver(graph)
+        dropped = self._placement.drop_savers(graph, lent)
+        if dropped or lent:
+            by = f", saved by {label(graph, lent)}" if lent else ""
+            out = f"; taken out: {', '.join(dropped)}" if dropped else ""
+            remarks.append(f"pictures: those of {label(graph, output)}{by}{out}")
         kept = [change for change in changes if change.target.node in graph]
         return Placed(graph, tuple(kept), tuple(remarks))
+
+    def _lost_loras(self, changes: list[Change]) -> list[str]:
+        """LoRAs that the words of a text load, and that its new words no longer name."""
+        lost = []
+        for change in changes:
+            if change.setting in ROLES and isinstance(old := _value_at(self.graph, change.target), str):
+                names = [name for name in dict.fromkeys(LORA_TAG.findall(old)) if f"<lora:{name}" not in str(change.value)]
+                where = f"{change.target.key} of {label(self.graph, change.target.node)}"
+                lost += [f"no longer there: <lora:{name}> in {where}: write it into the prompt to keep it" for name in names]
+        return lost
 
     def _prefixes(self, prefix: str | None) -> list[Change]:
         if prefix is None:

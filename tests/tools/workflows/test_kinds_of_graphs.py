@@ -511,7 +511,7 @@ def test_two_latents_in_one_list_are_two_pictures() -> None:
         n40=node("LatentBatch", samples1=["5", 0], samples2=["41", 0]),
         n41=node("EmptyLatentImage", width=512, height=512, batch_size=1),
     )
-    assert "puts several pictures of one prompt together: choose one that is saved before it with --output-node-id" in refusal(
+    assert "puts several pictures of one prompt together: choose one that comes before it, such as --output-node-id" in refusal(
         graph, seed=7
     )
 
