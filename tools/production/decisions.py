@@ -16,14 +16,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
 from lifeos import files, foreign, locks
-from lifeos.counting import counted
+from lifeos.counting import counted, verb
+from lifeos.escaping import escape_line
 from lifeos.files import warn
+from lifeos.images import is_picture_name
 from tools.production.filing import APPROVED, REJECTED, WORK, BatchFolder
 from tools.production.journal import JOURNAL_FILE, BatchState, Journal, now_text
 from tools.production.stopping import Note
@@ -32,6 +34,9 @@ DECISIONS_FILE = "decisions.jsonl"
 SCHEMA = 1
 PUBLISHED = "published"
 """A picture itself that was moved here was found good enough; the copies that are made for publishing hold other bytes."""
+STRANGER = "not of this batch"
+"""Of a picture that somebody put into approved/ or rejected/, and that the batch did not make or take in."""
+STRANGERS_NAMED = 3
 OWNER = "owner"
 MOVE = "move"
 
@@ -153,11 +158,12 @@ def writing(root: Path) -> Iterator[Callable[[Collection[Decision]], None]]:
 class Whereabouts:
     """Where the filed pictures of a batch lie: for each that is there its path in the directory, `/`-separated.
 
-    `doubled` lie in both places.
+    `doubled` lie in both places. `strangers`: paths of pictures that are none of this batch; somebody put them there.
     """
 
     paths: Mapping[str, str]
     doubled: frozenset[str] = frozenset()
+    strangers: tuple[str, ...] = ()
 
     def folder_of(self, name: str) -> str | None:
         """`approved`, `rejected`, a folder inside one of them, or None: it is gone."""
@@ -189,13 +195,16 @@ def find_pictures_of(folder: BatchFolder, state: BatchState) -> Whereabouts:
         known = f"{state.places.get(name, APPROVED)}/{name}"
         paths[name] = known if (folder.root / known).is_file() else paths[name]
     missing = {known.sha256: name for name, known in state.scored.items() if name in state.filed and name not in paths and known.sha256}
-    if missing and (folder.root / PUBLISHED).is_dir():
-        strangers += [f"{PUBLISHED}/{path.name}" for path in sorted((folder.root / PUBLISHED).iterdir()) if path.is_file()]
-    for path in strangers if missing else ():
+    published = folder.root / PUBLISHED
+    copies = (
+        [f"{PUBLISHED}/{path.name}" for path in sorted(published.iterdir()) if path.is_file()] if missing and published.is_dir() else []
+    )
+    for path in (*strangers, *copies) if missing else ():
         renamed = missing.pop(_digest(folder.root / path), None)
         if renamed is not None:
             paths[renamed] = path
-    return Whereabouts(paths, frozenset(doubled))
+    unknown = sorted(path for path in strangers if path not in paths.values() and is_picture_name(Path(path)))
+    return Whereabouts(paths, frozenset(doubled), tuple(unknown))
 
 
 def _digest(path: Path) -> str:
@@ -258,8 +267,9 @@ def settle_decisions(
         with closing(Journal(folder.root / JOURNAL_FILE)) as journal:
             journal.append("placed", places=moved, durable=True)
         state.places |= moved
-    _tell(folder, fresh, waiting, found, note)
-    return Settled(known, Whereabouts(paths, found.doubled), before.gone)
+    _tell(folder, fresh, waiting, note)
+    _warn(found, note if on_warning is None else on_warning)
+    return Settled(known, replace(found, paths=paths), before.gone)
 
 
 def _moved_to(name: str, state: BatchState, found: Whereabouts) -> str | None:
@@ -269,12 +279,20 @@ def _moved_to(name: str, state: BatchState, found: Whereabouts) -> str | None:
     return None if place is None or name in found.doubled or place == known else place
 
 
-def _tell(folder: BatchFolder, fresh: list[Decision], carried_out: list[str], found: Whereabouts, note: Note) -> None:
+def _tell(folder: BatchFolder, fresh: list[Decision], carried_out: list[str], note: Note) -> None:
     if fresh:
         ups = sum(decision.approved for decision in fresh)
         text = f"{counted(len(fresh), 'picture')} moved by hand: {ups} into approved, {len(fresh) - ups} into rejected"
         note(f"{text}; written down as the owner's decision in {folder.root / DECISIONS_FILE}")
     if carried_out:
         note(f"{counted(len(carried_out), 'picture')} moved as {DECISIONS_FILE} says")
+
+
+def _warn(found: Whereabouts, note: Note) -> None:
     for name in sorted(found.doubled):
         note(f"warning: {name} lies in approved/ and in rejected/: remove one of the two")
+    if found.strangers:
+        there = verb(len(found.strangers), "is", "are")
+        more = f" and {len(found.strangers) - STRANGERS_NAMED} more" if len(found.strangers) > STRANGERS_NAMED else ""
+        named = ", ".join(map(escape_line, found.strangers[:STRANGERS_NAMED])) + more
+        note(f"warning: {counted(len(found.strangers), 'picture')} {there} {STRANGER}, and not counted: {named}")

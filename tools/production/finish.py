@@ -14,10 +14,11 @@ from evals.scorecards.card import Scorecard, build_scorecard
 from evals.scorecards.card_inputs import Manifest
 from lifeos import files, foreign
 from lifeos.counting import counted
+from lifeos.file_names import stored_path
 from lifeos.picture_names import format_config
 from tools.production import report_document, report_html, report_text
 from tools.production.choices import left_out_of
-from tools.production.decisions import settle_decisions
+from tools.production.decisions import STRANGER, settle_decisions
 from tools.production.filing import BatchFolder
 from tools.production.journal import JOURNAL_FILE, BatchState, Journal, now_text, read_state
 from tools.production.plan import Plan
@@ -45,7 +46,7 @@ class Ending:
 def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending, note: Note) -> dict[str, Any]:
     """Write the reports, record the scorecard, and return the report document."""
     state = read_state(folder.root / JOURNAL_FILE)
-    settle_decisions(folder, state, note, on_warning=lambda text: None)  # whoever came here has told
+    settled = settle_decisions(folder, state, note, on_warning=lambda text: None)  # whoever came here has told
     results = read_results(plan, folder, state, ending.policy)
     card = make_scorecard(plan, folder, results, ending) if results.pictures else None
     row = {**card.history_row(), "batch_id": plan.batch_id} if card is not None else None
@@ -55,6 +56,7 @@ def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending,
         plan, results, state, ending.policy, why=end.why, scorecard=_without_images(row), settings=ending.settings
     )
     document["left_out"] = left_out_document(left_out_of(plan.source_dir, plan.reference_dir), Path(plan.source_dir or ""))
+    document["left_out"] += [{"file": stored_path(Path(path)), "why": STRANGER} for path in settled.found.strangers]
     document["references_left_out"] = list(ending.references_left_out)
     document["counts"]["left_out"] = len(document["left_out"])
     write_reports(document, folder)

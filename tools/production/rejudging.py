@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evals.judging.gates import GATES, look_up, verdict
-from lifeos.counting import counted
+from lifeos.counting import counted, verb
 from lifeos.errors import InputError
 from tools.production.decisions import settle_decisions
 from tools.production.filing import BatchFolder
@@ -75,7 +75,8 @@ def rejudge(folder: BatchFolder, policy: Mapping[str, Any], note: Note) -> Rejud
     path = folder.root / JOURNAL_FILE
     state = read_state(path, note)
     finish_moves(folder, state, note)
-    decided = settle_decisions(folder, state, note).decisions
+    settled = settle_decisions(folder, state, note)
+    decided = settled.decisions
     started = time.monotonic()
     wanted = wanted_policy(policy, state.policy if state.policy is not None else plan.policy)
     judged = _judge(folder, state, wanted, note)
@@ -88,9 +89,10 @@ def rejudge(folder: BatchFolder, policy: Mapping[str, Any], note: Note) -> Rejud
         journal.append("rejudged", policy=wanted, changed=changed, moves=moves, durable=True)
     state = read_state(path, note)
     finish_moves(folder, state, note)
-    up = sum(changed.values())
+    moved = [changed[name] for name in moves if name not in settled.gone]
+    up = sum(moved)
     merged = policy_in_force(policy, plan, state)
-    return Rejudged(replace(plan, policy=wanted), merged, len(judged), up, len(changed) - up, len(decided), seconds)
+    return Rejudged(replace(plan, policy=wanted), merged, len(judged), up, len(moved) - up, len(decided), seconds)
 
 
 def _judge(folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], note: Note) -> dict[str, bool]:
@@ -114,11 +116,15 @@ def render_rejudged(changed: Rejudged) -> str:
     """What judging again changed, for a person."""
     lines = [
         f"judged again: {counted(changed.pictures, 'picture')} in {changed.seconds:.1f} s by {describe_rules(changed.policy)}",
-        f"  {changed.now_approved} rejected pictures are now approved, {changed.now_rejected} approved ones are now rejected",
+        f"  {_are(changed.now_approved, 'rejected picture')} now approved, {_are(changed.now_rejected, 'approved one')} now rejected",
     ]
     if changed.kept_by_hand:
         lines.append(f"  {counted(changed.kept_by_hand, 'picture')} decided by hand: not moved")
     return "\n".join(lines)
+
+
+def _are(number: int, noun: str) -> str:
+    return f"{counted(number, noun)} {verb(number, 'is', 'are')}"
 
 
 def describe_rules(policy: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from tools.production.decisions import DecidedPicture, Decision, Settled, Wherea
 from tools.production.filing import BatchFolder
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import write_plan
-from tools.production.rejudging import rejudge
+from tools.production.rejudging import rejudge, render_rejudged
 
 NAMES = [f"{index:04d}_p001_v01_seed{index}_x.png" for index in (1, 2, 3, 4)]
 """Of ROWS: the first two are approved (0.9, 0.7), the third (0.5) and the fourth (no face) rejected."""
@@ -110,6 +110,20 @@ def test_a_renamed_picture_is_known_by_its_bytes(folder: BatchFolder) -> None:
     assert (document["counts"]["deleted"], document["images"][2]["path"]) == (0, "approved/cover.png")
 
 
+def test_a_picture_of_somebody_else_is_named_once_and_not_counted(folder: BatchFolder) -> None:
+    """A caption beside a picture is none; a picture of the batch under another name is no stranger either."""
+    assign_real_digests(folder)
+    move(folder, 1, "approved", "approved", "cover.png")
+    (folder.root / "approved" / "mine\n.jpg").write_bytes(b"whatever")
+    (folder.root / "approved" / "mine.txt").write_text("a woman")
+    notes: list[str] = []
+    settle(folder, notes)
+    assert notes == ["warning: 1 picture is not of this batch, and not counted: approved/mine\\n.jpg"]
+    document = finish(make_plan(), folder)
+    assert document["left_out"] == [{"file": "approved/mine\n.jpg", "why": "not of this batch"}]
+    assert (document["counts"]["left_out"], document["counts"]["approved"]) == (1, 2)
+
+
 def assign_real_digests(folder: BatchFolder) -> None:
     """The scene's assessments have made-up digests: give them those of the files."""
     import hashlib
@@ -188,6 +202,19 @@ def test_a_decision_wins_over_every_policy(folder: BatchFolder) -> None:
         assert changed.kept_by_hand == 2
         assert (folder.root / "rejected" / NAMES[1]).exists() and (folder.root / "approved" / NAMES[2]).exists()
     assert written(folder) == [("2", "rejected", "owner", "move"), ("3", "approved", "owner", "move")]
+
+
+def test_judging_again_counts_what_it_moved(folder: BatchFolder) -> None:
+    """Of four gate verdicts two change at 0.95; of these pictures one is decided by hand, and one was deleted."""
+    move(folder, 2, "approved", "rejected")
+    strict = load_thresholds(overrides={"face_similarity.pass_threshold": 0.95})
+    mild = load_thresholds(overrides={"face_similarity.pass_threshold": 0.6})
+    changed = rejudge(folder, strict, lambda text: None)
+    assert (changed.now_approved, changed.now_rejected, changed.kept_by_hand) == (0, 1, 1)
+    assert "0 rejected pictures are now approved, 1 approved one is now rejected" in render_rejudged(changed)
+    (folder.root / "rejected" / NAMES[0]).unlink()
+    changed = rejudge(folder, mild, lambda text: None)
+    assert (changed.now_approved, changed.now_rejected) == (0, 0)
 
 
 def test_what_judging_again_moves_is_nobodys_decision(folder: BatchFolder) -> None:
