@@ -15,7 +15,7 @@ def model_folders() -> list[Path]:
     """LIFEOS_MODELS if it is set, the project's folder, the user's, InsightFace's own: first match first. They need not exist."""
     named = os.environ.get("LIFEOS_MODELS")
     places = [Path(named).expanduser()] if named else []
+    places.append(cli.PROJECT_ROOT / "models")
     with contextlib.suppress(RuntimeError):  # a user without a home, as in many containers
-        home = Path.home()
-        return [*places, MODELS_FOLDER, home / ".lifeos" / "models", home / ".insightface"]
-    return [*places, MODELS_FOLDER]
+        places += [Path.home() / ".lifeos" / "models", Path.home() / ".insightface"]
+    return places

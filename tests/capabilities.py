@@ -43,3 +43,23 @@ def takes(folder: Path, name: bytes | str) -> bool:
     except (OSError, ValueError):
         return False
     return kept
+
+
+def can_hold_pipes(folder: Path) -> bool:
+    if not hasattr(os, "mkfifo"):
+        return False
+    try:
+        os.mkfifo(folder / ".pipe")
+        (folder / ".pipe").unlink()
+    except OSError:
+        return False
+    return True
+
+
+def keeps_permissions(folder: Path) -> bool:
+    path = folder / ".mode"
+    path.touch()
+    path.chmod(0o640)
+    kept = path.stat().st_mode & 0o777 == 0o640
+    path.unlink()
+    return POSIX and kept

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import capabilities
 from tests.allowed_skips import NO_CASES, NO_MODELS
 from tests.allowed_skips import pytest_make_collect_report as pytest_make_collect_report
 from tests.allowed_skips import pytest_runtest_makereport as pytest_runtest_makereport
@@ -18,6 +19,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """LIFEOS_TEST_VOLUME: a folder on another volume (exFAT, NTFS, a network's) where the tests work."""
+    volume = os.environ.get("LIFEOS_TEST_VOLUME")
+    if volume and config.option.basetemp is None:
+        config.option.basetemp = Path(volume) / "lifeos-tests"
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +52,33 @@ def _outside_folder(variable: str, why_skipped: str) -> Path:
     folder = Path(os.environ[variable]).resolve()
     assert folder.is_dir(), f"{variable}: there is no folder {folder}"
     return folder
+
+
+@pytest.fixture
+def links(tmp_path: Path) -> None:
+    _needs(capabilities.can_link(tmp_path), "this volume has no links")
+
+
+@pytest.fixture
+def two_cases(tmp_path: Path) -> None:
+    _needs(capabilities.tells_cases_apart(tmp_path), "this volume does not tell A from a")
+
+
+@pytest.fixture
+def names_of_any_bytes(tmp_path: Path) -> None:
+    _needs(capabilities.takes(tmp_path, b"\xff.png") and capabilities.takes(tmp_path, "a\nb|c"), "this volume takes not every name")
+
+
+@pytest.fixture
+def pipes(tmp_path: Path) -> None:
+    _needs(capabilities.can_hold_pipes(tmp_path), "this volume has no pipes")
+
+
+@pytest.fixture
+def permission_bits(tmp_path: Path) -> None:
+    _needs(capabilities.keeps_permissions(tmp_path), "this volume keeps no permissions")
+
+
+def _needs(there: bool, why_skipped: str) -> None:
+    if not there:
+        pytest.skip(why_skipped)

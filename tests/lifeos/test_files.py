@@ -94,6 +94,7 @@ def test_no_handle_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             os.fstat(handle)
 
 
+@pytest.mark.usefixtures("permission_bits")
 @pytest.mark.skipif(not POSIX, reason="permission bits are POSIX")
 def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
     path = tmp_path / "a"

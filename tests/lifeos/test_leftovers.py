@@ -63,6 +63,7 @@ def test_which_files_are_ours(tmp_path: Path, name: str, hours: float, gone: boo
     assert path.exists() is not gone
 
 
+@pytest.mark.usefixtures("links")
 def test_a_link_is_left(tmp_path: Path) -> None:
     target = tmp_path / "theirs"
     target.write_text("1")

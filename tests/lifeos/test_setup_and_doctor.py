@@ -15,6 +15,7 @@ import pytest
 
 from lifeos import doctor, setup
 from lifeos.errors import UnavailableError
+from lifeos.model_folders import MODELS_FOLDER, model_folders
 from lifeos.setup import Model
 
 BODY = b"model weights" * 1000
@@ -141,3 +142,12 @@ def test_doctor_lists_the_engines_that_the_project_has() -> None:
     assert alone.severity == "error", "nothing can be scored"
     (broken,) = doctor.examine_engines(doctor.ModuleAnswer({}, "no module named numpy"))
     assert (broken.severity, broken.message) == ("error", "no module named numpy")
+
+
+def test_a_user_without_a_home_has_the_project_s_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("LIFEOS_MODELS", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert model_folders() == [MODELS_FOLDER]

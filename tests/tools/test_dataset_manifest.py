@@ -224,6 +224,7 @@ def test_strict_is_a_gate(tmp_path: Path) -> None:
 STRANGE = ["a\nb", 'quo"te', "it's", "😀", "tab\there", "x" * 251, "sp ace ", "-rf", "&lt;b&gt;", "caf\u00e9", "back\\slash"]
 
 
+@pytest.mark.usefixtures("names_of_any_bytes")
 def test_names_of_every_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "set"
     for number, name in enumerate(STRANGE):
@@ -327,6 +328,7 @@ def test_whatever_stands_in_a_manifest(made: dict[str, Any], data: st.DataObject
         assert run("--compare", folder / "other.json", folder / "good.json", "--json") in (0, 2)
 
 
+@pytest.mark.usefixtures("names_of_any_bytes")
 def test_a_comparison_of_names_that_are_not_utf8_can_be_written(tmp_path: Path) -> None:
     folder = make_set(tmp_path / "set", 1)
     build(folder, tmp_path / "a.json")

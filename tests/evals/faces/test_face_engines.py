@@ -387,6 +387,7 @@ def test_threads_that_open_detectors_at_once_leave_opencv_s_log_level_as_it_was(
     assert cv2.utils.logging.getLogLevel() == before
 
 
+@pytest.mark.usefixtures("links")
 def test_models_in_a_folder_of_any_name(model_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On Windows neither OpenCV nor dlib opens a path with letters outside ASCII: one is given bytes, the other a relative path."""
     import dlib

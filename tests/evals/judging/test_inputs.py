@@ -55,6 +55,7 @@ def test_a_folder_says_what_it_holds_and_what_not(tmp_path: Path) -> None:
     assert left_out_document(listing.left_out, folder) == LEFT_OUT
 
 
+@pytest.mark.usefixtures("links")
 @pytest.mark.skipif(os.name != "posix", reason="links are made by everyone on POSIX only")
 def test_links_are_told_of(tmp_path: Path) -> None:
     folder, other = tmp_path / "set", fill(tmp_path / "other")

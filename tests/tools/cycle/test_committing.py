@@ -128,6 +128,7 @@ def test_a_declared_file_that_git_ignores_stays_out(root: Path) -> None:
     assert plan_commit(root, [Path("evals/champion.json")], coming=[Path("evals/champion.json")]).files == ()
 
 
+@pytest.mark.usefixtures("links")
 def test_a_declared_link_is_left(root: Path) -> None:
     write(root, PEOPLE)
     (root / "evals" / "champion.json").symlink_to(root / "face.jpg")

@@ -103,6 +103,7 @@ def test_a_file_in_the_way_of_the_output_directory(tmp_path: Path) -> None:
     check_writable(tmp_path / "new" / "one")
 
 
+@pytest.mark.usefixtures("links")
 def test_the_nearest_folder_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     monkeypatch.chdir(tmp_path)

@@ -175,6 +175,7 @@ def test_no_file(name: str, why: str, tmp_path: Path) -> None:
         read_lora_header(tmp_path / name)
 
 
+@pytest.mark.usefixtures("pipes")
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes are POSIX")
 def test_a_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.safetensors")

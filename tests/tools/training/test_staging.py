@@ -54,6 +54,7 @@ def test_a_stage_that_a_killed_run_left_is_made_anew(plan: StagePlan) -> None:
     assert sorted(path.name for path in (plan.stage / "2_her").iterdir()) == ["1.png", "2.png"]
 
 
+@pytest.mark.usefixtures("links")
 @pytest.mark.parametrize("kind", ["a folder", "a link to a folder", "a link to a stage of ours", "a link to nothing", "a file"])
 def test_what_we_did_not_make_is_never_removed(plan: StagePlan, tmp_path: Path, kind: str) -> None:
     """A link is refused whatever it leads to: removing through it would empty a folder elsewhere."""
