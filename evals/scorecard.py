@@ -27,7 +27,7 @@ from evals.scorecards.card import Scorecard, build_scorecard
 from evals.scorecards.card_inputs import read_batch_config, read_manifest, read_training_params
 from lifeos import cli, times
 from lifeos.errors import EXIT_GATE, EXIT_OK
-from lifeos.files import append_record, write_json, write_text
+from lifeos.files import write_json, write_text
 from lifeos.picture_names import find_config
 
 HISTORY_FILE, SCORECARD_FILE, REPORT_FILE = "evals/eval_history.jsonl", "evals/latest_scorecard.json", "evals/latest_report.md"
@@ -100,6 +100,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _write(card: Scorecard, args: Any, warnings: Sequence[str]) -> None:
+    from evals.comparison.history import record_run
     from evals.scorecards.card_report import render_report, render_summary
 
     report = args.latest_report or args.project_root / REPORT_FILE
@@ -107,7 +108,7 @@ def _write(card: Scorecard, args: Any, warnings: Sequence[str]) -> None:
     document = card.to_json()
     write_json(args.output_json or args.project_root / SCORECARD_FILE, document)
     write_text(report, render_report(card, warnings))
-    append_record(history, card.history_row())
+    record_run(history, card.history_row())
     if args.json:
         cli.print_json(document)
     cli.say(f"{render_summary(card)}\nreport: {report}\nhistory: {history} (run {card.run_id})", as_json=args.json)

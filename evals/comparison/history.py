@@ -1,4 +1,4 @@
-"""Find runs in an evaluation history of any size, in constant memory.
+"""Find runs in an evaluation history of any size, in constant memory, and record each once.
 
 The file is searched as bytes, and only lines that name the run are parsed: parsing JSON costs ten times what reading costs.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.comparison.runs import Run, read_run
-from lifeos import foreign
+from lifeos import files, foreign
 from lifeos.errors import InputError, nearest
 
 BLOCK_BYTES = 4 << 20
@@ -111,6 +111,35 @@ def find_runs(path: Path, names: Sequence[str]) -> list[FoundRun]:
             raise InputError(name, f"no run in {path} has this id or contains it", _suggest(name, _recent_names(path)))
         found.append(FoundRun(name, match[0], exact[name] is not None, *match[1:]))
     return found
+
+
+def find_newest_row(path: Path, run_id: str) -> dict[str, Any] | None:
+    """The newest row with exactly this id, as it stands in the file; None where there is none."""
+    if not path.exists():
+        return None
+    pattern = _Pattern(run_id, whole=True)
+    for offset, block in read_blocks(path):
+        pattern.look_in(block, offset)
+    with open(path, "rb") as file:
+        for place in reversed(pattern.places):
+            file.seek(place)
+            row = _parse(file.readline(LONGEST_LINE + 1))
+            if row is not None and pattern.fits(str(row.get("run_id", ""))):
+                return row
+    return None
+
+
+def record_run(path: Path, row: dict[str, Any]) -> bool:
+    """Append the row of a run, unless its newest row says the same but for the time. Returns whether it was appended.
+
+    The command before may have been killed right after it had written its row: begun again, it must not count the run twice.
+    """
+    newest = find_newest_row(path, row["run_id"])
+    told = json.dumps({**row, "timestamp": None}, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    if newest is not None and {**newest, "timestamp": None} == _parse(told):
+        return False
+    files.append_record(path, row)
+    return True
 
 
 class _Pattern:

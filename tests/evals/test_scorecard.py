@@ -382,6 +382,14 @@ def test_the_history_only_grows(few: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "evals").exists()
 
 
+def test_the_same_command_again_makes_no_second_row(few: Path, tmp_path: Path) -> None:
+    """Killed after it had written its row, the command is begun again. Another note is news, and so is what came in between."""
+    for notes in ("one", "one", "two", "one"):
+        assert run(few, tmp_path, "--run-id", "v3_sweep", "--notes", notes) == 0
+    rows = (tmp_path / "evals" / "eval_history.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(row)["notes"] for row in rows] == ["one", "two", "one"]
+
+
 def test_json_is_all_that_stdout_holds(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(few, tmp_path, "--json") == 0
     captured = capsys.readouterr()

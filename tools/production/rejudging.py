@@ -85,10 +85,11 @@ def rejudge(folder: BatchFolder, policy: Mapping[str, Any], note: Note) -> Rejud
     changed = {name: approved for name, approved in judged.items() if approved != state.verdicts[name]}
     moves = [name for name in changed if name not in decided]
     seconds = time.monotonic() - started
-    with contextlib.closing(Journal(path)) as journal:
-        journal.append("rejudged", policy=wanted, changed=changed, moves=moves, durable=True)
-    state = read_state(path, note)
-    finish_moves(folder, state, note)
+    if changed or state.policy != wanted:  # else the same command again, perhaps after it was killed: the journal holds it already
+        with contextlib.closing(Journal(path)) as journal:
+            journal.append("rejudged", policy=wanted, changed=changed, moves=moves, durable=True)
+        state = read_state(path, note)
+        finish_moves(folder, state, note)
     moved = [changed[name] for name in moves if name not in settled.gone]
     up = sum(moved)
     merged = policy_in_force(policy, plan, state)

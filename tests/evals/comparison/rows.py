@@ -87,7 +87,7 @@ def make_row(
     A picture may have a face without skin, and skin may have no weight: the overall score is made of the run's means by `weights`, of
     face and skin, and is missing where a mean that has a weight is.
     """
-    images = []
+    images: list[dict[str, Any]] = []
     for prompt in range(1, prompts + 1):
         for seed in range(seeds):
             face = score(prompt, seed)
@@ -95,7 +95,7 @@ def make_row(
             name = f"p{prompt:03d}_seed{seed}.png"
             images.append({"file": name, "config": None, "prompt_id": prompt, "seed": seed, "face": face, "skin": below})
     faces, skins = ([image[key] for image in images if image[key] is not None] for key in ("face", "skin"))
-    means = [sum(scores) / len(scores) if scores else None for scores in (faces, skins)]
+    means: list[Any] = [sum(scores) / len(scores) if scores else None for scores in (faces, skins)]
     parts = [(mean, weight) for mean, weight in zip(means, weights, strict=True) if weight]
     overall = None if any(mean is None for mean, _ in parts) else round(sum(mean * weight for mean, weight in parts), 4)
     row = {

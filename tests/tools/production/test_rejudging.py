@@ -121,13 +121,22 @@ def test_what_somebody_moved_by_hand_stays(folder: BatchFolder) -> None:
 
 
 def test_the_history_gets_a_row_that_replaces_the_run_s(folder: BatchFolder, tmp_path: Path) -> None:
-    for limit in (0.6, 0.7, 0.7):
+    for limit in (0.6, 0.7, 0.6):
         rejudge_batch(Request(folder.root), policy_of(limit), around(tmp_path))
     rows = [record.data for record in read_records(tmp_path / "history.jsonl")]
     assert [row["run_id"] for row in rows] == ["batch_001"] * 3
     assert [row.get("rejudged") for row in rows] == [1, 2, 3]
     assert [row.get("supersedes") for row in rows] == [None, rows[0]["timestamp"], rows[1]["timestamp"]]
-    assert [sum(picture["approved"] for picture in row["images"]) for row in rows] == [2, 1, 1]
+    assert [sum(picture["approved"] for picture in row["images"]) for row in rows] == [2, 1, 2]
+
+
+def test_the_same_limits_again_make_no_second_row(folder: BatchFolder, tmp_path: Path) -> None:
+    """Killed after its last write, the command is begun again: it must not count the run twice."""
+    for _ in range(2):
+        changed, _ = rejudge_batch(Request(folder.root), policy_of(0.7), around(tmp_path))
+    assert (changed.pictures, changed.now_approved, changed.now_rejected) == (4, 0, 0)
+    assert sum(1 for _ in read_records(tmp_path / "history.jsonl")) == 1
+    assert read_state(folder.root / JOURNAL_FILE).rejudged == 1
 
 
 def test_a_run_killed_before_the_history_is_written_is_recorded_by_the_next(folder: BatchFolder, tmp_path: Path) -> None:
