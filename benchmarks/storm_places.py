@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tools.stand_in.server import EmbeddedServer
 
 ROOT = Path(__file__).resolve().parents[1]
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+TIME = re.compile(r"[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}(?::[0-9]{2}){2}(?:\.[0-9]+)?Z")
 
 Kept = dict[str, str]
 """Name -> what is known of it: a digest of its bytes, or its words."""
