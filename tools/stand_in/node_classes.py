@@ -15,6 +15,7 @@ from tools.stand_in.picture_functions import PICTURE_FUNCTIONS
 from tools.stand_in.sampling_functions import SAMPLING_FUNCTIONS
 from tools.stand_in.saver_functions import SAVER_FUNCTIONS
 from tools.stand_in.text_functions import LAZY, TEXT_FUNCTIONS
+from tools.stand_in.value_classes import value_classes
 from tools.workflows.core_signatures import read_stored
 
 FUNCTIONS: dict[str, Run] = {**SAMPLING_FUNCTIONS, **TEXT_FUNCTIONS, **PICTURE_FUNCTIONS, **SAVER_FUNCTIONS}
@@ -79,7 +80,7 @@ def _all_classes() -> dict[str, NodeClass]:
     samplers, schedulers = (core["KSampler"].required[key].kind for key in ("sampler_name", "scheduler"))
     assert isinstance(samplers, list)
     assert isinstance(schedulers, list)
-    return core | {node.name: node for node in custom_classes(samplers, schedulers)}
+    return core | {node.name: node for node in (*value_classes(), *custom_classes(samplers, schedulers))}
 
 
 NODE_CLASSES: dict[str, NodeClass] = _all_classes()

@@ -35,7 +35,7 @@ def read_graph(document: Any, name: str) -> Graph:
         for key, source in links(graph, node_id):
             if source not in graph:
                 raise InputError(name, f"{label(graph, node_id)}: {key} comes from node {source}, which is not there", EXPORT_HINT)
-    if loop := _find_loop(graph):
+    if loop := find_loop(graph):
         raise InputError(name, f"the nodes {' → '.join(loop)} form a loop", "break it in ComfyUI, then export again")
     return graph
 
@@ -75,8 +75,8 @@ def ancestors(graph: Graph, start: str) -> list[str]:
     return found
 
 
-def _find_loop(graph: Graph) -> list[str] | None:
-    """Depth first, without recursion: a long chain must not exhaust the stack."""
+def find_loop(graph: Graph) -> list[str] | None:
+    """The ids of nodes that are made from each other, in order; None where there are none. Without recursion: a chain may be long."""
     finished: set[str] = set()
     for root in graph:
         path: list[str] = []

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tools.workflows.graph import Graph, class_of, is_link, label
+from tools.workflows.graph import Graph, ancestors, class_of, is_link, label
 from tools.workflows.lora_names import is_accelerator, is_empty, is_indistinct, is_style, same_character, same_file
-from tools.workflows.node_types import MODEL_KEYS
+from tools.workflows.node_types import MODEL_KEYS, PIPE
 from tools.workflows.passes import Passes
 from tools.workflows.targets import Change, Target, Unplaceable
 from tools.workflows.texts import Encoder, Texts
@@ -273,6 +273,9 @@ class Loras:
     def _clip_for(self, node: str) -> Spot | None:
         if not self._with_clip:
             return None
+        for at in self._typed.used_outputs(node):
+            if self._typed.output_type(node, at) == "CLIP":
+                return Spot(node, at)
         for sampler in self._passes.samplers:
             if node in self._way(sampler):
                 return next(iter(self.clips(sampler)), None)
@@ -295,16 +298,18 @@ class Loras:
 
     def _last_common(self, starts: list[Spot]) -> Spot | None:
         """The output nearest to the loader that all of a sampler's model comes through."""
-        if not starts:
-            return None
-        spot = starts[0]
-        for _ in range(len(self._typed.graph)):
-            above = self._typed.above(spot, "MODEL")[0]
-            if len(above) != 1 or self._typed.output_type(above[0].node, above[0].output) not in ("MODEL", ""):
+        found, ahead = None, starts[:1]
+        for _ in range(len(self._typed.graph) + 1):
+            if len(ahead) != 1:
                 break
-            spot = above[0]
-        kind = self._typed.output_type(spot.node, spot.output)
-        return Spot(spot.node, spot.output) if kind in ("MODEL", "") else None
+            spot = ahead[0]
+            kind = self._typed.output_type(spot.node, spot.output)
+            if kind in ("MODEL", ""):
+                found = Spot(spot.node, spot.output)
+            elif not PIPE.search(kind):  # behind a pipe the loader would come after the texts that need its text encoder
+                break
+            ahead = self._typed.above(spot, "MODEL")[0]
+        return found
 
     def _set(self, row: Row, name: str | None, strength: float | None) -> list[Change]:
         changes: list[Change] = []
@@ -337,13 +342,19 @@ def insert_loader(graph: Graph, typed: TypedGraph, insertion: Insertion, name: s
     """Put a LoRA loader between a model (and its text encoder) and everything that uses them. Returns its node id."""
     number = max((int(node_id) for node_id in graph if node_id.isdecimal()), default=0) + 1
     new, model, clip = str(number), insertion.model, insertion.clip
+    before = {node for node in ancestors(graph, model.node) if not _encodes(typed, node)}
     for node_id, node in graph.items():
         for key, value in node["inputs"].items():
             if not is_link(value):
                 continue
             if (value[0], value[1]) == (model.node, model.output):
                 node["inputs"][key] = [new, 0]
-            elif clip is not None and (value[0], value[1]) == (clip.node, clip.output) and _conditions(typed, node_id):
+            elif (
+                clip is not None
+                and (value[0], value[1]) == (clip.node, clip.output)
+                and node_id not in before
+                and _conditions(typed, node_id)
+            ):
                 node["inputs"][key] = [new, 1]
     inputs: dict[str, Any] = {"lora_name": name, "strength_model": strength, "model": [model.node, model.output]}
     if clip is not None:
@@ -353,7 +364,14 @@ def insert_loader(graph: Graph, typed: TypedGraph, insertion: Insertion, name: s
     return new
 
 
+def _encodes(typed: TypedGraph, node: str) -> bool:
+    declaration = typed.declaration(node) if node in typed.graph else None
+    return declaration is not None and "CONDITIONING" in declaration.outputs
+
+
 def _conditions(typed: TypedGraph, node: str) -> bool:
     """Whether a user of a text encoder makes conditioning with it, and not texts."""
     declaration = typed.declaration(node) if node in typed.graph else None
-    return declaration is None or bool({"CONDITIONING", "CLIP", "MODEL"} & set(declaration.outputs))
+    if declaration is None or any(PIPE.search(kind) for kind in declaration.outputs):
+        return True
+    return bool({"CONDITIONING", "CLIP", "MODEL"} & set(declaration.outputs))

@@ -15,7 +15,7 @@ from lifeos.files import read_json
 from tools.backends.backend import Backend, NodeDeclaration
 from tools.families.families import DEFAULT_FAMILY, SDXL, Family
 from tools.workflows.assignments import read_assignment
-from tools.workflows.graph import EXPORT_HINT, Graph, class_of, label, read_graph
+from tools.workflows.graph import EXPORT_HINT, Graph, class_of, find_loop, label, read_graph
 from tools.workflows.loras import insert_loader
 from tools.workflows.node_types import MODEL_FOLDERS
 from tools.workflows.placing import ROLES, NodeOverrides, Placement
@@ -177,6 +177,9 @@ class Workflow:
             changes.append(Change("lora", Target(node, "lora_name"), name, f"inserted behind {behind}"))
             strengths = [key for key in ("strength_model", "strength_clip") if key in graph[node]["inputs"]]
             changes += [Change("lora strength", Target(node, key), strength) for key in strengths]
+        if plan.insertions and (loop := find_loop(graph)):
+            why = f"a LoRA loader there would form a loop: {' → '.join(loop)}"
+            raise InputError(self.name, why, "name the node that loads the model with --lora-node-id")
         remarks += self._lost_loras(changes)
         remarks += [f"kept: {each}" for each in plan.kept]
         remarks += plan.remarks

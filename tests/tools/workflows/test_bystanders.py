@@ -113,3 +113,39 @@ def test_samplers_that_take_a_pipe_alone() -> None:
     )  # fmt: skip
     wanted = {"6.text": "P", "7.text": "N", "21.seed": 9, "21.steps": 30}
     assert changed(graph, positive="P", negative="N", seed=9, steps=30) == wanted
+
+
+PIPED = simple(
+    n3=sampler(model=["21", 0], positive=["21", 3], negative=["21", 4]),
+    n20=node("ToBasicPipe", model=["4", 0], clip=["4", 1], vae=["4", 2], positive=["6", 0], negative=["7", 0]),
+    n21=node("FromBasicPipe", basic_pipe=["20", 0]),
+)
+
+
+def test_a_loader_comes_before_the_texts_that_a_pipe_carries() -> None:
+    """Behind the pipe it would need what is made with its own text encoder."""
+    placed = fill(PIPED, lora="amiranoor_v3.safetensors").graph
+    assert placed["22"]["inputs"]["model"] == ["4", 0] and placed["22"]["inputs"]["clip"] == ["4", 1]
+    carried = {key: placed["20"]["inputs"][key] for key in ("model", "clip", "vae")}
+    assert carried == {"model": ["22", 0], "clip": ["22", 1], "vae": ["4", 2]}
+    assert placed["6"]["inputs"]["clip"] == ["22", 1] and placed["21"] == PIPED["21"]
+
+
+def test_a_loader_that_is_wanted_where_it_forms_a_loop_is_refused() -> None:
+    told = refusal(PIPED, None, NodeOverrides(lora_node="21"), lora="amiranoor_v3.safetensors")
+    assert "would form a loop" in told and "name the node that loads the model with --lora-node-id" in told
+    assert fill(PIPED, None, NodeOverrides(lora_node="4"), lora="amiranoor_v3.safetensors").graph["22"]["inputs"]["model"] == ["4", 0]
+
+
+@pytest.mark.parametrize("texts_from", ["4", "50"])
+def test_a_loader_behind_one_that_takes_the_text_encoder_too(texts_from: str) -> None:
+    """Whether the texts use the text encoder of the node before, or pass it by."""
+    graph = simple(
+        n3=sampler(model=["50", 0]),
+        n50=node("LoRA Tag Hub", text="<lora:film:1>", model=["4", 0], clip=["4", 1]),
+        n6=node("CLIPTextEncode", text="good", clip=[texts_from, 1]),
+    )
+    placed = fill(graph, None, NodeOverrides(lora_node="50"), lora="amiranoor_v3.safetensors").graph
+    new = next(node_id for node_id in placed if node_id not in graph)
+    assert placed[new]["inputs"]["model"] == ["50", 0] and placed[new]["inputs"]["clip"] == [texts_from, 1]
+    assert placed["6"]["inputs"]["clip"] == [new, 1] and placed["50"]["inputs"]["clip"] == ["4", 1]
