@@ -266,13 +266,25 @@ def check_same(output_dir: Path, saved: Plan, wanted: Plan) -> None:
     raise InputError(output_dir, why, "repeat its command to continue it, or choose another --output-dir")
 
 
+FOLDERS = ("pictures' folder", "reference folder")
+
+
 def find_differences(saved: Plan, wanted: Plan) -> list[str]:
     """What differs, as `NAME: X there, Y now`. When and by which command a batch was planned is no difference."""
     old, new = _identity(saved), _identity(wanted)
     rules = _flat(saved.policy)  # a batch of an older version lacks what came later: the rules that it began with stay in force
     later = _flat(wanted.policy).keys() - rules.keys()
     keys = [key for key in {**old, **new} if key not in later and not key.startswith(SCALES)]
-    return [_difference(key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
+    changed = [key for key in keys if old.get(key) != new.get(key) and not (key in FOLDERS and _is_one_folder(old.get(key), new.get(key)))]
+    return [_difference(key, old.get(key), new.get(key)) for key in changed]
+
+
+def _is_one_folder(first: object, second: object) -> bool:
+    """Whether two paths name one folder: `Refs` and `refs` do on most volumes of Windows and macOS."""
+    try:
+        return isinstance(first, str) and isinstance(second, str) and Path(first).samefile(second)
+    except (OSError, ValueError):
+        return False
 
 
 def _identity(plan: Plan) -> dict[str, Any]:
