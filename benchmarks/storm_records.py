@@ -16,6 +16,7 @@ from benchmarks.storm_places import ROOT, Kept, Place, Step, Target, digests, fi
 
 CREATED = "2026-02-11T15:00:00Z"
 PATIENCE_SECONDS = 30.0
+GIT_ENDS_SECONDS = 2.0
 FINDINGS = (
     "- [critical] Strength over 0.9 drops the mean face score under 0.50 -> Cap production.lora_strength at 0.85",
     "- [important] Close-ups pass twice as often as full-body pictures",
@@ -150,6 +151,15 @@ def commit_result(place: Place) -> Kept:
     return {name: git(place, *arguments) for name, arguments in asked.items()}
 
 
+def unlock(place: Place) -> None:
+    """Do what the cycle's failure says of a git that died with it: git leaves its lock to people."""
+    lock = place.root / ".git" / "index.lock"
+    until = time.monotonic() + GIT_ENDS_SECONDS
+    while lock.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    lock.unlink(missing_ok=True)
+
+
 def find_commit_faults(place: Place) -> list[str]:
     count = git(place, "rev-list", "--count", "HEAD")
     return [] if count in ("1", "2") else [f"{count} commits"]
@@ -249,6 +259,7 @@ RECORD_TARGETS = (
         kept=lambda place: digests(place.root, [place.root / name for name in ("PROGRESS.md", "evals/eval_history.jsonl", "face.png")]),
         result=commit_result,
         find_faults=find_commit_faults,
+        after_kill=unlock,
     ),
     Target(
         "retrain",

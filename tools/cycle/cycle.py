@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from lifeos.errors import EXIT_USAGE, InputError, LifeosError
 from lifeos.escaping import escape_line
+from lifeos.leftovers import sweep_once
 from lifeos.signals import deaf_to_signals
 from tools.cost.ledger import read_sessions
 from tools.cost.meter import Meter, OpenSession
@@ -74,6 +75,8 @@ class Cycle:
 
     def _open(self, runs: Path, moment: datetime, fresh: bool) -> tuple[Path, CycleRecord]:
         mark = kept.fingerprint(self.settings)
+        for folder in runs.glob("*/"):  # nobody writes into the folder of a killed cycle any more
+            sweep_once(folder)
         unfinished = kept.find_unfinished(runs)
         if unfinished is not None:
             self._close_dead_meter(unfinished[1])

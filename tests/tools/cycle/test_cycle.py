@@ -103,6 +103,19 @@ def test_every_step_in_order_with_its_log_and_record(bench: Bench) -> None:
     assert (len(bench.rows), record.cost_session) == (1, bench.rows[0]["session_id"])
 
 
+@pytest.mark.skipif(not POSIX, reason="elsewhere it is left for an hour: whether its process lives cannot be asked")
+def test_what_a_killed_cycle_left_half_written_is_removed_by_the_next(bench: Bench) -> None:
+    """It has a folder of its own, perhaps without a record, into which no later cycle writes."""
+    folder = bench.root / kept.RUNS / "2026-01-01_000000"
+    folder.mkdir(parents=True)
+    ask = "from lifeos.leftovers import temporary_name; print(temporary_name('cycle_report.json'))"
+    done = subprocess.run([sys.executable, "-c", ask], cwd=Path(__file__).resolve().parents[3], capture_output=True, text=True, check=True)
+    for name in (done.stdout.strip(), "mine.tmp"):
+        (folder / name).write_text("{")
+    bench.run("preflight")
+    assert [path.name for path in folder.iterdir()] == ["mine.tmp"]
+
+
 def test_a_session_that_somebody_else_opened_meanwhile_is_not_the_cycle_s_to_stop(bench: Bench) -> None:
     bench.programs["agent"] = bench.tracker + "m.start('lora_v3_training', 'RTX 4090', Decimal('0.60'), keep_open=True)"
     record = bench.run(*ALL)

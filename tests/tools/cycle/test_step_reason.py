@@ -21,6 +21,13 @@ ValueError: no plan
         pytest.param("working\nerror: x: is empty (give another)\nbye\n", 2, "error: x: is empty (give another)", id="its own line"),
         pytest.param("error: a:1: old\nerror: b:1: old\nerror: a:1: old\n", 1, "error: a:1: old (and 1 more)", id="the first of several"),
         pytest.param("hint: x\nfatal: not a git repository\nhint: y\n", 128, "fatal: not a git repository", id="git"),
+        pytest.param(
+            "fatal: Unable to create '/p/.git/index.lock': File exists.\n\nAnother git process seems to be running in this repository\n",
+            128,
+            "fatal: Unable to create '/p/.git/index.lock': File exists. (another git is at work there, or one was killed: if none is, "
+            "remove /p/.git/index.lock, and give the same command again)",
+            id="a git that was killed",
+        ),
         pytest.param(f"{TRACEBACK}\nCleaning up\n", 1, "ValueError: no plan", id="an exception, and what was printed after it"),
         pytest.param("a\nb\nc\n", 1, "it ended with exit code 1; its last line: c", id="no words of its own"),
         pytest.param(
