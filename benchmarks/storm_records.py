@@ -180,15 +180,16 @@ def train(place: Place, *more: str) -> list[str]:
     flags: dict[str, object] = {"--sd-scripts-dir": ROOT / "tests" / "trainer_standin", "--trainer-python": sys.executable}
     flags |= {"--base-model": "base.safetensors", "--train-data-dir": "set", "--output-dir": "out", "--output-name": "v3"}
     flags |= {"--resolution": 256, "--train-batch-size": 1, "--max-train-steps": 20, "--save-every-n-steps": 5}
-    how = more or (("--resume",) if can_resume(place) else ("--overwrite",))
+    # with --overwrite the files of a run that had come far would be replaced: only where it has no state to go on from
+    how = more or (("--resume",) if any((place.root / "out").glob("v3-*-state")) and may_resume(place) else ("--overwrite",))
     return script("tools/retrain_lora_v3.py", flags, *how)
 
 
-def can_resume(place: Place) -> bool:
-    if not (place.root / "out").exists():
-        return False
+def may_resume(place: Place) -> bool:
+    """Whether there is a whole state, even if nothing is left to train behind it."""
     asked = train(place, "--resume", "--dry-run")
-    return subprocess.run(asked, cwd=place.root, capture_output=True, check=False).returncode == 0
+    done = subprocess.run(asked, cwd=place.root, capture_output=True, text=True, check=False)
+    return done.returncode == 0 or "nothing is left to train" in done.stderr
 
 
 def end_trainer(place: Place) -> None:
@@ -205,32 +206,37 @@ def end_trainer(place: Place) -> None:
 
 
 def saved_checkpoints(place: Place) -> Kept:
-    """The LoRA files of steps whose state is whole, before the last: a run that is continued leaves them alone."""
+    """LoRA file -> digest, of the steps before the last state: a run that is continued leaves them alone."""
     from lifeos.errors import InputError
     from tools.trainers.weights_check import check_weights
 
     out = place.root / "out"
-    record = read_document(out / "training_record.json")
-    states = sorted(Path(state["state"]).name for state in record.get("states", []))
+    states = sorted(Path(state["state"]).name for state in read_document(out / "training_record.json").get("states", []))
     whole: Kept = {}
     for name, digest in digests(out, out.glob("v3-step*.safetensors")).items():
         with contextlib.suppress(InputError):
             check_weights(out / name)
             if states and name.removesuffix(".safetensors") < states[-1].removesuffix("-state"):
-                whole[f"{record.get('run_id')} {name}"] = digest
+                whole[name] = digest
     return whole
 
 
 def training_result(place: Place) -> Kept:
+    """The LoRA files with their weights, all of one run. What its record says of a run that was killed after its last save is left out."""
     from tools.trainers.lora_header import read_lora_header
 
     out = place.root / "out"
     record = read_document(out / "training_record.json")
-    files = sorted(out.glob("*.safetensors"))
-    found = {path.name: str(read_lora_header(path).metadata.get("sshs_model_hash")) for path in files}
-    found |= {f"run of {path.name}": str(read_lora_header(path).run_id == record["run_id"]) for path in files}
-    steps = [line.split(",")[0] for line in (out / "loss.csv").read_text(encoding="utf-8").splitlines()[1:]]
-    return {**found, "state": record["state"], "steps": str(record["steps"]), "loss at": " ".join(steps)}
+    headers = {path.name: read_lora_header(path) for path in sorted(out.glob("*.safetensors"))}
+    found = {name: str(header.metadata.get("sshs_model_hash")) for name, header in headers.items()}
+    return found | {f"run of {name}": str(header.run_id == record["run_id"]) for name, header in headers.items()}
+
+
+def find_training_faults(place: Place) -> list[str]:
+    """The loss of the step in which it was killed may be missing, if it was never printed; none is there twice."""
+    table = place.root / "out" / "loss.csv"
+    steps = [line.split(",")[0] for line in table.read_text(encoding="utf-8").splitlines()[1:]] if table.exists() else []
+    return find_torn(place.root / "out" / "training_record.json") + find_doubles(steps, "the loss of step")
 
 
 RECORD_TARGETS = (
@@ -264,10 +270,10 @@ RECORD_TARGETS = (
     Target(
         "retrain",
         prepare_training,
-        (Step(train),),
+        (Step(train, (0, 2)),),  # 2: nothing is left to train
         kept=saved_checkpoints,
         result=training_result,
-        find_faults=lambda place: find_torn(place.root / "out" / "training_record.json"),
+        find_faults=find_training_faults,
         after_kill=end_trainer,
         kills_a_round=4,
     ),
