@@ -30,6 +30,11 @@ CAUSES: tuple[tuple[str, str, str], ...] = (
         "the package index cannot be reached: this machine seems to be off-line",
         "connect it, or name a mirror that it reaches in PIP_INDEX_URL",
     ),
+    (
+        r"\[Errno 38\]|Function not implemented|symbolic link privilege",
+        "the volume holds no links, which an environment needs (exFAT, some network volumes)",
+        "name a folder on another volume in LIFEOS_HOME",
+    ),
     (r"No space left on device|Disk quota exceeded", "the disk is full", "free 1 GB, or name another folder in LIFEOS_HOME"),
     (r"Permission denied|Access is denied", "a folder may not be written", "name a folder that you may write to in LIFEOS_HOME"),
 )

@@ -54,6 +54,7 @@ def _version(python: Path) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.usefixtures("links")
 @pytest.mark.usefixtures("no_import_check")
 def test_made_once_then_made_beside_when_the_lock_changes(home: Path, tmp_path: Path) -> None:
     first = environment.ensure(_lock(tmp_path / "a", "1.0"))
@@ -65,6 +66,7 @@ def test_made_once_then_made_beside_when_the_lock_changes(home: Path, tmp_path: 
     assert (_version(first), _version(second)) == ("1.0", "2.0")
 
 
+@pytest.mark.usefixtures("links")
 @pytest.mark.usefixtures("no_import_check")
 def test_an_interrupted_installation_is_made_again(home: Path, tmp_path: Path) -> None:
     profile = _lock(tmp_path / "a", "1.0")
@@ -75,6 +77,7 @@ def test_an_interrupted_installation_is_made_again(home: Path, tmp_path: Path) -
     assert not (folder / "half").exists()
 
 
+@pytest.mark.usefixtures("links")
 @pytest.mark.usefixtures("no_import_check")
 def test_two_launchers_at_once_make_one_environment(home: Path, tmp_path: Path) -> None:
     profile = _lock(tmp_path / "a", "1.0")
@@ -85,6 +88,7 @@ def test_two_launchers_at_once_make_one_environment(home: Path, tmp_path: Path) 
     assert (home / "sample-setup.log").read_text().count("Successfully installed") == 1
 
 
+@pytest.mark.usefixtures("links")
 def test_a_package_whose_bytes_differ_from_the_lock_is_refused(home: Path, tmp_path: Path) -> None:
     profile = _lock(tmp_path / "a", "1.0", sha256="0" * 64)
     with pytest.raises(UnavailableError, match="HASHES"):
@@ -92,6 +96,7 @@ def test_a_package_whose_bytes_differ_from_the_lock_is_refused(home: Path, tmp_p
     assert not environment.is_complete(environment.folder_of(profile))
 
 
+@pytest.mark.usefixtures("links")
 def test_a_package_that_the_lock_gives_no_hash_for_is_refused(home: Path, tmp_path: Path) -> None:
     """pip checks the hashes of a lock that has some; only --require-hashes refuses one that has none."""
     profile = _lock(tmp_path / "a", "1.0")
@@ -118,6 +123,7 @@ def test_every_installer_is_told_to_require_hashes(
     assert all("--require-hashes" in command for command in commands)
 
 
+@pytest.mark.usefixtures("links")
 def test_a_broken_package_is_named_and_the_environment_not_used(home: Path, tmp_path: Path) -> None:
     profile = _lock(tmp_path / "a", "1.0")
     with pytest.raises(UnavailableError, match="installed, but it does not work"):
@@ -125,6 +131,7 @@ def test_a_broken_package_is_named_and_the_environment_not_used(home: Path, tmp_
     assert not environment.is_complete(environment.folder_of(profile))
 
 
+@pytest.mark.usefixtures("links")
 @pytest.mark.usefixtures("no_import_check")
 def test_an_environment_keeps_the_two_dlib_models_that_are_read(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["mmod_human_face_detector.dat", "shape_predictor_68_face_landmarks.dat", *environment.DLIB_MODELS]

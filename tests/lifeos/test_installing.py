@@ -25,6 +25,7 @@ BROKEN = "WARNING: Retrying (Retry(total=0)) after connection broken by '{}': /s
         (BROKEN.format("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]"), "certificate", "PIP_CERT"),
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk is full", "LIFEOS_HOME"),
         ("ERROR: Could not install packages due to an OSError: [Errno 13] Permission denied: '/x'", "may not be written", "LIFEOS_HOME"),
+        ("Error: [Errno 38] Function not implemented: 'lib' -> '/x/lib64'", "holds no links", "LIFEOS_HOME"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES", "DO NOT MATCH THE HASHES", "see "),
         ("", "no output", "see "),
     ],

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lifeos import files, leftovers
-from tests.capabilities import POSIX
+from tests.capabilities import POSIX, takes
 
 KILLED = """
 import sys, os; from pathlib import Path; from lifeos import files
@@ -57,6 +57,8 @@ def test_what_a_living_process_writes_stays(tmp_path: Path) -> None:
 )
 def test_which_files_are_ours(tmp_path: Path, name: str, hours: float, gone: bool) -> None:
     path = tmp_path / name
+    if not takes(tmp_path, name):
+        pytest.skip("this volume takes not every name")
     path.write_text("half")
     os.utime(path, (time.time() - hours * 3601, time.time() - hours * 3601))
     files.write_text(tmp_path / "another", "1")

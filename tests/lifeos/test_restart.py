@@ -18,7 +18,10 @@ from lifeos import environment
 from tests.capabilities import POSIX
 from tests.tools.cost.test_ledger import row, write
 
-pytestmark = pytest.mark.skipif(not POSIX, reason="the stand-in for the environment's Python is a shell script")
+pytestmark = [
+    pytest.mark.skipif(not POSIX, reason="the stand-in for the environment's Python is a shell script"),
+    pytest.mark.usefixtures("links"),
+]
 
 
 class Machine:

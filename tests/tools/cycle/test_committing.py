@@ -161,6 +161,7 @@ def test_a_machine_whose_git_knows_no_author_commits_all_the_same(root: Path, mo
     assert git(root, "log", "-1", "--format=%an").strip() == "LifeOS"
 
 
+@pytest.mark.usefixtures("names_of_any_bytes")
 def test_file_names_are_no_flags_and_no_patterns(root: Path) -> None:
     write(root, {"research/--all.md": "x", "research/[a-z]*.md": "x", "research/ä\tb.md": "x", "research/q.md.png": b"x"})
     _run_commit(root)

@@ -57,12 +57,14 @@ def linked(server: EmbeddedServer, tmp_path: Path) -> EmbeddedServer:
     return server
 
 
+@pytest.mark.usefixtures("links")
 @pytest.mark.parametrize("params", [{"filename": "link.png"}, {"filename": "secret.png", "subfolder": "folder"}], ids=["file", "folder"])
 def test_no_link_is_followed_out_of_the_folder(linked: EmbeddedServer, params: dict[str, str]) -> None:
     answer = requests.get(f"{linked.url}/view", params=params, timeout=10)
     assert (answer.status_code, answer.content) == (403, b"")
 
 
+@pytest.mark.usefixtures("links")
 def test_a_picture_behind_a_link_is_not_loaded(linked: EmbeddedServer) -> None:
     """The name is offered, as a real server offers it, and then not followed."""
     graph = {"1": {"class_type": "LoadImage", "inputs": {"image": "link.png"}}, "2": flat_graph()["2"]}
@@ -70,6 +72,7 @@ def test_a_picture_behind_a_link_is_not_loaded(linked: EmbeddedServer) -> None:
     assert (entry["status"]["status_str"], entry["outputs"]) == ("error", {})
 
 
+@pytest.mark.usefixtures("links")
 def test_links_in_a_circle_and_endless_names_are_no_file(server: EmbeddedServer) -> None:
     try:
         (server.output_dir / "round.png").symlink_to("about.png")
@@ -82,6 +85,7 @@ def test_links_in_a_circle_and_endless_names_are_no_file(server: EmbeddedServer)
     assert asked == {"round.png": 403, "x" * 5000: 404}
 
 
+@pytest.mark.usefixtures("links")
 def test_nothing_is_written_through_a_link(linked: EmbeddedServer, tmp_path: Path) -> None:
     entry = wait_for(linked, queue(linked, flat_graph(7, "folder/a")))
     assert entry["status"]["status_str"] == "error"
@@ -93,6 +97,7 @@ def test_nothing_is_written_through_a_link(linked: EmbeddedServer, tmp_path: Pat
     assert {path.name: path.read_bytes() for path in (tmp_path / "outside").iterdir()} == {"secret.png": SECRET}
 
 
+@pytest.mark.usefixtures("links")
 def test_a_link_within_the_folder_is_followed(server: EmbeddedServer) -> None:
     (server.output_dir / "a.png").write_bytes(b"inside")
     try:
