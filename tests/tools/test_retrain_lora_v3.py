@@ -657,6 +657,21 @@ def test_killed_again_and_again_a_run_comes_to_its_end(place: Place, capsys: pyt
     assert record["seconds"] == pytest.approx(sum(part["seconds"] for part in record["parts"]), abs=5)
 
 
+@pytest.mark.parametrize(("cut", "lora"), [(False, "v3.safetensors"), (True, "v3-step00000020.safetensors")], ids=["whole", "cut off"])
+def test_a_run_killed_after_its_last_save_names_its_lora(place: Place, capsys: pytest.CaptureFixture[str], cut: bool, lora: str) -> None:
+    """Its record says that it is running, and nothing is left to continue."""
+    assert place.run() == 0
+    (place.output / RECORD_FILE).write_text(json.dumps({**place.record, "state": "running", "ended": None}))
+    if cut:
+        (place.output / "v3.safetensors").write_bytes((place.output / "v3.safetensors").read_bytes()[:40])
+    capsys.readouterr()
+    assert place.run("--resume") == 2
+    assert (
+        f"nothing is left to train. The run was killed after its last save, and {lora} is its LoRA (give a larger"
+        in capsys.readouterr().err
+    )
+
+
 def test_a_finished_run_is_made_longer(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert place.run() == 0
     first = place.record

@@ -8,6 +8,7 @@ from lifeos.errors import InputError
 from lifeos.files import warn
 from tools.trainers.trainer import SavedState, Trainer, TrainingPlan
 from tools.trainers.training_settings import TrainingSettings
+from tools.trainers.weights_check import check_weights
 from tools.training.saved_states import find_unsound, refuse_stranger
 from tools.training.training_choices import PREVIOUS_RUNS
 from tools.training.training_record import RECORD_FILE, RecordedRun
@@ -43,6 +44,8 @@ def find_resume(trainer: Trainer, where: str, settings: TrainingSettings, record
             raise InputError(state.folder, f"was saved after the run had diverged: {fault}", "resume from an earlier state")
     if state.step >= settings.max_train_steps:
         why = f"was saved at step {state.step} of {settings.max_train_steps}: nothing is left to train"
+        if record.state in ("prepared", "running"):  # killed so late that nobody could write its end down
+            why += f". The run was killed after its last save, and {_newest_lora(trainer, settings, state).name} is its LoRA"
         raise InputError(state.folder, why, LATER_STEPS)
     return state
 
@@ -63,6 +66,15 @@ def _find_latest(trainer: Trainer, settings: TrainingSettings, record: RecordedR
     why = f"holds no whole state of {settings.output_name} that run {record.run_id} has saved"
     why += f" and whose weights are sound ({passed_over} are not usable)" if passed_over else ""
     raise InputError(settings.output_dir, why, "start anew with --overwrite, or name a state folder: --resume DIR")
+
+
+def _newest_lora(trainer: Trainer, settings: TrainingSettings, state: SavedState) -> Path:
+    """The final file if it is whole, else that of the last state's step."""
+    final = settings.output_dir / trainer.checkpoint_name(settings.output_name)
+    try:
+        return final if not check_weights(final).fault else _checkpoints(trainer, settings).get(state.step, final)
+    except (InputError, OSError):  # not there, or cut off by the kill
+        return _checkpoints(trainer, settings).get(state.step, final)
 
 
 def _checkpoints(trainer: Trainer, settings: TrainingSettings) -> dict[int, Path]:
