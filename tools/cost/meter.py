@@ -24,6 +24,7 @@ from typing import Any
 from lifeos import files, foreign, locks
 from lifeos.errors import InputError, LifeosError, LockedError, did_you_mean
 from lifeos.escaping import escape_line
+from lifeos.leftovers import sweep_once
 from tools.cost.ledger import ClosedSession, read_sessions
 from tools.cost.session import (
     TIME_FORMAT,
@@ -156,6 +157,7 @@ class Meter:
                         raise
                     time.sleep(0.2)
             stack.enter_context(self._state_held())
+            sweep_once(self.state_file.parent)  # a `stop` that finds its session closed writes nothing itself
             yield self._read()
 
     @contextlib.contextmanager

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 
 from lifeos.errors import InputError
+from tests.capabilities import POSIX
 from tests.examples import EXAMPLES
 from tests.fuzzing import foreign_bytes, only_our_errors
 from tools.cost.ledger import read_ledger, read_sessions
@@ -488,3 +489,14 @@ def test_sixteen_pods_with_one_log(tmp_path: Path, project_root: Path, shared: b
     assert [child.communicate()[1] for child in children] == [b""] * 16
     rows = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert len({row["session_id"] for row in rows}) == len({row["activity"] for row in rows}) == len(rows) == 16
+
+
+@pytest.mark.skipif(not POSIX, reason="elsewhere it is left for an hour: whether its process lives cannot be asked")
+def test_a_stop_that_finds_nothing_to_do_removes_what_the_killed_one_left(tmp_path: Path) -> None:
+    """Killed after it had written its row, while it wrote the state."""
+    ask = "from lifeos.leftovers import temporary_name; print(temporary_name('state.json'))"
+    done = subprocess.run([sys.executable, "-c", ask], cwd=Path(__file__).resolve().parents[3], capture_output=True, text=True, check=True)
+    (tmp_path / done.stdout.strip()).write_text("{")
+    with pytest.raises(InputError):
+        Meter(tmp_path / "log.jsonl", tmp_path / "state.json").stop()
+    assert list(tmp_path.glob(".*.tmp")) == []
