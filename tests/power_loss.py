@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.capabilities import POSIX
-
 
 class Disk:
     """Watches a folder, and keeps what is certainly on the disk.
@@ -58,5 +56,5 @@ class Disk:
             self.torn.append(target.name)
         self._replace(source, target)
         self._renamed.add(target)
-        if not POSIX:
+        if os.name != "posix":
             self._keep_names_of(target.parent)

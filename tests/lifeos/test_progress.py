@@ -42,7 +42,7 @@ with Progress(240, "pictures", unit="picture", initial=20, estimates=False) as b
 """
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX")
+@pytest.mark.skipif(not POSIX, reason="pseudo-terminals are POSIX")
 def test_one_estimate_fits_80_columns() -> None:
     """The caller knows better what is left: tqdm's own figure beside it was another one, and pushed it off the line."""
     import fcntl
