@@ -195,14 +195,13 @@ def may_resume(place: Place) -> bool:
 def end_trainer(place: Place) -> None:
     """A pod that dies takes the trainer with it, which has a process group of its own."""
     group = read_document(place.root / "out" / "training_record.json").get("process_group")
-    if not group or os.name != "posix":
-        return
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
-        until = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < until:
-            os.killpg(group, 0)
-            time.sleep(0.02)
+    if group and sys.platform != "win32":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+            until = time.monotonic() + PATIENCE_SECONDS
+            while time.monotonic() < until:
+                os.killpg(group, 0)
+                time.sleep(0.02)
 
 
 def saved_checkpoints(place: Place) -> Kept:
