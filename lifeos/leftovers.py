@@ -10,6 +10,8 @@ import time
 import zlib
 from pathlib import Path
 
+from lifeos.liveness import is_alive
+
 NAME = re.compile(r"\..+\.(?:(?P<host>[0-9a-f]{4})(?P<pid>[0-9a-f]{8})[0-9a-f]{6}|[0-9a-f]{12})\.tmp", re.DOTALL)
 """`.report.md.` and the host, the process and chance, in hexadecimal; version 3.0 had chance alone."""
 
@@ -41,20 +43,10 @@ def is_left_behind(name: str, changed: float) -> bool:
     found = NAME.fullmatch(name)
     if not found:
         return False
-    if found["host"] == _host() and os.name == "posix" and not _is_alive(int(found["pid"], 16)):
+    if found["host"] == _host() and not is_alive(int(found["pid"], 16)):
         return True
     return time.time() - changed > STALE_SECONDS
 
 
 def _host() -> str:
     return f"{zlib.crc32(socket.gethostname().encode('utf-8', 'replace')) & 0xFFFF:04x}"
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True

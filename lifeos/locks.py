@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lifeos.errors import LockedError
+from lifeos.liveness import birth, is_alive
 
 STALE_SECONDS = 120
 POLL_SECONDS = 0.02
@@ -52,9 +53,6 @@ if sys.platform == "win32":
     def _unlock(file: IO[Any]) -> None:
         file.seek(FAR_OFFSET)
         msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-
-    def _is_alive(pid: int) -> bool:
-        return True  # Windows has locks on every volume: no claim is ever made
 else:
     import fcntl
 
@@ -68,15 +66,6 @@ else:
     def _unlock(file: IO[Any]) -> None:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_UN)
-
-    def _is_alive(pid: int) -> bool:
-        try:
-            os.kill(pid, 0)
-        except PermissionError:
-            return True
-        except (ProcessLookupError, OverflowError):
-            return False
-        return True
 
 
 def _acquire(file: IO[Any], path: Path, *, wait: bool) -> Callable[[], None] | None:
@@ -139,26 +128,17 @@ def _read_claim(claim: Path) -> tuple[dict[str, Any], str | None]:
 def _counts(claim: Path, owner: dict[str, Any]) -> bool:
     pid = owner.get("pid")
     if owner.get("host") == socket.gethostname() and isinstance(pid, int) and pid > 0:
-        return _is_alive(pid) and owner.get("started") == _started(pid)
+        return is_alive(pid) and owner.get("started") == birth(pid)
     try:
         return time.time() - claim.stat().st_mtime < STALE_SECONDS
     except OSError:
         return False
 
 
-def _started(pid: int) -> str:
-    """When a process began, as the kernel counts it, with the boot: a pid is used again. Empty where /proc does not tell."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {Path(f'/proc/{pid}/stat').read_text(encoding='utf-8', errors='replace').rpartition(')')[2].split()[19]}"
-    except (OSError, IndexError):
-        return ""
-
-
 def _ourselves() -> dict[str, Any]:
     pid = os.getpid()
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"pid": pid, "host": socket.gethostname(), "since": since, "started": _started(pid)}
+    return {"pid": pid, "host": socket.gethostname(), "since": since, "started": birth(pid)}
 
 
 @contextlib.contextmanager
@@ -189,7 +169,8 @@ class Held:
 def hold(path: Path, what: str, *, wait: bool = False) -> Iterator[Held]:
     """Hold the lock file `path` while the body runs. The file stays behind, empty: removing it would race with the next holder.
 
-    Raises LockedError, naming the holder, if another process has it (with `wait`, only when another machine has).
+    Raises LockedError, naming the holder, if another process has it (with `wait`, only when another machine has; where a claim stands for
+    the lock, that one is waited for too).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as file:

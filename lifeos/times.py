@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-__all__ = ["UTC", "datetime", "now", "stamp"]
+__all__ = ["UTC", "now", "stamp"]
 
 
 def now() -> datetime:

@@ -55,6 +55,7 @@ ALLOWED_SKIPS = (
     # Somebody's own server, named by COMFYUI_URL, may hold no model; the embedded server holds some.
     AllowedSkip("tests/tools/backends/test_contract.py::*", "this server has no checkpoint to sample with", "COMFYUI_URL" in os.environ),
     # What an operating system does not have.
+    AllowedSkip("tests/lifeos/test_liveness.py::*", "/proc is Linux", not LINUX),
     AllowedSkip("tests/lifeos/test_environment.py::*", "the GPU packages are for Linux", not LINUX),
     AllowedSkip("tests/tools/cycle/test_process.py::*", "the parent-death signal is Linux", not LINUX),
     AllowedSkip("tests/*", "file names of any bytes are Linux", not LINUX),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import Any
 
 from lifeos.errors import InputError
+from lifeos.liveness import boot_id
 
 SECONDS_PER_HOUR = 3600
 COST_STEP = Decimal("0.0001")
@@ -36,10 +35,7 @@ class Instant:
 
 def read_clock() -> Instant:
     """Now. The boot id makes uptimes of different machines or boots incomparable (Linux; elsewhere empty, never compared)."""
-    boot = ""
-    with contextlib.suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return Instant(datetime.now(UTC).replace(microsecond=0), boot, _uptime())
+    return Instant(datetime.now(UTC).replace(microsecond=0), boot_id(), _uptime())
 
 
 def _uptime() -> float:
