@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from lifeos import cli
+from lifeos import cli, foreign
 from lifeos.counting import counted, verb
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from tools.families.families import family_help, family_ids
@@ -152,13 +152,14 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     from tools.production.filing import check_writable
     from tools.production.plan import sha256_of
     from tools.production.submissions import Submissions
-    from tools.workflows.workflow import check_models
+    from tools.workflows.workflow import EXPORT_HINT, check_models
 
     request = read_request(args)
     prompts = choose_prompts(request)
-    workflow = choose_workflow(request)
     if request.workflow is None:
-        workflow.place(choose_settings(request, policy, None))  # what has no place is told before anything is reached
+        choose_workflow(request).place(choose_settings(request, policy, None))  # what has no place is told before anything is reached
+    else:
+        foreign.read_file(request.workflow, Any, fix=EXPORT_HINT)  # what its nodes mean, the server may know better
     folder: Path = args.output_dir
     check_writable(folder)
     rules = policy["production"]

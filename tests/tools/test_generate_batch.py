@@ -146,6 +146,33 @@ def test_workflow_of_the_user_keeps_its_own_values(embedded_server: Any, tmp_pat
     assert (sent["5"]["inputs"]["steps"], sent["5"]["inputs"]["cfg"], sent["2"]["inputs"]["text"]) == (3, 2.0, "P")
 
 
+def test_a_saved_workflow_may_hold_a_class_that_only_the_server_knows(embedded_server: Any, tmp_path: Path) -> None:
+    """`SaveWEBP` stands in no stored signature: what its saved values are for is asked of the server alone."""
+    kinds: dict[str, tuple[list[tuple[str, str, int]], list[Any]]] = {  # class -> inputs (name, type, link), saved values
+        "CheckpointLoaderSimple": ([], ["embedded_demo_sdxl.safetensors"]),
+        "EmptyLatentImage": ([], [64, 64, 1]),
+        "CLIPTextEncode": ([("clip", "CLIP", 1)], ["old words"]),
+        "KSampler": (
+            [("model", "MODEL", 2), ("positive", "CONDITIONING", 3), ("negative", "CONDITIONING", 4), ("latent_image", "LATENT", 5)],
+            [1, "fixed", 2, 7.0, "euler", "normal", 1.0],
+        ),
+        "VAEDecode": ([("samples", "LATENT", 6), ("vae", "VAE", 7)], []),
+        "SaveWEBP": ([("images", "IMAGE", 8)], ["ComfyUI", "webp", 80]),
+    }
+    nodes = [
+        {"id": at, "type": name, "inputs": [{"name": key, "type": of, "link": link} for key, of, link in inputs], "widgets_values": values}
+        for at, (name, (inputs, values)) in enumerate(kinds.items(), 1)
+    ]
+    links = [
+        *([1, 1, 1, 3, 0, "CLIP"], [2, 1, 0, 4, 0, "MODEL"], [3, 3, 0, 4, 1, "CONDITIONING"], [4, 3, 0, 4, 2, "CONDITIONING"]),
+        *([5, 2, 0, 4, 3, "LATENT"], [6, 4, 0, 5, 0, "LATENT"], [7, 1, 2, 5, 1, "VAE"], [8, 5, 0, 6, 0, "IMAGE"]),
+    ]
+    (tmp_path / "saved.json").write_text(json.dumps({"nodes": nodes, "links": links, "version": 0.4}))
+    flags = ["--workflow", str(tmp_path / "saved.json"), "--prompt", "P"]
+    assert main(["--comfy-url", embedded_server().url, "--output-dir", str(tmp_path / "out"), *flags]) == 0
+    assert len(list((tmp_path / "out").glob("*.webp"))) == 1
+
+
 def test_prompts_from_a_file(embedded_server: Any, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_bytes("\ufeff# a comment\r\n\r\none 🎉\r\ntwo\r\n".encode())
     command = ["--comfy-url", embedded_server().url, "--output-dir", str(tmp_path / "out"), *SMALL]
