@@ -133,14 +133,12 @@ def placed_lines(sweep: Sweep, generation: Generation, seed: int) -> list[str]:
 
 def _check_models(sweep: Sweep, generation: Generation, servers: Sequence[Backend]) -> None:
     """Every LoRA and sampler of the grid must be on every server, before the first picture is paid for."""
-    seen: set[tuple[str | None, str | None]] = set()
-    for config in sweep.configs:
-        if (config.lora, config.sampler) in seen:
-            continue
-        seen.add((config.lora, config.sampler))
-        graph = generation.workflow.place(replace(settings_for(config, generation), positive=sweep.prompts[0], seed=0))
-        for server in servers:
-            check_models(server, graph)
+    kinds = {(config.lora, config.sampler): config for config in sweep.configs}
+    graphs = [
+        generation.workflow.place(replace(settings_for(config, generation), positive=sweep.prompts[0], seed=0)) for config in kinds.values()
+    ]
+    for server in servers:
+        check_models(server, *graphs)
 
 
 def settings_for(config: Config, generation: Generation) -> Settings:

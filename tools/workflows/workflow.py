@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ ORDER = (
     "positive", "seed", "negative", "steps", "cfg", "guidance", "sampler", "scheduler", "width", "height", "checkpoint",
 )  # fmt: skip
 """The settings that are placed one by one, as they are told."""
+OF_ONE_PICTURE: dict[str, Any] = {"positive": "", "seed": 0, "filename_prefix": ""}
+"""Settings that no place depends on, with what stands there until a picture has its own."""
 LORA_TAG = re.compile(r"<lora:([^<>:]+)")
 """How a LoRA is named within a prompt, where a node of the workflow reads it there."""
 INSERTED_STRENGTH = 1.0
@@ -107,6 +109,7 @@ class Workflow:
         self._size_multiple = size_multiple
         known = signatures or stored_signatures()
         self._placement = Placement(graph, name, self.overrides, known, lora_with_clip=lora_with_clip)
+        self._filled: dict[Settings, Placed] = {}
         self._assigned = [read_assignment(text, self._placement.typed) for text in self.overrides.assignments]
 
     @classmethod
@@ -140,9 +143,25 @@ class Workflow:
     def fill(self, settings: Settings) -> Placed:
         """A new graph with every setting in its nodes, one picture a prompt, and what was written where.
 
-        Raises InputError naming every setting that has no place, and values that the server would change silently.
+        Pictures that differ in nothing but what is `OF_ONE_PICTURE` share one search for the places. Raises InputError naming every
+        setting that has no place, and values that the server would change silently.
         """
         check_settings(settings, self._size_multiple)
+        blanks = {name: blank for name, blank in OF_ONE_PICTURE.items() if getattr(settings, name) is not None}
+        own = {name.replace("_", " "): getattr(settings, name) for name in blanks}
+        shared = replace(settings, **blanks)
+        if shared not in self._filled:
+            self._filled[shared] = self._fill_anew(shared)
+        found = self._filled[shared]
+        graph = copy.deepcopy(found.graph)
+        changes = tuple(replace(each, value=own.get(each.setting, each.value)) for each in found.changes)
+        for change in changes:
+            if change.setting in own:
+                _write(graph, change)
+        converted = [CONVERTED] if self.is_converted else []
+        return Placed(graph, changes, (*converted, *self._lost_loras(changes), *found.remarks))
+
+    def _fill_anew(self, settings: Settings) -> Placed:
         graph = copy.deepcopy(self.graph)
         changes: list[Change] = []
         problems: dict[str, str] = {}
@@ -153,7 +172,6 @@ class Workflow:
                     changes += self._placement.find(setting, value)
                 except Unplaceable as reason:
                     problems[setting] = str(reason)
-        remarks = [CONVERTED] if self.is_converted else []
         try:
             plan = self._placement.lora_plan(settings)
             changes += plan.changes
@@ -180,9 +198,7 @@ class Workflow:
         if plan.insertions and (loop := find_loop(graph)):
             why = f"a LoRA loader there would form a loop: {' → '.join(loop)}"
             raise InputError(self.name, why, "name the node that loads the model with --lora-node-id")
-        remarks += self._lost_loras(changes)
-        remarks += [f"kept: {each}" for each in plan.kept]
-        remarks += plan.remarks
+        remarks = [*(f"kept: {each}" for each in plan.kept), *plan.remarks]
         output = self._placement.passes.output
         lent = self._placement.lend_saver(graph)
         dropped = self._placement.drop_savers(graph, lent)
@@ -193,7 +209,7 @@ class Workflow:
         kept = [change for change in changes if change.target.node in graph]
         return Placed(graph, tuple(kept), tuple(remarks))
 
-    def _lost_loras(self, changes: list[Change]) -> list[str]:
+    def _lost_loras(self, changes: Sequence[Change]) -> list[str]:
         """LoRAs that the words of a text load, and that its new words no longer name."""
         lost = []
         for change in changes:
@@ -234,10 +250,6 @@ class Workflow:
         except Unplaceable:
             return False
 
-    def describe(self, settings: Settings) -> list[str]:
-        """One line per value that is placed: the nodes that take it."""
-        return self.fill(settings).lines()
-
 
 def _write(graph: Graph, change: Change) -> None:
     inputs, target = graph[change.target.node]["inputs"], change.target
@@ -266,26 +278,24 @@ def find_models(graph: Graph) -> list[ModelUse]:
     return found + rows
 
 
-def check_models(server: Backend, graph: Graph) -> None:
-    """Refuse a graph that this server cannot run: a node class, model file, sampler or scheduler that it does not have.
+def check_models(server: Backend, *graphs: Graph) -> None:
+    """Refuse graphs that this server cannot run: a node class, model file, sampler or scheduler that it does not have.
 
-    Raises InputError that names all of them, each with the nearest that there is, before anything is queued.
+    Each class is asked for once. Raises InputError that names all of them, each with the nearest that there is, before anything is queued.
     """
     if not server.offers.lists_nodes:
         return  # the back end refuses such a graph itself, when it is sent
-    missing = list(_find_missing(server, graph))
+    missing = dict.fromkeys(_find_missing(server, graphs))
     if missing:
         raise InputError(server.url, "; ".join(missing), "put the files on the server, or choose among what it has")
 
 
-def _find_missing(server: Backend, graph: Graph) -> Iterator[str]:
-    declared: dict[str, NodeDeclaration | None] = {}
+def _find_missing(server: Backend, graphs: Sequence[Graph]) -> Iterator[str]:
+    known = Signatures(server.node)
     known_classes: list[str] | None = None
-    for node_id, node in graph.items():
+    for graph, node_id in ((each, node_id) for each in graphs for node_id in each):
         class_type = class_of(graph, node_id)
-        if class_type not in declared:
-            declared[class_type] = server.node(class_type)
-        info = declared[class_type]
+        info = known.of(class_type)
         if info is None:
             known_classes = known_classes if known_classes is not None else server.node_classes()
             if not known_classes:
@@ -293,7 +303,7 @@ def _find_missing(server: Backend, graph: Graph) -> Iterator[str]:
             yield f"node class {class_type} of {label(graph, node_id)} is not there: {did_you_mean(class_type, known_classes)}"
             continue
         for key, choices in _choices(info):
-            value = node["inputs"].get(key)
+            value = graph[node_id]["inputs"].get(key)
             if isinstance(value, str) and value not in choices:
                 yield f"{key} {value!r} of {label(graph, node_id)} is not there: {did_you_mean(value, choices) or 'there is none'}"
 

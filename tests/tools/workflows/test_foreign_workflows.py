@@ -26,7 +26,7 @@ def with_meta(meta: Any) -> str:
 def test_a_title_that_is_none_is_left_out(tmp_path: Path, meta: Any) -> None:
     path = tmp_path / "w.json"
     path.write_text(with_meta(meta), encoding="utf-8")
-    assert Workflow.load(path).describe(Settings(seed=5))[0].startswith("seed: 5 → seed of node ")
+    assert Workflow.load(path).fill(Settings(seed=5)).lines()[0].startswith("seed: 5 → seed of node ")
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,6 @@ def test_any_workflow_is_one_or_an_error_of_ours(tmp_path: Path, document: Any) 
         workflow = Workflow.load(path)
         workflow.current()
         workflow.place(WANTED)
-        workflow.describe(WANTED)
+        workflow.fill(WANTED).lines()
     except LifeosError:
         return

@@ -540,16 +540,29 @@ def test_prompts_are_data(text: str) -> None:
 def test_current_values_and_where_settings_go() -> None:
     workflow = Workflow(read_graph(STACKED | {"5": node("EmptyLatentImage", width=640, height=512, batch_size=1)}, "x"), "x")
     assert workflow.current() == Settings("good", "bad", 1, 20, 7.0, "euler", "normal", 640, 512, "base.safetensors")
-    assert workflow.describe(Settings(seed=7, lora="mine.safetensors", lora_strength=0.3)) == [
+    assert workflow.fill(Settings(seed=7, lora="mine.safetensors", lora_strength=0.3)).lines() == [
         "seed: 7 → seed of node 3 (KSampler)",
         "lora: mine.safetensors → lora_name of node 11 (LoraLoader)",
         "lora strength: 0.3 → strength_model of node 11 (LoraLoader), strength_clip of node 11 (LoraLoader)",
         "kept: style.safetensors in node 10 (LoraLoader)",
     ]
-    assert Workflow.built_in().describe(Settings(lora="l")) == [
+    assert Workflow.built_in().fill(Settings(lora="l")).lines() == [
         'lora: l → lora_name of node 8 (LoraLoader "LoRA") (inserted behind node 1 (CheckpointLoaderSimple "Checkpoint"))',
         'lora strength: 1.0 → strength_model of node 8 (LoraLoader "LoRA"), strength_clip of node 8 (LoraLoader "LoRA")',
     ]
+
+
+def test_pictures_of_a_batch_share_the_search_and_nothing_else() -> None:
+    graph = simple(n6=node("ImpactWildcardEncode", wildcard_text="good <lora:glow:1>", populated_text="", mode="populate"))
+    workflow = Workflow(read_graph(graph, "x"), "x", NodeOverrides(positive_node="6", positive_key="wildcard_text"))
+    first = workflow.fill(Settings(positive="<lora:glow:1> P", seed=1, steps=9, filename_prefix="a"))
+    first.graph["3"]["inputs"]["steps"] = 99  # nobody else's business
+    second = workflow.fill(Settings(positive="Q", seed=2, steps=9, filename_prefix="b"))
+    assert [at(second.graph, place) for place in ("6.wildcard_text", "3.seed", "3.steps", "9.filename_prefix")] == ["Q", 2, 9, "b"]
+    assert (at(first.graph, "6.wildcard_text"), at(first.graph, "3.seed")) == ("<lora:glow:1> P", 1)
+    assert [each["value"] for each in second.places()][:3] == ["Q", 2, 9]
+    assert [any("no longer there: <lora:glow>" in line for line in each.lines()) for each in (first, second)] == [False, True]
+    assert at(workflow.place(Settings(positive="Q", seed=2, steps=8)), "3.steps") == 8
 
 
 def test_models_of_a_graph() -> None:
@@ -572,9 +585,13 @@ def test_everything_missing_on_the_server_is_named_at_once(embedded_server: Any)
         n10=node("LoraLoader", lora_name="amiranoor_v4.safetensors", strength_model=1.0, strength_clip=1.0, model=["4", 0], clip=["4", 1]),
         n9=node("SaveImages", filename_prefix="x", images=["8", 0]),
     )
-    with ComfyServer(embedded_server().url) as server, pytest.raises(InputError) as caught:
-        check_models(server, graph)
+    embedded = embedded_server()
+    with ComfyServer(embedded.url) as server, pytest.raises(InputError) as caught:
+        check_models(server, graph, graph)
+    asked = embedded.counters["GET /object_info/{id}"], embedded.counters["GET /object_info"]
+    assert asked == (len({each["class_type"] for each in graph.values()}), 1), "each class once, and all names once"
     told = str(caught.value)
+    assert told.count("is not there") == 4
     for part in (
         "sampler_name 'dpmpp2m' of node 3 (KSampler) is not there: did you mean dpmpp_2m,",
         "ckpt_name 'base.safetensors' of node 4 (CheckpointLoaderSimple) is not there: there is embedded_demo_sdxl.safetensors",
