@@ -9,14 +9,13 @@ or, where what comes next depends on what came out, `put` as many as `wanted` sa
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tools.backends.backend import Backend, PromptEnd
-from tools.backends.dispatched_jobs import Finished, Job, Task
-from tools.backends.server_lane import ServerLane
+from tools.backends.dispatched_jobs import Finished, Job
+from tools.backends.server_lane import Listeners, ServerLane
+from tools.backends.task_pool import TaskPool
 
 __all__ = ["Dispatcher", "Finished", "Job"]
 
@@ -50,55 +49,38 @@ class Dispatcher:
         on_failed_try: Callable[[PromptEnd, str], None] | None = None,
         on_note: Callable[[str], None] | None = None,
     ) -> None:
-        self.ahead = ahead
-        self.retries = retries
-        self.on_submit = on_submit or (lambda job, prompt_id, url: None)
-        self.on_accepted = on_accepted or (lambda job, prompt_id, handle: None)
-        self.on_failed_try = on_failed_try or (lambda outcome, url: None)
-        self.note = on_note or (lambda text: None)
-        self.closing = False
-        self.changed = threading.Condition(threading.RLock())  # guards what follows
-        self._waiting: deque[Task] = deque()
-        self._finished: deque[Finished] = deque()
-        self._unfinished = 0
-        self._failure: BaseException | None = None
-        self._lanes = [ServerLane(self, server) for server in servers]
+        listeners = Listeners(
+            on_submit or (lambda job, prompt_id, url: None),
+            on_accepted or (lambda job, prompt_id, handle: None),
+            on_failed_try or (lambda outcome, url: None),
+            on_note or (lambda text: None),
+        )
+        self._pool = TaskPool(server.url for server in servers)
+        self._lanes = [ServerLane(server, self._pool, listeners, ahead=ahead, retries=retries) for server in servers]
         for lane in self._lanes:
             lane.start()
 
     @property
     def wanted(self) -> int:
         """How many more jobs the servers could take now."""
-        with self.changed:
-            room = sum(lane.room for lane in self._lanes if lane.alive)
-            return max(0, room - len(self._waiting))
+        room = sum(lane.room for lane in self._lanes if lane.alive)
+        return max(0, room - self._pool.waiting)
 
     @property
     def busy(self) -> bool:
         """Whether any job that was put has not been handed out by `wait`."""
-        with self.changed:
-            return self._unfinished > 0
+        return self._pool.busy
 
     def put(self, job: Job) -> None:
         """Add a job behind those that wait."""
-        with self.changed:
-            self._unfinished += 1
-            self._waiting.append(Task(job, job.graph))
-            self.changed.notify_all()
+        self._pool.put(job)
 
     def wait(self, timeout: float) -> list[Finished]:
         """The jobs that ended since the last call, as soon as there is one; empty after `timeout` seconds.
 
         Raises UnavailableError when no server is left, after handing out everything that ended before.
         """
-        with self.changed:
-            self.changed.wait_for(lambda: self._finished or self._failure, timeout)
-            ended = list(self._finished)
-            self._finished.clear()
-            self._unfinished -= len(ended)
-            if not ended and self._failure is not None:
-                raise self._failure
-            return ended
+        return self._pool.wait(timeout)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Finished]:
         """Every job, in the order in which they end. `jobs` is read only as far as the servers want more."""
@@ -116,62 +98,10 @@ class Dispatcher:
 
     def close(self) -> None:
         """Cancel what has not ended (only ours), and stop."""
-        with self.changed:
-            self.closing = True
-            self._waiting.clear()
-            self.changed.notify_all()
+        self._pool.close()
         until = time.monotonic() + CLOSE_SECONDS
         for lane in self._lanes:
             lane.join(max(0.1, until - time.monotonic()))
-
-    # What follows is for the lanes.
-
-    def take(self, lane: ServerLane, *, wait: bool) -> Task | None:
-        """The first waiting task that suits a lane with room; with `wait`, as soon as there is one. None when closing."""
-        with self.changed:
-            while not self.closing:
-                if lane.room > 0:
-                    for task in self._waiting:
-                        if self._suits(task, lane):
-                            self._waiting.remove(task)
-                            return task
-                if not wait:
-                    return None
-                self.changed.wait()
-            return None
-
-    def _suits(self, task: Task, lane: ServerLane) -> bool:
-        others = {other.server.url for other in self._lanes if other.alive and other is not lane}
-        if lane.server.url in task.refused_by and others - task.refused_by:
-            return False
-        return task.attempts > 0 or task.job.sent_to is None or task.job.sent_to == lane.server.url or task.job.sent_to not in others
-
-    def give_back(self, tasks: list[Task], *, to_others: bool = False) -> bool:
-        """Put tasks before all that wait: their models are still loaded. False, and nothing done, where no server may take them."""
-        with self.changed:
-            alive = {lane.server.url for lane in self._lanes if lane.alive}
-            if not (alive - tasks[0].refused_by if to_others else alive):
-                return False
-            self._waiting.extendleft(reversed(tasks))
-            self.changed.notify_all()
-            return True
-
-    def finish(self, finished: Finished) -> None:
-        with self.changed:
-            self._finished.append(finished)
-            self.changed.notify_all()
-
-    def fail(self, error: BaseException) -> None:
-        """No server is left, or a thread met a fault: `wait` raises it."""
-        with self.changed:
-            self._failure = self._failure or error
-            self.changed.notify_all()
-
-    def rest(self, seconds: float) -> bool:
-        """Wait, but not beyond the end of the dispatcher. True when it has ended, or failed."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.closing or self._failure, seconds)
-            return self.closing or self._failure is not None
 
     def __enter__(self) -> Dispatcher:
         return self

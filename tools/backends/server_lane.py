@@ -8,17 +8,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from lifeos.counting import counted, verb
 from lifeos.errors import UnavailableError
 from tools.backends.backend import Backend, LostPicture, PictureRef, PromptEnd, RejectedPrompt
-from tools.backends.dispatched_jobs import Finished, Task
+from tools.backends.dispatched_jobs import Finished, Job, Task
+from tools.backends.task_pool import TaskPool
 from tools.workflows.graph import rename_outputs
-
-if TYPE_CHECKING:
-    from tools.backends.dispatch import Dispatcher
 
 REVIVE_SECONDS = 20.0
 """How often a server that went away is tried again while others work."""
@@ -32,16 +29,27 @@ MAX_LOSSES = 3
 FETCH_PAUSE_SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Whom a dispatcher tells what it does, as its own docstring says; from the threads of its servers."""
+
+    submitted: Callable[[Job, str, str], None]
+    accepted: Callable[[Job, str, str], None]
+    failed_try: Callable[[PromptEnd, str], None]
+    note: Callable[[str], None]
+
+
 class ServerLane:
     """One server: a thread that feeds and follows it, and one that downloads what it made."""
 
-    def __init__(self, dispatcher: Dispatcher, server: Backend) -> None:
+    def __init__(self, server: Backend, pool: TaskPool, tell: Listeners, *, ahead: int, retries: int) -> None:
         self.server = server
-        self.alive = True
-        self._d = dispatcher
+        self._pool, self._tell = pool, tell
+        self._ahead, self._retries = ahead, retries
         self._is_out = False
+        self._outage = threading.Lock()  # guards it: both threads meet an outage
         server.on_outage = self._tell_outage
-        server.on_note = lambda text: dispatcher.note(f"{server.url}: {text}")
+        server.on_note = lambda text: tell.note(f"{server.url}: {text}")
         self._tasks: dict[str, Task] = {}  # on the server, by prompt id
         self._done: queue.SimpleQueue[tuple[Task, PromptEnd] | None] = queue.SimpleQueue()
         self._threads = [
@@ -50,25 +58,29 @@ class ServerLane:
         ]
 
     @property
+    def alive(self) -> bool:
+        return self.server.url in self._pool.alive
+
+    @property
     def room(self) -> int:
         """How many more prompts the server should hold."""
-        return max(1, self.server.depth(self._d.ahead)) - len(self._tasks)
+        return max(1, self.server.depth(self._ahead)) - len(self._tasks)
 
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
 
     def _tell_outage(self, error: UnavailableError | None) -> None:
-        """Once when the server stops answering, once when it is back. Both threads meet an outage."""
-        with self._d.changed:
+        """Once when the server stops answering, once when it is back."""
+        with self._outage:
             if (error is not None) == self._is_out:
                 return
             self._is_out = error is not None
         if error is None:
-            self._d.note(f"{self.server.url} is back")
-        elif not self._d.closing:
+            self._tell.note(f"{self.server.url} is back")
+        elif not self._pool.closing:
             wait = f"waiting up to {self.server.outage_seconds:g} s for it to come back"
-            self._d.note(f"{self.server.url}: {error.why}; {wait}")
+            self._tell.note(f"{self.server.url}: {error.why}; {wait}")
 
     def join(self, seconds: float) -> None:
         self._done.put(None)
@@ -79,7 +91,7 @@ class ServerLane:
         try:
             work()
         except BaseException as error:  # noqa: BLE001 - a fault, or the caller's own on_submit: `wait` raises it
-            self._d.fail(error)
+            self._pool.fail(error)
 
     def _feed_and_follow(self) -> None:
         while True:
@@ -95,8 +107,8 @@ class ServerLane:
 
     def _work(self) -> None:
         """Until the dispatcher closes. Raises UnavailableError when the server is gone."""
-        while not self._d.closing:
-            task = self._d.take(self, wait=not self._tasks)
+        while not self._pool.closing:
+            task = self._pool.take(self.server.url, wait=not self._tasks) if self.room > 0 else None
             if task is not None:
                 self._submit(task)
             elif self._tasks:
@@ -109,7 +121,7 @@ class ServerLane:
         prompt_id = job.sent_as if may_be_there and job.sent_as else str(uuid.uuid4())
         task.attempts += 1
         self._tasks[prompt_id] = task
-        self._d.on_submit(job, prompt_id, self.server.url)
+        self._tell.submitted(job, prompt_id, self.server.url)
         try:
             handle = self.server.submit(
                 prompt_id,
@@ -118,23 +130,23 @@ class ServerLane:
                 handle=job.sent_handle if may_be_there else None,
             )
             if handle != prompt_id:
-                self._d.on_accepted(job, prompt_id, handle)
+                self._tell.accepted(job, prompt_id, handle)
         except RejectedPrompt as error:
             del self._tasks[prompt_id]
             task.refused_by.add(self.server.url)
             message = f"rejected: {error.message}" + (f" ({error.fix})" if error.fix else "")
             fix = "mend the workflow or its settings"
             outcome = PromptEnd(prompt_id, "failed", node=error.node, message=message, is_set_up=True, fix=fix)
-            if not self._d.give_back([task], to_others=True):
-                self._d.finish(Finished(job, outcome, (), self.server.url, task.attempts))
+            if not self._pool.give_back([task], to_others=True):
+                self._pool.finish(Finished(job, outcome, (), self.server.url, task.attempts))
 
     def _judge(self, task: Task, outcome: PromptEnd) -> None:
         if outcome.kind == "done":
             self._done.put((task, outcome))
         elif outcome.kind == "lost" and task.losses < MAX_LOSSES:
             task.losses += 1
-            self._d.note(f"{self.server.url}: {task.job.key} was lost ({outcome.message}); submitted again")
-            self._d.give_back([task])
+            self._tell.note(f"{self.server.url}: {task.job.key} was lost ({outcome.message}); submitted again")
+            self._pool.give_back([task])
         else:
             if outcome.out_of_memory and not task.memory_freed:
                 task.memory_freed = True
@@ -145,12 +157,12 @@ class ServerLane:
     def _retry_or_finish(self, task: Task, outcome: PromptEnd) -> None:
         task.failures += 1
         where = f" at node {outcome.node}" if outcome.node else ""
-        if outcome.can_heal and task.failures <= self._d.retries:
-            self._d.note(f"{self.server.url}: {task.job.key} {outcome.kind}{where}: {outcome.message}; try {task.failures + 1}")
-            self._d.on_failed_try(outcome, self.server.url)
-            self._d.give_back([task])
+        if outcome.can_heal and task.failures <= self._retries:
+            self._tell.note(f"{self.server.url}: {task.job.key} {outcome.kind}{where}: {outcome.message}; try {task.failures + 1}")
+            self._tell.failed_try(outcome, self.server.url)
+            self._pool.give_back([task])
         else:
-            self._d.finish(Finished(task.job, outcome, (), self.server.url, task.attempts))
+            self._pool.finish(Finished(task.job, outcome, (), self.server.url, task.attempts))
 
     def _download(self) -> None:
         while (item := self._done.get()) is not None:
@@ -159,8 +171,8 @@ class ServerLane:
                 pictures = tuple((ref, self._fetch(ref)) for ref in outcome.pictures)
             except UnavailableError as error:
                 is_lost = isinstance(error, LostPicture)
-                if not is_lost and (not self.alive or self._d.closing):
-                    self._d.give_back([task])  # the server is gone: no failure of this prompt
+                if not is_lost and (not self.alive or self._pool.closing):
+                    self._pool.give_back([task])  # the server is gone: no failure of this prompt
                     continue
                 # only a changed node runs again: the server has the rest in its cache
                 task.graph = rename_outputs(task.graph, f"_{task.failures + 2}")
@@ -171,7 +183,7 @@ class ServerLane:
                     failed = replace(failed, is_set_up=error.is_set_up, fix=error.fix)
                 self._retry_or_finish(task, failed)
             else:
-                self._d.finish(Finished(task.job, outcome, pictures, self.server.url, task.attempts))
+                self._pool.finish(Finished(task.job, outcome, pictures, self.server.url, task.attempts))
 
     def _fetch(self, ref: PictureRef) -> bytes:
         """A picture is on the server's disk: a restart is waited out, as it is while following."""
@@ -183,37 +195,36 @@ class ServerLane:
                 error.node = ref.node
                 raise
             except UnavailableError as error:
-                if not self.alive or self._d.closing or time.monotonic() > until:
+                if not self.alive or self._pool.closing or time.monotonic() > until:
                     raise
                 self._tell_outage(error)
-                self._d.rest(FETCH_PAUSE_SECONDS)
+                self._pool.rest(FETCH_PAUSE_SECONDS)
             else:
                 self._tell_outage(None)
                 return data
 
     def _give_up(self, error: UnavailableError) -> list[str]:
         """The server is gone: its jobs go to the others. Returns the prompt ids that may still be on it."""
-        with self._d.changed:
-            self.alive = False
-            tasks, self._tasks = self._tasks, {}
-            others = self._d.give_back(list(tasks.values()))
-        if others:
-            self._d.note(f"{error}; its {counted(len(tasks), 'prompt')} {verb(len(tasks), 'moves', 'move')} to the other servers")
+        tasks = self._tasks
+        has_others = self._pool.leave(self.server.url, list(tasks.values()))
+        self._tasks = {}
+        if has_others:
+            self._tell.note(f"{error}; its {counted(len(tasks), 'prompt')} {verb(len(tasks), 'moves', 'move')} to the other servers")
         else:
-            self._d.fail(error)
+            self._pool.fail(error)
         with contextlib.suppress(UnavailableError):
             self.server.cancel(list(tasks))
         return list(tasks)
 
     def _revive(self, stale: list[str]) -> bool:
         """Try the server again now and then, until it is back or the dispatcher ends."""
-        while not self._d.rest(REVIVE_SECONDS):
+        while not self._pool.rest(REVIVE_SECONDS):
             try:
                 self.server.connect()
                 self.server.cancel(stale)  # the others have run them meanwhile
             except UnavailableError:
                 continue
-            self.alive = True
+            self._pool.come_back(self.server.url)
             self._is_out = True  # also one that was given up at once, without waiting, is told to be back
             self._tell_outage(None)
             return True

@@ -24,7 +24,7 @@ MEMBERS = {"tools.backends.comfyui", "tools.backends.embedded"}
 KNOWN_OUTSIDE = {"tools.backends.backend", "tools.backends.dispatch", "tools.backends.registry", "tools.backends.picture_bytes"}
 """All that anything outside the folder imports of it: a new back end changes none of the four but for its row. (`picture_bytes` knows
 formats, and no server.)"""
-PARTS = {"tools.backends.dispatched_jobs", "tools.backends.server_lane"}
+PARTS = {"tools.backends.dispatched_jobs", "tools.backends.server_lane", "tools.backends.task_pool"}
 """Of the dispatcher."""
 
 

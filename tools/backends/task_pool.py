@@ -1,0 +1,117 @@
+"""What the servers of a dispatcher share: the tasks that wait, the jobs that ended, and which servers are there to take some."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+
+from tools.backends.dispatched_jobs import Finished, Job, Task
+
+
+class TaskPool:
+    """Gives tasks out in the order they were put, each to one server. May be used from any thread."""
+
+    def __init__(self, servers: Iterable[str]) -> None:
+        self.closing = False
+        self.alive = set(servers)
+        """The URLs of the servers that are there."""
+        self._changed = threading.Condition()  # guards all of it
+        self._waiting: deque[Task] = deque()
+        self._finished: deque[Finished] = deque()
+        self._unfinished = 0
+        self._failure: BaseException | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks no server has."""
+        return len(self._waiting)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any job that was put has not been handed out by `wait`."""
+        with self._changed:
+            return self._unfinished > 0
+
+    def put(self, job: Job) -> None:
+        """Add a job behind those that wait."""
+        with self._changed:
+            self._unfinished += 1
+            self._waiting.append(Task(job, job.graph))
+            self._changed.notify_all()
+
+    def wait(self, timeout: float) -> list[Finished]:
+        """The jobs that ended since the last call, as soon as there is one; empty after `timeout` seconds.
+
+        Raises what `fail` was told, after handing out everything that ended before.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._finished or self._failure, timeout)
+            ended = list(self._finished)
+            self._finished.clear()
+            self._unfinished -= len(ended)
+            if not ended and self._failure is not None:
+                raise self._failure
+            return ended
+
+    def close(self) -> None:
+        """Forget what waits; nothing is given out any more."""
+        with self._changed:
+            self.closing = True
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def take(self, server: str, *, wait: bool) -> Task | None:
+        """The first waiting task that suits a server; with `wait`, as soon as there is one. None when closing."""
+        with self._changed:
+            while not self.closing:
+                for task in self._waiting:
+                    if self._suits(task, server):
+                        self._waiting.remove(task)
+                        return task
+                if not wait:
+                    return None
+                self._changed.wait()
+            return None
+
+    def _suits(self, task: Task, server: str) -> bool:
+        others = self.alive - {server}
+        if server in task.refused_by and others - task.refused_by:
+            return False
+        return task.attempts > 0 or task.job.sent_to is None or task.job.sent_to == server or task.job.sent_to not in others
+
+    def give_back(self, tasks: list[Task], *, to_others: bool = False) -> bool:
+        """Put tasks before all that wait: their models are still loaded. False, and nothing done, where no server may take them."""
+        with self._changed:
+            if not (self.alive - tasks[0].refused_by if to_others else self.alive):
+                return False
+            self._waiting.extendleft(reversed(tasks))
+            self._changed.notify_all()
+            return True
+
+    def leave(self, server: str, tasks: list[Task]) -> bool:
+        """A server is gone: its tasks go to the others. False where there is none."""
+        with self._changed:
+            self.alive.discard(server)
+            return self.give_back(tasks)
+
+    def come_back(self, server: str) -> None:
+        with self._changed:
+            self.alive.add(server)
+
+    def finish(self, finished: Finished) -> None:
+        with self._changed:
+            self._finished.append(finished)
+            self._changed.notify_all()
+
+    def fail(self, error: BaseException) -> None:
+        """No server is left, or a thread met a fault: `wait` raises it."""
+        with self._changed:
+            self._failure = self._failure or error
+            self._changed.notify_all()
+
+    def rest(self, seconds: float) -> bool:
+        """Wait, but not beyond the end. True when it is closing, or failed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.closing or self._failure, seconds)
+            return self.closing or self._failure is not None
