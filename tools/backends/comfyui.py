@@ -51,6 +51,9 @@ ASK_AGAIN_SECONDS = 0.02
 FOREIGN_SILENCE_FACTOR = 6
 """Somebody else's prompt tells us nothing of its progress, so it gets this much longer than one of ours."""
 
+SOCKET_FAILURES = 6
+"""In a row, while the server answers over HTTP: then a person is told. They take nine seconds: no restart goes unnoticed so long."""
+
 MESSAGE_SECONDS = 0.05
 """An end is announced before the history has it, but the message may still be on its way to our thread."""
 
@@ -103,6 +106,7 @@ class ComfyServer(ServerApi):
         self.offers = Offers()
         self._max_picture_bytes = max_picture_bytes
         self._stream: EventStream | None = None
+        self._told_of_stream = False
         self.outage_seconds = outage_seconds
         self._poll_seconds_without_socket = poll_seconds
         self._silence_seconds, self._stalled_seconds = silence_seconds, stalled_seconds
@@ -347,11 +351,18 @@ class ComfyServer(ServerApi):
         self._closing.wait(min(OUTAGE_PAUSE_SECONDS, self.outage_seconds / 4, 0.1 + gone))
 
     def _recovered(self) -> None:
+        """The server has answered."""
         if self._gone_since is not None:
             self._gone_since = None
+            if self._stream is not None:
+                self._stream.failures = 0  # of the outage
             self._alive_at = time.monotonic()
             self._reconcile_due = 0.0
             self.on_outage(None)
+        elif self._stream is not None and self._stream.failures >= SOCKET_FAILURES and not self._told_of_stream:
+            self._told_of_stream = True
+            how = f"it is asked every {self._poll_seconds_without_socket:g} s instead"
+            self.on_note(f"its WebSocket fails ({self._stream.reason}): {how}")
 
     def download(self, ref: PictureRef) -> bytes:
         return download_picture(self._transport, ref, self._max_picture_bytes, self._closing.wait)

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Any
 
+from lifeos.errors import LifeosError
 from tools.backends.address import Address
 from tools.backends.bounded_connection import open_socket
 from tools.backends.comfyui_answers import SocketMessage, read_message
@@ -28,7 +29,7 @@ RETRY_PAUSES = (0.0, 0.1, 0.3, 1.0, 2.0, 5.0)
 OPEN_SECONDS = 5.0
 STEADY_SECONDS = 5.0
 """A connection that ends sooner counts as a failure: the pause before the next one grows."""
-
+REASON_LENGTH = 100
 
 CONNECTED, DISCONNECTED = SocketMessage("connected"), SocketMessage("disconnected")
 """What the thread itself tells, among the server's messages."""
@@ -46,6 +47,10 @@ class EventStream:
     def __init__(self, address: Address, client_id: str) -> None:
         self.events: queue.Queue[SocketMessage] = queue.Queue(WAITING_LIMIT)
         self.connected = False
+        self.failures = 0
+        """Connections in a row that could not be opened or kept."""
+        self.reason = ""
+        """Why the last of them."""
         self._address = address
         self._url = address.websocket_url(client_id)
         self._socket: Any = None
@@ -70,18 +75,18 @@ class EventStream:
             self._thread.join(CLOSE_SECONDS + RECEIVE_SECONDS)
 
     def _run(self) -> None:
-        failures = 0
         while not self._closing.is_set():
-            opened = time.monotonic()
+            opened, reason = time.monotonic(), "the connection was closed"
             try:
                 self._open()
                 self._receive()
-            except Exception:  # noqa: BLE001 - a decoder of others' bytes: whatever it meets, the connection is made anew
-                pass
+            except Exception as error:  # noqa: BLE001 - a decoder of others' bytes: whatever it meets, the connection is made anew
+                reason = _in_short(error)
             finally:
                 self._drop()
-            failures = 0 if time.monotonic() - opened > STEADY_SECONDS else failures + 1
-            self._closing.wait(RETRY_PAUSES[min(failures, len(RETRY_PAUSES) - 1)])
+            self.reason = reason
+            self.failures = 0 if time.monotonic() - opened > STEADY_SECONDS else self.failures + 1
+            self._closing.wait(RETRY_PAUSES[min(self.failures, len(RETRY_PAUSES) - 1)])
 
     def _open(self) -> None:
         header = [f"Authorization: {self._address.authorization}"] if self._address.authorization else None
@@ -140,6 +145,12 @@ class EventStream:
         if self.connected:
             self.connected = False
             self._tell(DISCONNECTED)
+
+
+def _in_short(error: Exception) -> str:
+    """What went wrong, without the headers and the page that websocket-client adds to a status."""
+    text = error.why if isinstance(error, LifeosError) else str(error).partition(" -+-+")[0]
+    return text[:REASON_LENGTH] or type(error).__name__
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from typing import Any
@@ -12,6 +13,7 @@ from lifeos.errors import InputError, UnavailableError
 from tests.tools.backends.fakes import fake_server
 from tests.tools.backends.test_contract import plain_graph
 from tools.backends import comfyui as client_module
+from tools.backends import comfyui_events
 from tools.backends.address import read_address
 from tools.backends.backend import LostPicture, PictureRef, PromptEnd, RejectedPrompt, StalledError
 from tools.backends.comfyui import ComfyServer
@@ -308,6 +310,40 @@ def test_works_without_any_websocket(follow: Any) -> None:
         server = follow(fake.url, poll_seconds=0.02)
         server.submit(prompt_id, plain_graph())
         assert first_end(server).pictures == (PictureRef("a.png", "", "output", "2"),)
+
+
+def test_a_websocket_that_always_fails_is_told_once_with_the_reason(follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comfyui_events, "RETRY_PAUSES", (0.0,))
+    refused = (403, b"a page of the proxy", {"X-Proxy": "secret"})
+    with fake_server({"GET /system_stats": (200, STATS), "GET /ws": refused, "POST /prompt": (200, {"node_errors": {}})}) as fake:
+        server = follow(fake.url)
+        notes: list[str] = []
+        server.on_note = notes.append
+        until = time.monotonic() + PATIENCE
+        while server._stream is None or server._stream.failures < client_module.SOCKET_FAILURES:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        for number in range(2):
+            server.submit(f"{number}", plain_graph())
+    assert notes == ["its WebSocket fails (Handshake status 403 Forbidden): it is asked every 0.5 s instead"]
+
+
+def test_websocket_failures_of_an_outage_are_not_told(embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comfyui_events, "RETRY_PAUSES", (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, PATIENCE))
+    embedded = embedded_server()
+    server = follow(embedded.url)
+    notes: list[str] = []
+    server.on_note = notes.append
+    back = threading.Thread(target=embedded.restart, kwargs={"down_seconds": 0.5})
+    back.start()
+    until = time.monotonic() + PATIENCE
+    while server._stream is None or server._stream.failures < client_module.SOCKET_FAILURES:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    submit(server, plain_graph())
+    assert first_end(server).kind == "done"
+    back.join()
+    assert notes == []
 
 
 def test_restarted_server_has_lost_its_prompts(embedded_server: Any, follow: Any) -> None:
