@@ -14,7 +14,7 @@ from tools.stand_in.node_class import FileChoice, InputSpec, NodeClass, Run, Spe
 from tools.stand_in.node_values import Conditioning, Inputs, LoadedModel, NodeResult, NodeRun
 from tools.stand_in.sampling_functions import refine
 from tools.stand_in.saver_functions import FILE_FORMATS, saves
-from tools.stand_in.text_functions import as_text, with_lora
+from tools.stand_in.text_functions import as_text, pass_on, with_lora
 
 LORA_TAG = re.compile(r"<lora:([^:>]+)(?::([-0-9.]+))?(?::([-0-9.]+))?>")
 ASPECT_RATIOS = {
@@ -24,6 +24,7 @@ ASPECT_RATIOS = {
 }  # fmt: skip
 """The choices of CR Aspect Ratio."""
 
+PARAMETERS = ("seed", "steps", "cfg", "sampler", "scheduler", "denoise")
 ROWS = (1, 2, 3)
 LORA_OR_NONE = InputSpec(FileChoice("loras", ("None",)))
 Stack = tuple[tuple[str, float, float], ...]
@@ -129,10 +130,6 @@ def _show_anything(run: NodeRun, inputs: Inputs) -> NodeResult:
     return NodeResult((value,), ui={"text": [as_text(value)]})
 
 
-def _parameters(run: NodeRun, inputs: Inputs) -> NodeResult:
-    return NodeResult(tuple(inputs[name] for name in ("seed", "steps", "cfg", "sampler", "scheduler", "denoise")))
-
-
 def _instant_id(run: NodeRun, inputs: Inputs) -> NodeResult:
     model: LoadedModel = inputs["model"]
     return NodeResult((replace(model, patches=(*model.patches, "ApplyInstantID")), inputs["positive"], inputs["negative"]))
@@ -154,45 +151,97 @@ def _saver(name: str, key: str, endings: list[str], **more: Any) -> NodeClass:
     return _class(name, run, "IMAGE", required, _specs(**more), names="images", output_node=True)
 
 
-def custom_classes(samplers: list[str], schedulers: list[str]) -> list[NodeClass]:
-    """The classes; `samplers` and `schedulers` are core's own lists, which some of them offer and put out."""
+LORA_CLASSES = [
+    _class("Power Lora Loader (rgthree)", _power_loras, "MODEL CLIP", {}, _specs(model=MODEL, clip=CLIP), takes_anything=True),
+    _class(
+        "CR LoRA Stack", _stack_rows, "LORA_STACK STRING",
+        _specs(switch_1=[["Off", "On"]], lora_name_1=LORA_OR_NONE, model_weight_1=_number(1.0), clip_weight_1=_number(1.0)),
+        _specs(
+            **{f"switch_{row}": [["Off", "On"]] for row in ROWS[1:]}, **{f"lora_name_{row}": LORA_OR_NONE for row in ROWS[1:]},
+            **{f"{side}_weight_{row}": _number(1.0) for row in ROWS[1:] for side in ("model", "clip")}, lora_stack=["LORA_STACK"],
+        ),
+        names="LORA_STACK show_help",
+    ),
+    _class(
+        "CR Apply LoRA Stack", _apply_stack, "MODEL CLIP STRING", _specs(model=MODEL, clip=CLIP, lora_stack=["LORA_STACK"]),
+        names="MODEL CLIP show_help",
+    ),
+    _class(
+        "ImpactWildcardEncode", _wildcard_encode, "MODEL CLIP CONDITIONING STRING",
+        _specs(
+            model=MODEL, clip=CLIP, wildcard_text=TEXT, populated_text=TEXT, mode=[["populate", "fixed", "reproduce"]], seed=SEED
+        ),
+        _specs(**{"Select to add LoRA": ["STRING"], "Select to add Wildcard": ["STRING"]}),
+        names="model clip conditioning populated_text",
+    ),
+]  # fmt: skip
+"""What loads LoRAs, by rows, by stacks, and by tags in a text."""
+
+LOADERS = [
+    _class(
+        "Efficient Loader", _efficient_loader, "MODEL CONDITIONING CONDITIONING LATENT VAE CLIP DEPENDENCIES",
+        _specs(
+            ckpt_name=InputSpec(FileChoice("checkpoints")), vae_name=InputSpec(FileChoice("vae", ("Baked VAE",))),
+            clip_skip=_integer(-1, -24, -1), lora_name=LORA_OR_NONE, lora_model_strength=_number(1.0), lora_clip_strength=_number(1.0),
+            positive=TEXT, negative=TEXT, empty_latent_width=SIDE, empty_latent_height=SIDE, batch_size=_integer(1, 1, 262144),
+        ),
+        _specs(
+            token_normalization=[["none", "mean", "length", "length+mean"]],
+            weight_interpretation=[["comfy", "A1111", "compel", "comfy++", "down_weight"]], lora_stack=["LORA_STACK"],
+            cnet_stack=["CONTROL_NET_STACK"],
+        ),
+        names="MODEL CONDITIONING+ CONDITIONING- LATENT VAE CLIP DEPENDENCIES",
+    ),
+    _class("LoaderGGUF", _load("unet_gguf", "gguf_name"), "MODEL", _specs(gguf_name=InputSpec(FileChoice("unet_gguf")))),
+    _class("UnetLoaderGGUF", _load("unet_gguf", "unet_name"), "MODEL", _specs(unet_name=InputSpec(FileChoice("unet_gguf")))),
+    _class(
+        "NunchakuFluxDiTLoader", _load("diffusion_models", "model_path"), "MODEL",
+        _specs(model_path=InputSpec(FileChoice("diffusion_models"))),
+        _specs(
+            cache_threshold=_number(0.0, 0.0, 1.0), attention=[["nunchaku-fp16", "flash-attention2"]],
+            cpu_offload=[["auto", "enable", "disable"]], device_id=_integer(0, 0, 0), data_type=[["bfloat16", "float16"]],
+            i2f_mode=[["enabled", "always"]],
+        ),
+    ),
+]  # fmt: skip
+"""What loads models from files."""
+
+SAVERS = [
+    _saver(
+        "Image Save", "extension", ["png", "jpg", "jpeg", "gif", "tiff", "webp", "bmp"], output_path=["STRING"],
+        quality=_integer(100, 1, 100),
+    ),
+    _saver("SaveWEBP", "format", ["webp"], quality=_integer(80, 1, 100)),
+    _saver("Save Image AVIF", "format", ["avif"]),
+    _saver("Save Image JXL", "format", ["jxl"]),
+]  # fmt: skip
+
+OTHERS = [
+    _class(
+        "CR Aspect Ratio", _aspect_ratio, "INT INT FLOAT INT LATENT STRING",
+        _specs(
+            width=_integer(1024, 64, 8192), height=_integer(1024, 64, 8192), aspect_ratio=[list(ASPECT_RATIOS)],
+            swap_dimensions=[["Off", "On"]], upscale_factor=_number(1.0, 0.1, 100.0), batch_size=_integer(1, 1, 64),
+        ),
+        names="width height upscale_factor batch_size empty_latent show_help",
+    ),
+    _class("easy showAnything", _show_anything, "*", {}, _specs(anything=["*"]), names="output", output_node=True),
+    _class(
+        "ApplyInstantID", _instant_id, "MODEL CONDITIONING CONDITIONING",
+        _specs(model=MODEL, positive=CONDITIONING, negative=CONDITIONING, weight=_number(0.8, 0.0, 5.0)),
+        _specs(
+            instantid=["INSTANTID"], insightface=["FACEANALYSIS"], control_net=["CONTROL_NET"], image=IMAGE, image_kps=IMAGE,
+            start_at=_number(0.0, 0.0, 1.0), end_at=_number(1.0, 0.0, 1.0), mask=["MASK"],
+        ),
+        names="MODEL positive negative",
+    ),
+]  # fmt: skip
+"""Sizes, what is shown, and what only patches a model."""
+
+
+def _sampling_classes(samplers: list[str], schedulers: list[str]) -> list[NodeClass]:
+    """Those that offer or put out core's own lists."""
     return [
-        _class(
-            "Efficient Loader", _efficient_loader, "MODEL CONDITIONING CONDITIONING LATENT VAE CLIP DEPENDENCIES",
-            _specs(
-                ckpt_name=InputSpec(FileChoice("checkpoints")), vae_name=InputSpec(FileChoice("vae", ("Baked VAE",))),
-                clip_skip=_integer(-1, -24, -1), lora_name=LORA_OR_NONE, lora_model_strength=_number(1.0), lora_clip_strength=_number(1.0),
-                positive=TEXT, negative=TEXT, empty_latent_width=SIDE, empty_latent_height=SIDE, batch_size=_integer(1, 1, 262144),
-            ),
-            _specs(
-                token_normalization=[["none", "mean", "length", "length+mean"]],
-                weight_interpretation=[["comfy", "A1111", "compel", "comfy++", "down_weight"]], lora_stack=["LORA_STACK"],
-                cnet_stack=["CONTROL_NET_STACK"],
-            ),
-            names="MODEL CONDITIONING+ CONDITIONING- LATENT VAE CLIP DEPENDENCIES",
-        ),
-        _class("Power Lora Loader (rgthree)", _power_loras, "MODEL CLIP", {}, _specs(model=MODEL, clip=CLIP), takes_anything=True),
-        _class(
-            "CR LoRA Stack", _stack_rows, "LORA_STACK STRING",
-            _specs(switch_1=[["Off", "On"]], lora_name_1=LORA_OR_NONE, model_weight_1=_number(1.0), clip_weight_1=_number(1.0)),
-            _specs(
-                **{f"switch_{row}": [["Off", "On"]] for row in ROWS[1:]}, **{f"lora_name_{row}": LORA_OR_NONE for row in ROWS[1:]},
-                **{f"{side}_weight_{row}": _number(1.0) for row in ROWS[1:] for side in ("model", "clip")}, lora_stack=["LORA_STACK"],
-            ),
-            names="LORA_STACK show_help",
-        ),
-        _class(
-            "CR Apply LoRA Stack", _apply_stack, "MODEL CLIP STRING", _specs(model=MODEL, clip=CLIP, lora_stack=["LORA_STACK"]),
-            names="MODEL CLIP show_help",
-        ),
-        _class(
-            "ImpactWildcardEncode", _wildcard_encode, "MODEL CLIP CONDITIONING STRING",
-            _specs(
-                model=MODEL, clip=CLIP, wildcard_text=TEXT, populated_text=TEXT, mode=[["populate", "fixed", "reproduce"]], seed=SEED
-            ),
-            _specs(**{"Select to add LoRA": ["STRING"], "Select to add Wildcard": ["STRING"]}),
-            names="model clip conditioning populated_text",
-        ),
         _class(
             "FaceDetailer", _face_detailer, "IMAGE IMAGE IMAGE MASK DETAILER_PIPE IMAGE",
             _specs(
@@ -208,46 +257,15 @@ def custom_classes(samplers: list[str], schedulers: list[str]) -> list[NodeClass
             ),
             names="image cropped_refined cropped_enhanced_alpha mask detailer_pipe cnet_images",
         ),
-        _class(
-            "CR Aspect Ratio", _aspect_ratio, "INT INT FLOAT INT LATENT STRING",
-            _specs(
-                width=_integer(1024, 64, 8192), height=_integer(1024, 64, 8192), aspect_ratio=[list(ASPECT_RATIOS)],
-                swap_dimensions=[["Off", "On"]], upscale_factor=_number(1.0, 0.1, 100.0), batch_size=_integer(1, 1, 64),
-            ),
-            names="width height upscale_factor batch_size empty_latent show_help",
-        ),
-        _class("easy showAnything", _show_anything, "*", {}, _specs(anything=["*"]), names="output", output_node=True),
         NodeClass(
             "Input Parameters (Image Saver)",
             _specs(seed=SEED, steps=STEPS, cfg=_number(7.0, 0.0, 100.0), sampler=[samplers], scheduler=[schedulers], denoise=DENOISE),
             {}, ("INT", "INT", "FLOAT", samplers, schedulers, "FLOAT"),
-            ("seed", "steps", "cfg", "sampler_name", "scheduler_name", "denoise"), _parameters, module="custom_nodes",
+            ("seed", "steps", "cfg", "sampler_name", "scheduler_name", "denoise"), pass_on(*PARAMETERS), module="custom_nodes",
         ),
-        _class(
-            "ApplyInstantID", _instant_id, "MODEL CONDITIONING CONDITIONING",
-            _specs(model=MODEL, positive=CONDITIONING, negative=CONDITIONING, weight=_number(0.8, 0.0, 5.0)),
-            _specs(
-                instantid=["INSTANTID"], insightface=["FACEANALYSIS"], control_net=["CONTROL_NET"], image=IMAGE, image_kps=IMAGE,
-                start_at=_number(0.0, 0.0, 1.0), end_at=_number(1.0, 0.0, 1.0), mask=["MASK"],
-            ),
-            names="MODEL positive negative",
-        ),
-        _class("LoaderGGUF", _load("unet_gguf", "gguf_name"), "MODEL", _specs(gguf_name=InputSpec(FileChoice("unet_gguf")))),
-        _class("UnetLoaderGGUF", _load("unet_gguf", "unet_name"), "MODEL", _specs(unet_name=InputSpec(FileChoice("unet_gguf")))),
-        _class(
-            "NunchakuFluxDiTLoader", _load("diffusion_models", "model_path"), "MODEL",
-            _specs(model_path=InputSpec(FileChoice("diffusion_models"))),
-            _specs(
-                cache_threshold=_number(0.0, 0.0, 1.0), attention=[["nunchaku-fp16", "flash-attention2"]],
-                cpu_offload=[["auto", "enable", "disable"]], device_id=_integer(0, 0, 0), data_type=[["bfloat16", "float16"]],
-                i2f_mode=[["enabled", "always"]],
-            ),
-        ),
-        _saver(
-            "Image Save", "extension", ["png", "jpg", "jpeg", "gif", "tiff", "webp", "bmp"], output_path=["STRING"],
-            quality=_integer(100, 1, 100),
-        ),
-        _saver("SaveWEBP", "format", ["webp"], quality=_integer(80, 1, 100)),
-        _saver("Save Image AVIF", "format", ["avif"]),
-        _saver("Save Image JXL", "format", ["jxl"]),
     ]  # fmt: skip
+
+
+def custom_classes(samplers: list[str], schedulers: list[str]) -> list[NodeClass]:
+    """The classes; `samplers` and `schedulers` are core's own lists, which some of them offer and put out."""
+    return [*LOADERS, *LORA_CLASSES, *_sampling_classes(samplers, schedulers), *OTHERS, *SAVERS]

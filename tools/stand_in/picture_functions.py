@@ -11,6 +11,7 @@ from tools.stand_in.by_type import LATENT_SCALE
 from tools.stand_in.node_class import Run
 from tools.stand_in.node_values import DrawnPicture, Film, Inputs, Latent, NodeResult, NodeRun
 from tools.stand_in.picture_store import read_input_picture
+from tools.stand_in.text_functions import pass_on
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,11 +82,10 @@ def _resize(size: Callable[[int, int, Inputs], tuple[int, int]]) -> Run:
     return change
 
 
-def _total_pixels(pixels: float) -> Callable[[int, int], tuple[int, int]]:
-    return lambda width, height: (
-        max(8, round(width * (pixels / (width * height)) ** 0.5 / 8) * 8),
-        max(8, round(height * (pixels / (width * height)) ** 0.5 / 8) * 8),
-    )
+def _with_pixels(width: int, height: int, pixels: float) -> tuple[int, int]:
+    """The size with so many pixels, each side a multiple of eight."""
+    scale = (pixels / (width * height)) ** 0.5
+    return max(8, round(width * scale / 8) * 8), max(8, round(height * scale / 8) * 8)
 
 
 def _upscale_by_model(width: int, height: int, inputs: Inputs) -> tuple[int, int]:
@@ -124,10 +124,6 @@ def _film(run: NodeRun, inputs: Inputs) -> NodeResult:
     return NodeResult((Film(inputs["images"], float(inputs["fps"])),))
 
 
-def _unchanged(key: str) -> Run:
-    return lambda run, inputs: NodeResult((inputs[key],))
-
-
 PICTURE_FUNCTIONS: dict[str, Run] = {
     "VAEDecode": _decode,
     "VAEDecodeTiled": _decode,
@@ -140,12 +136,12 @@ PICTURE_FUNCTIONS: dict[str, Run] = {
     "RepeatLatentBatch": _repeat_latent,
     "ImageScale": _resize(lambda width, height, inputs: sides(width, height, inputs["width"], inputs["height"])),
     "ImageScaleBy": _resize(lambda width, height, inputs: (round(width * inputs["scale_by"]), round(height * inputs["scale_by"]))),
-    "ImageScaleToTotalPixels": _resize(lambda width, height, inputs: _total_pixels(inputs["megapixels"] * 1024 * 1024)(width, height)),
-    "FluxKontextImageScale": _resize(lambda width, height, inputs: _total_pixels(KONTEXT_PIXELS)(width, height)),
+    "ImageScaleToTotalPixels": _resize(lambda width, height, inputs: _with_pixels(width, height, inputs["megapixels"] * 1024 * 1024)),
+    "FluxKontextImageScale": _resize(lambda width, height, inputs: _with_pixels(width, height, KONTEXT_PIXELS)),
     "ImageUpscaleWithModel": _resize(_upscale_by_model),
     "ImageInvert": _invert,
-    "ImageSharpen": _unchanged("image"),
-    "ImageBlur": _unchanged("image"),
+    "ImageSharpen": pass_on("image"),
+    "ImageBlur": pass_on("image"),
     "GetImageSize": _size,
     "EmptyImage": _empty_image,
     "LoadImage": _load_image,

@@ -40,20 +40,6 @@ def _passes(pictures: tuple[DrawnPicture, ...]) -> list[list[dict[str, Any]]]:
     return [[scene.record() for scene in picture.passes] for picture in pictures]
 
 
-def _always(ending: str, encode: formats.Encode) -> Choose:
-    return lambda inputs: (ending, encode)
-
-
-def _advanced(inputs: Inputs) -> tuple[str, formats.Encode]:
-    kind = inputs["format"]
-    if kind == "png":
-        return "png", formats.png_16bit if inputs["format.bit_depth"] == "16-bit" else formats.png
-    return {
-        "avif": ("avif", formats.with_pillow("AVIF", speed=9)),
-        "exr": ("exr", formats.unreadable(formats.EXR_MAGIC)),
-    }[kind]
-
-
 FILE_FORMATS: dict[str, tuple[str, formats.Encode]] = {
     "png": ("png", formats.png),
     "jpg": ("jpg", formats.with_pillow("JPEG", quality=95)),
@@ -64,8 +50,18 @@ FILE_FORMATS: dict[str, tuple[str, formats.Encode]] = {
     "bmp": ("bmp", formats.with_pillow("BMP")),
     "avif": ("avif", formats.with_pillow("AVIF", speed=9)),
     "jxl": ("jxl", formats.unreadable(formats.JXL_BOX)),
+    "exr": ("exr", formats.unreadable(formats.EXR_MAGIC)),
 }
 """By the word that a saver's `extension` or `format` has for it."""
+
+
+def _as_png(inputs: Inputs) -> tuple[str, formats.Encode]:
+    return FILE_FORMATS["png"]
+
+
+def _advanced(inputs: Inputs) -> tuple[str, formats.Encode]:
+    kind = inputs["format"]
+    return ("png", formats.png_16bit) if kind == "png" and inputs["format.bit_depth"] == "16-bit" else FILE_FORMATS[kind]
 
 
 def _save_webp(run: NodeRun, inputs: Inputs) -> NodeResult:
@@ -98,8 +94,8 @@ def _send(run: NodeRun, inputs: Inputs) -> NodeResult:
 
 
 SAVER_FUNCTIONS: dict[str, Run] = {
-    "SaveImage": saves(_always("png", formats.png)),
-    "PreviewImage": saves(_always("png", formats.png), "temp"),
+    "SaveImage": saves(_as_png),
+    "PreviewImage": saves(_as_png, "temp"),
     "SaveImageAdvanced": saves(_advanced),
     "SaveAnimatedWEBP": _save_webp,
     "SaveVideo": _save_film,
