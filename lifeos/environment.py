@@ -18,7 +18,6 @@ import os
 import platform
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -29,6 +28,7 @@ from lifeos import files, installing, locks
 from lifeos.errors import InputError, UnavailableError
 from lifeos.project import PROJECT_ROOT
 from lifeos.shells import PYTHON_VARIABLE, python_word
+from lifeos.signals import deaf_to_signals
 
 STAMP_FILE = ".complete.json"
 DLIB_MODELS = frozenset({"dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"})
@@ -235,13 +235,8 @@ def run_inside(python: Path, arguments: list[str]) -> int:
     sys.stdout.flush()
     if os.name == "posix":
         os.execv(command[0], command)
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGBREAK") if hasattr(signal, name)]
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}  # they reach the child, which ends in its own way
-    try:
+    with deaf_to_signals():  # they reach the child, which ends in its own way
         return subprocess.call(command)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def unused() -> list[Path]:

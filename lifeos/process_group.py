@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 KILL_SECONDS = 5.0
 POLL_SECONDS = 0.05
+ASKED = ["ppid"] if sys.platform == "win32" else ["status"]
+"""What tells whether a process belongs to a group, of each process of the machine."""
+
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that a process gets when the one that started it dies."""
 
@@ -98,7 +101,7 @@ def is_group_alive(group: int) -> bool:
     """Whether a process group has a process that is no zombie. Windows has no groups: the process itself, or one that it started."""
     import psutil
 
-    return _send(group, 0) and any(_belongs(process, group) for process in psutil.process_iter(["status", "ppid"]))
+    return _send(group, 0) and any(_belongs(process, group) for process in psutil.process_iter(ASKED))
 
 
 def _belongs(process: psutil.Process, group: int) -> bool:

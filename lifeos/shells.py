@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import PurePath
 
+from lifeos.errors import InputError
+
 WINDOWS = os.name == "nt"
 POSIX_SHELL, CMD, POWERSHELL = "sh", "cmd", "powershell"
 PYTHON_VARIABLE = "LIFEOS_PYTHON"
@@ -32,7 +34,7 @@ def as_typed(*commands: Sequence[str]) -> str:
 
 
 def split_command(text: str) -> list[str]:
-    """The words of a command that was typed as one text. Raises ValueError for a quote that is not closed.
+    """The words of a command that was typed as one text. Raises InputError for a quote that is not closed.
 
     On Windows a backslash separates folders; it quotes nothing.
     """
@@ -40,16 +42,21 @@ def split_command(text: str) -> list[str]:
     words.whitespace_split, words.commenters = True, ""
     if WINDOWS:
         words.escape = ""
-    return list(words)
+    try:
+        return list(words)
+    except ValueError:
+        raise InputError(text, "a quote in this command is not closed", "close it") from None
 
 
 @cache
 def running_shell() -> str:
-    """The shell of this process: the nearest one among those that started it."""
+    """The shell of this process: the nearest one among those that started it. On Windows without psutil: cmd."""
     if not WINDOWS:
         return POSIX_SHELL
-    import psutil
-
+    try:
+        import psutil
+    except ModuleNotFoundError:  # a dry run by a Python alone
+        return CMD
     names = [PurePath(parent.name()).stem.lower() for parent in psutil.Process().parents()]
     known = {"cmd": CMD, "powershell": POWERSHELL, "pwsh": POWERSHELL, "bash": POSIX_SHELL, "sh": POSIX_SHELL}
     return next((known[name] for name in names if name in known), CMD)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
-import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +30,7 @@ from evals.load_thresholds import load_thresholds
 from lifeos import cli, files
 from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_USAGE, UnavailableError
+from lifeos.shells import as_typed
 from tools.cost.rates import find_rate
 from tools.families.families import DEFAULT_FAMILY, find_family
 from tools.trainers.trainer import DEFAULT_TRAINER, ParserVerdict, Trainer, find_row
@@ -181,7 +181,7 @@ def render_dry_run(preparation: Preparation, verdict: ParserVerdict | None, docu
     lines: list[str] = []
     for number, process in enumerate(plan.processes, 1):
         several = f" {number} of {len(plan.processes)}: {process.name}" if len(plan.processes) > 1 else ""
-        lines += [f"# command{several}", shlex.join(process.argv), ""]
+        lines += [f"# command{several}", as_typed(process.argv), ""]
     for file in plan.files:
         lines += [f"# {file.path}", file.text.rstrip(), ""]
     lines += [f"{'missing' if isinstance(item, UnavailableError) else 'wrong'}: {item}" for item in preparation.missing]

@@ -23,6 +23,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, files, locks, times
+from lifeos.counting import counted, verb
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError
 from lifeos.escaping import escape_line
 from lifeos.policy.defaults import DEFAULTS
@@ -63,7 +64,7 @@ def dry_run(settings: CycleSettings, start: str | None, only: str | None, *, as_
             cli.say(f"      MISSING {fault}", as_json=as_json)
     faults = [fault for step in planned for fault in step["faults"]]
     if faults:
-        raise InputError("dry run", f"{len(faults)} things are missing, first {faults[0]}")
+        raise InputError("dry run", f"{counted(len(faults), 'thing')} {verb(len(faults), 'is', 'are')} missing, first {faults[0]}")
     cli.say("Dry run: nothing was changed; every script, flag and input is there.", as_json=as_json)
     return EXIT_OK
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lifeos import shells
+from lifeos.errors import InputError
 
 COMMAND = [r"C:\Program Files\Python\python.exe", "tools\\x.py", "--prompt", "it's a cat & a dog", "--cfg", "-1", "--config", "a.yaml"]
 
@@ -50,7 +51,7 @@ def test_a_typed_command_is_split_as_its_shell_would(monkeypatch: pytest.MonkeyP
 
 
 def test_a_quote_that_is_not_closed_is_said() -> None:
-    with pytest.raises(ValueError, match="No closing quotation"):
+    with pytest.raises(InputError, match="a quote in this command is not closed"):
         shells.split_command("claude 'x")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lifeos import cli, locks
+from lifeos import cli, locks, shells
 from tests.capabilities import POSIX
 from tests.checkouts import copy_checkout
 from tools import run_full_cycle
@@ -19,6 +19,8 @@ from tools.cost.meter import LOG_FILE, STATE_FILE
 from tools.cycle.committing import CommitPlan, commit_commands
 from tools.cycle.steps import STEP_NAMES, STEPS
 from tools.stand_in import render_references
+
+Capture = pytest.CaptureFixture[str]
 
 
 def _status(root: Path) -> str:
@@ -75,6 +77,25 @@ def test_what_is_missing_is_named(project_root: Path, capsys: pytest.CaptureFixt
     assert f"MISSING {tmp_path / 'none'}: no such file or directory" in printed.out
     assert "MISSING no-such-agent: no such command" in printed.out
     assert "2 things are missing" in printed.err
+
+
+def test_commands_are_shown_for_the_shell_that_is_running(project_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr(shells, "running_shell", lambda: shells.POWERSHELL)
+    arguments = ["--project-root", str(project_root), "--dry-run", "--only", "agent", "--agent-command", "'my agent' -p \"it's\""]
+    cli.run(lambda: run_full_cycle.main(arguments))
+    assert "& 'my agent' -p 'it''s'\n" in capsys.readouterr().out
+
+
+def test_an_agent_s_command_is_split_as_it_was_typed(project_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def show(command: str) -> int:
+        arguments = ["--project-root", str(project_root), "--dry-run", "--only", "agent", "--agent-command", command]
+        return cli.run(lambda: run_full_cycle.main(arguments))
+
+    monkeypatch.setattr(shells, "WINDOWS", True)
+    show(r'"C:\Program Files\agent.cmd" -p "do it"')
+    assert r"MISSING C:\Program Files\agent.cmd: no such command" in capsys.readouterr().out
+    assert show("agent 'do it") == 2
+    assert "agent 'do it: a quote in this command is not closed (close it)" in capsys.readouterr().err
 
 
 def test_an_agent_that_is_not_configured_is_explained(project_root: Path, capsys: pytest.CaptureFixture[str]) -> None:

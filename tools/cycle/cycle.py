@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO
 from lifeos.errors import EXIT_USAGE, InputError, LifeosError
 from lifeos.escaping import escape_line
 from lifeos.leftovers import sweep_once
+from lifeos.shells import as_typed
 from lifeos.signals import deaf_to_signals
 from tools.cost.ledger import read_sessions
 from tools.cost.meter import Meter, OpenSession
@@ -131,7 +131,7 @@ class Cycle:
                 return True
         if step.name == "cost_stop" and record.cost_session:  # ours, not the newest: another may have been opened meanwhile
             commands[0] += ["--session", record.cost_session]
-        entry.command = " && ".join(shlex.join(command) for command in commands)
+        entry.command = as_typed(*commands)
         entry.log = str(folder.relative_to(root) / f"{step.name}.log")
         entry.status = kept.RUNNING
         if step.name == "cost_start":
@@ -276,7 +276,7 @@ def plan(settings: CycleSettings, chosen: tuple[CycleStep, ...]) -> list[dict[st
             row |= {"commits": list(commit.files), "left": list(commit.left)}
         else:
             commands = step.commands(settings) if step.name not in ("agent", "commit") or not skipped else []
-        row["commands"] = [shlex.join(one) for one in commands]
+        row["commands"] = [as_typed(one) for one in commands]
         row["faults"] = [] if skipped or step.name == "commit" else find_faults(step, settings)
         planned.append(row)
     return planned

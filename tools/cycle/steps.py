@@ -6,7 +6,6 @@ earlier steps made. `command` builds the argument vector from the settings.
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from evals.judging.run_kinds import SORTING
 from lifeos.guardrails.checkout import NoGitError
+from lifeos.shells import split_command
 from tools.briefings.findings_promotion import LEDGER, MEMORY, TASKS
 from tools.cost.meter import LOG_FILE
 from tools.cycle.committing import CommitPlan, commit_commands, plan_commit
@@ -240,7 +240,7 @@ STEPS: tuple[CycleStep, ...] = (
         "agent",
         "Agent",
         "",
-        lambda settings: [shlex.split(settings.agent_command, posix=sys.platform != "win32")],
+        lambda settings: [split_command(settings.agent_command)],
         _skip_agent,
         needs=lambda settings: [settings.agent_prompt],
         keeps=lambda settings: [BRIEFINGS / "*.md", Path("research/*.md")],  # as agents/daily_cycle.md asks
