@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,11 +37,6 @@ def protocol_of(
             **({"measures": dict(measures)} if measures else {}),
         }
     )
-
-
-def content_id(hashes: Iterable[str]) -> str:
-    """The id of a set of files by their contents' SHA-256: independent of names, order and place."""
-    return hashlib.sha256("\n".join(sorted(set(hashes))).encode("ascii")).hexdigest()[:16]
 
 
 def with_id(protocol: Mapping[str, Any]) -> dict[str, Any]:

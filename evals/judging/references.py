@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 from evals.faces.face_engine import FaceEngine, Vector
 from evals.faces.subject import sight_subject
 from evals.judging.inputs import left_out_lines
-from evals.judging.protocol import content_id
 from evals.skin.realism import SkinMeasurement, SkinReference, measure_skin
 from lifeos.errors import InputError
 from lifeos.escaping import escape_line
@@ -58,6 +58,11 @@ class _Reference:
     embedding: Vector
     skin: SkinMeasurement
     is_converted: bool
+
+
+def content_id(hashes: Iterable[str]) -> str:
+    """The id of a set of files by their contents' SHA-256: independent of names, order and place."""
+    return hashlib.sha256("\n".join(sorted(set(hashes))).encode("ascii")).hexdigest()[:16]
 
 
 def load_references(folder: Path, engine: FaceEngine, *, want_skin: bool, workers: int) -> ReferenceSet:

@@ -11,7 +11,8 @@ from evals.faces.dlib_engine import complete_landmarks
 from evals.faces.face_engine import Face, Rgb, unit
 from evals.faces.policy_scale import PolicyScale
 from evals.faces.subject import LADDER_PIXELS, add_border, choose_subject, find_with_borders, has_second_face, is_stripe, measure_pose
-from evals.judging.protocol import content_id, with_id
+from evals.judging.protocol import with_id
+from evals.judging.references import content_id
 from evals.load_thresholds import load_thresholds
 
 POINTS = np.array([[40, 40], [60, 40], [50, 52], [42, 63], [58, 63]], dtype=np.float64)
