@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from evals import compare_versions, leaderboard
-from evals.judging.gates import verdict
+from evals.judging.picture_verdict import verdict
 from evals.judging.records import Assessment, FaceScore, Geometry
 from evals.load_thresholds import load_thresholds
 from evals.scorecards.card import ConfigScore, Scorecard, build_scorecard

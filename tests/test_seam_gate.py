@@ -15,7 +15,8 @@ from PIL import ImageEnhance
 from evals import compare_versions, leaderboard, scorecard
 from evals.judging import gates
 from evals.judging.assessor import open_assessor
-from evals.judging.gates import GATES, Gate, measured, verdict
+from evals.judging.gates import GATES, Gate, measured
+from evals.judging.picture_verdict import verdict
 from evals.judging.records import Assessment, Reading
 from evals.judging.view import View
 from evals.load_thresholds import load_thresholds

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from evals.comparison.run_pictures import find_run_pictures, is_there
 from evals.comparison.runs import RowPicture, Run
 from evals.judging import gates
+from evals.judging.picture_verdict import verdict
 from lifeos.counting import counted, verb
 from lifeos.errors import InputError, UnavailableError
 from lifeos.progress import track
@@ -90,7 +91,7 @@ def _with_scores(picture: RowPicture, found: Assessment, policy: Mapping[str, An
         reason=found.face.reason,
         says_why=True,
         shot=found.geometry.shot_type if found.geometry else None,
-        approved=gates.verdict(found, policy).approved,
+        approved=verdict(found, policy).approved,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evals.judging import gates
+from evals.judging.picture_verdict import approves
 from evals.judging.records import Reading
 from evals.judging.run_kinds import WHY_NO_EVIDENCE, kind_of_row
 from lifeos import foreign
@@ -50,7 +51,7 @@ class RowPicture:
 
     def is_approved(self, policy: Mapping[str, Any]) -> bool:
         """The verdict that the row holds, else the policy's on its scores."""
-        return gates.approves(self.readings(), policy) if self.approved is None else self.approved
+        return approves(self.readings(), policy) if self.approved is None else self.approved
 
     @property
     def has_face(self) -> bool:

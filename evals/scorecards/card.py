@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evals.judging import eval_command, gates
-from evals.judging.gates import Means, Verdict
+from evals.judging.gates import Means
+from evals.judging.picture_verdict import Verdict, verdict
 from evals.judging.records import Assessment, Reading
 from evals.judging.run_kinds import WHY_NO_EVIDENCE, kind_of_row
 from evals.scorecards.card_inputs import Manifest
@@ -223,7 +224,7 @@ def _scored(
         name.prompt_id,
         name.seed,
         item,
-        gates.verdict(item, policy),
+        verdict(item, policy),
         gates.readings(item, policy),
         gates.picture_overall(item, policy),
     )

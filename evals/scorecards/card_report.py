@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from evals.judging.gates import GATES, Gate, describe_group
+from evals.judging.gates import GATES, Gate
+from evals.judging.picture_verdict import describe_group
 from evals.judging.records import explain_reason
 from lifeos.counting import counted
 from lifeos.escaping import escape_markdown as escape

@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from evals.judging.gates import gates_in_force, keep_readings, verdict
+from evals.judging.gates import gates_in_force, keep_readings
+from evals.judging.picture_verdict import verdict
 from evals.judging.records import Assessment, explain_reason
 from lifeos.errors import InputError
 from lifeos.picture_names import format_picture_name

@@ -14,7 +14,8 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evals.judging.gates import GATES, look_up, verdict
+from evals.judging.gates import GATES, look_up
+from evals.judging.picture_verdict import verdict
 from lifeos.counting import counted, verb
 from lifeos.errors import InputError
 from tools.production.decisions import settle_decisions

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from evals.judging.gates import UNMEASURED, Gate, describe_group, gates_in_force, limits_of, picture_overall
+from evals.judging.gates import Gate, gates_in_force, limits_of, picture_overall
+from evals.judging.picture_verdict import UNMEASURED, describe_group
 from evals.judging.variety import SHOT_TYPES, Sameness, measure_sameness
 from lifeos.counting import counted
 from tools.production.budget import format_seconds

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from evals.judging.gates import DIGITS, gates_in_force, means, verdict
+from evals.judging.gates import DIGITS, gates_in_force, means
+from evals.judging.picture_verdict import verdict
 from evals.judging.records import Assessment
 from lifeos.files import warn
 from lifeos.picture_names import parse_picture_name
@@ -40,7 +41,7 @@ class PictureResult:
     reasons: tuple[str, ...]
     """The gates', whoever decided."""
     groups: tuple[tuple[str, str, str], ...]
-    """The group of each reason (`gates.Reason.group`)."""
+    """The group of each reason (`picture_verdict.Reason.group`)."""
     assessment: Assessment
     prompt_id: int | None
     variation: int | None
@@ -91,7 +92,7 @@ def describe_person(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Why a picture was rejected, in a record: see `gates.Reason`."""
+    """Why a picture was rejected, in a record: see `picture_verdict.Reason`."""
 
     gate: str
     kind: str

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from evals.judging.assessor import Assessor, open_assessor
-from evals.judging.gates import describe_miss, verdict
+from evals.judging.picture_verdict import describe_miss, verdict
 from evals.judging.records import REASONS, Assessment, FaceScore, Geometry, explain_reason
 from evals.load_thresholds import load_thresholds
 from evals.skin.realism import SkinScore

@@ -11,9 +11,6 @@ from evals.judging import gates
 from evals.judging.gates import (
     Mean,
     Means,
-    approves,
-    describe_group,
-    describe_miss,
     gate_of,
     gates_in_force,
     grade,
@@ -28,9 +25,9 @@ from evals.judging.gates import (
     overall,
     picture_overall,
     rank_key,
-    verdict,
     why_not_ranked,
 )
+from evals.judging.picture_verdict import approves, describe_group, describe_miss, verdict
 from evals.judging.records import Assessment, FaceScore, Reading
 from evals.load_thresholds import load_thresholds
 from evals.skin.realism import SkinScore
