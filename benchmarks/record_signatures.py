@@ -113,9 +113,9 @@ def _trim_nested(part: Any) -> Any:
     return trimmed
 
 
-def render(signatures: Mapping[str, Any], version: str, recorded: str) -> str:
+def render(trimmed: Mapping[str, Any], version: str, recorded: str) -> str:
     """The file: one class a line, so that a later recording shows in a diff what changed."""
-    rows = [f"{json.dumps(name)}:{json.dumps(kept, separators=(',', ':'), ensure_ascii=False)}" for name, kept in trim(signatures).items()]
+    rows = [f"{json.dumps(name)}:{json.dumps(kept, separators=(',', ':'), ensure_ascii=False)}" for name, kept in trimmed.items()]
     head = f'{{"version":{json.dumps(version)},"recorded":{json.dumps(recorded)},"classes":{{\n'
     return head + ",\n".join(rows) + "\n}}\n"
 
@@ -132,12 +132,12 @@ def main(argv: list[str] | None = None) -> int:
     transport = Transport(read_address(args.comfy_url), timeout_seconds=60)
     try:
         version = read_server_info(args.comfy_url, transport.get_record("/system_stats", Stats)).version
-        signatures = transport.get_record("/object_info", dict[str, dict[str, Any]], limit=LARGE_ANSWER)
+        trimmed = trim(transport.get_record("/object_info", dict[str, dict[str, Any]], limit=LARGE_ANSWER))
     finally:
         transport.close()
-    text = render(signatures, version, datetime.now(UTC).strftime("%Y-%m-%d"))
+    text = render(trimmed, version, datetime.now(UTC).strftime("%Y-%m-%d"))
     write_text(args.output, text)
-    print(f"{args.output}: {len(trim(signatures))} classes of ComfyUI {version}, {len(text.encode()) / 1e6:.2f} MB")
+    print(f"{args.output}: {len(trimmed)} classes of ComfyUI {version}, {len(text.encode()) / 1e6:.2f} MB")
     return EXIT_OK
 
 

@@ -30,5 +30,5 @@ class StoredSignatures:
 
 @functools.cache
 def read_stored() -> StoredSignatures:
-    """The stored copy, read once a process (about 10 ms)."""
+    """The stored copy, read once a process: some tens of milliseconds."""
     return foreign.read_file(FILE, StoredSignatures)

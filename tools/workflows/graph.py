@@ -13,9 +13,14 @@ Graph = dict[str, dict[str, Any]]
 EXPORT_HINT = "in ComfyUI choose Workflow > Export (API), or with older versions switch on Dev Mode and choose Save (API Format)"
 
 
+def is_ui_format(document: Any) -> bool:
+    """Whether a document is a workflow as the editor saves it."""
+    return isinstance(document, dict) and isinstance(document.get("nodes"), list)
+
+
 def read_graph(document: Any, name: str) -> Graph:
     """A checked graph from a JSON document: every link leads somewhere, and nothing leads back to itself. Raises InputError."""
-    if isinstance(document, dict) and isinstance(document.get("nodes"), list):
+    if is_ui_format(document):
         raise InputError(name, "a workflow in UI format (nodes, links): the server takes the API format", EXPORT_HINT)
     if isinstance(document, dict) and isinstance(document.get("prompt"), dict) and "class_type" not in document["prompt"]:
         document = document["prompt"]  # the body of a POST /prompt, as scripts save it
@@ -60,9 +65,14 @@ def class_of(graph: Graph, node_id: str) -> str:
     return str(graph[node_id]["class_type"])
 
 
+def title_of(graph: Graph, node_id: str) -> str:
+    """The title that a person gave a node; empty where it has none."""
+    return (graph[node_id].get("_meta") or {}).get("title") or ""
+
+
 def label(graph: Graph, node_id: str) -> str:
     """`node 6 (CLIPTextEncode "Positive")`, for people."""
-    title = (graph[node_id].get("_meta") or {}).get("title")
+    title = title_of(graph, node_id)
     shown = f' "{title}"' if title and title != class_of(graph, node_id) else ""
     return f"node {node_id} ({class_of(graph, node_id)}{shown})"
 

@@ -15,7 +15,7 @@ from typing import Any
 from tools.workflows.graph import Graph, ancestors, class_of, is_link, label
 from tools.workflows.lora_names import is_accelerator, is_empty, is_indistinct, is_style, same_character, same_file
 from tools.workflows.node_types import MODEL_KEYS, PIPE
-from tools.workflows.passes import Passes
+from tools.workflows.passes import ROLES, Passes
 from tools.workflows.targets import Change, Target, Unplaceable
 from tools.workflows.texts import Encoder, Texts
 from tools.workflows.typed_graph import Spot, TypedGraph
@@ -164,7 +164,7 @@ class Loras:
     def clips(self, sampler: str) -> list[Spot]:
         """The text encoders' outputs that a sampler's conditioning begins with."""
         typed, found = self._typed, []
-        for role in ("positive", "negative"):
+        for role in ROLES:
             for encoder in self._encoders(sampler, role):
                 starts = self._passes.links_of(encoder.node, "CLIP", "clip")
                 found += [spot for spot in typed.walk(starts, "CLIP") if not typed.above(spot, "CLIP")[0]]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from lifeos.errors import InputError, did_you_mean
 from tools.workflows.graph import ancestors, class_of, is_link, label
 from tools.workflows.node_types import PIPE, SEED_KEYS, role_of
-from tools.workflows.typed_graph import Spot, TypedGraph
+from tools.workflows.typed_graph import Spot, TypedGraph, spread
 
 ROLES = ("positive", "negative")
 PICTURE_TYPES = frozenset({"IMAGE", "LATENT", "VIDEO", ""})
@@ -108,13 +108,7 @@ class Passes:
 
     def picture_way(self, starts: list[Spot]) -> Iterator[Spot]:
         """The outputs that a picture is made of, along pictures and latents alone, nearest first."""
-        ahead, seen = list(starts), set(starts)
-        for spot in ahead:  # grows while it is read
-            yield spot
-            for above in self._made_from(spot):
-                if above not in seen:
-                    seen.add(above)
-                    ahead.append(above)
+        return spread(starts, self._made_from)
 
     def _made_from(self, spot: Spot) -> list[Spot]:
         typed = self._typed

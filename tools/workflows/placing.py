@@ -15,7 +15,7 @@ from lifeos.errors import InputError, did_you_mean
 from tools.workflows.graph import Graph, is_link, label
 from tools.workflows.loras import LoraPlan, Loras
 from tools.workflows.node_types import CONTINUING_KEYS, MODEL_KEYS
-from tools.workflows.passes import Passes, check_node, is_seed
+from tools.workflows.passes import ROLES, Passes, check_node, is_seed
 from tools.workflows.settings import Settings
 from tools.workflows.signatures import Signatures
 from tools.workflows.sizes import SIDES, Sizes
@@ -23,9 +23,6 @@ from tools.workflows.targets import Change, Target, Unplaceable
 from tools.workflows.texts import Encoder, Texts, Words
 from tools.workflows.typed_graph import TypedGraph
 from tools.workflows.values import Values
-
-SAMPLER_SETTINGS = ("steps", "cfg", "sampler", "scheduler")
-ROLES = ("positive", "negative")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from tools.workflows.graph import ancestors, is_link, label
 from tools.workflows.node_types import BATCH_KEYS, FREE_SIZE, SIZE_CHOICE, TILE
-from tools.workflows.passes import Passes
+from tools.workflows.passes import ROLES, Passes
 from tools.workflows.targets import Change, Target, Unplaceable
 from tools.workflows.typed_graph import TypedGraph
 from tools.workflows.values import Values
@@ -84,9 +84,7 @@ class Sizes:
         for sampler in passes.samplers:
             nodes += [spot.node for spot in typed.walk(passes.models(sampler), "MODEL")]
             nodes += [spot.node for spot in typed.walk(passes.links_of(sampler, "SIGMAS"), "SIGMAS")]
-            told += [
-                spot.node for role in ("positive", "negative") for spot in typed.walk(passes.conditioning(sampler, role), "CONDITIONING")
-            ]
+            told += [spot.node for role in ROLES for spot in typed.walk(passes.conditioning(sampler, role), "CONDITIONING")]
         for node in dict.fromkeys(nodes):
             sides = self.sides_of(node)
             if sides and node != first.node:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tools.workflows.graph import class_of, is_link, label
+from tools.workflows.graph import class_of, is_link, label, title_of
 from tools.workflows.node_types import (
     FORGETTING_NODES,
     HELD_TEXT_KEYS,
@@ -15,7 +15,7 @@ from tools.workflows.node_types import (
     TEXT_KEYS,
     role_of,
 )
-from tools.workflows.passes import Passes
+from tools.workflows.passes import ROLES, Passes
 from tools.workflows.targets import Unplaceable
 from tools.workflows.typed_graph import Spot, TypedGraph
 
@@ -51,7 +51,7 @@ class Texts:
         self._typed, self._passes = typed, passes
 
     def has_text(self, sampler: str) -> bool:
-        return any(self.encoders(sampler, role) for role in ("positive", "negative"))
+        return any(self.encoders(sampler, role) for role in ROLES)
 
     def encoders(self, sampler: str, role: str) -> list[Encoder]:
         """The encoders of a sampler's conditioning, through whatever combines or changes it on the way. Raises Unplaceable."""
@@ -143,7 +143,7 @@ class Texts:
             by = f" by {label(self._typed.graph, source.node)}" if source is not None else ""
             raise Unplaceable(f"{told} is computed{by}: write over it with --{role}-node-id {node} --{role}-key {key}")
         chosen = self._the_prompt(found)
-        if len(chosen) > 1 and {role_of(word.key) for word in chosen} == {"positive", "negative"}:
+        if len(chosen) > 1 and {role_of(word.key) for word in chosen} == set(ROLES):
             chosen = [word for word in chosen if role_of(word.key) == role]
         if len(chosen) > 1 and like is not None:
             chosen = [word for word in chosen if self._last_step(word) == self._last_step(like)] or chosen
@@ -217,14 +217,14 @@ class Texts:
         kept = [word for word in filled if not self._is_instruction(word)]
         if len(kept) == 1:
             return kept
-        titled = [word for word in kept if PROMPT_WORD.search(_title(self._typed.graph, word.node))]
+        titled = [word for word in kept if PROMPT_WORD.search(title_of(self._typed.graph, word.node))]
         lengths = [len(self._text(word)) for word in kept if word not in titled]
         if len(titled) == 1 and max(lengths, default=0) < max(DESCRIPTION_LENGTH, len(self._text(titled[0]))):
             return titled
         return filled
 
     def _is_instruction(self, word: Words) -> bool:
-        if OTHER_TEXT.search(_title(self._typed.graph, word.node)):
+        if OTHER_TEXT.search(title_of(self._typed.graph, word.node)):
             return True
         return any(OTHER_TEXT.search(key) for _, key in word.via[1:])
 
@@ -241,8 +241,3 @@ class Texts:
             if {"CLIP", "MODEL"} & set(kinds) and declaration is not None and "STRING" in declaration.outputs:
                 return node
         return ""
-
-
-def _title(graph: dict[str, dict[str, object]], node: str) -> str:
-    meta = graph[node].get("_meta")
-    return str(meta.get("title") or "") if isinstance(meta, dict) else ""

@@ -7,7 +7,7 @@ of what is linked there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -357,13 +357,18 @@ class TypedGraph:
 
     def walk(self, starts: list[Spot], want: str) -> Iterator[Spot]:
         """All outputs of one type that a thing is made of, nearest first."""
-        ahead, seen = list(starts), set(starts)
-        for spot in ahead:  # grows while it is read: breadth first
-            yield spot
-            for above in self.above(spot, want)[0]:
-                if above not in seen:
-                    seen.add(above)
-                    ahead.append(above)
+        return spread(starts, lambda spot: self.above(spot, want)[0])
+
+
+def spread(starts: list[Spot], made_from: Callable[[Spot], list[Spot]]) -> Iterator[Spot]:
+    """The outputs, and everything that they are made from, each once, nearest first."""
+    ahead, seen = list(starts), set(starts)
+    for spot in ahead:  # grows while it is read: breadth first
+        yield spot
+        for above in made_from(spot):
+            if above not in seen:
+                seen.add(above)
+                ahead.append(above)
 
 
 def _stem(key: str) -> str:

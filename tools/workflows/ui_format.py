@@ -15,6 +15,7 @@ from typing import Any
 from lifeos import foreign
 from lifeos.errors import InputError
 from tools.backends.backend import NodeDeclaration
+from tools.workflows.graph import is_link
 from tools.workflows.ui_document import UiDocument, UiNode, UiSlot, UiSubgraph
 from tools.workflows.ui_widgets import Unconvertible, find_fault, is_widget, read_widgets
 
@@ -83,10 +84,6 @@ class Level:
     def id_of(self, node: UiNode) -> str:
         """The node's id in the API format: with the ids of the instances that it is in."""
         return ":".join((*self.path, str(node.id)))
-
-
-def is_ui_format(document: Any) -> bool:
-    return isinstance(document, dict) and isinstance(document.get("nodes"), list)
 
 
 def to_api_format(document: dict[str, Any], look_up: LookUp, name: str, fix: str) -> dict[str, Any]:
@@ -196,7 +193,7 @@ class _Converter:
     def _check(declared: NodeDeclaration, inputs: Mapping[str, Any]) -> None:
         for key, each in declared.inputs.items():
             value = inputs.get(key)
-            if is_widget(each) and key in inputs and not _is_source(value) and (fault := find_fault(each, value)):
+            if is_widget(each) and key in inputs and not is_link(value) and (fault := find_fault(each, value)):
                 raise Unconvertible(f"{key}: {fault}; was it saved with another version of the node?")
 
     def _source(self, level: Level, node: UiNode, number: int, type_: Any, seen: set[tuple[str, str, int]]) -> list[Any] | Value | None:
@@ -351,14 +348,10 @@ def _fits(one: Any, other: Any) -> bool:
     return bool(set(str(one).lower().split(",")) & set(str(other).lower().split(",")))
 
 
-def _is_source(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
-
-
 def _is_plain_list(value: Any) -> bool:
     """A value that is a list would be taken for a link."""
-    return isinstance(value, list) and not _is_source(value)
+    return isinstance(value, list) and not is_link(value)
 
 
 def _leads_nowhere(value: Any, graph: Mapping[str, Any]) -> bool:
-    return _is_source(value) and value[0] not in graph
+    return is_link(value) and value[0] not in graph

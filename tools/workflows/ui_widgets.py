@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tools.backends.backend import NodeDeclaration, NodeInput
+from tools.workflows.node_types import SEED_KEYS, VALUE_TYPES
 
-TYPED = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"})
 DRAWN = frozenset(
     {"IMAGECOMPARE", "COLOR", "COLORS", "BOUNDING_BOX", "BOUNDING_BOXES", "CURVE", "COMPOSITOR", "LOAD_3D", "WEBCAM", "AUDIO_RECORD"}
 )
@@ -21,7 +21,6 @@ CHOICE_WITH_INPUTS = "COMFY_DYNAMICCOMBO_V3"
 GROWING_CHOICE = "CustomCombo"
 """A choice that a user typed: the editor saves its place and every option behind what is chosen."""
 
-SEED_NAMES = ("seed", "noise_seed")
 AFTER_GENERATE = ("fixed", "increment", "decrement", "randomize", "increment-wrap")
 NO_SETTING = ("image", "video", "audio", "file", "", None)
 """Values of buttons that the editor adds at the end, such as the one to upload a picture."""
@@ -80,11 +79,11 @@ def _take(inputs: Mapping[str, NodeInput], left: list[Any], prefix: str) -> Iter
 
 def is_widget(declared: NodeInput) -> bool:
     """Whether the editor shows an input as a widget, which it saves a value of."""
-    return not declared.is_socket and (declared.type in TYPED or declared.type in DRAWN or declared.type == CHOICE_WITH_INPUTS)
+    return not declared.is_socket and (declared.type in VALUE_TYPES or declared.type in DRAWN or declared.type == CHOICE_WITH_INPUTS)
 
 
 def _has_control(name: str, declared: NodeInput) -> bool:
-    return declared.is_seed or (declared.type == "INT" and name.rpartition(".")[2] in SEED_NAMES)
+    return declared.is_seed or (declared.type == "INT" and name.rpartition(".")[2] in SEED_KEYS)
 
 
 def _default(declared: NodeInput) -> Any:

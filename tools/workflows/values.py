@@ -20,7 +20,8 @@ TYPES = {"seed": "INT", "steps": "INT", "cfg": "FLOAT", "sampler": "COMBO", "sch
 NAMES = {"steps": ("steps", "steps_total"), "cfg": CFG_KEYS, "sampler": ("sampler_name", "sampler"), "scheduler": ("scheduler",)}
 KNOWN_CHOICE = {"sampler": "euler", "scheduler": "sgm_uniform"}
 """A choice by which a list is known as that of samplers or schedulers, whatever the input is called."""
-FLAGS = {"seed": "--seed-node-id", "steps": "--ksampler-node-id", "cfg": "--ksampler-node-id"}
+MOST_STEPS = 1000
+"""A place in the steps that is this large means the end, whatever the steps are."""
 
 
 class Values:
@@ -206,9 +207,6 @@ class Values:
                     target, remark = self.place(sink, key)
                     found.append(Change("steps", target, round(value * new / old), remark or f"was {value} of {old}"))
         return list({change.target: change for change in found}.values())
-
-
-MOST_STEPS = 1000
 
 
 def _group(name: str) -> str:

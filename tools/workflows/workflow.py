@@ -15,14 +15,15 @@ from lifeos.files import read_json
 from tools.backends.backend import Backend, NodeDeclaration
 from tools.families.families import DEFAULT_FAMILY, SDXL, Family
 from tools.workflows.assignments import read_assignment
-from tools.workflows.graph import EXPORT_HINT, Graph, class_of, find_loop, label, read_graph
+from tools.workflows.graph import EXPORT_HINT, Graph, class_of, find_loop, is_ui_format, label, read_graph
 from tools.workflows.loras import insert_loader
 from tools.workflows.node_types import MODEL_FOLDERS
-from tools.workflows.placing import ROLES, NodeOverrides, Placement
+from tools.workflows.passes import ROLES
+from tools.workflows.placing import NodeOverrides, Placement
 from tools.workflows.settings import LATENT_STEP, Settings, check_settings
 from tools.workflows.signatures import Signatures, stored_signatures
 from tools.workflows.targets import Change, Target, Unplaceable
-from tools.workflows.ui_format import is_ui_format, to_api_format
+from tools.workflows.ui_format import to_api_format
 
 ORDER = (
     "positive", "seed", "negative", "steps", "cfg", "guidance", "sampler", "scheduler", "width", "height", "checkpoint",

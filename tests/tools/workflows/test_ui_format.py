@@ -11,8 +11,9 @@ import pytest
 
 from lifeos.errors import InputError
 from tools.backends.backend import NodeDeclaration, NodeInput
+from tools.workflows.graph import is_ui_format
 from tools.workflows.signatures import stored_signatures
-from tools.workflows.ui_format import is_ui_format, to_api_format
+from tools.workflows.ui_format import to_api_format
 from tools.workflows.ui_widgets import read_widgets
 from tools.workflows.workflow import Settings, Workflow
 
