@@ -46,6 +46,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, NoReturn, TypeVar, overload
 
+from lifeos.decoding_faults import in_words, name_key, shorten, split_message
 from lifeos.errors import InputError, LifeosError
 
 T = TypeVar("T")
@@ -56,9 +57,6 @@ MAX_DEPTH = 64
 """Deeper than any file of the tools around us (a workflow with subgraphs has about 15 levels), and far from Python's own limit."""
 
 MIN_NUMBER, MAX_NUMBER = -(2**63), 2**64 - 1
-SHOWN_CHARACTERS = 60
-SEARCHED_KEYS = 1000
-"""An object with more keys than this is named without the key that is at fault."""
 
 NotFinite = Literal["null", "refuse", "text"]
 TooLarge = Literal["refuse", "null", "text"]
@@ -69,17 +67,6 @@ _NOT_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
 _DIGITS_ALIKE = bytes(ord("0") if chr(code) in "0123456789" else ord("e") if chr(code) in "eE" else code for code in range(256))
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_PLACE = re.compile(r"(.*?)(?: - at `(.*)`)?", re.DOTALL)
-_WORDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text",
-    "bool": "true or false",
-    "null": "null",
-    "array": "a list",
-    "object": "an object",
-    "bytes": "text",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,9 +302,9 @@ class _ExactReader:
         try:
             return msgspec.convert(settled, kind, str_keys=True)
         except msgspec.ValidationError as fault:
-            text, place = _split(str(fault))
-            place = _name_key(settled, kind, place)
-            self.fail(_in_words(text, self._read_as_null.get(place)), place)
+            text, place = split_message(str(fault))
+            place = name_key(settled, kind, place)
+            self.fail(in_words(text, self._read_as_null.get(place)), place)
         except UnicodeEncodeError as fault:  # only kept halves of a pair get so far, and no key of a record is one
             self.fail(f"the key {fault.object!a} is not UTF-8")
 
@@ -334,11 +321,11 @@ class _ExactReader:
         elif isinstance(value, float | int) and not MIN_NUMBER <= value <= MAX_NUMBER:
             value = _TooLarge(str(value) if abs(value) < 1e100 or isinstance(value, float) else f"an integer of {value.bit_length()} bits")
         if isinstance(value, _TooLarge | _NotFinite) and (self.too_large if isinstance(value, _TooLarge) else self.not_finite) == "text":
-            return _cut(value.text)
+            return shorten(value.text)
         if isinstance(value, _TooLarge):
             if self.too_large == "refuse":
-                self.fail(f"{_cut(value.text)} is beyond 64 bits", self._place())
-            self._read_as_null[self._place()] = _cut(value.text)
+                self.fail(f"{shorten(value.text)} is beyond 64 bits", self._place())
+            self._read_as_null[self._place()] = shorten(value.text)
             return None
         if isinstance(value, _NotFinite):
             if self.not_finite == "refuse":
@@ -378,84 +365,12 @@ def _fraction(text: str) -> Any:
     return _TooLarge(text) if abs(value) == math.inf else value
 
 
-def _split(message: str) -> tuple[str, str]:
-    """msgspec's message in two: what is wrong, and where."""
-    found = _PLACE.fullmatch(message)
-    return (found[1], found[2] or "$") if found else (message, "$")
-
-
-def _name_key(document: Any, kind: Any, place: str) -> str:
-    """The place with the keys of plain objects, which msgspec writes as `[...]`: found by trying the keys one by one."""
-    import msgspec
-
-    while (at := place.find("[...]")) >= 0:
-        holder = _find(document, place[:at])
-        if not isinstance(holder, dict) or len(holder) > SEARCHED_KEYS:
-            return place
-        entries = dict(holder)
-        for key, value in entries.items():
-            holder.clear()
-            holder[key] = value
-            try:
-                msgspec.convert(document, kind, str_keys=True)
-            except msgspec.ValidationError as fault:
-                found = _split(str(fault))[1]
-                if found.startswith(place[:at]):
-                    place = f"{place[:at]}.{key}{found[at + len('[...]') :]}"
-                    break
-        else:
-            holder.update(entries)
-            return place
-    return place
-
-
-def _find(document: Any, place: str) -> Any:
-    """The value at a place such as `$.outputs.9.images[2]`, or None."""
-    value = document
-    rest = place[1:]
-    while rest:
-        if isinstance(value, list):
-            index, _, rest = rest[1:].partition("]")
-            value = value[int(index)] if index.isdecimal() and int(index) < len(value) else None
-        elif isinstance(value, dict):
-            key = next((key for key in sorted(map(str, value), key=len, reverse=True) if _starts_with(rest, key)), None)
-            if key is None:
-                return None
-            value, rest = value[key], rest[len(key) + 1 :]
-        else:
-            return None
-    return value
-
-
-def _starts_with(rest: str, key: str) -> bool:
-    return rest.startswith(f".{key}") and rest[len(key) + 1 : len(key) + 2] in ("", ".", "[")
-
-
-def _in_words(text: str, read_as_null: str | None) -> str:
-    """msgspec's message for people: `Expected `int`, got `str`` becomes `a whole number is wanted, not text`."""
-    if found := re.fullmatch(r"Expected `([^`]+)`(.*), got `([^`]+)`(.*)", text, re.DOTALL):
-        wanted = " or ".join(_WORDS.get(name, name) for name in found[1].split(" | "))
-        got = read_as_null or _WORDS.get(found[3], found[3])
-        return f"{wanted}{found[2]} is wanted, not {got}{found[4]}"
-    if found := re.fullmatch(r"Expected `([^`]+)`(.*)", text, re.DOTALL):
-        return f"{_WORDS.get(found[1], found[1])}{found[2]} is wanted"
-    if found := re.fullmatch(r"Object missing required field `(.*)`", text):
-        return f"the key {found[1]} is missing"
-    if found := re.fullmatch(r"Invalid enum value (.*)", text, re.DOTALL):
-        return f"{_cut(found[1])} is not one of the values that are known"
-    return text
-
-
 def _unreadable(path: Path, problem: OSError, error: type[LifeosError]) -> LifeosError:
     if isinstance(problem, FileNotFoundError):
         return error(path, "no such file")
     if isinstance(problem, IsADirectoryError):
         return error(path, "is a directory, not a file")
     return error(path, problem.strerror or str(problem))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:20]}… ({len(text)} characters)"
 
 
 def _size(count: int) -> str:

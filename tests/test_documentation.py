@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lifeos import cli
 from lifeos.guardrails.checkout import Checkout
 from lifeos.guardrails.dead_links import LAUNCHER_VERBS, find_documents
-from lifeos.reference import CHANGES, END, Page, documents, find_leftovers, render_page
+from lifeos.reference import CHANGES, END
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [path for path in find_documents(Checkout(ROOT)) if path.endswith(".md")]
@@ -75,11 +74,6 @@ def test_a_documented_dry_run_passes(command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_generated_documents_say_what_the_code_says() -> None:
-    outdated = [path.relative_to(ROOT).as_posix() for path, wanted in documents(ROOT) if path.read_text(encoding="utf-8") != wanted]
-    assert outdated == [], "python -m lifeos reference --write"
-
-
 def test_every_file_is_in_the_changes_document() -> None:
     """Modules are in its generated tables (tests mirror them); every other file is named below those, or its folder is."""
     _, _, rest = (ROOT / CHANGES).read_text(encoding="utf-8").partition(END)
@@ -90,61 +84,6 @@ def test_every_file_is_in_the_changes_document() -> None:
 
 def _folders(path: str) -> list[str]:
     return [folder.as_posix() for folder in Path(path).parents]
-
-
-def test_no_page_is_left_of_a_script_that_is_gone() -> None:
-    assert find_leftovers(ROOT) == []
-
-
-def test_a_page_of_the_reference_has_commands_flags_defaults_and_exit_codes() -> None:
-    parser = cli.Parser("", spellings={"--number": "--count"})
-    group = parser.add_argument_group("how it is made")
-    group.add_argument("--count", "-n", type=int, default=2, metavar="N", help="pictures | of each prompt")
-    group.add_argument("--url", metavar="URL", help="the server (repeatable; default: http://127.0.0.1:8188)")
-    group.add_argument("--engine", choices=("a", "b"), help="which one")
-    document = "Make <pictures>.\n\n    python tools/x.py\n\nExit codes: 0 done · 1 not, as\nit was · 130 interrupted."
-    page = render_page(Page("x", "tools/x.py", document, parser))
-    assert page.splitlines() == [
-        "# x",
-        "",
-        "<!-- Generated from the script by `python -m lifeos reference --write`. Change the script, not this page. -->",
-        "",
-        "`tools/x.py`",
-        "",
-        "Make &lt;pictures>.",
-        "",
-        "```",
-        "python tools/x.py",
-        "```",
-        "",
-        "## How it is made",
-        "",
-        "| flag | meaning | default |",
-        "|---|---|---|",
-        "| `--count N`, `-n N` (also `--number`) | pictures \\| of each prompt | 2, built-in |",
-        "| `--url URL` | the server (repeatable) | http://127.0.0.1:8188 |",
-        "| `--engine {a,b}` | which one |  |",
-        "",
-        "## Exit codes",
-        "",
-        "| code | meaning |",
-        "|---|---|",
-        "| 0 | done |",
-        "| 1 | not, as it was |",
-        "| 130 | interrupted |",
-    ]
-
-
-def test_the_reference_needs_no_package() -> None:
-    """The launcher runs it in the Python it was started with, which may have nothing: without site-packages it works too."""
-    done = subprocess.run([sys.executable, "-S", "-m", "lifeos", "reference"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_every_script_has_a_page() -> None:
-    index = (ROOT / "docs/reference/README.md").read_text(encoding="utf-8")
-    scripts = [path for folder in ("evals", "tools") for path in sorted((ROOT / folder).glob("*.py")) if path.stem != "__init__"]
-    assert [path.stem for path in scripts if f"[{path.stem}]({path.stem}.md)" not in index] == []
 
 
 def test_the_pictures_of_the_readme_are_there() -> None:
