@@ -114,7 +114,6 @@ def generate(
     from lifeos.files import write_bytes
     from tools.backends.dispatch import Dispatcher, Job
     from tools.production.filing import suffix_of
-    from tools.production.runner import failed_before
 
     def graph(picture: PlannedPicture) -> dict[str, Any]:
         return workflow.place(replace(settings, positive=picture.prompt, seed=picture.seed))
@@ -124,7 +123,7 @@ def generate(
     with Dispatcher(servers, ahead=ahead, retries=retries, on_submit=sent.submitted, on_accepted=sent.accepted, on_note=note) as dispatcher:
         again: list[Job] = []
         for finished in itertools.chain(dispatcher.run(jobs), _late(lambda: dispatcher.run(again))):
-            if failed_before(finished):
+            if finished.failed_before:
                 again.append(Job(finished.job.key, finished.job.graph))
                 continue
             names = []

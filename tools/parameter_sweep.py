@@ -55,10 +55,6 @@ def listed(kind: Callable[[str], T]) -> Callable[[str], list[T]]:
     return parse
 
 
-def number(text: str) -> float:
-    return cli.non_negative(text)
-
-
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     add_design(parser)
@@ -77,8 +73,10 @@ def add_design(parser: cli.Parser) -> None:
         "--lora", action="append", metavar="NAME", default=[], help="a LoRA checkpoint by its name on the server; repeat for several"
     )
     strengths = cli.policy_help("LoRA strengths, such as 0.6,0.8,1.0", "production.lora_strength")
-    group.add_argument("--strengths", "--lora-strength", type=listed(number), metavar="X,X", help=strengths)
-    group.add_argument("--cfgs", "--cfg", type=listed(number), metavar="X,X", help=cli.policy_help("guidance scales", "production.cfg"))
+    group.add_argument("--strengths", "--lora-strength", type=listed(cli.non_negative), metavar="X,X", help=strengths)
+    group.add_argument(
+        "--cfgs", "--cfg", type=listed(cli.non_negative), metavar="X,X", help=cli.policy_help("guidance scales", "production.cfg")
+    )
     group.add_argument("--samplers", type=listed(str), metavar="NAME,NAME", help=cli.policy_help("samplers", "production.sampler"))
     group.add_argument(
         "--prompts-file", dest="prompts", type=Path, metavar="FILE", help="one prompt a line (default: ten built-in prompts)"

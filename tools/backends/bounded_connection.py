@@ -78,7 +78,7 @@ class BoundedConnection:
             self._http.default_port = 443  # else the Host header would name it
         self._http.connect()
         raw = self._http.sock
-        plain = _TimedSocket(raw.family, raw.type, raw.proto, fileno=raw.detach())
+        plain = _Timed(raw.family, raw.type, raw.proto, fileno=raw.detach())
         self._http.sock = self._socket = plain
         plain.settimeout(timeout)
         if self._is_tls:
@@ -164,22 +164,6 @@ class _Timed(socket.socket):
             raise TimeoutError("the time for the whole answer is over")
         self.settimeout(min(left, self.patience))
 
-
-class _TimedSocket(_Timed):
-    def recv(self, *arguments: Any, **more: Any) -> bytes:
-        self._limit()
-        return super().recv(*arguments, **more)
-
-    def recv_into(self, *arguments: Any, **more: Any) -> int:
-        self._limit()
-        return super().recv_into(*arguments, **more)
-
-    def sendall(self, *arguments: Any, **more: Any) -> None:
-        self._limit()
-        super().sendall(*arguments, **more)
-
-
-class _TimedTlsSocket(ssl.SSLSocket, _Timed):
     def recv(self, *arguments: Any, **more: Any) -> bytes:
         self._limit()
         return super().recv(*arguments, **more)
@@ -191,6 +175,14 @@ class _TimedTlsSocket(ssl.SSLSocket, _Timed):
     def send(self, *arguments: Any, **more: Any) -> int:  # `sendall` of a TLS socket calls it for each piece
         self._limit()
         return super().send(*arguments, **more)
+
+    def sendall(self, *arguments: Any, **more: Any) -> None:
+        self._limit()
+        super().sendall(*arguments, **more)
+
+
+class _TimedTlsSocket(_Timed, ssl.SSLSocket):
+    """The same over TLS."""
 
 
 @functools.cache

@@ -37,6 +37,11 @@ class Finished:
     server: str
     attempts: int
 
+    @property
+    def failed_before(self) -> bool:
+        """Whether a prompt that an earlier run sent has not ended well: stopped with that run, or failed unseen. It is to be made now."""
+        return self.outcome.kind != "done" and self.outcome.prompt_id == self.job.sent_as
+
 
 @dataclass(slots=True)
 class Task:

@@ -14,10 +14,11 @@ The file has a lock of its own (`.work/decisions.lock`), so that a review can wr
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -194,24 +195,37 @@ def find_pictures_of(folder: BatchFolder, state: BatchState) -> Whereabouts:
     for name in doubled:  # a copy decides nothing: the place that we know of is the picture's
         known = f"{state.places.get(name, APPROVED)}/{name}"
         paths[name] = known if (folder.root / known).is_file() else paths[name]
-    missing = {known.sha256: name for name, known in state.scored.items() if name in state.filed and name not in paths and known.sha256}
-    published = folder.root / PUBLISHED
-    copies = (
-        [f"{PUBLISHED}/{path.name}" for path in sorted(published.iterdir()) if path.is_file()] if missing and published.is_dir() else []
-    )
-    for path in (*strangers, *copies) if missing else ():
-        renamed = missing.pop(_digest(folder.root / path), None)
-        if renamed is not None:
-            paths[renamed] = path
-    unknown = sorted(path for path in strangers if path not in paths.values() and is_picture_name(Path(path)))
-    return Whereabouts(paths, frozenset(doubled), tuple(unknown))
+    renamed = _find_renamed(folder.root, state, state.filed - paths.keys(), strangers)
+    unknown = sorted(path for path in set(strangers) - set(renamed.values()) if is_picture_name(Path(path)))
+    return Whereabouts(paths | renamed, frozenset(doubled), tuple(unknown))
+
+
+def _find_renamed(root: Path, state: BatchState, missing: Collection[str], strangers: Sequence[str]) -> dict[str, str]:
+    """Picture -> path, of those that are not under their names: among the strangers, and in the folder of what is published."""
+    sought = {known.sha256: name for name in sorted(missing) if (known := state.scored.get(name)) is not None and known.sha256}
+    published = root / PUBLISHED
+    copies = sorted(path.name for path in published.iterdir() if path.is_file()) if sought and published.is_dir() else ()
+    found: dict[str, str] = {}
+    for path in (*strangers, *(f"{PUBLISHED}/{name}" for name in copies)):
+        if not sought:
+            break
+        if (name := sought.pop(_digest(root / path), None)) is not None:
+            found[name] = path
+    return found
 
 
 def _digest(path: Path) -> str:
+    """The SHA-256 of a file, empty where it cannot be read. A command asks several times, of what may be a folder of thousands."""
     try:
-        return files.sha256_file(path)
+        status = path.stat()
+        return _digest_as_of(path, status.st_size, status.st_mtime_ns)
     except OSError:
         return ""
+
+
+@lru_cache(maxsize=1 << 16)
+def _digest_as_of(path: Path, size: int, mtime_ns: int) -> str:
+    return files.sha256_file(path)
 
 
 @dataclass(frozen=True, slots=True)

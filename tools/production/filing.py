@@ -136,6 +136,10 @@ def check_room(folder: BatchFolder, wanted_gb: float) -> None:
         raise UnavailableError(folder.root, why, "free some room, choose another --output-dir, or lower production.min_free_disk_gb")
 
 
+def disk_is_full(root: Path) -> UnavailableError:
+    return UnavailableError(root, "the disk is full", "free some room, then run the same command again")
+
+
 def suffix_of(data: bytes) -> str:
     """The file name suffix of a picture, from its first bytes: the server's name for it is data, not to be trusted."""
     return SUFFIX_OF_FORMAT.get(format_of(data), ".png")

@@ -47,7 +47,7 @@ def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending,
     """Write the reports, record the scorecard, and return the report document."""
     state = read_state(folder.root / JOURNAL_FILE)
     settled = settle_decisions(folder, state, note, on_warning=lambda text: None)  # whoever came here has told
-    results = read_results(plan, folder, state, ending.policy)
+    results = read_results(plan, folder, state, settled, ending.policy)
     card = make_scorecard(plan, folder, results, ending) if results.pictures else None
     row = {**card.history_row(), "batch_id": plan.batch_id} if card is not None else None
     if row is not None and end.why not in ENDED_EARLY and ending.history_file is not None:

@@ -349,7 +349,7 @@ def read_state(path: Path, on_warning: Callable[[str], None] = warn) -> BatchSta
 
 
 def read_journal(path: Path, kind: type[T], on_warning: Callable[[str], None] = warn) -> Iterator[tuple[int, T]]:
-    """The records of a journal with their line numbers. Torn and foreign lines are named and skipped."""
+    """The records of a journal, of any kind of record, with their line numbers. Torn and foreign lines are named and skipped."""
     if not path.exists():
         return
     for line in foreign.read_lines(path, kind, surrogates="keep"):

@@ -22,7 +22,7 @@ from tools.cost.meter import beat
 from tools.cost.rates import find_rate
 from tools.production import choices
 from tools.production.budget import estimate, format_seconds
-from tools.production.filing import BatchFolder, check_room, check_writable
+from tools.production.filing import BatchFolder, check_room, check_writable, disk_is_full
 from tools.production.finish import Ending, finish_batch
 from tools.production.growth import check_growth, say_changed_sources
 from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_state
@@ -218,7 +218,7 @@ def rejudge_batch(request: Request, policy: Mapping[str, Any], around: Circumsta
 def _named(error: Exception, folder: BatchFolder) -> Exception:
     """A full disk is told with the directory that is on it: the write that met it may not know its name."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UnavailableError(folder.root, "the disk is full", "free some room, then run the same command again")
+        return disk_is_full(folder.root)
     return error
 
 

@@ -30,8 +30,7 @@ class Generation:
     prompts: tuple[str, ...]
 
     def graph_of(self, plan: Plan, item: Item) -> dict[str, Any]:
-        prefix = f"lifeos/{plan.run_id}/{item.key}"
-        return self.place(plan.prompt_of(item), item.seed, prefix)
+        return self.filled(plan, item).graph
 
     def filled(self, plan: Plan, item: Item) -> Placed:
         """The graph of an item, with what was written where."""
@@ -39,8 +38,8 @@ class Generation:
         settings = replace(self.settings, positive=plan.prompt_of(item), seed=item.seed, filename_prefix=prefix)
         return self.workflow.fill(settings)
 
-    def place(self, prompt: str, seed: int | None, prefix: str | None = None) -> dict[str, Any]:
-        return self.workflow.place(replace(self.settings, positive=prompt, seed=seed, filename_prefix=prefix))
+    def place(self, prompt: str, seed: int | None) -> dict[str, Any]:
+        return self.workflow.place(replace(self.settings, positive=prompt, seed=seed))
 
 
 def plan_generation(request: Request, policy: Mapping[str, Any], servers: Sequence[Backend], saved: Plan | None = None) -> Generation:

@@ -12,7 +12,7 @@ from evals.judging.picture_verdict import verdict
 from evals.judging.records import Assessment
 from lifeos.files import warn
 from lifeos.picture_names import parse_picture_name
-from tools.production.decisions import OWNER, Decision, Settled, read_settled
+from tools.production.decisions import OWNER, Decision, Settled
 from tools.production.filing import APPROVED, REJECTED, BatchFolder
 from tools.production.journal import JOURNAL_FILE, BatchState, read_journal
 from tools.production.plan import Plan
@@ -137,11 +137,15 @@ class BatchResults:
 
 
 def read_results(
-    plan: Plan, folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], on_warning: Callable[[str], None] = warn
+    plan: Plan,
+    folder: BatchFolder,
+    state: BatchState,
+    settled: Settled,
+    policy: Mapping[str, Any],
+    on_warning: Callable[[str], None] = warn,
 ) -> BatchResults:
     """The results of a batch, of which the pictures are all filed or on the way to it. `policy` is the one that judges it."""
     scored = read_scores(folder.root / JOURNAL_FILE, state.filed, on_warning)
-    settled = read_settled(folder, state, lambda text: None)  # told where they were settled
     results = BatchResults()
     for index, item in sorted(state.items.items()):
         if item.failure is not None and not item.is_made:

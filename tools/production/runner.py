@@ -7,27 +7,26 @@ their prompt ids, scores what was downloaded, files what was scored, and makes o
 from __future__ import annotations
 
 import contextlib
-import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from evals.judging.assessor import default_workers
 from lifeos.counting import counted, verb
-from lifeos.errors import LifeosError, UnavailableError
+from lifeos.errors import LifeosError
 from lifeos.locks import Held
 from lifeos.progress import Progress
 from tools.backends.backend import Backend, PromptEnd, Tariff
 from tools.backends.dispatch import Dispatcher, Finished, Job
+from tools.production.batch_progress import BatchProgress
 from tools.production.brakes import Brakes
-from tools.production.budget import BatchBudget, WallPace, format_seconds, usd_per_hour
+from tools.production.budget import BatchBudget, usd_per_hour
 from tools.production.decisions import Settled, settle_decisions
-from tools.production.filing import RESERVE_BYTES, BatchFolder
+from tools.production.filing import RESERVE_BYTES, BatchFolder, disk_is_full
 from tools.production.healing import give_up_lost
 from tools.production.intake import Intake, Scorer, SetUpError, describe_node, find_stored
 from tools.production.journal import JOURNAL_FILE, BatchState, ItemState, Journal, read_state
@@ -42,7 +41,6 @@ MAX_PENDING = 16
 """Downloaded pictures that wait for a worker: beyond it no more prompts are queued, so that memory stays flat."""
 
 LOCK_REFRESH_SECONDS = 20
-LOG_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +129,7 @@ class _Run:
         self.pending: dict[Future[None], Item] = {}
         self.brakes = Brakes()
         self.failed_tries: SimpleQueue[tuple[PromptEnd, str]] = SimpleQueue()
-        self.pace = WallPace()
-        self.logged = time.monotonic()
-        self.refreshed = self.logged - LOCK_REFRESH_SECONDS
+        self.refreshed = time.monotonic() - LOCK_REFRESH_SECONDS
         production = equipment.policy["production"]
         self.tariffs = {server.url: server.tariff(equipment.rate_per_hr) for server in equipment.servers}
         self.budget = BatchBudget(
@@ -153,6 +149,7 @@ class _Run:
             ThreadPoolExecutor(self.equipment.workers, thread_name_prefix="intake") as self.pool,
             Progress(self._total(), "pictures", unit="picture", initial=self._made(), estimates=False) as self.bar,
         ):
+            self.progress = BatchProgress(self.plan, self._total(), self.budget, self.bar, self.note)
             self.stop.graceful = True
             try:
                 self._recover()
@@ -244,8 +241,8 @@ class _Run:
                 if not underway and not self.pending and (blocked or following is None):
                     return blocked or self._why_no_more()
                 for finished in dispatcher.wait(0.0 if self.pending and not underway else PASS_SECONDS):
-                    if failed_before(finished):
-                        dispatcher.put(replace(finished.job, sent_as=None, sent_to=None, sent_handle=None))
+                    if finished.failed_before:
+                        dispatcher.put(Job(finished.job.key, finished.job.graph))
                         continue
                     underway -= 1
                     self._take(finished)
@@ -265,9 +262,12 @@ class _Run:
     def _why_stop(self, underway: int) -> str:
         if not self.budget.allows(time.monotonic(), underway):
             return "max_cost"
-        if self.folder.free_bytes() < RESERVE_BYTES:
-            raise UnavailableError(self.folder.root, "the disk is full", "free some room, then run the same command again")
+        self._check_room()
         return ""
+
+    def _check_room(self) -> None:
+        if self.folder.free_bytes() < RESERVE_BYTES:
+            raise disk_is_full(self.folder.root)
 
     def _job(self, item: Item, make_graph: Callable[[Item], dict[str, Any]]) -> Job:
         state = self.state.items.get(item.index)
@@ -326,8 +326,7 @@ class _Run:
         for item in self._unmade():
             if self.stop.requested:
                 return "interrupted"
-            if self.folder.free_bytes() < RESERVE_BYTES:
-                raise UnavailableError(self.folder.root, "the disk is full", "free some room, then run the same command again")
+            self._check_room()
             self._work(item, self._admit_source, item)
             while len(self.pending) >= MAX_PENDING:
                 self._collect(block=True)
@@ -361,7 +360,7 @@ class _Run:
         for future in done:
             item = self.pending.pop(future)
             future.result()
-            self._show(item)
+            self.progress.passed(made=self._made(), approved=self._approved(), is_made=self.state.item(item.index).is_made)
 
     def _settle(self) -> Exception | None:
         """Let the workers end, so that what was downloaded is filed."""
@@ -373,31 +372,6 @@ class _Run:
                 error = error or caught
         return error
 
-    # For people
-
-    def _show(self, item: Item) -> None:
-        made, approved, now = self._made(), self._approved(), time.monotonic()
-        self.pace.finished(now)
-        seconds = self._seconds_left(made, approved)
-        left = "?" if seconds is None else format_seconds(seconds)
-        usd = {} if self.budget.is_free else {"spent": f"${self.budget.spent(now):.2f}"}
-        self.bar.advance(int(self.state.item(item.index).is_made), approved=approved, left=left, **usd)
-        if now - self.logged >= LOG_SECONDS and not sys.stderr.isatty():
-            self.logged = now
-            money = f", {usd['spent']} spent" if usd else ""
-            self.note(f"{made} of {counted(self._total(), 'picture')}, {approved} approved, {left} left{money}")
-
-    def _seconds_left(self, made: int, approved: int) -> float | None:
-        """By the pace of the last pictures; before there is one, by the policy's figure for a server. None where nothing is known."""
-        todo = max(0, self._total() - made)
-        target = self.plan.target_approved
-        if target is not None and made:
-            todo = min(todo, math.ceil(max(0, target - approved) * made / max(1, approved)))
-        pace = self.pace.seconds
-        if pace is not None:
-            return todo * pace
-        return self.budget.left(todo).seconds if self.plan.generates else None
-
     def _keep_alive(self) -> None:
         now = time.monotonic()
         if now - self.refreshed >= LOCK_REFRESH_SECONDS:
@@ -405,8 +379,3 @@ class _Run:
             if self.held is not None:
                 self.held.refresh()
             self.equipment.beat()
-
-
-def failed_before(finished: Finished) -> bool:
-    """Whether a prompt that an earlier run sent has not ended well: stopped with that run, or failed unseen. It is made again now."""
-    return finished.outcome.kind != "done" and finished.outcome.prompt_id == finished.job.sent_as

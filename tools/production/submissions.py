@@ -13,9 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lifeos import files, foreign
 from tools.backends.dispatch import Job
-from tools.production.journal import Journal
+from tools.production.journal import Journal, read_journal
 from tools.production.plan import sha256_of
 
 RECORD_NAME = ".generate_batch.jsonl"
@@ -49,12 +48,8 @@ class Submissions:
         path = folder / RECORD_NAME
         self.base_seed: int | None = None
         self._sent: dict[str, _Sent] = {}
-        if path.exists():
-            for line in foreign.read_lines(path, SubmissionRecord):
-                if isinstance(line, foreign.BadLine):
-                    files.warn(f"{line.error}: passed over")
-                else:
-                    self._apply(line.record)
+        for _, record in read_journal(path, SubmissionRecord):
+            self._apply(record)
         self._journal = Journal(path)
 
     def __enter__(self) -> Submissions:

@@ -15,6 +15,7 @@ from tools.backends.backend import Backend
 from tools.backends.registry import connect_backends
 from tools.production import choices
 from tools.production.budget import estimate, format_seconds
+from tools.production.decisions import read_settled
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
 from tools.production.journal import JOURNAL_FILE, read_state
@@ -234,14 +235,14 @@ class _Running:
         return plan
 
     def _graph(self, plan: Plan, item: Item) -> dict[str, Any]:
-        settings = plan.variants[item.variant].settings
-        prefix = f"lifeos/{plan.run_id}/{item.key}"
-        return self.generation.workflow.place(replace(settings, positive=plan.prompt_of(item), seed=item.seed, filename_prefix=prefix))
+        return replace(self.generation, settings=plan.variants[item.variant].settings).graph_of(plan, item)
 
 
 def read_shots(plan: Plan, folder: BatchFolder, rung: Rung, policy: Mapping[str, Any]) -> list[Shot]:
     """The scored pictures of a rung, with prompt numbers of the whole sweep."""
-    results = read_results(plan, folder, read_state(folder.root / JOURNAL_FILE), policy)
+    state = read_state(folder.root / JOURNAL_FILE)
+    settled = read_settled(folder, state, lambda text: None)  # told where they were settled
+    results = read_results(plan, folder, state, settled, policy)
     return [
         Shot(
             config=picture.config,

@@ -110,6 +110,26 @@ def test_a_renamed_picture_is_known_by_its_bytes(folder: BatchFolder) -> None:
     assert (document["counts"]["deleted"], document["images"][2]["path"]) == (0, "approved/cover.png")
 
 
+def test_where_one_is_gone_the_others_are_read_once_for_it(folder: BatchFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of thousands of published copies is not read for each question that a command has."""
+    assign_real_digests(folder)
+    (folder.root / "rejected" / NAMES[3]).unlink()
+    (folder.root / "published").mkdir()
+    (folder.root / "published" / NAMES[0]).write_bytes(b"a copy with a label")
+    (folder.root / "approved" / "mine.jpg").write_bytes(b"whatever")
+    read: list[str] = []
+    sha256_file = decisions.files.sha256_file
+    monkeypatch.setattr(decisions.files, "sha256_file", lambda path: (read.append(path.name), sha256_file(path))[1])
+    settle(folder)
+    document = finish(make_plan(), folder)
+    assert document["deleted"] == [NAMES[3]]
+    assert sorted(read) == [NAMES[0], "mine.jpg"]
+    (folder.root / "rejected" / NAMES[3]).write_bytes(b"put back")
+    (folder.root / "published" / "new.png").write_bytes(b"another")
+    settle(folder)
+    assert len(read) == 2  # none is sought
+
+
 def test_a_picture_of_somebody_else_is_named_once_and_not_counted(folder: BatchFolder) -> None:
     """A caption beside a picture is none; a picture of the batch under another name is no stranger either."""
     assign_real_digests(folder)

@@ -22,7 +22,7 @@ from tests.tools.backends.fakes import Fake, fake_server
 from tests.tools.production.scenes import HashScorer, filed, graph_maker, make_plan, make_policy
 from tools.backends.backend import Workload
 from tools.backends.comfyui import ComfyServer
-from tools.production import runner
+from tools.production import batch_progress
 from tools.production.filing import BatchFolder
 from tools.production.journal import Journal, read_state
 from tools.production.plan import Plan
@@ -382,7 +382,7 @@ def test_existing_pictures_are_copied_and_never_touched(folder: BatchFolder, pic
 
 def test_what_is_left_is_told_once_it_is_known(folder: BatchFolder, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The policy's seconds for a picture are those of a GPU that makes one: judging existing ones has its own pace."""
-    monkeypatch.setattr(runner, "LOG_SECONDS", 0)
+    monkeypatch.setattr(batch_progress, "LOG_SECONDS", 0)
     for number in range(20):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(pictures / f"more_{number:02}.png")
     images = (*IMAGES, *(f"more_{number:02}.png" for number in range(20)))
@@ -394,8 +394,8 @@ def test_what_is_left_is_told_once_it_is_known(folder: BatchFolder, pictures: Pa
 
 
 def test_a_target_is_left_by_the_share_that_is_approved(folder: BatchFolder, embedded_server: StartServer, monkeypatch: Any) -> None:
-    monkeypatch.setattr(runner, "LOG_SECONDS", 0)
-    monkeypatch.setattr(runner.WallPace, "seconds", 60.0)
+    monkeypatch.setattr(batch_progress, "LOG_SECONDS", 0)
+    monkeypatch.setattr(batch_progress.WallPace, "seconds", 60.0)
     notes: list[str] = []
     plan = make_plan(count=1, target_approved=3)
     scorer = HashScorer(least=0.7)
