@@ -31,6 +31,8 @@ from tests.tools.trainers.checkpoints import write_checkpoint, write_safetensors
 from tools import dataset_manifest, lora_info, retrain_lora_v3
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
 from tools.trainers.lora_header import read_lora_header
+from tools.trainers.weights_check import WeightsVerdict, check_weights
+from tools.training import checkpoints
 from tools.training.training_record import RECORD_FILE, is_running, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -568,7 +570,15 @@ def test_the_files_of_a_continued_run_tell_the_whole_run(place: Place, monkeypat
     monkeypatch.setenv("STANDIN_FAIL_AT", "18")
     assert place.run("--reg-data-dir", reg, "--resume") == 1
     monkeypatch.delenv("STANDIN_FAIL_AT")
+    read: list[str] = []
+
+    def count(path: Path) -> WeightsVerdict:
+        read.append(path.name)
+        return check_weights(path)
+
+    monkeypatch.setattr(checkpoints, "check_weights", count)
     assert place.run("--reg-data-dir", reg, "--resume") == 0
+    assert sorted(read) == place.names()  # each once, although its metadata were changed
     found = {name: read_lora_header(place.output / name).metadata for name in place.names()}
     assert list(found) == [*(f"v3-step{step:08d}.safetensors" for step in (5, 10, 15, 20)), "v3.safetensors"]
     for key in ("ss_datasets", "ss_dataset_dirs", "ss_num_train_images", "ss_num_reg_images", "ss_training_started_at"):

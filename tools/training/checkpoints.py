@@ -16,7 +16,7 @@ from lifeos.errors import InputError
 from tools.trainers.lora_header import read_lora_header
 from tools.trainers.rewrite_metadata import rewrite_metadata
 from tools.trainers.trainer import HeaderDialect, Trainer
-from tools.trainers.weights_check import check_weights
+from tools.trainers.weights_check import WeightsVerdict, check_weights
 
 NOTHING_LEARNT = "it changes nothing: all its up matrices are zeros, as they were before the first step"
 
@@ -54,7 +54,7 @@ class Checkpoints:
         self._earlier = earlier
         self._trainer, self._output_dir, self._output_name, self._run_id = trainer, output_dir, output_name, run_id
         self._expected: dict[Path, tuple[Stamp | None, float]] = {}
-        self._faults: dict[tuple[Path, Stamp], str] = {}
+        self._verdicts: dict[tuple[Path, Stamp], WeightsVerdict] = {}
 
     def expect(self, told: str) -> None:
         """The trainer says that it saves a file: look at it as soon as it is whole."""
@@ -62,8 +62,8 @@ class Checkpoints:
         if self._trainer.read_checkpoint_name(path.name, self._output_name):
             self._expected[path] = (None, 0.0)
 
-    def look(self, now: float, *, at_end: bool = False) -> str:
-        """Judge the files that are whole by now (`now`: a monotonic clock). Returns what is wrong with one; empty if nothing is."""
+    def look(self, now: float) -> str:
+        """Look at the files that are whole by now (`now`: a monotonic clock). Returns which one holds what is no number; empty if none does."""
         for path, (seen, since) in list(self._expected.items()):
             try:
                 stamp = stamp_of(path)
@@ -71,13 +71,11 @@ class Checkpoints:
                 continue
             if stamp != seen:
                 self._expected[path] = (stamp, now)
-            if not at_end and (stamp != seen or now - since < SETTLED_SECONDS):
-                continue
-            if self.is_ours(path):
-                self._correct(path)
+            if stamp == seen and now - since >= SETTLED_SECONDS and self.is_ours(path):
+                self.correct(path)
                 del self._expected[path]
-                if fault := self.fault_of(path):
-                    return f"{path.name}: {fault}"
+                if broken := self.find_no_numbers(path):
+                    return f"{path.name}: {broken}"
         return ""
 
     def is_ours(self, path: Path) -> bool:
@@ -88,24 +86,36 @@ class Checkpoints:
         return path.name == self._trainer.checkpoint_name(self._output_name)
 
     def fault_of(self, path: Path) -> str:
-        """What is wrong with the weights of a file, in a few words; empty if they are sound. A file is read once."""
+        """What is wrong with the weights of a file, in a few words; empty if they are sound."""
         try:
-            key = path, stamp_of(path)
-            if key not in self._faults:
-                verdict = check_weights(path)
-                nothing = self.is_final(path) and verdict.changes_nothing
-                self._faults[key] = verdict.fault or (NOTHING_LEARNT if nothing else "")
-            return self._faults[key]
+            verdict = self._verdict_of(path)
         except InputError as error:
             return error.why
         except OSError as error:
             return f"cannot be read: {error.strerror}"
+        nothing = self.is_final(path) and verdict.changes_nothing
+        return verdict.fault or (NOTHING_LEARNT if nothing else "")
+
+    def find_no_numbers(self, path: Path) -> str:
+        """In how many weights of a file NaN or infinity stands; empty if in none, or if it cannot be read: that is no divergence."""
+        try:
+            return self._verdict_of(path).fault
+        except (InputError, OSError):
+            return ""
+
+    def _verdict_of(self, path: Path) -> WeightsVerdict:
+        """Each file is read once, as long as it stays as it is."""
+        key = path, stamp_of(path)
+        if key not in self._verdicts:
+            self._verdicts[key] = check_weights(path)
+        return self._verdicts[key]
 
     def correct_all(self) -> str:
         """Make every file of a continued run tell the whole run. Returns why one could not be made to; empty if all do."""
-        return next(filter(None, [self._correct(path) for path in self.find()]), "")
+        return next(filter(None, [self.correct(path) for path in self.find()]), "")
 
-    def _correct(self, path: Path) -> str:
+    def correct(self, path: Path) -> str:
+        """Make a file of a continued run tell the whole run. Returns why it could not be made to; empty if it does."""
         if self._earlier is None:
             return ""
         try:

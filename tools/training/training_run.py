@@ -207,13 +207,13 @@ class _TrainerRun:
             return
         self._next_look = now + LOOK_SECONDS
         if fault := self._checkpoints.look(now):
-            self._diverged = self._diverged_because(fault)
+            self._diverged = self._diverged_because(fault, " and was stopped")
             group.stop(*STOP_SIGNALS)
             self._drain(log)
 
-    def _diverged_because(self, fault: str) -> str:
+    def _diverged_because(self, fault: str, stopped: str = "") -> str:
         good, self._record.has_diverged = self._checkpoints.last_good(), True
-        return f"the run has diverged and was stopped, its weights are no numbers ({fault}); " + (
+        return f"the run has diverged{stopped}, its weights are no numbers ({fault}); " + (
             f"the last good checkpoint is {good}" if good else "there is no good checkpoint of it, so lower the learning rate"
         )
 
@@ -292,11 +292,11 @@ class _TrainerRun:
         final = self._output_dir / preparation.trainer.checkpoint_name(preparation.settings.output_name)
         if not self._checkpoints.is_ours(final):
             return f"return code 0, but {final.name} was not written: {self._output.cause() or 'it gave no message'}"
-        if fault := self._checkpoints.fault_of(final):
-            if "NaN" not in fault and "infinity" not in fault:
-                return f"{final.name}: {fault}"
-            return self._diverged_because(f"{final.name}: {fault}").replace(" and was stopped,", ",")
-        return ""
+        self._checkpoints.correct(final)  # before its weights are read: a file that changes is read again
+        if broken := self._checkpoints.find_no_numbers(final):
+            return self._diverged_because(f"{final.name}: {broken}")
+        fault = self._checkpoints.fault_of(final)
+        return f"{final.name}: {fault}" if fault else ""
 
     def _end(self, state: Any, fault: str) -> None:
         record = self._record
