@@ -7,25 +7,21 @@ import os
 import subprocess
 import sys
 from datetime import datetime
-from pathlib import Path
 
+from lifeos import liveness
 from lifeos.process_group import is_group_alive
 
 RUN_VARIABLE = "LIFEOS_TRAINING_RUN"
 """Every process of a training has its run id in its environment under this name."""
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-START_FIELD = 19
-"""Of /proc/PID/stat after the name: the start time, in clock ticks since the machine started. A clock that is set does not change it."""
-
 TOLERANCE_SECONDS = 2.0
-"""Elsewhere the start time is by the clock, and rounded."""
+"""Where the system does not count in ticks, the start time is by the clock, and rounded."""
 
 
 def boot_id() -> str | None:
     """What tells one start of the machine from another; None where the system does not say."""
-    with contextlib.suppress(OSError):
-        return BOOT_ID.read_text(encoding="ascii").strip()
+    if told := liveness.boot_id():
+        return told
     if sys.platform == "darwin":
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             command = ["sysctl", "-n", "kern.bootsessionuuid"]
@@ -35,9 +31,9 @@ def boot_id() -> str | None:
 
 def start_time(pid: int) -> float | None:
     """When a process began: clock ticks since the machine's start on Linux, else seconds since 1970; None if there is no such process."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return float(stat.rpartition(")")[2].split()[START_FIELD])
+    ticks = liveness.start_ticks(pid)
+    if ticks is not None:
+        return float(ticks)
     import psutil
 
     with contextlib.suppress(psutil.Error, ValueError, OverflowError):
@@ -61,7 +57,7 @@ def is_same_group(group: int, run_id: str, boot: str | None, started: float | No
         return True
     now = start_time(group)
     if now is not None:  # an id is not given again while its group has members: the leader tells for all
-        return abs(now - started) <= (0 if BOOT_ID.exists() else TOLERANCE_SECONDS)
+        return abs(now - started) <= (0 if liveness.boot_id() else TOLERANCE_SECONDS)
     return _has_member_of(group, run_id)
 
 
