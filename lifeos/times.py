@@ -1,16 +1,19 @@
-"""Now, as files and records hold it."""
+"""Moments, as files and records hold them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-__all__ = ["UTC", "now", "stamp"]
+__all__ = ["FORMAT", "UTC", "now", "stamp"]
+
+FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+"""UTC, to the second: `2026-11-01T12:00:00Z`."""
 
 
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-def stamp() -> str:
-    """Now, to the second: `2026-11-01T12:00:00Z`."""
-    return now().strftime("%Y-%m-%dT%H:%M:%SZ")
+def stamp(moment: datetime | None = None) -> str:
+    """A moment (default: now) as text, to the second: `2026-11-01T12:00:00Z`."""
+    return (moment or now()).astimezone(UTC).strftime(FORMAT)

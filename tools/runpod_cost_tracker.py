@@ -28,14 +28,14 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.load_thresholds import load_thresholds
-from lifeos import cli, files, times
+from lifeos import cli, files
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from tools.cost import summary, watch
 from tools.cost.ledger import read_ledger
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter, OpenSession, parse_rate
 from tools.cost.picture_costs import read_batches, read_trainings
 from tools.cost.rates import find_rate
-from tools.cost.session import TIME_FORMAT
+from tools.cost.session import parse_time
 
 DEFAULT_ACTIVITY = "untagged"
 COMFY_URL = "http://127.0.0.1:8188"
@@ -177,7 +177,7 @@ def _day(text: str) -> date:
 
 def _moment(text: str) -> datetime:
     try:
-        return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=times.UTC)
+        return parse_time(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no UTC time such as 2026-11-01T12:00:00Z") from None
 

@@ -21,13 +21,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from lifeos import files, foreign, locks
+from lifeos import files, foreign, locks, times
 from lifeos.errors import InputError, LifeosError, LockedError, did_you_mean
 from lifeos.escaping import escape_line
 from lifeos.leftovers import sweep_once
 from tools.cost.ledger import ClosedSession, read_sessions
 from tools.cost.session import (
-    TIME_FORMAT,
     Instant,
     OpenSession,
     OpenSessions,
@@ -82,7 +81,7 @@ class Meter:
             now = self.clock()
             session = OpenSession(
                 next_id(self.log_file, now.wall, sessions),
-                now.wall.strftime(TIME_FORMAT),
+                times.stamp(now.wall),
                 escape_line(activity),
                 escape_line(gpu),
                 str(rate),
@@ -91,7 +90,7 @@ class Meter:
                 escape_line(socket.gethostname()),
                 now.boot,
                 now.uptime,
-                now.wall.strftime(TIME_FORMAT),
+                times.stamp(now.wall),
                 now.uptime,
             )
             sessions.append(session)
@@ -110,7 +109,7 @@ class Meter:
             now = self.clock()
             if at is not None:
                 if at < parse_time(session.start) or at > now.wall:
-                    raise InputError("--at", f"{at:{TIME_FORMAT}} is not between the session's start, {session.start}, and now")
+                    raise InputError("--at", f"{times.stamp(at)} is not between the session's start, {session.start}, and now")
                 moment, how = Instant(at, "", 0.0), "stated"
             elif at_last_heartbeat:
                 moment, how = _last_life(session), "last_heartbeat"
@@ -213,7 +212,7 @@ class Meter:
     def _correct(self, row: ClosedSession, at: datetime | None) -> dict[str, Any]:
         now = self.clock().wall
         if at is not None and not parse_time(row.start) <= at <= now:
-            raise InputError("--at", f"{at:{TIME_FORMAT}} is not between the session's start, {row.start}, and now")
+            raise InputError("--at", f"{times.stamp(at)} is not between the session's start, {row.start}, and now")
         names = (row.session_id, row.start, row.activity, row.gpu, str(row.rate_per_hr), row.lora_version or "", row.pod_id or "")
         try:
             session = OpenSession(*names)
@@ -229,7 +228,7 @@ class Meter:
 
     def _beaten(self, session: OpenSession) -> OpenSession:
         now = self.clock()
-        return replace(session, last_heartbeat=now.wall.strftime(TIME_FORMAT), heartbeat_uptime=now.uptime)
+        return replace(session, last_heartbeat=times.stamp(now.wall), heartbeat_uptime=now.uptime)
 
     def _is_alive_elsewhere(self, session: OpenSession) -> bool:
         age = self.clock().wall - parse_time(session.last_heartbeat or session.start)

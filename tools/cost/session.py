@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from lifeos import times
 from lifeos.errors import InputError
 from lifeos.liveness import boot_id
 
@@ -18,7 +19,6 @@ MINUTE_STEP = Decimal("0.01")
 CLOCK_TOLERANCE_SECONDS = 60
 """The wall clock and the machine's uptime may differ this much before the uptime is believed (a clock that was set)."""
 
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 MAX_RATE = Decimal(1_000_000)
 MAX_UPTIME_SECONDS = 1e9
 """Thirty years. What is believed of a state file must give a row that the ledger counts."""
@@ -35,7 +35,7 @@ class Instant:
 
 def read_clock() -> Instant:
     """Now. The boot id makes uptimes of different machines or boots incomparable (Linux; elsewhere empty, never compared)."""
-    return Instant(datetime.now(UTC).replace(microsecond=0), boot_id(), _uptime())
+    return Instant(times.now().replace(microsecond=0), boot_id(), _uptime())
 
 
 def _uptime() -> float:
@@ -68,7 +68,7 @@ class OpenSession:
 
     def __post_init__(self) -> None:
         for moment in (self.start, self.last_heartbeat or self.start):
-            if f"{parse_time(moment):{TIME_FORMAT}}" != moment or not "2000" < moment < "9000":
+            if times.stamp(parse_time(moment)) != moment or not "2000" < moment < "9000":
                 raise ValueError(f"{moment} is no UTC time such as 2026-01-31T12:00:00Z")
         try:
             parse_rate(self.rate_per_hr)
@@ -93,7 +93,7 @@ def make_row(session: OpenSession, moment: Instant, how: str = "") -> dict[str, 
     row: dict[str, Any] = {
         "session_id": session.session_id,
         "start": session.start,
-        "end": end.strftime(TIME_FORMAT),
+        "end": times.stamp(end),
         "duration_min": int(minutes) if minutes == int(minutes) else float(minutes),
         "activity": session.activity,
         "cost_usd": float(price(seconds, session.rate_per_hr)),
@@ -132,4 +132,4 @@ def price(seconds: Decimal, rate: str) -> Decimal:
 
 def parse_time(text: str) -> datetime:
     """A time as sessions hold it. Raises ValueError for any other."""
-    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+    return datetime.strptime(text, times.FORMAT).replace(tzinfo=times.UTC)

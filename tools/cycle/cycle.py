@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lifeos import times
 from lifeos.errors import EXIT_USAGE, InputError, LifeosError
 from lifeos.escaping import escape_line
 from lifeos.leftovers import sweep_once
@@ -69,7 +70,7 @@ class Cycle:
         finally:
             with deaf_to_signals():
                 self._stop_meter(record)
-                record.ended = now().strftime("%Y-%m-%dT%H:%M:%SZ")
+                record.ended = times.stamp(now())
                 kept.write_record(folder, record)
         return record, folder
 
@@ -92,7 +93,7 @@ class Cycle:
             number += 1
             folder = runs / f"{cycle_id}_{number}"
         folder.mkdir(parents=True)
-        return folder, CycleRecord(folder.name, mark, moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        return folder, CycleRecord(folder.name, mark, times.stamp(moment))
 
     def _run_steps(self, folder: Path, record: CycleRecord) -> bool:
         before = {step.name: step for step in record.steps}

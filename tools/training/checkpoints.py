@@ -63,7 +63,7 @@ class Checkpoints:
             self._expected[path] = (None, 0.0)
 
     def look(self, now: float) -> str:
-        """Look at the files that are whole by now (`now`: a monotonic clock). Returns which one holds what is no number; empty if none does."""
+        """Look at the files that are whole by now (`now`: a monotonic clock). Returns which one holds no numbers; empty if none does."""
         for path, (seen, since) in list(self._expected.items()):
             try:
                 stamp = stamp_of(path)

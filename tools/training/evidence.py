@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
-from lifeos import files
+from lifeos import files, times
 from lifeos.errors import InputError
 from tools.dataset.manifest import write_manifest
 from tools.trainers.lora_header import read_lora_header
@@ -14,7 +13,7 @@ from tools.training.loss_curve import CSV_FILE, PNG_FILE
 from tools.training.preparation import Preparation, existing_outputs
 from tools.training.staging import make_stage
 from tools.training.training_choices import DATASET_CONFIG, MANIFEST, PREVIOUS_RUNS
-from tools.training.training_record import RECORD_FILE, Price, RecordedRun, TrainingRecord, utc
+from tools.training.training_record import RECORD_FILE, Price, RecordedRun, TrainingRecord
 
 LOG_FILE, COMMAND_FILE, ENVIRONMENT_FILE = "training_log.txt", "training_command.json", "training_environment.json"
 UNRECORDED = "unrecorded"
@@ -112,7 +111,7 @@ def write_evidence(preparation: Preparation, checkout: TrainerCheckout, price: P
     record = TrainingRecord(
         run_id=identity.run_id,
         state="prepared",
-        started=(before.started if before else None) or utc(datetime.now(UTC)),
+        started=(before.started if before else None) or times.stamp(),
         output_name=settings.output_name,
         output_dir=str(settings.output_dir),
         trainer=preparation.trainer.name,

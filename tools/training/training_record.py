@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,7 +153,3 @@ def is_running(record: RecordedRun) -> bool:
     if record.state != "running" or record.host != socket.gethostname() or group is None or not 1 < group < LARGEST_GROUP:
         return False
     return is_same_group(group, record.run_id, record.boot_id, record.process_started, record.started)
-
-
-def utc(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

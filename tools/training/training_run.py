@@ -9,9 +9,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import IO, Any, Protocol
 
+from lifeos import times
 from lifeos.errors import InputError
 from lifeos.locks import Held, hold
 from lifeos.process_group import ProcessGroup
@@ -30,7 +30,7 @@ from tools.training.process_identity import RUN_VARIABLE, start_time
 from tools.training.saved_states import KEEP_LAST, RecordedState, fingerprint
 from tools.training.staging import remove_stage
 from tools.training.tidying import tidy_states
-from tools.training.training_record import Price, TrainingRecord, utc
+from tools.training.training_record import Price, TrainingRecord
 
 STOP_SIGNALS = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0))
 """As Ctrl-C does, which ends accelerate and the trainer in about 3 s; then harder. Seconds to wait for each."""
@@ -301,7 +301,7 @@ class _TrainerRun:
     def _end(self, state: Any, fault: str) -> None:
         record = self._record
         record.state, record.failure = state, fault or None
-        record.ended = utc(datetime.now(UTC))
+        record.ended = times.stamp()
         record.account(time.monotonic() - self._began)
         if why := self._checkpoints.correct_all():
             self._remark(f"the metadata of a LoRA file tell the last part only, and could not be made to tell the whole run: {why}")
