@@ -1,11 +1,14 @@
-"""Node classes that are not ComfyUI's own, as its users' graphs hold them: signatures as upstream has them, and what they do to a picture.
+"""Node classes that are not ComfyUI's own, as its users' graphs hold them, and what they do to a picture.
 
-Inputs that upstream requires, and that older or shortened graphs leave out, are optional here, so that such graphs run.
+Their signatures are those that the walk over a graph uses without a server (`tools/workflows/custom_signatures.py`), with the choices and
+bounds that these leave out. Inputs that upstream requires, and that older or shortened graphs leave out, are optional here, so that such
+graphs run.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -15,14 +18,18 @@ from tools.stand_in.node_values import Conditioning, Inputs, LoadedModel, NodeRe
 from tools.stand_in.sampling_functions import refine
 from tools.stand_in.saver_functions import FILE_FORMATS, saves
 from tools.stand_in.text_functions import as_text, pass_on, with_lora
+from tools.workflows.custom_signatures import CUSTOM_CLASSES
 
 LORA_TAG = re.compile(r"<lora:([^:>]+)(?::([-0-9.]+))?(?::([-0-9.]+))?>")
-ASPECT_RATIOS = {
-    "custom": None, "1:1 square 1024x1024": (1024, 1024), "3:4 portrait 896x1152": (896, 1152), "5:8 portrait 832x1216": (832, 1216),
-    "9:16 portrait 768x1344": (768, 1344), "9:21 portrait 640x1536": (640, 1536), "4:3 landscape 1152x896": (1152, 896),
-    "3:2 landscape 1216x832": (1216, 832), "16:9 landscape 1344x768": (1344, 768), "21:9 landscape 1536x640": (1536, 640),
-}  # fmt: skip
-"""The choices of CR Aspect Ratio."""
+SDXL_RATIOS = (
+    "1:1 square 1024x1024", "3:4 portrait 896x1152", "5:8 portrait 832x1216", "9:16 portrait 768x1344", "9:21 portrait 640x1536",
+    "4:3 landscape 1152x896", "3:2 landscape 1216x832", "16:9 landscape 1344x768", "21:9 landscape 1536x640",
+)  # fmt: skip
+SD15_RATIOS = (
+    "1:1 square 512x512", "2:3 portrait 512x768", "3:4 portrait 512x682", "3:2 landscape 768x512", "4:3 landscape 682x512",
+    "16:9 cinema 910x512", "1.85:1 cinema 952x512", "2:1 cinema 1024x512",
+)  # fmt: skip
+"""The choices of the nodes for aspect ratios, whose ends are the sizes; `custom` takes the sides as they are."""
 
 PARAMETERS = ("seed", "steps", "cfg", "sampler", "scheduler", "denoise")
 ROWS = (1, 2, 3)
@@ -43,11 +50,9 @@ def _integer(default: int, low: int, high: int) -> list[Any]:
     return ["INT", {"default": default, "min": low, "max": high}]
 
 
-MODEL, CLIP, VAE, IMAGE, CONDITIONING = ["MODEL"], ["CLIP"], ["VAE"], ["IMAGE"], ["CONDITIONING"]
-TEXT = ["STRING", {"default": "", "multiline": True}]
-PREFIX = ["STRING", {"default": "ComfyUI"}]
 SEED = _integer(0, 0, 0xFFFFFFFFFFFFFFFF)
-SIDE, STEPS, CFG, DENOISE = _integer(512, 16, 16384), _integer(20, 1, 10000), _number(8.0, 0.0, 100.0), _number(1.0, 0.0, 1.0)
+SIDE, STEPS, CFG = _integer(512, 16, 16384), _integer(20, 1, 10000), _number(8.0, 0.0, 100.0)
+YES = ["BOOLEAN", {"default": True}]
 
 
 def _apply(run: NodeRun, model: LoadedModel | None, clip: LoadedModel | None, stack: Stack) -> tuple[Any, Any]:
@@ -91,7 +96,7 @@ def _stack_rows(run: NodeRun, inputs: Inputs) -> NodeResult:
 
 
 def _apply_stack(run: NodeRun, inputs: Inputs) -> NodeResult:
-    return NodeResult((*_apply(run, inputs["model"], inputs["clip"], inputs["lora_stack"]), ""))
+    return NodeResult((*_apply(run, inputs["model"], inputs["clip"], inputs.get("lora_stack", ())), ""))
 
 
 def _wildcard_encode(run: NodeRun, inputs: Inputs) -> NodeResult:
@@ -115,13 +120,20 @@ def _face_detailer(run: NodeRun, inputs: Inputs) -> NodeResult:
     return NodeResult((pictures, pictures, pictures, None, None, pictures))
 
 
-def _aspect_ratio(run: NodeRun, inputs: Inputs) -> NodeResult:
-    width, height = ASPECT_RATIOS[inputs["aspect_ratio"]] or (inputs["width"], inputs["height"])
-    if inputs["swap_dimensions"] == "On":
-        width, height = height, width
-    factor, batch = inputs["upscale_factor"], inputs["batch_size"]
-    latent = empty_latent(run, {"width": width, "height": height, "batch_size": batch})
-    return NodeResult((width, height, factor, batch, latent, ""))
+def _aspect_ratio(class_type: str) -> Run:
+    outputs = CUSTOM_CLASSES[class_type]["output_name"]
+
+    def run(run: NodeRun, inputs: Inputs) -> NodeResult:
+        size = re.search(r"(\d+)x(\d+)$", inputs["aspect_ratio"])
+        width, height = (int(size[1]), int(size[2])) if size else (inputs["width"], inputs["height"])
+        if inputs["swap_dimensions"] == "On":
+            width, height = height, width
+        scale = inputs.get("prescale_factor", 1.0)
+        made = {**inputs, "prescale_factor": scale, "width": int(width * scale), "height": int(height * scale), "show_help": ""}
+        made["empty_latent"] = empty_latent(run, made)
+        return NodeResult(tuple(made[name] for name in outputs))
+
+    return run
 
 
 def _show_anything(run: NodeRun, inputs: Inputs) -> NodeResult:
@@ -139,69 +151,81 @@ def _load(folder: str, key: str) -> Run:
     return lambda run, inputs: NodeResult((LoadedModel(run.load(folder, inputs[key])),))
 
 
-def _class(name: str, run: Run, outputs: str, required: Specs, optional: Specs | None = None, *, names: str = "", **more: Any) -> NodeClass:
-    types = tuple(outputs.split())
-    return NodeClass(name, required, optional or {}, types, tuple(names.split()) or types, run, module="custom_nodes", **more)
+def custom_class(
+    name: str, run: Run, given: Specs | None = None, *, loose: Collection[str] = (), outputs: tuple[Any, ...] = (), **more: Any
+) -> NodeClass:
+    """A class as `custom_signatures.py` describes it. `given`: inputs of which more is known, or that stand there not at all; `loose`: the
+    required ones that are optional here; `outputs`: their types where these are choices."""
+    signature: Any = CUSTOM_CLASSES[name]
+    given = given or {}
+    inputs = {key: given.get(key) or _described(kind) for part in signature["input"].values() for key, kind in part.items()}
+    required = {key: inputs[key] for key in signature["input"]["required"] if key not in loose}
+    optional = {key: spec for key, spec in (inputs | given).items() if key not in required}
+    names = tuple(signature["output_name"])
+    return NodeClass(name, required, optional, outputs or tuple(signature["output"]), names, run, module="custom_nodes", **more)
+
+
+def _described(kind: Any) -> InputSpec:
+    """A choice whose words the signatures do not hold takes any."""
+    return read_spec(["STRING"] if kind[0] == "COMBO" else kind)
 
 
 def _saver(name: str, key: str, endings: list[str], **more: Any) -> NodeClass:
     """One file a picture, in the format that the input `key` names."""
     run = saves(lambda inputs: FILE_FORMATS[inputs[key]])
-    required = _specs(images=IMAGE, filename_prefix=PREFIX, **{key: [endings]})
-    return _class(name, run, "IMAGE", required, _specs(**more), names="images", output_node=True)
+    required = _specs(images=["IMAGE"], filename_prefix=["STRING", {"default": "ComfyUI"}], **{key: [endings]})
+    return NodeClass(name, required, _specs(**more), ("IMAGE",), ("images",), run, output_node=True, module="custom_nodes")
+
+
+def _ratios(name: str, choices: list[str], **more: Any) -> NodeClass:
+    side = _integer(1024, 64, 8192)
+    given = _specs(
+        width=side, height=side, aspect_ratio=[["custom", *choices]], swap_dimensions=[["Off", "On"]],
+        upscale_factor=_number(1.0, 0.1, 100.0), batch_size=_integer(1, 1, 64), **more,
+    )  # fmt: skip
+    return custom_class(name, _aspect_ratio(name), given, loose=list(more))
 
 
 LORA_CLASSES = [
-    _class("Power Lora Loader (rgthree)", _power_loras, "MODEL CLIP", {}, _specs(model=MODEL, clip=CLIP), takes_anything=True),
-    _class(
-        "CR LoRA Stack", _stack_rows, "LORA_STACK STRING",
-        _specs(switch_1=[["Off", "On"]], lora_name_1=LORA_OR_NONE, model_weight_1=_number(1.0), clip_weight_1=_number(1.0)),
+    custom_class("Power Lora Loader (rgthree)", _power_loras, takes_anything=True),
+    custom_class(
+        "CR LoRA Stack", _stack_rows,
         _specs(
-            **{f"switch_{row}": [["Off", "On"]] for row in ROWS[1:]}, **{f"lora_name_{row}": LORA_OR_NONE for row in ROWS[1:]},
-            **{f"{side}_weight_{row}": _number(1.0) for row in ROWS[1:] for side in ("model", "clip")}, lora_stack=["LORA_STACK"],
+            **{f"switch_{row}": [["Off", "On"]] for row in ROWS}, **{f"lora_name_{row}": LORA_OR_NONE for row in ROWS},
+            **{f"{side}_weight_{row}": _number(1.0) for row in ROWS for side in ("model", "clip")},
         ),
-        names="LORA_STACK show_help",
+        loose=[f"{stem}_{row}" for row in ROWS[1:] for stem in ("switch", "lora_name", "model_weight", "clip_weight")],
     ),
-    _class(
-        "CR Apply LoRA Stack", _apply_stack, "MODEL CLIP STRING", _specs(model=MODEL, clip=CLIP, lora_stack=["LORA_STACK"]),
-        names="MODEL CLIP show_help",
-    ),
-    _class(
-        "ImpactWildcardEncode", _wildcard_encode, "MODEL CLIP CONDITIONING STRING",
-        _specs(
-            model=MODEL, clip=CLIP, wildcard_text=TEXT, populated_text=TEXT, mode=[["populate", "fixed", "reproduce"]], seed=SEED
-        ),
-        _specs(**{"Select to add LoRA": ["STRING"], "Select to add Wildcard": ["STRING"]}),
-        names="model clip conditioning populated_text",
+    custom_class("CR Apply LoRA Stack", _apply_stack),
+    custom_class(
+        "ImpactWildcardEncode", _wildcard_encode, _specs(mode=[["populate", "fixed", "reproduce"]], seed=SEED),
+        loose=("Select to add LoRA", "Select to add Wildcard"),
     ),
 ]  # fmt: skip
 """What loads LoRAs, by rows, by stacks, and by tags in a text."""
 
 LOADERS = [
-    _class(
-        "Efficient Loader", _efficient_loader, "MODEL CONDITIONING CONDITIONING LATENT VAE CLIP DEPENDENCIES",
+    custom_class(
+        "Efficient Loader", _efficient_loader,
         _specs(
             ckpt_name=InputSpec(FileChoice("checkpoints")), vae_name=InputSpec(FileChoice("vae", ("Baked VAE",))),
             clip_skip=_integer(-1, -24, -1), lora_name=LORA_OR_NONE, lora_model_strength=_number(1.0), lora_clip_strength=_number(1.0),
-            positive=TEXT, negative=TEXT, empty_latent_width=SIDE, empty_latent_height=SIDE, batch_size=_integer(1, 1, 262144),
-        ),
-        _specs(
+            empty_latent_width=SIDE, empty_latent_height=SIDE, batch_size=_integer(1, 1, 262144),
             token_normalization=[["none", "mean", "length", "length+mean"]],
-            weight_interpretation=[["comfy", "A1111", "compel", "comfy++", "down_weight"]], lora_stack=["LORA_STACK"],
-            cnet_stack=["CONTROL_NET_STACK"],
+            weight_interpretation=[["comfy", "A1111", "compel", "comfy++", "down_weight"]],
         ),
-        names="MODEL CONDITIONING+ CONDITIONING- LATENT VAE CLIP DEPENDENCIES",
+        loose=("token_normalization", "weight_interpretation"),
     ),
-    _class("LoaderGGUF", _load("unet_gguf", "gguf_name"), "MODEL", _specs(gguf_name=InputSpec(FileChoice("unet_gguf")))),
-    _class("UnetLoaderGGUF", _load("unet_gguf", "unet_name"), "MODEL", _specs(unet_name=InputSpec(FileChoice("unet_gguf")))),
-    _class(
-        "NunchakuFluxDiTLoader", _load("diffusion_models", "model_path"), "MODEL",
-        _specs(model_path=InputSpec(FileChoice("diffusion_models"))),
+    custom_class("LoaderGGUF", _load("unet_gguf", "gguf_name"), _specs(gguf_name=InputSpec(FileChoice("unet_gguf")))),
+    custom_class("UnetLoaderGGUF", _load("unet_gguf", "unet_name"), _specs(unet_name=InputSpec(FileChoice("unet_gguf")))),
+    custom_class(
+        "NunchakuFluxDiTLoader", _load("diffusion_models", "model_path"),
         _specs(
-            cache_threshold=_number(0.0, 0.0, 1.0), attention=[["nunchaku-fp16", "flash-attention2"]],
-            cpu_offload=[["auto", "enable", "disable"]], device_id=_integer(0, 0, 0), data_type=[["bfloat16", "float16"]],
-            i2f_mode=[["enabled", "always"]],
+            model_path=InputSpec(FileChoice("diffusion_models")), cache_threshold=_number(0.0, 0.0, 1.0),
+            attention=[["nunchaku-fp16", "flash-attention2"]], cpu_offload=[["auto", "enable", "disable"]], device_id=_integer(0, 0, 0),
+            data_type=[["bfloat16", "float16"]], i2f_mode=[["enabled", "always"]],
         ),
+        loose=("cache_threshold", "attention", "cpu_offload", "device_id", "data_type"),
     ),
 ]  # fmt: skip
 """What loads models from files."""
@@ -217,23 +241,16 @@ SAVERS = [
 ]  # fmt: skip
 
 OTHERS = [
-    _class(
-        "CR Aspect Ratio", _aspect_ratio, "INT INT FLOAT INT LATENT STRING",
-        _specs(
-            width=_integer(1024, 64, 8192), height=_integer(1024, 64, 8192), aspect_ratio=[list(ASPECT_RATIOS)],
-            swap_dimensions=[["Off", "On"]], upscale_factor=_number(1.0, 0.1, 100.0), batch_size=_integer(1, 1, 64),
-        ),
-        names="width height upscale_factor batch_size empty_latent show_help",
+    _ratios("CR SDXL Aspect Ratio", [*SDXL_RATIOS]),
+    _ratios(
+        "CR Aspect Ratio", [*(f"SD1.5 - {each}" for each in SD15_RATIOS), *(f"SDXL - {each}" for each in SDXL_RATIOS)],
+        prescale_factor=_number(1.0, 0.1, 100.0),
     ),
-    _class("easy showAnything", _show_anything, "*", {}, _specs(anything=["*"]), names="output", output_node=True),
-    _class(
-        "ApplyInstantID", _instant_id, "MODEL CONDITIONING CONDITIONING",
-        _specs(model=MODEL, positive=CONDITIONING, negative=CONDITIONING, weight=_number(0.8, 0.0, 5.0)),
-        _specs(
-            instantid=["INSTANTID"], insightface=["FACEANALYSIS"], control_net=["CONTROL_NET"], image=IMAGE, image_kps=IMAGE,
-            start_at=_number(0.0, 0.0, 1.0), end_at=_number(1.0, 0.0, 1.0), mask=["MASK"],
-        ),
-        names="MODEL positive negative",
+    custom_class("easy showAnything", _show_anything, output_node=True),
+    custom_class(
+        "ApplyInstantID", _instant_id,
+        _specs(weight=_number(0.8, 0.0, 5.0), start_at=_number(0.0, 0.0, 1.0), end_at=_number(1.0, 0.0, 1.0)),
+        loose=("instantid", "insightface", "control_net", "image", "start_at", "end_at"),
     ),
 ]  # fmt: skip
 """Sizes, what is shown, and what only patches a model."""
@@ -241,29 +258,24 @@ OTHERS = [
 
 def _sampling_classes(samplers: list[str], schedulers: list[str]) -> list[NodeClass]:
     """Those that offer or put out core's own lists."""
+    detailing = _specs(
+        guide_size=_number(512.0, 64.0, 16384.0), guide_size_for=YES, max_size=_number(1024.0, 64.0, 16384.0),
+        feather=_integer(5, 0, 100), noise_mask=YES, force_inpaint=YES, bbox_threshold=_number(0.5, 0.0, 1.0),
+        bbox_dilation=_integer(10, -512, 512), bbox_crop_factor=_number(3.0, 1.0, 10.0), drop_size=_integer(10, 1, 16384),
+        bbox_detector=["BBOX_DETECTOR"], cycle=_integer(1, 1, 10), sam_model_opt=["SAM_MODEL"], segm_detector_opt=["SEGM_DETECTOR"],
+        detailer_hook=["DETAILER_HOOK"],
+    )  # fmt: skip
+    sampling = _specs(seed=SEED, steps=STEPS, cfg=CFG, sampler_name=[samplers], scheduler=[schedulers], denoise=_number(0.5, 0.0001, 1.0))
+    parameters = _specs(seed=SEED, steps=STEPS, cfg=CFG, sampler=[samplers], scheduler=[schedulers], denoise=_number(1.0, 0.0, 1.0))
     return [
-        _class(
-            "FaceDetailer", _face_detailer, "IMAGE IMAGE IMAGE MASK DETAILER_PIPE IMAGE",
-            _specs(
-                image=IMAGE, model=MODEL, clip=CLIP, vae=VAE, seed=SEED, steps=STEPS, cfg=CFG, sampler_name=[samplers],
-                scheduler=[schedulers], positive=CONDITIONING, negative=CONDITIONING, denoise=_number(0.5, 0.0001, 1.0), wildcard=TEXT,
-            ),
-            _specs(
-                guide_size=_number(512.0, 64.0, 16384.0), guide_size_for=["BOOLEAN", {"default": True}],
-                max_size=_number(1024.0, 64.0, 16384.0), feather=_integer(5, 0, 100), noise_mask=["BOOLEAN", {"default": True}],
-                force_inpaint=["BOOLEAN", {"default": True}], bbox_threshold=_number(0.5, 0.0, 1.0), bbox_dilation=_integer(10, -512, 512),
-                bbox_crop_factor=_number(3.0, 1.0, 10.0), drop_size=_integer(10, 1, 16384), bbox_detector=["BBOX_DETECTOR"],
-                cycle=_integer(1, 1, 10), sam_model_opt=["SAM_MODEL"], segm_detector_opt=["SEGM_DETECTOR"], detailer_hook=["DETAILER_HOOK"],
-            ),
-            names="image cropped_refined cropped_enhanced_alpha mask detailer_pipe cnet_images",
-        ),
-        NodeClass(
+        custom_class("FaceDetailer", _face_detailer, sampling | detailing, loose=detailing),
+        custom_class(
             "Input Parameters (Image Saver)",
-            _specs(seed=SEED, steps=STEPS, cfg=_number(7.0, 0.0, 100.0), sampler=[samplers], scheduler=[schedulers], denoise=DENOISE),
-            {}, ("INT", "INT", "FLOAT", samplers, schedulers, "FLOAT"),
-            ("seed", "steps", "cfg", "sampler_name", "scheduler_name", "denoise"), pass_on(*PARAMETERS), module="custom_nodes",
+            pass_on(*PARAMETERS),
+            parameters,
+            outputs=("INT", "INT", "FLOAT", samplers, schedulers, "FLOAT"),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def custom_classes(samplers: list[str], schedulers: list[str]) -> list[NodeClass]:

@@ -1,15 +1,12 @@
-"""Node classes of others that only carry values: seeds, numbers, texts, switches and pipes. They draw nothing.
-
-Their signatures are those that the walk over a graph uses without a server (`tools/workflows/custom_signatures.py`).
-"""
+"""Node classes of others that only carry values: seeds, numbers, texts, switches and pipes. They draw nothing."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
-from tools.stand_in.node_class import NodeClass, Run, Specs, read_specs
+from tools.stand_in.custom_classes import custom_class
+from tools.stand_in.node_class import NodeClass, Run
 from tools.stand_in.node_values import Inputs, NodeResult, NodeRun
 from tools.stand_in.text_functions import as_text, pass_on
 from tools.workflows.custom_signatures import CUSTOM_CLASSES
@@ -105,30 +102,14 @@ GROWING = frozenset({"Any Switch (rgthree)", "ImpactSwitch", "ShowText|pysssss"}
 """Classes whose graphs hold inputs that stand in no signature."""
 
 
-def _specs(inputs: dict[str, Any]) -> Specs:
-    """A choice whose words our signatures do not hold takes any."""
-    return read_specs({name: ["STRING"] if kind[0] == "COMBO" else kind for name, kind in inputs.items()})
-
-
 def _class(name: str, run: Run) -> NodeClass:
-    signature: Any = CUSTOM_CLASSES[name]
-    outputs = tuple(signature["output"])
+    wanted = len(CUSTOM_CLASSES[name]["output"])
 
     def fitting(node_run: NodeRun, inputs: Inputs) -> NodeResult:
         result = run(node_run, inputs)
-        return NodeResult(result.outputs[: len(outputs)], ui=result.ui)
+        return NodeResult(result.outputs[:wanted], ui=result.ui)
 
-    return NodeClass(
-        name,
-        _specs(signature["input"]["required"]),
-        _specs(signature["input"]["optional"]),
-        outputs,
-        tuple(signature["output_name"]),
-        fitting,
-        output_node=name == "ShowText|pysssss",
-        takes_anything=name in GROWING,
-        module="custom_nodes",
-    )
+    return custom_class(name, fitting, output_node=name == "ShowText|pysssss", takes_anything=name in GROWING)
 
 
 def value_classes() -> list[NodeClass]:

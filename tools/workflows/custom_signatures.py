@@ -1,7 +1,8 @@
 """Signatures of custom nodes that many workflows use, for a run without a server: inputs and outputs as their own sources declare them.
 
 Written briefly: an input is `name:TYPE`, `name?:TYPE` where it is optional, `name:TEXT` a text box, `name:SEED` a seed; an output is
-`TYPE` or `TYPE=NAME`. A server's own declaration wins over what stands here.
+`TYPE` or `TYPE=NAME`; `~` is a space in a name. The demo server tells its clients the same (`tools/stand_in/custom_classes.py`). A server's
+own declaration wins over what stands here.
 """
 
 from __future__ import annotations
@@ -89,10 +90,10 @@ _WRITTEN: Mapping[str, tuple[str, str]] = {
     "CR Text Input Switch": ("Input:INT text1?:STRING text2?:STRING", "STRING STRING=show_help"),
     "ImpactWildcardEncode": (
         "model:MODEL clip:CLIP wildcard_text:TEXT populated_text:TEXT mode:COMBO"
-        " Select_to_add_LoRA:COMBO Select_to_add_Wildcard:COMBO seed:SEED",
+        " Select~to~add~LoRA:COMBO Select~to~add~Wildcard:COMBO seed:SEED",
         "MODEL CLIP CONDITIONING=conditioning STRING=populated_text",
     ),
-    "ImpactWildcardProcessor": ("wildcard_text:TEXT populated_text:TEXT mode:COMBO seed:SEED Select_to_add_Wildcard:COMBO", "STRING"),
+    "ImpactWildcardProcessor": ("wildcard_text:TEXT populated_text:TEXT mode:COMBO seed:SEED Select~to~add~Wildcard:COMBO", "STRING"),
     "ImpactConditionalBranch": ("cond:BOOLEAN tt_value:* ff_value:*", "*"),
     "ImpactSwitch": ("select:INT sel_mode:BOOLEAN input1?:*", "*=selected_value STRING=selected_label INT=selected_index"),
     "ImpactInt": ("value:INT", "INT"),
@@ -236,7 +237,7 @@ def _read_inputs(text: str) -> dict[str, dict[str, Any]]:
         name, _, kind = each.partition(":")
         options: dict[str, Any] = {"multiline": True} if kind == "TEXT" else {"control_after_generate": True} if kind == "SEED" else {}
         type_ = {"TEXT": "STRING", "SEED": "INT"}.get(kind, kind)
-        found["optional" if name.endswith("?") else "required"][name.removesuffix("?")] = [type_, options]
+        found["optional" if name.endswith("?") else "required"][name.removesuffix("?").replace("~", " ")] = [type_, options]
     return found
 
 

@@ -318,15 +318,24 @@ def test_efficient_loader_is_a_whole_graph(server: EmbeddedServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("choice", "swap", "size"),
-    [("custom", "Off", (96, 64)), ("custom", "On", (64, 96)), ("9:16 portrait 768x1344", "Off", (768, 1344))],
+    ("class_type", "latent", "choice", "more", "size"),
+    [
+        ("CR Aspect Ratio", 5, "custom", {}, (96, 64)),
+        ("CR Aspect Ratio", 5, "custom", {"swap_dimensions": "On"}, (64, 96)),
+        ("CR Aspect Ratio", 5, "custom", {"prescale_factor": 0.5}, (48, 32)),
+        ("CR Aspect Ratio", 5, "SDXL - 9:16 portrait 768x1344", {}, (768, 1344)),
+        ("CR SDXL Aspect Ratio", 4, "9:16 portrait 768x1344", {"swap_dimensions": "On"}, (1344, 768)),
+    ],
 )
-def test_aspect_ratio_node_gives_the_size(server: EmbeddedServer, choice: str, swap: str, size: tuple[int, int]) -> None:
-    ratio = node(
-        "CR Aspect Ratio", width=96, height=64, aspect_ratio=choice, swap_dimensions=swap, upscale_factor=1.0, batch_size=1
-    )  # fmt: skip
-    graph = changed(base_graph(ratio=ratio), "latent", width=["ratio", 0], height=["ratio", 1])
-    (told,) = passes(server, graph)
+def test_aspect_ratio_node_gives_the_size(
+    server: EmbeddedServer, class_type: str, latent: int, choice: str, more: dict[str, Any], size: tuple[int, int]
+) -> None:
+    """Sides are the first two outputs of both classes; the latent stands elsewhere in each."""
+    values = {"swap_dimensions": "Off", "upscale_factor": 1.0, "batch_size": 1, **more}
+    ratio = node(class_type, width=96, height=64, aspect_ratio=choice, **values)
+    (told,) = passes(server, changed(base_graph(ratio=ratio), "latent", width=["ratio", 0], height=["ratio", 1]))
+    assert (told["width"], told["height"]) == size
+    (told,) = passes(server, changed(base_graph(ratio=ratio), "sampler", latent_image=["ratio", latent]))
     assert (told["width"], told["height"]) == size
 
 

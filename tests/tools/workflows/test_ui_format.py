@@ -230,6 +230,19 @@ def test_the_options_of_a_choice_that_a_user_typed_are_kept() -> None:
     assert found["3"] == {"choice": "wide", "index": 1, "option1": "tall", "option2": "wide", "option3": ""}
 
 
+def test_inputs_of_a_custom_node_have_the_names_of_its_source() -> None:
+    """ImpactWildcardEncode, as its pack declares it: two of its names hold spaces, and a server refuses a graph without them."""
+    values = ["a {b|c}", "a b", "populate", "Select the LoRA to add to the text", "Select the Wildcard to add to the text", 7, "fixed"]
+    assert convert([node(1, "ImpactWildcardEncode", values=values)], [])["1"] == {
+        "wildcard_text": "a {b|c}",
+        "populated_text": "a b",
+        "mode": "populate",
+        "Select to add LoRA": "Select the LoRA to add to the text",
+        "Select to add Wildcard": "Select the Wildcard to add to the text",
+        "seed": 7,
+    }
+
+
 def test_what_an_older_version_did_not_save_has_its_default() -> None:
     assert convert([node(3, "KSampler", {}, [7, "fixed", 20, 6.5, "euler", "normal"])], [])["3"]["denoise"] == 1.0
 
