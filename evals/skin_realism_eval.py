@@ -183,7 +183,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     cli.end_as_interrupted()
     policy = load_thresholds(args.project_root, overrides=given_limits(args))
-    eval_command.find_generated(args.generated, args.reference)  # an empty folder shows before the models load
+    eval_command.list_generated(args.generated, args.reference)  # an empty folder shows before the models load
     assessor = eval_command.open_assessor_for(args, policy)
     evaluation = evaluate_skin(assessor, args.generated, args.reference, policy)
     eval_command.warn_of_overlap(evaluation.assessments, assessor)

@@ -86,11 +86,6 @@ def list_generated(folder: Path, reference_dir: Path) -> Listing:
     return list_to_judge(folder, reference_dir, "--generated-dir", places=filed)
 
 
-def find_generated(folder: Path, reference_dir: Path) -> list[Path]:
-    """The pictures of `list_generated`."""
-    return list(list_generated(folder, reference_dir).pictures)
-
-
 def inputs_document(left_out: Sequence[LeftOut], folder: Path, references: Sequence[str]) -> dict[str, Any]:
     """What documents say of the inputs that were not used: of the judged folder, and (as sentences) of the references."""
     return {

@@ -151,7 +151,7 @@ def layout(folder: Path, *names: str) -> None:
 
 
 def found(folder: Path, references: str = "refs") -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in eval_command.find_generated(folder, folder / references)]
+    return [path.relative_to(folder).as_posix() for path in eval_command.list_generated(folder, folder / references).pictures]
 
 
 def test_sub_folders_count_and_references_do_not(tmp_path: Path) -> None:
