@@ -9,12 +9,11 @@ uses too (`lifeos/picture_metadata.py`).
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import dataclass
 
 from lifeos.color_profiles import foreign_colors
 from lifeos.picture_formats import format_of
-from lifeos.picture_metadata import NO_MARKER, SOS, Buffer, jpeg_segments, png_chunks, read_metadata
+from lifeos.picture_metadata import NO_MARKER, SOS, Buffer, jpeg_segments, png_chunks, png_text, read_metadata
 
 PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 PILLOW_TEXT_BYTES = 1 << 20
@@ -80,17 +79,11 @@ def _read_png(data: Buffer, length: int, *, whole: bool) -> PictureHeader:
 
 
 def _is_long_text(name: bytes, content: bytes) -> bool:
-    """Whether Pillow refuses to unpack a chunk: `zTXt` and `iCCP` are packed after a name and one byte, `iTXt` may be, after more."""
-    packed = content.partition(b"\0")[2][1:]
-    if name == b"iTXt":
-        if content.partition(b"\0")[2][:1] != b"\x01":
-            return False
-        packed = packed[1:].partition(b"\0")[2].partition(b"\0")[2]
-    try:
-        unpacker = zlib.decompressobj()
-        return len(unpacker.decompress(packed, PILLOW_TEXT_BYTES + 1)) > PILLOW_TEXT_BYTES
-    except zlib.error:
+    """Whether Pillow refuses to unpack a chunk: a profile is packed as a `zTXt` is, an `iTXt` may be packed."""
+    if name == b"iTXt" and content.partition(b"\0")[2][:1] != b"\x01":
         return False
+    kind = b"zTXt" if name == b"iCCP" else name
+    return len(png_text(kind, content, PILLOW_TEXT_BYTES + 1)) > PILLOW_TEXT_BYTES
 
 
 def _read_jpeg(data: Buffer, length: int, *, whole: bool) -> PictureHeader:
