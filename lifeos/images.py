@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000
 """Larger than any generated picture; a decompression bomb is far beyond."""
 
-GREY_SPREAD = 2
-"""A picture whose channels differ by no more than this many levels anywhere has no colour to judge."""
-
 ANIMATED_FORMATS = frozenset({"GIF", "AVIF"})
 """Beside PNG and WebP, formats whose further frames are an animation. Those of TIFF are pages, those of JPEG and HEIC further pictures:
 the first is meant."""
@@ -62,7 +59,6 @@ class Picture:
     path: Path
     sha256: str
     rgb: NDArray[np.uint8]
-    is_grey: bool
     format: str
     profile: str | None = None
 
@@ -84,16 +80,15 @@ def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
     return decode_picture(data, path, max_pixels=max_pixels)
 
 
-def decode_picture(data: bytes, path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Decode the bytes of one picture; `path` is where they came from or will go. Raises ImageError."""
+def decode_picture(data: bytes, path: Path, *, max_pixels: int = MAX_PIXELS, sha256: str = "") -> Picture:
+    """Decode the bytes of one picture; `path` is where they came from or will go, `sha256` their hash if it is known. Raises ImageError."""
     import numpy as np
 
     with _decoding(path):
         opened = _open(data, path, max_pixels)
         opened.image.load()
         image, profile = _upright_srgb(opened)
-        rgb = np.asarray(image)
-        return Picture(path, hashlib.sha256(data).hexdigest(), rgb, _is_grey(rgb), opened.format, profile)
+        return Picture(path, sha256 or hashlib.sha256(data).hexdigest(), np.asarray(image), opened.format, profile)
 
 
 def decode_small(data: bytes, path: Path, size: tuple[int, int]) -> PillowImage.Image:
@@ -213,20 +208,6 @@ def _eight_bits(image: PillowImage.Image) -> PillowImage.Image:
         return image
     levels: Any = np.asarray(image, dtype=np.float64)
     return Image.fromarray(np.clip(np.rint(levels / 257.0), 0, 255).astype(np.uint8))
-
-
-def _is_grey(rgb: NDArray[np.uint8]) -> bool:
-    """Whether no pixel has colour. A sparse sample settles it for nearly every picture; all pixels cost a third of the decoding."""
-    return _spread(rgb[::13, ::13]) <= GREY_SPREAD and _spread(rgb) <= GREY_SPREAD
-
-
-def _spread(rgb: NDArray[np.uint8]) -> int:
-    """The largest difference between the channels of one pixel."""
-    import numpy as np
-
-    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
-    highest, lowest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
-    return int((highest - lowest).max())
 
 
 def is_picture_name(path: Path) -> bool:

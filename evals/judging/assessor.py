@@ -143,7 +143,7 @@ class Assessor:
         from lifeos.images import ImageError, decode_picture
 
         try:
-            picture = decode_picture(data, path)
+            picture = decode_picture(data, path, sha256=digest)
         except ImageError as error:
             return _unassessed(path, error.reason, digest)
         sighting = sight_subject(self.engine, picture.rgb)
@@ -151,7 +151,7 @@ class Assessor:
         face, skin, geometry = FaceScore(None, "no_face"), SkinScore(None, missing), None
         if sighting is not None:
             geometry = geometry_of(sighting.subject, picture.width, picture.height)
-            face = self._score_face(sighting, geometry, picture.sha256)
+            face = self._score_face(sighting, geometry, digest)
             skin = self._score_skin(picture, sighting.subject)
         if picture.profile is not None:
             face = replace(face, flags=(*face.flags, CONVERTED))

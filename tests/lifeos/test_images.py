@@ -61,7 +61,6 @@ def test_reads_each_format(kind: str, options: dict[str, Any], tolerance: int, t
     assert np.abs(picture.rgb[8, 2].astype(int) - RED).max() <= tolerance
     assert np.abs(picture.rgb[8, 30].astype(int) - BLUE).max() <= tolerance
     assert picture.sha256 == hashlib.sha256(data).hexdigest()
-    assert not picture.is_grey
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,6 @@ def test_scales_16_bit_grey_to_8() -> None:
     levels = np.array([[0, 257, 32896, 65278, 65535]], dtype=np.uint16)  # 257 levels of 16 bits make one of 8
     picture = decode_picture(encoded(Image.fromarray(levels), "PNG"), Path("deep.png"))
     assert picture.rgb[0, :, 0].tolist() == [0, 1, 128, 254, 255]
-    assert picture.is_grey
 
 
 def alpha_picture() -> Image.Image:
@@ -204,17 +202,6 @@ def test_reads_a_name_outside_ascii(tmp_path: Path) -> None:
     path = tmp_path / "Ünïcode 写真 🎉.png"
     quarters().save(path)
     assert read_picture(path).width == 32
-
-
-@pytest.mark.parametrize(
-    ("pixel", "grey"),
-    [((100, 100, 100), True), ((100, 102, 101), True), ((100, 103, 100), False)],
-    ids=["grey", "jpeg's rounding", "colour"],
-)
-def test_one_pixel_of_colour_makes_a_colour_picture(pixel: tuple[int, int, int], grey: bool) -> None:
-    image = Image.new("RGB", (40, 40), (90, 90, 90))
-    image.putpixel((17, 23), pixel)  # off the sparse sample that is looked at first
-    assert decode_picture(encoded(image, "PNG"), Path("p.png")).is_grey is grey
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,8 @@ def _read_file(root: Path, file: ListedFile, buffer: bytearray, *, decode: bool)
     damage = None
     if decode:
         path = root / system_name(file.name)
-        damage = _find_damage(bytes(memoryview(buffer)[: file.size]) if file.size <= len(buffer) else path.read_bytes(), path)
+        data = bytes(memoryview(buffer)[: file.size]) if file.size <= len(buffer) else path.read_bytes()
+        damage = _find_damage(data, path, digest)
     return PictureRecord(file.name, digest, file.size, header, damage=damage)
 
 
@@ -162,11 +163,11 @@ def run_threads(work: Callable[[T, bytearray], R], items: Sequence[T], jobs: int
         errors.append(GeneratorExit())  # whoever takes the results wants no more
 
 
-def _find_damage(data: bytes, path: Path) -> str:
+def _find_damage(data: bytes, path: Path, digest: str) -> str:
     from lifeos.images import ImageError, decode_picture
 
     try:
-        decode_picture(data, path)
+        decode_picture(data, path, sha256=digest)
     except ImageError as error:
         return "" if error.reason in ("animated", "too_large") else error.why  # these two are judged from the header
     return ""
