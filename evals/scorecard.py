@@ -66,8 +66,8 @@ def main(argv: list[str] | None = None) -> int:
     from tools.trainers.lora_header import read_lora_header
 
     header = read_lora_header(args.lora) if args.lora else None
-    params = header.training_params if header else {}
-    params |= read_training_params(args.training_params) if args.training_params else {}
+    given = read_training_params(args.training_params) if args.training_params else {}
+    params = {**(header.training_params if header else {}), **given}
     manifest_file = args.dataset_manifest or (find_own_manifest(header) if header else None)
     manifest = read_manifest(manifest_file) if manifest_file else None
     listing = eval_command.list_generated(args.generated, args.reference)

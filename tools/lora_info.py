@@ -38,7 +38,6 @@ from tools.trainers.lora_header import LoraHeader, read_lora_header
 @dataclass(frozen=True, slots=True)
 class LoraInfo:
     header: LoraHeader
-    size_bytes: int
     link: DatasetLink
 
     @property
@@ -48,7 +47,7 @@ class LoraInfo:
     def to_json(self) -> dict[str, Any]:
         return {
             "file": str(self.header.path),
-            "size_bytes": self.size_bytes,
+            "size_bytes": self.header.file.size,
             "whole": self.header.is_whole,
             "trained_modules": list(self.header.trained_modules),
             "missing_bytes": self.header.file.missing_bytes,
@@ -74,12 +73,12 @@ class LoraInfo:
 def read_info(path: Path, manifest: Path | None) -> LoraInfo:
     """What is known of one LoRA. `manifest`: where to look, None for beside it. Raises InputError for a file that is none."""
     header = read_lora_header(path)
-    return LoraInfo(header, path.stat().st_size, link_dataset(header, manifest))
+    return LoraInfo(header, link_dataset(header, manifest))
 
 
 def render(info: LoraInfo) -> str:
     """One LoRA for people."""
-    lines = [f"{escape_line(info.header.path)}  {info.size_bytes / 1e6:.1f} MB", *(f"  {line}" for line in _tell_state(info.header))]
+    lines = [f"{escape_line(info.header.path)}  {info.header.file.size / 1e6:.1f} MB", *(f"  {line}" for line in _tell_state(info.header))]
     params = info.params
     width = max((len(name) for name in params), default=0)
     if not info.header.metadata:

@@ -11,7 +11,6 @@ import contextlib
 import importlib.util
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -165,7 +164,7 @@ class _Models:
             return np.array(self._embedder.compute_face_descriptor(rgb, shape), dtype=np.float64)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _openable(folder: Path) -> Iterator[Path]:
     """The folder by a path that dlib can open: on Windows it takes no letter outside ASCII, so the path is relative then."""
     if str(folder).isascii():

@@ -14,6 +14,8 @@ from tools.trainers.lora_header import LoraHeader
 from tools.training.training_choices import MANIFEST, PREVIOUS_RUNS
 from tools.training.training_record import RECORD_FILE
 
+EXACT = "this manifest was written before its first step"
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetLink:
@@ -25,20 +27,24 @@ class DatasetLink:
 
 
 def link_dataset(header: LoraHeader, manifest: Path | None = None) -> DatasetLink:
-    """Whether a manifest is the one that a LoRA names. `manifest`: which, None for the one beside it. Raises InputError for a file that
-    is none."""
-    named = header.training_params.get("dataset_id")
-    file = manifest or _find_manifest(header, named)
+    """Whether a manifest is the one that a LoRA names. `manifest`: which, None for the one beside it; where a later run has put its own
+    there, the one moved aside that fits. Raises InputError for a file that is none."""
+    named, digest = (header.training_params.get(name) for name in ("dataset_id", "dataset_manifest_hash"))
+    files = [manifest] if manifest else _manifests_near(header.path.parent)
     if named is None:
-        return DatasetLink(file, None, "it does not name its dataset")
-    if file is None:
-        return DatasetLink(None, None, "no dataset_manifest.json beside it")
-    document = read_manifest(file)
-    if document["dataset_id"] != named:
-        return DatasetLink(file, False, f"the manifest is of dataset {document['dataset_id'][:12]}, the LoRA names {named[:12]}")
-    if manifest_hash(file) != header.training_params.get("dataset_manifest_hash"):
-        return DatasetLink(file, True, "the same pictures and captions; the manifest's file was written again since")
-    return DatasetLink(file, True, "this manifest was written before its first step")
+        return DatasetLink(next(iter(files), None), None, "it does not name its dataset")
+    links = [_link(file, named, digest) for file in files]
+    nothing = DatasetLink(None, None, "no dataset_manifest.json beside it")
+    return min(links, key=lambda link: (not link.matches, link.why != EXACT), default=nothing)
+
+
+def _link(manifest: Path, named: str, digest: str | None) -> DatasetLink:
+    found = read_manifest(manifest)["dataset_id"]
+    if found != named:
+        return DatasetLink(manifest, False, f"the manifest is of dataset {found[:12]}, the LoRA names {named[:12]}")
+    if manifest_hash(manifest) != digest:
+        return DatasetLink(manifest, True, "the same pictures and captions; the manifest's file was written again since")
+    return DatasetLink(manifest, True, EXACT)
 
 
 def find_own_manifest(header: LoraHeader) -> Path | None:
@@ -65,12 +71,7 @@ def _recorded(folder: Path) -> list[Path]:
         return []
 
 
-def _find_manifest(header: LoraHeader, named: str | None) -> Path | None:
-    """The manifest beside a LoRA; where a later run has put its own there, the one moved aside that fits."""
-    folder = header.path.parent
+def _manifests_near(folder: Path) -> list[Path]:
+    """Those that may be the manifest of a LoRA in that folder, the likeliest first."""
     candidates = [folder / MANIFEST, *_recorded(folder), *sorted(folder.glob(f"{PREVIOUS_RUNS}/*/{MANIFEST}"))]
-    here = [file for file in candidates if file.is_file()]
-    fitting = [file for file in here if named and read_manifest(file)["dataset_id"] == named]
-    hashes = header.training_params.get("dataset_manifest_hash")
-    exact = [file for file in fitting if manifest_hash(file) == hashes]
-    return next(iter(exact + fitting + here), None)
+    return [file for file in candidates if file.is_file()]

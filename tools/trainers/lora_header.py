@@ -61,12 +61,12 @@ class LoraHeader:
         """`unet`, `transformer`, `text_encoder`, `text_encoder_1` …: what was trained, as the weights' names tell."""
         return self.weights.parts
 
-    @property
+    @cached_property
     def dialect(self) -> header_dialects.DialectRow | None:
         """Whose metadata they are; None if nobody's that is known."""
         return header_dialects.find_dialect(self.metadata)
 
-    @property
+    @cached_property
     def training_params(self) -> dict[str, Any]:
         """The parameters that were set, as numbers where they are numbers, for `training_params` of a scorecard. What the metadata do not
         say, a trainer's file beside it does, else the weights: rank, alpha, trained parts, and the kind if it is not a LoRA."""
