@@ -248,3 +248,37 @@ def test_an_interruption_while_a_script_imports_is_one_line(project_root: Path, 
         importing.send_signal(number)
         error = importing.communicate(timeout=60)[1]
     assert (importing.returncode, error) == ((130, b"interrupted\n") if number == 2 else (-15, b""))
+
+
+@pytest.mark.skipif(not POSIX, reason="signals are POSIX")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_what_ends_a_script_from_outside_unwinds_it(project_root: Path, name: str) -> None:
+    program = f"""
+import signal
+from lifeos import cli
+
+def main():
+    cli.end_as_interrupted()
+    try:
+        signal.raise_signal(signal.{name})
+    finally:
+        print("closed")
+
+raise SystemExit(cli.run(main))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=project_root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "closed\n", "interrupted\n")
+
+
+def test_work_goes_on_where_nobody_can_read_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that was closed, or a full disk behind 2>."""
+
+    class Closed:
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+        flush = reconfigure = lambda *_, **__: None
+
+    monkeypatch.setattr(sys, "stderr", Closed())
+    cli.note("nobody reads this")
+    assert cli.run(_raiser(InputError("x.png", "is odd"))) == 2

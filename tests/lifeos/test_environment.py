@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import zipfile
@@ -207,3 +208,27 @@ def test_the_folder_of_environments_may_be_relative(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIFEOS_HOME", "envs")
     assert environment.home() == tmp_path / "envs"
+
+
+def test_a_platform_without_packages_is_refused_before_anything_is_made(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise UnavailableError("this Mac", "no packages")
+
+    monkeypatch.setattr(environment.installing, "refuse_unknown_platform", refuse)
+    with pytest.raises(UnavailableError, match="this Mac"):
+        environment.ensure(_lock(tmp_path / "a", "1.0"))
+    assert list(home.glob("sample-*")) == []
+
+
+def test_what_runs_inside_knows_the_word_that_started_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own is a full path, which nobody has typed."""
+    started: list[tuple[list[str], str | None]] = []
+    monkeypatch.setattr(environment.sys, "orig_argv", ["python3", "-m", "lifeos"])
+    monkeypatch.delenv("LIFEOS_PYTHON", raising=False)
+    for name in ("execv", "call"):
+        holder = os if name == "execv" else environment.subprocess
+        monkeypatch.setattr(holder, name, lambda *given: started.append((given[-1], os.environ.get("LIFEOS_PYTHON"))) or 0)
+    environment.run_inside(Path("inner"), ["script.py"])
+    assert started[0] == (["inner", "script.py"], "python3")

@@ -21,8 +21,11 @@ def test_the_program_that_is_found_is_the_one_that_is_started(tmp_path: Path) ->
     else:
         (tmp_path / "agent").write_text("#!/bin/sh\necho started $1\n")
         (tmp_path / "agent").chmod(0o755)
-    group = ProcessGroup(["agent", "now"], tmp_path, os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"})
+    environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    group = ProcessGroup(["agent", "now"], tmp_path, environment)
     assert group.process.communicate()[0].split() == [b"started", b"now"]
+    assert group.process.args == [find_program("agent", environment), "now"]
+    assert Path(find_program("agent", environment)).parent == tmp_path
 
 
 def test_a_path_stays_a_path() -> None:

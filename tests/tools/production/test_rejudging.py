@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tools.production import rejudging
 from tools.production.filing import BatchFolder
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.pipeline import Circumstances, rejudge_batch
-from tools.production.plan import judging_policy, write_plan
+from tools.production.plan import judging_policy, read_plan, write_plan
 from tools.production.rejudging import finish_moves, policy_in_force, rejudge
 from tools.production.request import Request
 
@@ -208,3 +209,14 @@ def test_the_command(folder: BatchFolder, tmp_path: Path, capsys: pytest.Capture
     assert json.loads(out)["counts"]["approved"] == 2
     assert "judged again: 4 pictures" in err
     assert rejudging.describe_rules(load_thresholds()) in err
+
+
+def test_the_row_goes_into_the_history_of_the_batch(folder: BatchFolder, tmp_path: Path) -> None:
+    """As its first command named it; another may be named."""
+    plan = read_plan(folder.root)
+    assert plan is not None
+    write_plan(folder.root, replace(plan, command={"history_file": str(tmp_path / "own.jsonl")}))
+    rejudge_batch(Request(folder.root), policy_of(0.5), around(tmp_path))
+    assert sum(1 for _ in read_records(tmp_path / "own.jsonl")) == 1 and not (tmp_path / "history.jsonl").exists()
+    rejudge_batch(Request(folder.root, history_file=tmp_path / "named.jsonl"), policy_of(0.7), around(tmp_path))
+    assert sum(1 for _ in read_records(tmp_path / "named.jsonl")) == 1

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a batch runs. In a process of its own: a signal would else reach the tests."""
+"""Ctrl-C, SIGTERM and a closed terminal while a batch runs. In a process of its own: a signal would else reach the tests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.capabilities import POSIX
 from tools.production.stopping import StopSignal
 
 PROGRAM = """
@@ -35,7 +36,9 @@ print("handlers as before", (signal.getsignal(signal.SIGINT), signal.getsignal(s
 HANDLERS = "handlers as before True\n"
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    "name", ["SIGINT", "SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.skipif(not POSIX, reason="signals are POSIX"))]
+)
 @pytest.mark.parametrize(
     ("way", "code", "out", "told"),
     [
