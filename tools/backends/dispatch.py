@@ -63,8 +63,8 @@ class Dispatcher:
     @property
     def wanted(self) -> int:
         """How many more jobs the servers could take now."""
-        room = sum(lane.room for lane in self._lanes if lane.alive)
-        return max(0, room - self._pool.waiting)
+        waiting = self._pool.waiting  # first: one that is taken meanwhile counts twice, never not at all
+        return max(0, sum(lane.room for lane in self._lanes if lane.alive) - waiting)
 
     @property
     def busy(self) -> bool:

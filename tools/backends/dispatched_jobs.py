@@ -49,6 +49,8 @@ class Task:
 
     job: Job
     graph: dict[str, Any]
+    prompt_id: str = ""
+    """That of its last try."""
     attempts: int = 0
     failures: int = 0
     losses: int = 0

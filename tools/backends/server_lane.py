@@ -108,19 +108,23 @@ class ServerLane:
     def _work(self) -> None:
         """Until the dispatcher closes. Raises UnavailableError when the server is gone."""
         while not self._pool.closing:
-            task = self._pool.take(self.server.url, wait=not self._tasks) if self.room > 0 else None
+            task = self._pool.take(self.server.url, self._begin, wait=not self._tasks) if self.room > 0 else None
             if task is not None:
                 self._submit(task)
             elif self._tasks:
                 for outcome in self.server.wait(WAIT_SECONDS):
                     self._judge(self._tasks.pop(outcome.prompt_id), outcome)
 
-    def _submit(self, task: Task) -> None:
+    def _begin(self, task: Task) -> None:
         job = task.job
         may_be_there = task.attempts == 0 and job.sent_as is not None and job.sent_to == self.server.url
-        prompt_id = job.sent_as if may_be_there and job.sent_as else str(uuid.uuid4())
+        task.prompt_id = job.sent_as if may_be_there and job.sent_as else str(uuid.uuid4())
         task.attempts += 1
-        self._tasks[prompt_id] = task
+        self._tasks[task.prompt_id] = task
+
+    def _submit(self, task: Task) -> None:
+        job, prompt_id = task.job, task.prompt_id
+        may_be_there = prompt_id == job.sent_as
         self._tell.submitted(job, prompt_id, self.server.url)
         try:
             handle = self.server.submit(

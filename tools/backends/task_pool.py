@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tools.backends.dispatched_jobs import Finished, Job, Task
 
@@ -61,12 +61,16 @@ class TaskPool:
             self._waiting.clear()
             self._changed.notify_all()
 
-    def take(self, server: str, *, wait: bool) -> Task | None:
-        """The first waiting task that suits a server; with `wait`, as soon as there is one. None when closing."""
+    def take(self, server: str, begin: Callable[[Task], None], *, wait: bool) -> Task | None:
+        """The first waiting task that suits a server; with `wait`, as soon as there is one. None when closing.
+
+        `begin` counts it where it goes before it stops waiting, so that nobody finds it in neither place.
+        """
         with self._changed:
             while not self.closing:
                 for task in self._waiting:
                     if self._suits(task, server):
+                        begin(task)
                         self._waiting.remove(task)
                         return task
                 if not wait:
