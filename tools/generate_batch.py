@@ -27,7 +27,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from lifeos import cli, foreign
 from lifeos.counting import counted, verb
-from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from lifeos.errors import EXIT_GATE, EXIT_OK
 from tools.families.families import family_help, family_ids
 from tools.workflows.node_flags import GUIDANCE_HELP, add_node_flags, given_nodes
 from tools.workflows.seeds import choose_base_seed, parse_seed, seed_at
@@ -230,8 +230,7 @@ def read_request(args: Any) -> Request:
         width=args.width,
         height=args.height,
     )
-    if request.prompts is not None and request.prompts_file is not None:
-        raise InputError("--prompt", "given beside --prompts-file", "give all prompts in the file, or all on the command line")
+    request.check()
     return request
 
 

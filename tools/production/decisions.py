@@ -18,7 +18,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -203,29 +202,24 @@ def find_pictures_of(folder: BatchFolder, state: BatchState) -> Whereabouts:
 def _find_renamed(root: Path, state: BatchState, missing: Collection[str], strangers: Sequence[str]) -> dict[str, str]:
     """Picture -> path, of those that are not under their names: among the strangers, and in the folder of what is published."""
     sought = {known.sha256: name for name in sorted(missing) if (known := state.scored.get(name)) is not None and known.sha256}
+    sizes = {state.scored[name].bytes for name in sought.values()}
     published = root / PUBLISHED
     copies = sorted(path.name for path in published.iterdir() if path.is_file()) if sought and published.is_dir() else ()
     found: dict[str, str] = {}
     for path in (*strangers, *(f"{PUBLISHED}/{name}" for name in copies)):
         if not sought:
             break
-        if (name := sought.pop(_digest(root / path), None)) is not None:
+        if (name := sought.pop(_digest(root / path, sizes), None)) is not None:
             found[name] = path
     return found
 
 
-def _digest(path: Path) -> str:
-    """The SHA-256 of a file, empty where it cannot be read. A command asks several times, of what may be a folder of thousands."""
+def _digest(path: Path, sizes: Collection[int | None]) -> str:
+    """The SHA-256 of a file; empty where it cannot be read, or is of none of these sizes (None: of any), which may be so of thousands."""
     try:
-        status = path.stat()
-        return _digest_as_of(path, status.st_size, status.st_mtime_ns)
+        return files.sha256_file(path) if None in sizes or path.stat().st_size in sizes else ""
     except OSError:
         return ""
-
-
-@lru_cache(maxsize=1 << 16)
-def _digest_as_of(path: Path, size: int, mtime_ns: int) -> str:
-    return files.sha256_file(path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,15 +85,15 @@ def make_scorecard(plan: Plan, folder: BatchFolder, results: BatchResults, endin
         generated_dir=folder.root,
         reference_dir=Path(plan.reference_dir),
         provider=ending.provider,
-        kind=kind_of(plan, folder),
+        kind=kind_of(plan, folder, results),
     )
 
 
-def kind_of(plan: Plan, folder: BatchFolder) -> str:
+def kind_of(plan: Plan, folder: BatchFolder, results: BatchResults) -> str:
     """`sorting` for existing pictures that nobody gave a run id: they are kept in the history, and are no opponent of a LoRA's run."""
-    if plan.engine_notice or plan.generates:
+    if plan.generates:
         return ""
-    if are_demo_pictures(Path(plan.source_dir or folder.root) / name for name in plan.images):
+    if are_demo_pictures(folder.root / picture.path for picture in results.pictures if picture.path is not None):
         return DEMO
     return "" if plan.command.get("run_id") else SORTING
 

@@ -50,7 +50,7 @@ def find_losses(folder: BatchFolder, state: BatchState) -> Iterator[Loss]:
 def is_damaged(path: Path, state: BatchState, name: str) -> bool:
     """Whether a picture that could be read when it was scored cannot be read now. Only doubtful files are read as a whole."""
     scored = state.scored.get(name)
-    if scored is None or scored.reason is not None or _looks_whole(path):
+    if scored is None or scored.reason is not None or _looks_whole(path, scored.bytes):
         return False
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() == scored.sha256:
@@ -64,8 +64,11 @@ def is_damaged(path: Path, state: BatchState, name: str) -> bool:
     return False
 
 
-def _looks_whole(path: Path) -> bool:
-    """Whether a file has the beginning and the end of a PNG, JPEG or WebP file. Where it cannot be looked at, it counts as whole."""
+def _looks_whole(path: Path, wanted: int | None) -> bool:
+    """Whether a file is as long as it was, with a beginning and an end; where that length is not known, those of PNG, JPEG or WebP.
+
+    A file that cannot be looked at counts as whole.
+    """
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
@@ -75,6 +78,8 @@ def _looks_whole(path: Path) -> bool:
     except OSError:
         return True
     kind = format_of(head)
+    if wanted is not None:
+        return size == wanted and kind != "" and tail.strip(b"\0") != b""
     if kind == "WEBP":
         return size >= 8 + int.from_bytes(head[4:8], "little")
     return kind in TAILS and tail.endswith(TAILS[kind])

@@ -113,12 +113,13 @@ class Intake:
                 reasons=list(judged.reasons),
                 grounds=[ground.to_json() for ground in judged.grounds],
                 assessment=assessment.to_json(),
+                bytes=len(data),
             )
             if self._keeps_others:
                 with self.lock:
                     self._assessed.append(assessment)
             with self.lock:
-                self.state.scored[name] = ScoredFile(assessment.sha256 or "", assessment.reason)
+                self.state.scored[name] = ScoredFile(assessment.sha256 or "", assessment.reason, len(data))
         write_thumbnail(data, self.folder.thumbnails / f"{name}.jpg")
         place = self.folder.file(name, approved=approved)
         with self.lock:

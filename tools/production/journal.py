@@ -23,7 +23,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,6 +102,8 @@ class ScoredFile:
 
     sha256: str = ""
     reason: str | None = None
+    bytes: int | None = None
+    """How long its file was; None in journals of older versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class JournalRecord:
     changed: dict[str, bool] | None = None
     moves: tuple[str, ...] = ()
     assessment: ScoredFile | None = None
+    bytes: int | None = None
     place: str | None = None
     places: dict[str, str] | None = None
 
@@ -262,7 +265,7 @@ def _downloaded(state: BatchState, record: JournalRecord) -> None:
 def _scored(state: BatchState, record: JournalRecord) -> None:
     name = _there(record.file, "file")
     state.verdicts[name] = _there(record.approved, "approved")
-    state.scored[name] = record.assessment or ScoredFile()
+    state.scored[name] = replace(record.assessment or ScoredFile(), bytes=record.bytes)
 
 
 def _filed(state: BatchState, record: JournalRecord) -> None:

@@ -49,8 +49,7 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         grows = check_growth(folder.root, saved, plan)
     limits = limits_of(request, plan)
     rules = policy["production"]
-    most = plan.planned if plan.target_approved is None else limits.max_images or plan.planned
-    wanted = min(most, limits.max_images) if limits.max_images is not None else most
+    wanted = limits.most(plan)
     count, rate = max(1, len(request.comfy_urls or ())), rate_of(plan, policy, around)
     tariffs = [server.tariff(rate) for server in servers] or [Tariff(rate)] * count
     need = estimate(wanted if plan.generates else 0, rules["seconds_per_picture"], tariffs)

@@ -50,6 +50,12 @@ class Limits:
     max_images: int | None = None
     max_cost: float | None = None
 
+    def most(self, plan: Plan) -> int:
+        """How many pictures there will be at most."""
+        if self.max_images is None:
+            return plan.planned
+        return self.max_images if plan.target_approved is not None else min(self.max_images, plan.planned)
+
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
@@ -147,9 +153,9 @@ class _Run:
         error: Exception | None = None
         with (
             ThreadPoolExecutor(self.equipment.workers, thread_name_prefix="intake") as self.pool,
-            Progress(self._total(), "pictures", unit="picture", initial=self._made(), estimates=False) as self.bar,
+            Progress(self.limits.most(self.plan), "pictures", unit="picture", initial=self._made(), estimates=False) as self.bar,
         ):
-            self.progress = BatchProgress(self.plan, self._total(), self.budget, self.bar, self.note)
+            self.progress = BatchProgress(self.plan, self.limits.most(self.plan), self.budget, self.bar, self.note)
             self.stop.graceful = True
             try:
                 self._recover()
@@ -165,12 +171,6 @@ class _Run:
 
     # What is left to do
 
-    def _total(self) -> int:
-        most = self.limits.max_images
-        if most is None:
-            return self.plan.planned
-        return most if self.plan.target_approved is not None else min(most, self.plan.planned)
-
     def _made(self) -> int:
         with self.intake.lock:
             return sum(item.is_made for item in self.state.items.values())
@@ -182,7 +182,7 @@ class _Run:
 
     def _unmade(self) -> Iterator[Item]:
         """The items without a picture, in the order of the plan. Failed ones of earlier runs are tried again."""
-        last = self._total()
+        last = self.limits.most(self.plan)
         done = {index for index, item in self.state.items.items() if item.is_made}
         return (self.plan.item(index) for index in range(1, last + 1) if index not in done)
 
@@ -257,7 +257,7 @@ class _Run:
         if self.plan.target_approved is not None:
             return "target" if self._has_target() else "max_images"
         with self.intake.lock:
-            return ending_of(COMPLETE, self.plan, self.state) if self._total() >= self.plan.planned else "max_images"
+            return ending_of(COMPLETE, self.plan, self.state) if self.limits.most(self.plan) >= self.plan.planned else "max_images"
 
     def _why_stop(self, underway: int) -> str:
         if not self.budget.allows(time.monotonic(), underway):

@@ -110,24 +110,21 @@ def test_a_renamed_picture_is_known_by_its_bytes(folder: BatchFolder) -> None:
     assert (document["counts"]["deleted"], document["images"][2]["path"]) == (0, "approved/cover.png")
 
 
-def test_where_one_is_gone_the_others_are_read_once_for_it(folder: BatchFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of thousands of published copies is not read for each question that a command has."""
-    assign_real_digests(folder)
+@pytest.mark.parametrize(("size_is_known", "hashed"), [(True, set()), (False, {NAMES[0], "mine.jpg"})])
+def test_where_one_is_gone_only_files_of_its_size_are_read_for_it(
+    folder: BatchFolder, monkeypatch: pytest.MonkeyPatch, size_is_known: bool, hashed: set[str]
+) -> None:
+    """Else a deleted picture would have every command read a folder of thousands of published copies."""
+    assign_real_digests(folder, sizes=size_is_known)
     (folder.root / "rejected" / NAMES[3]).unlink()
     (folder.root / "published").mkdir()
     (folder.root / "published" / NAMES[0]).write_bytes(b"a copy with a label")
     (folder.root / "approved" / "mine.jpg").write_bytes(b"whatever")
-    read: list[str] = []
+    read: set[str] = set()
     sha256_file = decisions.files.sha256_file
-    monkeypatch.setattr(decisions.files, "sha256_file", lambda path: (read.append(path.name), sha256_file(path))[1])
-    settle(folder)
-    document = finish(make_plan(), folder)
-    assert document["deleted"] == [NAMES[3]]
-    assert sorted(read) == [NAMES[0], "mine.jpg"]
-    (folder.root / "rejected" / NAMES[3]).write_bytes(b"put back")
-    (folder.root / "published" / "new.png").write_bytes(b"another")
-    settle(folder)
-    assert len(read) == 2  # none is sought
+    monkeypatch.setattr(decisions.files, "sha256_file", lambda path: (read.add(path.name), sha256_file(path))[1])
+    assert finish(make_plan(), folder)["deleted"] == [NAMES[3]]
+    assert read == hashed
 
 
 def test_a_picture_of_somebody_else_is_named_once_and_not_counted(folder: BatchFolder) -> None:
@@ -144,15 +141,18 @@ def test_a_picture_of_somebody_else_is_named_once_and_not_counted(folder: BatchF
     assert (document["counts"]["left_out"], document["counts"]["approved"]) == (1, 2)
 
 
-def assign_real_digests(folder: BatchFolder) -> None:
-    """The scene's assessments have made-up digests: give them those of the files."""
+def assign_real_digests(folder: BatchFolder, *, sizes: bool = True) -> None:
+    """The scene's assessments have made-up digests: give them those of the files, and their sizes."""
     import hashlib
 
-    text = (folder.root / JOURNAL_FILE).read_text(encoding="utf-8")
-    for number, name in enumerate(NAMES, 1):
-        [path] = folder.root.glob(f"*/{name}")
-        text = text.replace(f"{number * 0x1111:064x}", hashlib.sha256(path.read_bytes()).hexdigest())
-    (folder.root / JOURNAL_FILE).write_text(text, encoding="utf-8")
+    journal = folder.root / JOURNAL_FILE
+    records = [record.data for record in read_records(journal)]
+    for record in records:
+        if record["event"] == "scored":
+            [path] = folder.root.glob(f"*/{record['file']}")
+            record["assessment"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+            record |= {"bytes": path.stat().st_size} if sizes else {}
+    journal.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
 
 
 def test_every_report_follows_the_decision_and_says_whose_it_is(folder: BatchFolder) -> None:

@@ -277,6 +277,23 @@ def test_a_picture_that_somebody_retouched_is_left_alone(folder: BatchFolder, em
     assert path.read_bytes() == mine and count(folder, "lost") == 0
 
 
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP"])
+def test_a_file_as_long_as_it_was_is_not_read_at_each_start(folder: BatchFolder, monkeypatch: Any, kind: str) -> None:
+    from tests.tools.production.test_intake import Bench, picture
+    from tools.production.healing import find_losses
+
+    bench = Bench(folder.root, make_plan(), {picture(1, kind): 0.9})
+    bench.intake.admit(bench.plan.item(1), [picture(1, kind)])
+    state = bench.again().state
+    bench.close()
+    with monkeypatch.context() as patched:
+        patched.delattr(Path, "read_bytes")
+        assert list(find_losses(folder, state)) == []
+    [path] = folder.root.glob("approved/*")
+    path.write_bytes(path.read_bytes()[:-40])
+    assert [loss.why for loss in find_losses(folder, state)] == ["its file is damaged"]
+
+
 def test_only_the_lost_one_of_several_pictures_of_a_prompt_is_replaced(folder: BatchFolder) -> None:
     from tests.tools.production.test_intake import Bench, picture
     from tools.production.healing import give_up_lost

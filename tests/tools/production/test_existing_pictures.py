@@ -7,13 +7,17 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from evals.judging.run_kinds import DEMO_NOTICE
 from lifeos import picture_formats
 from lifeos.escaping import escape_csv, escape_html, escape_markdown_code
 from tests.capabilities import LINUX
@@ -21,6 +25,7 @@ from tests.evals.portraits import portrait, write_references
 from tests.lifeos.odd_pictures import exif as exif_block
 from tests.lifeos.odd_pictures import jpeg, jpeg_exif
 from tests.lifeos.test_picture_metadata import ODD_TAGS, turned
+from tests.tools.production.scenes import finish, make_batch, make_plan
 from tools import production_pipeline
 
 NAMES = (
@@ -191,3 +196,14 @@ def test_the_collected_pictures_are_judged(tmp_path: Path, cases_root: Path, mon
     document = json.loads((tmp_path / "out" / "batch_report.json").read_text(encoding="utf-8"))
     assert [item["file"] for item in document["left_out"]] == ["IMG_0001.HEIC"]
     assert not [image["file"] for image in document["images"] if not image["width"]], "all others are read"
+
+
+def test_pictures_of_the_demo_are_known_by_their_copies_too(tmp_path: Path) -> None:
+    """The folder they were taken from may be gone when the batch is judged again."""
+    info = PngInfo()
+    info.add_text("rendered_by", DEMO_NOTICE)
+    plan = replace(make_plan(), source_dir=str(tmp_path / "gone"), images=("a.png",))
+    folder = make_batch(tmp_path, plan, [(0.9, [])])
+    [picture] = folder.root.glob("approved/*")
+    Image.new("RGB", (64, 96)).save(picture, pnginfo=info)
+    assert finish(plan, folder)["scorecard"]["kind"] == "demo"
