@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from lifeos import foreign
 from tools.backends.backend import Backend, NodeDeclaration
@@ -26,12 +25,6 @@ class Signatures:
         if class_type not in self._known:
             self._known[class_type] = self._look_up(class_type)
         return self._known[class_type]
-
-
-def read_object_info(document: Mapping[str, Any], where: str) -> Signatures:
-    """The signatures of an `/object_info` document. Raises InputError for one that is none."""
-    classes: dict[str, DeclaredNode] = foreign.convert(dict(document), dict[str, DeclaredNode], where)
-    return Signatures(lambda name: read_declaration(classes[name]) if name in classes else None)
 
 
 @functools.cache

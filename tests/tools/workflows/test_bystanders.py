@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tools.workflows.test_kinds_of_graphs import changed, declare, fill, refusal
-from tests.tools.workflows.test_workflow import node, sampler, simple
+from tests.tools.workflows.built_graphs import changed, declare, fill, node, refusal, sampler, sampling, simple
 from tools.workflows.graph import Graph
 from tools.workflows.workflow import NodeOverrides
 
@@ -105,12 +104,9 @@ def test_samplers_that_take_a_pipe_alone() -> None:
     graph = simple(
         n3=None,
         n20=node("ToBasicPipe", model=["4", 0], clip=["4", 1], vae=["4", 2], positive=["6", 0], negative=["7", 0]),
-        n21=node(
-            "ImpactKSamplerBasicPipe", basic_pipe=["20", 0], seed=1, steps=20, cfg=7.0, sampler_name="euler", scheduler="normal",
-            latent_image=["5", 0], denoise=1.0,
-        ),
+        n21=sampling("ImpactKSamplerBasicPipe", basic_pipe=["20", 0], latent_image=["5", 0]),
         n8=node("VAEDecode", samples=["21", 1], vae=["21", 2]),
-    )  # fmt: skip
+    )
     wanted = {"6.text": "P", "7.text": "N", "21.seed": 9, "21.steps": 30}
     assert changed(graph, positive="P", negative="N", seed=9, steps=30) == wanted
 

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.tools.workflows.test_kinds_of_graphs import changed, declare, fill, refusal
-from tests.tools.workflows.test_loras_of_graphs import NEW, new_loaders
-from tests.tools.workflows.test_workflow import node, sampler, simple
+from tests.tools.workflows.built_graphs import NEW, changed, declare, fill, new_loaders, node, refusal, sampler, sampling, simple
 from tools.workflows.graph import Graph
 from tools.workflows.workflow import NodeOverrides
 
@@ -27,7 +25,7 @@ EASY: Graph = {
         negative="bad",
         batch_size=2,
     ),
-    "2": node("easy preSampling", pipe=["1", 0], steps=20, cfg=7.0, sampler_name="euler", scheduler="normal", denoise=1.0, seed=1),
+    "2": sampling("easy preSampling", pipe=["1", 0]),
     "3": node("easy kSampler", pipe=["2", 0], image_output="Preview", link_id=0, save_prefix="ComfyUI"),
     "4": node("SaveImage", filename_prefix="x", images=["3", 1]),
 }
@@ -96,14 +94,8 @@ def test_the_efficient_pair() -> None:
     }
     graph = {
         "1": node("Efficient Loader", **loader, empty_latent_width=512, empty_latent_height=512, batch_size=1, lora_stack=["4", 0]),
-        "2": node(
+        "2": sampling(
             "KSampler (Efficient)",
-            seed=1,
-            steps=20,
-            cfg=7.0,
-            sampler_name="euler",
-            scheduler="normal",
-            denoise=1.0,
             preview_method="auto",
             vae_decode="true",
             model=["1", 0],
@@ -146,17 +138,14 @@ def test_a_styler_of_both_prompts(class_type: str) -> None:
 def test_a_detailer_by_its_own_pipe() -> None:
     graph = simple(
         n30=node("ToDetailerPipe", model=["4", 0], clip=["4", 1], vae=["4", 2], positive=["6", 0], negative=["7", 0], wildcard=""),
-        n31=node(
+        n31=sampling(
             "FaceDetailerPipe",
             image=["8", 0],
             detailer_pipe=["30", 0],
             guide_size=512.0,
             max_size=1024.0,
             seed=5,
-            steps=20,
             cfg=8.0,
-            sampler_name="euler",
-            scheduler="normal",
             denoise=0.4,
         ),
         n9=node("SaveImage", filename_prefix="x", images=["31", 0]),
@@ -166,7 +155,7 @@ def test_a_detailer_by_its_own_pipe() -> None:
 
 def test_an_upscaler_by_tiles_keeps_its_tiles() -> None:
     tiles = {"tile_width": 512, "tile_height": 512, "seam_fix_width": 64, "upscale_by": 2.0}
-    upscaler = node(
+    upscaler = sampling(
         "UltimateSDUpscale",
         image=["8", 0],
         model=["4", 0],
@@ -175,9 +164,6 @@ def test_an_upscaler_by_tiles_keeps_its_tiles() -> None:
         vae=["4", 2],
         seed=3,
         steps=12,
-        cfg=7.0,
-        sampler_name="euler",
-        scheduler="normal",
         denoise=0.2,
         **tiles,
     )

@@ -9,50 +9,22 @@ from typing import Any
 
 import pytest
 
-from lifeos.errors import InputError
-from tests.tools.workflows.test_workflow import CUSTOM_ADVANCED, FLUX, HIRES, node, sampler, simple
-from tools.workflows.graph import Graph, is_link, read_graph
-from tools.workflows.signatures import Signatures, read_object_info, stored_signatures
-from tools.workflows.workflow import NodeOverrides, Placed, Settings, Workflow
-
-
-def declare(inputs: str, outputs: list[str], names: list[str] | None = None) -> dict[str, Any]:
-    """A signature: `name:TYPE`, `name:TEXT` a text box, `name:SEED` a seed."""
-    required: dict[str, Any] = {}
-    for each in inputs.split():
-        name, _, kind = each.partition(":")
-        options = {"TEXT": {"multiline": True}, "SEED": {"control_after_generate": True}}.get(kind, {})
-        required[name] = [{"TEXT": "STRING", "SEED": "INT"}.get(kind, kind), options]
-    return {"input": {"required": required}, "output": outputs, "output_name": names or outputs}
-
-
-def fill(graph: Graph, classes: dict[str, Any] | None = None, overrides: NodeOverrides | None = None, /, **settings: Any) -> Placed:
-    declared = read_object_info(classes or {}, "here")
-    known = Signatures(lambda name: declared.of(name) or stored_signatures().of(name))
-    return Workflow(read_graph(graph, "mine.json"), "mine.json", overrides, signatures=known).fill(Settings(**settings))
-
-
-def changed(
-    graph: Graph, classes: dict[str, Any] | None = None, overrides: NodeOverrides | None = None, /, **settings: Any
-) -> dict[str, Any]:
-    """`node.input` -> new value. Links to new nodes and the batch size of the plain graph are left out."""
-    placed = fill(graph, classes, overrides, **settings).graph
-    found = {
-        f"{node_id}.{key}": value
-        for node_id, each in placed.items()
-        if node_id in graph
-        for key, value in each["inputs"].items()
-        if graph[node_id]["inputs"].get(key) != value and not (is_link(value) and value[0] not in graph)
-    }
-    found.pop("5.batch_size", None)
-    return found
-
-
-def refusal(graph: Graph, classes: dict[str, Any] | None = None, overrides: NodeOverrides | None = None, /, **settings: Any) -> str:
-    with pytest.raises(InputError) as caught:
-        fill(graph, classes, overrides, **settings)
-    return str(caught.value)
-
+from tests.tools.workflows.built_graphs import (
+    CUSTOM_ADVANCED,
+    FLUX,
+    HIRES,
+    changed,
+    concatenated,
+    declare,
+    fill,
+    node,
+    refusal,
+    sampler,
+    sampling,
+    simple,
+)
+from tools.workflows.graph import Graph
+from tools.workflows.workflow import NodeOverrides
 
 TEXTS = {"positive": "P", "negative": "N"}
 
@@ -315,18 +287,6 @@ def test_contexts_in_a_row_the_later_wins() -> None:
 # Texts that are put together
 
 
-def concatenated(title_a: str, title_b: str) -> Graph:
-    graph = simple(
-        n6=node("CLIPTextEncode", text=["40", 0], clip=["4", 1]),
-        n40=node("StringConcatenate", string_a=["41", 0], string_b=["42", 0], delimiter=", "),
-        n41=node("PrimitiveStringMultiline", value="film, 35mm"),
-        n42=node("PrimitiveStringMultiline", value="a woman in a cafe"),
-    )
-    for node_id, title in (("41", title_a), ("42", title_b)):
-        graph[node_id]["_meta"] = {"title": title}
-    return graph
-
-
 def test_the_part_that_is_called_prompt_varies() -> None:
     assert changed(concatenated("Trigger word", "My words"), positive="P") == {"42.value": "P"}
     assert changed(concatenated("Prompt", "Camera"), positive="P") == {"41.value": "P"}
@@ -441,7 +401,7 @@ def test_sigmas_that_are_split_are_split_in_proportion() -> None:
 def test_a_detailer_with_words_of_its_own_is_not_overwritten() -> None:
     graph = simple(
         n30=node("CLIPTextEncode", text="detailed eyes", clip=["4", 1]),
-        n31=node(
+        n31=sampling(
             "FaceDetailer",
             image=["8", 0],
             model=["4", 0],
@@ -450,10 +410,7 @@ def test_a_detailer_with_words_of_its_own_is_not_overwritten() -> None:
             positive=["30", 0],
             negative=["7", 0],
             seed=5,
-            steps=20,
             cfg=8.0,
-            sampler_name="euler",
-            scheduler="normal",
             denoise=0.5,
         ),
         n9=node("SaveImage", filename_prefix="x", images=["31", 0]),

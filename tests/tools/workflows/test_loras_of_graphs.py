@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from tests.tools.workflows.test_kinds_of_graphs import changed, declare, fill, refusal
-from tests.tools.workflows.test_workflow import node, sampler, simple
-from tools.workflows.graph import Graph
+from tests.tools.workflows.built_graphs import (
+    NEW,
+    chain,
+    changed,
+    declare,
+    fill,
+    new_loaders,
+    node,
+    power,
+    refusal,
+    row,
+    sampler,
+    simple,
+    two_models,
+)
 from tools.workflows.lora_names import is_accelerator, is_indistinct, same_character, same_file
 from tools.workflows.workflow import NodeOverrides
-
-NEW = "amiranoor_v3.safetensors"
-
-
-def loader(name: str, model: str = "4", clip: str = "4", at: float = 1.0) -> dict[str, Any]:
-    return node("LoraLoader", lora_name=name, strength_model=at, strength_clip=at, model=[model, 0], clip=[clip, 1])
-
-
-def chain(*names: str) -> Graph:
-    """Loaders one after the other, from node 50 on."""
-    nodes, above = {}, "4"
-    for number, name in enumerate(names, 50):
-        nodes[f"n{number}"] = loader(name, above, above)
-        above = str(number)
-    return simple(n3=sampler(model=[above, 0]), **nodes)
-
-
-def new_loaders(graph: Graph, /, *args: Any, **settings: Any) -> list[dict[str, Any]]:
-    placed = fill(graph, *args, **settings).graph
-    return [placed[node_id]["inputs"] for node_id in placed if node_id not in graph]
-
 
 # Which of those that are there
 
@@ -92,14 +81,6 @@ def test_a_name_that_tells_nothing_is_not_matched_by_guess() -> None:
 
 
 # Rows and stacks
-
-
-def power(**rows: Any) -> Graph:
-    return simple(n3=sampler(model=["50", 0]), n50=node("Power Lora Loader (rgthree)", model=["4", 0], clip=["4", 1], **rows))
-
-
-def row(name: str, on: bool = True, **more: Any) -> dict[str, Any]:
-    return {"on": on, "lora": name, "strength": 1.0, **more}
 
 
 def test_a_row_of_a_power_loader() -> None:
@@ -186,22 +167,6 @@ def test_an_unknown_way_of_loading_is_refused_with_the_flags() -> None:
 
 
 # Models
-
-
-def two_models(**changes: Any) -> Graph:
-    first = {"add_noise": "enable", "noise_seed": 1, "start_at_step": 0, "end_at_step": 10, "return_with_leftover_noise": "enable"}
-    plain = {key: value for key, value in sampler()["inputs"].items() if key not in ("seed", "denoise")}
-    graph = simple(
-        n3=node("KSamplerAdvanced", **{**plain, **first, "model": ["50", 0]}),
-        n20=node(
-            "KSamplerAdvanced",
-            **{**plain, **first, "start_at_step": 10, "end_at_step": 10000, "model": ["51", 0], "latent_image": ["3", 0]},
-        ),
-        n50=node("UNETLoader", unet_name="high.safetensors", weight_dtype="default"),
-        n51=node("UNETLoader", unet_name="low.safetensors", weight_dtype="default"),
-        n8=node("VAEDecode", samples=["20", 0], vae=["4", 2]),
-    )
-    return graph | {name.removeprefix("n"): change for name, change in changes.items()}
 
 
 def test_both_parts_of_one_model_get_the_lora() -> None:

@@ -14,9 +14,23 @@ import requests
 
 from lifeos import cli
 from lifeos.errors import InputError
-from tests.tools.workflows.test_kinds_of_graphs import changed, concatenated, declare, fill, refusal
-from tests.tools.workflows.test_loras_of_graphs import NEW, chain, power, row, two_models
-from tests.tools.workflows.test_workflow import FLUX, HIRES, node, sampler, simple
+from tests.tools.workflows.built_graphs import (
+    FLUX,
+    HIRES,
+    NEW,
+    chain,
+    changed,
+    concatenated,
+    declare,
+    fill,
+    node,
+    power,
+    refusal,
+    row,
+    sampler,
+    simple,
+    two_models,
+)
 from tools import generate_batch, parameter_sweep, production_pipeline
 from tools.stand_in import render_references
 from tools.workflows import signatures

@@ -10,41 +10,12 @@ from typing import Any
 import pytest
 
 from lifeos.errors import InputError
+from tests.tools.workflows.built_graphs import CUSTOM_ADVANCED, FLUX, HIRES, node, sampler, simple
 from tools.backends.comfyui import ComfyServer
 from tools.workflows.graph import Graph, is_link, read_graph, rename_outputs
 from tools.workflows.workflow import ModelUse, NodeOverrides, Settings, Workflow, check_models, find_models
 
 EXPORT = "in ComfyUI choose Workflow > Export (API), or with older versions switch on Dev Mode and choose Save (API Format)"
-
-
-def node(class_type: str, **inputs: Any) -> dict[str, Any]:
-    return {"class_type": class_type, "inputs": inputs}
-
-
-def sampler(**inputs: Any) -> dict[str, Any]:
-    plain = {
-        "seed": 1, "steps": 20, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0,
-        "model": ["4", 0], "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0],
-    }  # fmt: skip
-    return node("KSampler", **{**plain, **inputs})
-
-
-def simple(**changes: dict[str, Any] | None) -> Graph:
-    """The default workflow of ComfyUI, with nodes replaced, added, or (None) taken away. Keys: `n3` is node 3."""
-    graph: Graph = {
-        "3": sampler(),
-        "4": node("CheckpointLoaderSimple", ckpt_name="base.safetensors"),
-        "5": node("EmptyLatentImage", width=512, height=512, batch_size=4),
-        "6": node("CLIPTextEncode", text="good", clip=["4", 1]),
-        "7": node("CLIPTextEncode", text="bad", clip=["4", 1]),
-        "8": node("VAEDecode", samples=["3", 0], vae=["4", 2]),
-        "9": node("SaveImage", filename_prefix="mine", images=["8", 0]),
-    }
-    for name, change in changes.items():
-        graph[name.removeprefix("n")] = change if change is not None else {}
-        if change is None:
-            del graph[name.removeprefix("n")]
-    return graph
 
 
 def place(graph: Graph, overrides: NodeOverrides | None = None, /, **settings: Any) -> Graph:
@@ -64,29 +35,6 @@ PLACED = {
     "6.text": "P", "7.text": "N", "3.seed": 7, "3.steps": 30, "3.cfg": 4.5, "3.sampler_name": "dpmpp_2m", "3.scheduler": "karras",
     "5.width": 832, "5.height": 1216, "4.ckpt_name": "xl.safetensors", "9.filename_prefix": "lifeos/x", "5.batch_size": 1,
 }  # fmt: skip
-
-CUSTOM_ADVANCED = simple(
-    n3=node("SamplerCustomAdvanced", noise=["20", 0], guider=["21", 0], sampler=["22", 0], sigmas=["23", 0], latent_image=["5", 0]),
-    n20=node("RandomNoise", noise_seed=1),
-    n21=node("CFGGuider", model=["4", 0], positive=["6", 0], negative=["7", 0], cfg=7.0),
-    n22=node("KSamplerSelect", sampler_name="euler"),
-    n23=node("BasicScheduler", model=["4", 0], scheduler="normal", steps=20, denoise=1.0),
-)
-FLUX = simple(
-    n3=node("SamplerCustomAdvanced", noise=["20", 0], guider=["21", 0], sampler=["22", 0], sigmas=["23", 0], latent_image=["5", 0]),
-    n4=node("UNETLoader", unet_name="flux.safetensors", weight_dtype="default"),
-    n5=node("EmptySD3LatentImage", width=512, height=512, batch_size=1),
-    n6=node("CLIPTextEncode", text="good", clip=["24", 0]),
-    n7=None,
-    n8=node("VAEDecode", samples=["3", 0], vae=["25", 0]),
-    n20=node("RandomNoise", noise_seed=1),
-    n21=node("BasicGuider", model=["4", 0], conditioning=["26", 0]),
-    n22=node("KSamplerSelect", sampler_name="euler"),
-    n23=node("BasicScheduler", model=["4", 0], scheduler="normal", steps=20, denoise=1.0),
-    n24=node("DualCLIPLoader", clip_name1="t5.safetensors", clip_name2="l.safetensors", type="flux"),
-    n25=node("VAELoader", vae_name="ae.safetensors"),
-    n26=node("FluxGuidance", guidance=3.5, conditioning=["6", 0]),
-)
 
 
 def test_every_setting_reaches_the_built_in_workflow() -> None:
@@ -359,12 +307,6 @@ def test_of_several_loras_one_must_be_chosen() -> None:
 
 
 # Several samplers
-
-HIRES = simple(
-    n20=node("LatentUpscale", samples=["3", 0], width=1024, height=1024, upscale_method="nearest-exact", crop="disabled"),
-    n21=sampler(seed=5, steps=12, denoise=0.5, latent_image=["20", 0]),
-    n8=node("VAEDecode", samples=["21", 0], vae=["4", 2]),
-)
 
 
 def test_second_pass_gets_the_seed_and_keeps_what_it_set_itself() -> None:
