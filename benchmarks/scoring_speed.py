@@ -77,7 +77,7 @@ def score_plain(paths: Sequence[Path], assessor: Any, engine: Any) -> Scores:
     faces: list[float | None] = []
     for path in paths:
         sighting = sight_subject(engine, read_picture(path).rgb)
-        faces.append(assessor.scale.score(float(references.cosines(sighting.embedding).mean())) if sighting else None)
+        faces.append(assessor.scale.score(float(references.centroid @ sighting.embedding)) if sighting else None)
     skins: list[float | None] = []
     for path in paths:
         picture = read_picture(path)

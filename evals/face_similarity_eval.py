@@ -1,8 +1,8 @@
 """Score how much the faces in generated pictures look like the character in the references.
 
 Reads two folders of pictures and the policy (evals/thresholds.yaml); writes the results as JSON with --output-json. The score of a
-picture is the mean cosine of its subject's face to all references, converted to one scale for all engines: 0 an average stranger, 0.60
-the pass mark, 1 the same picture.
+picture is the cosine of its subject's face to the middle of the references (the unit mean of their unit embeddings), converted to one scale
+for all engines: 0 an average stranger, 0.60 the pass mark, 1 the middle itself.
 
     python evals/face_similarity_eval.py --generated-dir out/ --reference-dir references/ --output-json face.json
 

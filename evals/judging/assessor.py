@@ -84,6 +84,7 @@ class Assessor:
         limits = policy["face_similarity"]
         row = limits["engines"][engine.scale_key]
         self.engine, self.references, self._want_skin = engine, references, want_skin
+        self._centroid = references.centroid
         self.scale = PolicyScale.from_policy(row)
         self._least_height, self._widest_yaw = limits["low_confidence_face_px"], limits["low_confidence_yaw_deg"]
         self._second_face = limits["second_face_area_ratio"]
@@ -170,7 +171,7 @@ class Assessor:
         from evals.faces.subject import has_second_face
 
         cosines = self.references.cosines(sighting.embedding)
-        cosine = float(cosines.mean())
+        cosine = float(self._centroid @ sighting.embedding)
         box = sighting.subject.box
         flags = {
             "small_face": box[3] - box[1] < self._least_height,

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from evals.faces.face_engine import FaceEngine
     from evals.judging.references import ReferenceSet
 
+AGGREGATION = "centroid"
+"""A picture's cosine is that of its unit embedding to the unit mean of the references' unit embeddings (`mean`, until version 3.1: the mean
+of its cosines to each of them)."""
+
 
 def protocol_of(
     engine: FaceEngine, references: ReferenceSet, scale: Mapping[str, Any], *, want_skin: bool, measures: Mapping[str, str]
@@ -26,7 +30,7 @@ def protocol_of(
     return with_id(
         {
             **engine.identity(),
-            "aggregation": "mean",
+            "aggregation": AGGREGATION,
             "subject": "area - 2 d2",
             "scale": dict(scale),
             "face_metric": faces.METRIC,

@@ -37,7 +37,8 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class FaceScore:
-    """Likeness to the references. `score` is on the policy scale (one pass threshold for all engines), `cosine` the engine's own.
+    """Likeness to the references. `score` is on the policy scale (one pass threshold for all engines), `cosine` the engine's own: to the
+    middle of the references. `best_reference` is the one that is the most alike.
 
     `reason` says why there is no score: `no_face`, or the picture's own reason. `attempt` is the step of the detection ladder that
     found the face. `flags`: `small_face`, `turned_away`, `second_face`, `reference_picture`,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evals.faces.centroid import centroid_of
 from evals.faces.face_engine import FaceEngine, Vector
 from evals.faces.subject import sight_subject
 from evals.judging.inputs import left_out_lines
@@ -40,7 +41,13 @@ class ReferenceSet:
         """A hash over the contents: the same pictures make the same set under any name, in any order, at any place."""
         return content_id(self.hashes)
 
+    @property
+    def centroid(self) -> Vector:
+        """The middle of the set: likeness to the character is the cosine to it."""
+        return centroid_of(self.embeddings)
+
     def cosines(self, embedding: Vector) -> Vector:
+        """The cosine to each reference: which one is the most alike."""
         return np.asarray(self.embeddings @ embedding, dtype=np.float64)
 
     def warnings(self) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ DEFAULTS: dict[str, Any] = {
         "second_face_area_ratio": 0.5,
         "engines": {
             "insightface_buffalo_l": {"stranger": 0.0, "warn": 0.5, "pass": 0.6, "same": 1.0},
-            "insightface_mini": {"stranger": 0.02, "warn": 0.25, "pass": 0.3, "same": 1.0},
-            "dlib_centred": {"stranger": 0.02, "warn": 0.42, "pass": 0.5, "same": 1.0},
+            "insightface_mini": {"stranger": 0.02, "warn": 0.4, "pass": 0.46, "same": 1.0},
+            "dlib_centred": {"stranger": 0.03, "warn": 0.62, "pass": 0.68, "same": 1.0},
         },
     },
     "skin_realism": {

@@ -64,7 +64,7 @@ def test_the_results_have_every_field(folders: Path, tmp_path: Path, capsys: pyt
     }
     assert document["generated_dir"] == (folders / "out").as_posix()
     assert document["reference_dir"] == (folders / "refs").as_posix()
-    assert document["protocol"]["aggregation"] == "mean" and len(document["protocol"]["id"]) == 16
+    assert document["protocol"]["aggregation"] == "centroid" and len(document["protocol"]["id"]) == 16
     images = {item["image"]: item for item in document["per_image"]}
     good, group, scene, cut = (
         images[name]

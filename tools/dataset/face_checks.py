@@ -64,7 +64,7 @@ class FaceMeasurement:
 
 @dataclass(frozen=True, slots=True)
 class FaceReport:
-    """The notices, and the numbers they rest on. `likeness`: each picture's mean cosine to all others."""
+    """The notices, and the numbers they rest on. `likeness`: each picture's cosine to the middle of all others."""
 
     notices: list[Finding]
     engine: dict[str, Any]
@@ -197,15 +197,15 @@ def judge_faces(
 
 
 def _likeness(measured: Sequence[FaceMeasurement]) -> dict[str, float]:
-    """Each face's mean cosine to all the others: how near it is to the set's own centre, itself left out."""
+    """Each face's cosine to the middle of all the others."""
     import numpy as np
+
+    from evals.faces.centroid import left_out_cosines
 
     faces = [(item.name, item.embedding) for item in measured if item.embedding is not None]
     if len(faces) < 2:
         return {}
-    vectors = np.stack([embedding for _, embedding in faces])
-    # the sum over all less itself, whose cosine is 1: linear in memory, unlike the matrix of all pairs
-    cosines = (vectors @ vectors.sum(axis=0) - 1.0) / (len(faces) - 1)
+    cosines = left_out_cosines(np.stack([embedding for _, embedding in faces]))
     return {name: round(float(cosine), 6) for (name, _), cosine in zip(faces, cosines, strict=True)}
 
 

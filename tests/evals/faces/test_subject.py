@@ -147,13 +147,13 @@ def test_pose_of_a_point_is_no_error() -> None:
         *[("insightface_buffalo_l", value, value) for value in (0.0, 0.25, 0.5, 0.55, 0.6, 0.8, 1.0)],
         ("insightface_buffalo_l", -0.2, 0.0),
         ("insightface_mini", 0.02, 0.0),
-        ("insightface_mini", 0.135, 0.25),  # half-way from .02 to .25
-        ("insightface_mini", 0.25, 0.5),
-        ("insightface_mini", 0.30, 0.6),
-        ("insightface_mini", 0.65, 0.8),  # half-way from .30 to 1
-        ("dlib_centred", 0.42, 0.5),
-        ("dlib_centred", 0.46, 0.55),
-        ("dlib_centred", 0.50, 0.6),
+        ("insightface_mini", 0.21, 0.25),  # half-way from .02 to .40
+        ("insightface_mini", 0.40, 0.5),
+        ("insightface_mini", 0.46, 0.6),
+        ("insightface_mini", 0.73, 0.8),  # half-way from .46 to 1
+        ("dlib_centred", 0.62, 0.5),
+        ("dlib_centred", 0.65, 0.55),
+        ("dlib_centred", 0.68, 0.6),
         ("dlib_centred", 1.0000001, 1.0),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from evals.faces.subject import sight_subject
 from evals.judging.assessor import Assessor, open_assessor
 from evals.judging.picture_verdict import describe_miss, verdict
 from evals.judging.records import REASONS, Assessment, FaceScore, Geometry, explain_reason
 from evals.load_thresholds import load_thresholds
 from evals.skin.realism import SkinScore
 from lifeos.errors import InputError
+from lifeos.images import decode_picture
 from tests.evals.portraits import group, noise, portrait, write_references
 from tests.lifeos.test_color_profiles import profile_of
 
@@ -46,7 +49,8 @@ def test_a_good_picture(assessor: Assessor, tmp_path: Path) -> None:
     assert found.file == path.as_posix()
     assert (found.width, found.height, found.reason) == (600, 600, None)
     assert found.face.score is not None and found.face.score > 0.9
-    assert found.face.cosine is not None and found.face.cosine < found.face.score
+    assert found.face.cosine is not None
+    assert found.face.score == pytest.approx(0.6 + 0.4 * (found.face.cosine - 0.68) / (1 - 0.68), abs=2e-6)  # the row's .68 → .60, 1 → 1
     assert (found.face.faces, found.face.attempt, found.face.reason) == (1, "as_is", None)
     assert found.face.best_reference in {"r1.png", "r2.png", "r3.png"}
     assert found.skin.score is not None and found.skin.score > POLICY["skin_realism"]["overall_pass_threshold"]
@@ -209,12 +213,12 @@ def test_converted_references_are_another_protocol(assessor: Assessor, reference
 
 def test_a_protocol_differs_where_scores_do(assessor: Assessor, references: Path, model_root: Path) -> None:
     policy = json.loads(json.dumps(POLICY))
-    policy["face_similarity"]["engines"]["dlib_centred"]["pass"] = 0.55
+    policy["face_similarity"]["engines"]["dlib_centred"]["pass"] = 0.7
     other_detector = open_assessor(references, POLICY, engine="dlib", model_root=model_root)
     other_engine = open_assessor(references, POLICY, engine="insightface", model_root=model_root, model_pack="mini")
     ids = [item.protocol["id"] for item in (assessor, reopen(references, policy), other_detector, other_engine)]
     assert len(set(ids)) == 4
-    policy["face_similarity"]["engines"]["dlib_centred"]["pass"] = 0.5
+    policy["face_similarity"]["engines"]["dlib_centred"]["pass"] = 0.68
     policy["face_similarity"]["pass_threshold"] = 0.9  # judging is not measuring
     assert reopen(references, policy).protocol["id"] == assessor.protocol["id"]
 
@@ -229,8 +233,8 @@ def test_an_insightface_pack_serves_both_scores(references: Path, model_root: Pa
     assert not verdict(stranger, POLICY).approved
 
 
-def test_the_score_is_the_mean_over_the_references(references: Path, tmp_path: Path) -> None:
-    """A stranger among two references halves the cosine: a maximum would not notice."""
+def test_the_score_is_the_cosine_to_the_middle_of_the_references(references: Path, tmp_path: Path) -> None:
+    """A stranger among two references moves the middle: (c1 + c2) / |r1 + r2|, where a maximum would not notice."""
     alone = reopen(copied(references, tmp_path / "one", {"r1.png": "r1.png"}))
     both = copied(references, tmp_path / "two", {"r1.png": "r1.png"})
     group().crop((0, 200, 260, 520)).save(both / "stranger.png")
@@ -239,7 +243,12 @@ def test_the_score_is_the_mean_over_the_references(references: Path, tmp_path: P
     first, second = (item.assess_bytes(data, tmp_path / "a.png").face for item in (alone, mixed))
     stranger = float(mixed.references.embeddings[1] @ mixed.references.embeddings[0])
     assert first.cosine is not None and second.cosine is not None
-    assert second.cosine == pytest.approx((first.cosine + stranger) / 2, abs=0.05)
+    sighting = sight_subject(mixed.engine, decode_picture(data, tmp_path / "a.png").rgb)
+    assert sighting is not None
+    to_each = [float(row @ sighting.embedding) for row in mixed.references.embeddings]
+    assert to_each[0] == pytest.approx(first.cosine, abs=1e-6)
+    assert second.cosine == pytest.approx(sum(to_each) / math.sqrt(2 + 2 * stranger), abs=1e-6)
+    assert second.cosine < first.cosine - 0.1
     assert second.best_reference == "r1.png"
 
 
