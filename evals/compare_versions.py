@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from evals.faces.engines import AUTO, engine_help, engine_names
+from evals.faces.engine_flags import add_engine_flags, given_engine
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli, times
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
@@ -59,8 +59,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--pictures-v1", type=Path, metavar="DIR", help="where the pictures of v1 are (default: as its row says)")
     parser.add_argument("--pictures-v2", type=Path, metavar="DIR", help="where the pictures of v2 are (default: as its row says)")
     parser.add_argument("--dataset-manifest", type=Path, metavar="FILE", help="training set of v2, to see whether pictures were memorised")
-    parser.add_argument("--engine", choices=engine_names(), default=AUTO, help=f"for --rescore: {engine_help()}")
-    parser.add_argument("--model-root", type=Path, metavar="DIR", help="the folder of face models, for --rescore and the memorised check")
+    add_engine_flags(parser.add_argument_group("the face engine, for --rescore and the memorised check"))
     add_gate_limits(parser.add_argument_group("limits of the gates, for --rescore"))
     parser.add_argument(
         "--promote", action="store_true", help=f"make v2 champion ({CHAMPION}) if it passes every promotion check; otherwise exit with 1"
@@ -135,11 +134,11 @@ def _compare(args: Any, history: Path) -> int:
     if args.rescore:
         from evals.comparison.rescoring import rescore
 
-        first, second = rescore(first, second, folders, policy, args.reference_dir, engine=args.engine, model_root=args.model_root)
+        first, second = rescore(first, second, folders, policy, args.reference_dir, engine=given_engine(args))
     comparison = compare(first, second, policy, allow_protocol_mismatch=args.allow_protocol_mismatch)
     champion_file = args.champion or args.project_root / CHAMPION
     champion = promotion.read_champion(champion_file)
-    memorised = check_memorised(second, folders[1], args.dataset_manifest, policy, model_root=args.model_root)
+    memorised = check_memorised(second, folders[1], args.dataset_manifest, policy, engine=given_engine(args))
     gate = promotion.check_promotion(comparison, champion, memorised)
     output = args.output or args.project_root / REPORT
     drawn = Illustration() if args.no_pictures else draw_comparison(comparison, output, folders)

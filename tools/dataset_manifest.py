@@ -23,7 +23,7 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from evals.faces.engines import AUTO, engine_help, engine_names
+from evals.faces.engine_flags import add_engine_flags, given_engine
 from lifeos import cli, files
 from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
@@ -81,7 +81,7 @@ def add_face_checks(args: argparse.Namespace, built: BuiltManifest, request: Bui
     from evals.faces.engines import choose_engine
     from tools.dataset.face_checks import check_faces
 
-    engine = choose_engine(args.engine, policy, model_root=args.model_root, model_pack=args.model_pack)
+    engine = choose_engine(policy=policy, **given_engine(args))
     for note in engine.notes:
         cli.say(f"note: {note}", as_json=True)
     named = [Path(folder) for folder in policy["production"]["reference_dirs"]]
@@ -218,9 +218,7 @@ def build_parser() -> cli.Parser:
             note="the first there is",
         ),
     )
-    faces.add_argument("--engine", choices=engine_names(), default=AUTO, help=f"with --faces: {engine_help()}")
-    faces.add_argument("--model-root", type=Path, metavar="DIR", help="with --faces: the folder of the engine's models")
-    faces.add_argument("--model-pack", metavar="NAME", help="with --faces: the InsightFace model pack")
+    add_engine_flags(faces, only_with="--faces")
     parser.add_json()
     return parser
 

@@ -21,7 +21,8 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from evals.faces.engines import engine_help, engine_names
+from evals.faces.engine_flags import add_engine_flags, engine_words
+from evals.faces.engines import free_engine
 from lifeos import cli
 from lifeos.errors import InputError
 from lifeos.images import find_pictures
@@ -29,8 +30,6 @@ from lifeos.images import find_pictures
 OUTPUT_DIR = Path("lifeos_demo")
 REFERENCES = 6
 LORA = "amiranoor_v3.safetensors"
-ENGINE = "dlib"
-"""Needs no download, and anybody may use it."""
 OTHER_BATCH = "holds another batch: "
 SEED = 20260211
 """Fixed: everybody sees the same pictures."""
@@ -42,14 +41,7 @@ def build_parser() -> cli.Parser:
         "--output-dir", type=Path, default=OUTPUT_DIR, metavar="DIR", help=f"the folder to write to (default: ./{OUTPUT_DIR})"
     )
     parser.add_argument("--count", type=cli.positive_int, default=2, metavar="N", help="pictures for each of the ten prompts")
-    parser.add_argument(
-        "--engine",
-        choices=engine_names(),
-        default=ENGINE,
-        help=engine_help(),
-    )
-    parser.add_argument("--model-root", type=Path, metavar="DIR", help="folder of model packs, for --engine insightface")
-    parser.add_argument("--model-pack", metavar="NAME", help="model pack, for --engine insightface")
+    add_engine_flags(parser, default=None, left_open="one that anybody may use; a demo that goes on keeps the engine it began with")
     parser.add_json()
     return parser
 
@@ -67,6 +59,7 @@ def write_references(folder: Path) -> None:
 def run(args: Any, output: Path) -> int:
     """The pipeline on the embedded server, in a folder with references of its own."""
     from tools import production_pipeline
+    from tools.production.plan import PLAN_FILE
 
     write_references(output / "references")
     command = [
@@ -77,10 +70,11 @@ def run(args: Any, output: Path) -> int:
         *("--output-dir", str(output)),
         *("--reference-dir", str(output / "references")),
         *("--history-file", str(output / "eval_history.jsonl")),
-        *("--engine", args.engine),
         *("--run-id", "demo"),
+        *engine_words(vars(args)),
     ]
-    command += [text for flag in ("model_root", "model_pack") if (value := getattr(args, flag)) for text in (flag_of(flag), str(value))]
+    if not (args.engine or args.face_model or args.model_pack or (output / PLAN_FILE).exists()):
+        command += ["--engine", free_engine(args.model_root)]
     return production_pipeline.main([*command, *(["--json"] if args.json else [])])
 
 
@@ -107,10 +101,6 @@ def main(argv: list[str] | None = None) -> int:
 def find_new_folder(folder: Path) -> Path:
     """The folder with the first number behind its name that is not there yet."""
     return next(path for number in itertools.count(2) if not (path := folder.with_name(f"{folder.name}_{number}")).exists())
-
-
-def flag_of(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 if __name__ == "__main__":

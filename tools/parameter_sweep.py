@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from evals.faces.engines import AUTO, engine_help, engine_names
+from evals.faces.engine_flags import ENGINE_FLAGS, add_engine_flags
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli, times
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError
@@ -116,10 +116,8 @@ def add_shared(parser: cli.Parser) -> None:
         "pictures of the character; if not given, the first of these folders that holds faces", "production.reference_dirs"
     )
     group.add_argument("--reference-dir", type=Path, metavar="DIR", help=references)
-    group.add_argument("--engine", choices=engine_names(), help=f"{engine_help()} (default: {AUTO}, built-in)")
+    add_engine_flags(group, default=None)
     add_gate_limits(group)
-    group.add_argument("--model-root", type=Path, metavar="DIR", help="folder of face models")
-    group.add_argument("--model-pack", metavar="NAME", help="InsightFace pack")
 
 
 def add_running(parser: cli.Parser) -> None:
@@ -159,7 +157,7 @@ def read_request(args: argparse.Namespace) -> Request:
     same = (
         "output_dir", "workflow", "family", "checkpoint", "negative_prompt", "steps", "guidance", "scheduler", "width", "height",
         "base_seed",
-        "reference_dir", "engine", "model_root", "model_pack", "max_cost", "lora_version", "run_id",
+        "reference_dir", *ENGINE_FLAGS, "max_cost", "lora_version", "run_id",
     )  # fmt: skip
     return Request(
         **{name: getattr(args, name) for name in same},

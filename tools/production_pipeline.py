@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from evals.faces.engines import AUTO, engine_help, engine_names
+from evals.faces.engine_flags import ENGINE_FLAGS, add_engine_flags
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli
 from lifeos.errors import EXIT_OK, InputError
@@ -114,13 +114,7 @@ def add_judging(parser: cli.Parser) -> None:
     )
     group.add_argument("--reference-dir", type=Path, metavar="DIR", help=references)
     add_gate_limits(group)
-    group.add_argument("--engine", choices=engine_names(), help=f"{engine_help()} (default: {AUTO}, built-in)")
-    where = "LIFEOS_MODELS, models/ in the checkout, ~/.lifeos/models, ~/.insightface"
-    group.add_argument("--model-root", type=Path, metavar="DIR", help=f"folder of model packs and YuNet (default: {where})")
-    group.add_argument(
-        "--model-pack", metavar="NAME", help="InsightFace pack (default: buffalo_l, otherwise one that has a row in the policy)"
-    )
-    group.add_argument("--prefer-cpu", action="store_true", help="score without a GPU")
+    add_engine_flags(group, default=None)
 
 
 def add_running(parser: cli.Parser) -> None:
@@ -156,8 +150,8 @@ def read_request(args: argparse.Namespace) -> Request:
 
     same = (
         "output_dir", "lora_strength", "guidance", "count", "reference_dir", "workflow", "family", "checkpoint", "negative_prompt", "steps",
-        "cfg", "sampler", "scheduler", "width", "height", "base_seed", "engine", "model_root", "model_pack",
-        "prefer_cpu", "images", "target_approved", "max_images", "max_cost", "lora_version", "lora_file", "history_file", "run_id",
+        "cfg", "sampler", "scheduler", "width", "height", "base_seed", *ENGINE_FLAGS,
+        "images", "target_approved", "max_images", "max_cost", "lora_version", "lora_file", "history_file", "run_id",
     )  # fmt: skip
     return Request(
         **{name: getattr(args, name) for name in same},

@@ -24,7 +24,7 @@ TITLE = "Memorised"
 
 
 def check_memorised(
-    runs: Sequence[Run], folder: Path | None, manifest: Path | None, policy: Mapping[str, Any], *, model_root: Path | None = None
+    runs: Sequence[Run], folder: Path | None, manifest: Path | None, policy: Mapping[str, Any], *, engine: Mapping[str, Any] | None = None
 ) -> PromotionCheck:
     """Compare every picture with the training pictures that the manifest names, by file hash and by face.
 
@@ -41,12 +41,12 @@ def check_memorised(
     if not pictures:
         return PromotionCheck(TITLE, unchecked, "the pictures were not found (give their folder with --pictures-v2)")
     try:
-        return _check(pictures, manifest, policy, model_root)
+        return _check(pictures, manifest, policy, engine or {"engine": "auto"})
     except (LifeosError, ModuleNotFoundError) as error:
         return PromotionCheck(TITLE, unchecked, str(error))
 
 
-def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, Any], model_root: Path | None) -> PromotionCheck:
+def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, Any], flags: Mapping[str, Any]) -> PromotionCheck:
     from evals.faces.engines import choose_engine
     from evals.faces.policy_scale import PolicyScale
     from evals.judging.references import load_references
@@ -64,7 +64,7 @@ def _check(pictures: Mapping[str, Path], manifest: Path, policy: Mapping[str, An
         return PromotionCheck(
             TITLE, YES, "no picture is a file of the training set (the training pictures were not found, so faces were not compared)"
         )
-    engine = choose_engine("auto", policy, model_root=model_root)
+    engine = choose_engine(policy=policy, **flags)
     scale = PolicyScale.from_policy(policy["face_similarity"]["engines"][engine.scale_key])
     training = [load_references(folder, engine, want_skin=False, workers=1) for folder in folders]
     limit = policy["comparison"]["memorised_cosine"]

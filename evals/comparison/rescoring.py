@@ -27,10 +27,9 @@ def rescore(
     policy: dict[str, Any],
     reference_dir: Path | None,
     *,
-    engine: str = "auto",
-    model_root: Path | None = None,
+    engine: Mapping[str, Any] | None = None,
 ) -> tuple[list[Run], list[Run]]:
-    """The same runs with scores measured now, all against one reference set. The history is not changed.
+    """The same runs with scores measured now, all against one reference set. The history is not changed. `engine`: as the flags say.
 
     Raises UnavailableError where pictures are gone, InputError where no references are known.
     """
@@ -38,7 +37,7 @@ def rescore(
 
     sides = [[(run, _all_pictures(run, folder)) for run in runs] for runs, folder in zip((first, second), folders, strict=True)]
     references = reference_dir or _references([*second, *first], policy)
-    assessor = open_assessor(references, policy, engine=engine, model_root=model_root)
+    assessor = open_assessor(references, policy, **(engine or {}))
     again = [[rescore_run(run, paths, assessor, policy) for run, paths in side] for side in sides]
     return again[0], again[1]
 

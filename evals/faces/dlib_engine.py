@@ -1,4 +1,4 @@
-"""Faces with dlib: on any CPU, without a download, free for any use (CC0 weights).
+"""Faces with dlib: on any CPU, free for any use (CC0 weights); an extra, which `python -m lifeos setup --dlib` installs.
 
 Detector: YuNet where its file is at hand, else dlib's HOG detector on a ladder of its own. Landmarks: dlib's five-point predictor (the
 68-point one may not be used commercially). Embedding: dlib's ResNet, centred by the mean embedding of strangers and normalised again,
@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.faces import yunet
+from evals.faces import model_files
 from evals.faces.face_engine import EngineRequest, Face, FaceEngine, Rgb, Vector, unit
-from evals.faces.subject import BORDERS, add_border, attempt_name, find_with_borders, is_stripe
+from evals.faces.subject import BORDERS, add_border, attempt_name, is_stripe
+from evals.faces.yunet import YuNet, find_float_file
 from lifeos.errors import InputError, UnavailableError
 from lifeos.files import read_json, sha256_file
 
@@ -29,6 +30,7 @@ MEAN_FILE = Path(__file__).with_name("data") / "dlib_stranger_mean.json"
 PREDICTOR = "shape_predictor_5_face_landmarks.dat"
 EMBEDDER = "dlib_face_recognition_resnet_model_v1.dat"
 
+OWN_DETECTOR = "dlib_hog"
 HOG_LOW_THRESHOLD = -0.3
 """Finds 33 of 50 hard faces, with 0 to 1 false boxes in 50 pictures."""
 HOG_SIDE = 1024
@@ -55,42 +57,56 @@ without it the yaw comes out at .47 of YuNet's, with it at .71 (one by one it st
 def check(request: EngineRequest) -> str:
     """The detector that it would use. Raises UnavailableError where dlib or its weights are not installed."""
     _weights_folder()
-    return "with YuNet" if yunet.find_file(request.folders) else "with its own detector, which misses many close-ups"
+    return "with YuNet" if _choose_detector(request) else "with its own detector, which misses many close-ups"
 
 
 def open_engine(request: EngineRequest) -> FaceEngine:
     if request.model_pack:
         raise InputError("--model-pack", "dlib has no model packs", "leave it out, or use --engine insightface")
-    return DlibEngine(yunet.find_file(request.folders))
+    if request.face_model:
+        raise InputError("--face-model", "dlib has one model of its own", "leave it out, or use --engine onnx")
+    return DlibEngine(_choose_detector(request))
+
+
+def _choose_detector(request: EngineRequest) -> YuNet | None:
+    """YuNet as installed, else the file of version 3.0 where it is, else none: dlib's own. A batch that goes on keeps what it began with,
+    as long as that is here."""
+    begun, before = request.begun.get("detector", {}), find_float_file(request.folders)
+    if begun.get("name") == OWN_DETECTOR:
+        return None
+    if begun and "refined_at" not in begun and before is not None:
+        return YuNet(before, refines=False)
+    found = model_files.find(model_files.YUNET_INT8, request.folders) or before
+    return YuNet(found) if found is not None else None
 
 
 class DlibEngine:
-    """The engine that anyone may use."""
+    """dlib's embeddings, with the detector that is given, else with its own."""
 
     scale_key = SCALE_KEY
     provider = "dlib CPU"
 
-    def __init__(self, yunet_file: Path | None = None) -> None:
+    def __init__(self, yunet: YuNet | None = None) -> None:
         self._folder = _weights_folder()
         self._mean = read_stranger_mean()
-        self._yunet = yunet.YuNet(yunet_file) if yunet_file else None
+        self._yunet = yunet
         self._models = _load_models(self._folder)
         self.notes: tuple[str, ...] = ()
         if self._yunet is None:
-            self.notes = ("dlib's own face detector misses many close-ups: python -m lifeos setup fetches a better one (YuNet, MIT)",)
+            self.notes = ("dlib's own face detector misses many close-ups: python -m lifeos setup brings a better one (YuNet, MIT)",)
 
     def identity(self) -> dict[str, Any]:
         files = {name: sha256_file(self._folder / name) for name in (PREDICTOR, EMBEDDER)}
         if self._yunet:
-            files[yunet.FILE_NAME] = yunet.SHA256
-        detector: dict[str, Any] = {"name": "yunet" if self._yunet else "dlib_hog", "borders": list(BORDERS)}
-        if not self._yunet:
+            files[self._yunet.file], detector = self._yunet.sha256, self._yunet.identity()
+        else:
+            detector = {"name": OWN_DETECTOR, "borders": list(BORDERS)}
             detector |= {"low_threshold": HOG_LOW_THRESHOLD, "tip_beyond_base": TIP_BEYOND_BASE}
         return {"engine": "dlib", "model_pack": "face_recognition_models", "models": files, "detector": detector, "centred": True}
 
     def find(self, rgb: Rgb) -> tuple[list[Face], str]:
         if self._yunet:
-            return find_with_borders(self._yunet.detect, rgb)
+            return self._yunet.find(rgb)
         if is_stripe(rgb):
             return [], ""
         for border in BORDERS:
@@ -207,7 +223,7 @@ def read_stranger_mean() -> NDArray[np.float64]:
 
 def _weights_folder() -> Path:
     """Found without importing the package: it imports pkg_resources, which recent setuptools lacks."""
-    fix = "run: python -m lifeos setup"
+    fix = "run: python -m lifeos setup --dlib"
     for package in ("dlib", "face_recognition_models"):
         if importlib.util.find_spec(package) is None:
             raise UnavailableError("face engine dlib", f"the package {package} is not installed", fix)

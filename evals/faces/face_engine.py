@@ -6,7 +6,7 @@ A new engine is one file with `check` and `open_engine`, one row in `engines.py`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,13 +69,16 @@ class FaceEngine(Protocol):
 class EngineRequest:
     """What an engine may look at when it is opened.
 
-    `folders`: where models lie, first match first. `scales`: the policy's `face_similarity.engines`. `model_pack`: as --model-pack says.
+    `folders`: where models lie, first match first. `scales`: the policy's `face_similarity.engines`. `model_pack`, `face_model`: as the
+    flags say. `begun`: the protocol of the batch that goes on with this engine, if one does: what it began with is used again.
     """
 
     folders: tuple[Path, ...]
-    scales: Mapping[str, Mapping[str, float]]
+    scales: Mapping[str, Mapping[str, Any]]
     prefer_cpu: bool = False
     model_pack: str | None = None
+    face_model: Path | None = None
+    begun: Mapping[str, Any] = field(default_factory=dict)
 
 
 class EngineModule(Protocol):

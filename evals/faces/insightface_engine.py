@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from evals.faces.alignment import ARCFACE_POINTS, ARCFACE_SIDE, align
 from evals.faces.face_engine import EngineRequest, Face, FaceEngine, Rgb, Vector, unit
+from evals.faces.onnx_session import CUDA, CUDA_NOTE, require_package, running_provider, session_options, wanted_providers
 from evals.faces.policy_scale import require_row
 from evals.faces.subject import BORDERS, DETECTOR_SIDE, find_with_borders
-from lifeos.errors import UnavailableError, did_you_mean
+from lifeos.errors import InputError, UnavailableError, did_you_mean
 from lifeos.files import sha256_file
 
-LICENCE_NOTE = "InsightFace's pretrained packs are licensed for non-commercial research only; --engine dlib is free for any use"
+LICENCE_NOTE = "InsightFace's pretrained packs are licensed for non-commercial research only; --engine sface is free for any use"
 DEFAULT_PACK = "buffalo_l"
 SCALE_PREFIX = "insightface_"
 """Before a pack's name, its row in the policy's `face_similarity.engines`."""
 DETECTION_THRESHOLD = 0.5
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 KNOWN_FILES = {
     "buffalo_l": {
@@ -51,19 +50,26 @@ def check(request: EngineRequest) -> str:
     """The pack that it would use: the one asked for, else buffalo_l, else the first that the policy knows. Raises UnavailableError where
     there is none, before any package is imported: a pack that is here and does not load is a fault to tell, not to pass over."""
     packs = find_packs(request.folders)
-    name = request.model_pack or _default_pack(packs, request.scales)
+    name = _wanted_pack(request) or _default_pack(packs, request.scales)
     if name is None:
         raise _no_pack(DEFAULT_PACK, packs, request.folders)
     return f"pack {name}"
 
 
 def open_engine(request: EngineRequest) -> FaceEngine:
+    if request.face_model:
+        raise InputError("--face-model", "InsightFace takes a model pack", "name it with --model-pack, or use --engine onnx")
     packs = find_packs(request.folders)
-    name = request.model_pack or _default_pack(packs, request.scales) or (next(iter(packs)) if len(packs) == 1 else DEFAULT_PACK)
+    name = _wanted_pack(request) or _default_pack(packs, request.scales) or (next(iter(packs)) if len(packs) == 1 else DEFAULT_PACK)
     if name not in packs:
         raise _no_pack(name, packs, request.folders)
     require_row(request.scales, f"{SCALE_PREFIX}{name}", f"model pack {name}")
     return InsightFaceEngine(read_pack(packs[name]), prefer_cpu=request.prefer_cpu)
+
+
+def _wanted_pack(request: EngineRequest) -> str | None:
+    """The pack that was named, else that of the batch that goes on."""
+    return request.model_pack or request.begun.get("model_pack")
 
 
 def find_packs(folders: Iterable[Path]) -> dict[str, Path]:
@@ -85,7 +91,7 @@ def _default_pack(packs: Mapping[str, Path], scales: Mapping[str, Any]) -> str |
 
 def _no_pack(name: str, packs: Mapping[str, Path], folders: Iterable[Path]) -> UnavailableError:
     hint = f"{did_you_mean(name, packs)}; " if packs else ""
-    fix = f"{hint}run: python -m lifeos setup --insightface, or use --engine dlib"
+    fix = f"{hint}run: python -m lifeos setup --insightface, or use --engine sface"
     return UnavailableError(f"model pack {name}", f"not in {', '.join(map(str, folders))}", fix)
 
 
@@ -152,20 +158,14 @@ class InsightFaceEngine:
     """
 
     def __init__(self, pack: Pack, *, prefer_cpu: bool = False, threads: int = 1) -> None:
-        _require_packages()
+        for package in ("insightface", "onnxruntime"):
+            require_package(package, "insightface")
         self.pack = pack
         self.scale_key = f"{SCALE_PREFIX}{pack.name}"
-        wanted = [CPU] if prefer_cpu or not _has_cuda() else [CUDA, CPU]
+        wanted = wanted_providers(prefer_cpu=prefer_cpu)
         self._detector, self._embedder = _load(pack, wanted, threads)
-        sessions = [self._detector.session_for_detection, self._embedder.session]
-        running = [session.get_providers()[0] for session in sessions]
-        self.provider: str = CPU if CPU in running else running[0]
-        notes = [LICENCE_NOTE]
-        if CUDA in wanted and self.provider != CUDA:
-            notes.append(
-                "CUDA does not run, so the CPU scores, many times slower: python -m lifeos doctor says why (--prefer-cpu to choose the CPU)"
-            )
-        self.notes: tuple[str, ...] = tuple(notes)
+        self.provider: str = running_provider([self._detector.session_for_detection, self._embedder.session])
+        self.notes: tuple[str, ...] = (LICENCE_NOTE, *((CUDA_NOTE,) if CUDA in wanted and self.provider != CUDA else ()))
 
     def identity(self) -> dict[str, Any]:
         detector = {"name": "scrfd", "side": DETECTOR_SIDE, "threshold": DETECTION_THRESHOLD, "borders": list(BORDERS)}
@@ -202,40 +202,17 @@ class _Embedder:
         self.session = model.session
 
     def embed(self, rgb: Rgb, face: Face) -> Vector:
-        import cv2
-        from insightface.utils.face_align import arcface_dst
-        from skimage.transform import SimilarityTransform
-
-        side = self._model.input_size[0]  # 112; face_align.norm_crop does the same through a call that scikit-image will drop
-        transform = SimilarityTransform.from_estimate(face.landmarks.astype(np.float32), arcface_dst * (side / 112))
-        crop = cv2.warpAffine(rgb, transform.params[:2], (side, side), borderValue=0.0)
+        side = self._model.input_size[0]  # 112
+        crop = align(rgb, face.landmarks, ARCFACE_POINTS * (side / ARCFACE_SIDE), side)
         return unit(self._model.get_feat(np.ascontiguousarray(crop[..., ::-1])))
 
 
 def _load(pack: Pack, providers: list[str], threads: int) -> tuple[_Detector, _Embedder]:
-    import onnxruntime
     from insightface.model_zoo import model_zoo
 
-    onnxruntime.set_default_logger_severity(4)  # a CUDA library that is missing is told by `notes`, in words
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
+    options = session_options(threads)
     try:
         models = [model_zoo.get_model(str(path), providers=providers, sess_options=options) for path in (pack.detection, pack.recognition)]
         return _Detector(models[0]), _Embedder(models[1])
     except Exception as error:  # onnxruntime's own errors have no nearer base
-        raise UnavailableError(pack.folder, f"the model pack does not load: {error}", "fetch it again, or use --engine dlib") from error
-
-
-def _has_cuda() -> bool:
-    import onnxruntime
-
-    return CUDA in onnxruntime.get_available_providers()
-
-
-def _require_packages() -> None:
-    for package in ("insightface", "onnxruntime"):
-        with contextlib.suppress(ValueError):
-            if importlib.util.find_spec(package) is not None:
-                continue
-        raise UnavailableError("face engine insightface", f"the package {package} is not installed", "run: python -m lifeos setup")
+        raise UnavailableError(pack.folder, f"the model pack does not load: {error}", "fetch it again, or use --engine sface") from error

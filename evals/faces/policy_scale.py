@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,15 +27,34 @@ class PolicyScale:
     same: float
 
     @classmethod
-    def from_policy(cls, row: Mapping[str, float]) -> PolicyScale:
+    def from_policy(cls, row: Mapping[str, Any]) -> PolicyScale:
         return cls(row["stranger"], row["warn"], row["pass"], row["same"])
+
+    def to_json(self) -> dict[str, float]:
+        """The four as a row of the policy has them: what a protocol holds of it."""
+        return {"stranger": self.stranger, "warn": self.warn, "pass": self.passing, "same": self.same}
 
     def score(self, cosine: float) -> float:
         """0 = an average stranger, 0.60 = the pass mark, 1 = the same picture; straight lines between."""
         return float(np.interp(cosine, (self.stranger, self.warn, self.passing, self.same), POLICY_SCORES))
 
 
-def require_row(scales: Mapping[str, Mapping[str, float]], key: str, what: str) -> Mapping[str, float]:
+def doubt_of(row: Mapping[str, Any], key: str, files: Mapping[str, str]) -> str:
+    """Why the marks of an engine's row may not fit the model that runs, for people; empty where they were measured with one of `files`
+    (name -> SHA-256)."""
+    measured = row.get("model")
+    if "note" in row:
+        why = f"are {row['note']}"
+    elif measured is None:
+        why = "were not measured with this model file, as far as the policy says"
+    elif not any(digest.startswith(measured) for digest in files.values()):
+        why = f"were measured with another model file ({measured}…)"
+    else:
+        return ""
+    return f"the marks of {key} in the policy {why}"
+
+
+def require_row(scales: Mapping[str, Mapping[str, Any]], key: str, what: str) -> Mapping[str, Any]:
     """The policy's row for an engine. Raises InputError, which shows the row to write, where there is none."""
     if key in scales:
         return scales[key]

@@ -37,10 +37,13 @@ def open_assessor(
     prefer_cpu: bool = False,
     model_root: Path | None = None,
     model_pack: str | None = None,
+    face_model: Path | None = None,
+    begun: Mapping[str, Any] | None = None,
     want_skin: bool = True,
     folders: Mapping[str, Path] | None = None,
 ) -> Assessor:
-    """An assessor for the references in a folder. `folders`: further folders, by name, for the measures of gates that need one.
+    """An assessor for the references in a folder. `folders`: further folders, by name, for the measures of gates that need one; `begun`:
+    the protocol of the batch that goes on, whose engine `auto` then is.
 
     Raises InputError (no usable reference, a gate or model pack that is not known) or UnavailableError (no engine, no model).
     """
@@ -52,7 +55,9 @@ def open_assessor(
     from evals.judging.references import load_references
 
     cv2.setNumThreads(1)  # pictures run in parallel, not the filters within one
-    chosen = choose_engine(engine, policy, prefer_cpu=prefer_cpu, model_root=model_root, model_pack=model_pack)
+    chosen = choose_engine(
+        engine, policy, prefer_cpu=prefer_cpu, model_root=model_root, model_pack=model_pack, face_model=face_model, begun=begun
+    )
     references = load_references(reference_dir, chosen, want_skin=want_skin, workers=default_workers())
     return Assessor(chosen, references, policy, want_skin=want_skin, folders=folders)
 
@@ -94,7 +99,7 @@ class Assessor:
         self.provider = engine.provider
         self.reference_hashes = frozenset(references.hashes)
         self.protocol: dict[str, Any] = protocol_of(
-            engine, references, row, want_skin=want_skin, measures={gate.key: gate.metric for gate in self._measured}
+            engine, references, self.scale.to_json(), want_skin=want_skin, measures={gate.key: gate.metric for gate in self._measured}
         )
         name = f"{self.protocol['engine']} ({self.protocol['model_pack']}, {engine.provider})"
         count = len(references.names)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.faces.engines import AUTO, engine_help, engine_names
+from evals.faces.engine_flags import add_engine_flags, given_engine
 from evals.judging.assessor import Assessor, open_assessor
 from evals.judging.inputs import left_out_document, list_to_judge
 from evals.judging.records import Assessment, explain_reason
@@ -31,13 +31,7 @@ def add_judging_arguments(parser: cli.Parser) -> None:
     parser.add_argument(
         "--reference-dir", dest="reference", type=Path, required=True, metavar="DIR", help="pictures of the character, one face each"
     )
-    parser.add_argument("--engine", choices=engine_names(), default=AUTO, help=engine_help())
-    parser.add_argument("--prefer-cpu", action="store_true", help="do not use a GPU")
-    where = "LIFEOS_MODELS, models/ in the checkout, ~/.lifeos/models, ~/.insightface"
-    parser.add_argument("--model-root", type=Path, metavar="DIR", help=f"folder of model packs and YuNet (default: {where})")
-    parser.add_argument(
-        "--model-pack", metavar="NAME", help="InsightFace pack (default: buffalo_l, otherwise one that has a row in the policy)"
-    )
+    add_engine_flags(parser)
 
 
 def add_gate_arguments(parser: cli.Parser, *, fails_when: str) -> None:
@@ -50,15 +44,7 @@ def add_gate_arguments(parser: cli.Parser, *, fails_when: str) -> None:
 
 def open_assessor_for(args: Any, policy: Mapping[str, Any], *, want_skin: bool = True) -> Assessor:
     """The assessor that the judging flags ask for; says which engine runs, and what to know before trusting its scores."""
-    assessor = open_assessor(
-        args.reference,
-        policy,
-        engine=args.engine,
-        prefer_cpu=args.prefer_cpu,
-        model_root=args.model_root,
-        model_pack=args.model_pack,
-        want_skin=want_skin,
-    )
+    assessor = open_assessor(args.reference, policy, want_skin=want_skin, **given_engine(args))
     cli.say(assessor.description, as_json=args.json)
     for line in assessor.warnings:
         cli.say(f"note: {line}", as_json=True)

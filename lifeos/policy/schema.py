@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import pairwise
@@ -20,6 +21,7 @@ from lifeos.findings import Finding
 MOST_BITS = 63
 """Of a whole number: what fits into 64 bits. Anything larger is a slip, and cannot be made a float."""
 LONGEST_SHOWN = 60
+LANDMARKS = 5
 POLICY_PATH = "evals/thresholds.yaml"
 SCHEMA_FILE = Path(__file__).resolve().parents[2] / "evals" / "thresholds.schema.json"
 
@@ -95,6 +97,7 @@ def _check_between(policy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, scale in face["engines"].items():
         if not scale["stranger"] < scale["warn"] < scale["pass"] < scale["same"]:
             yield f"face_similarity.engines.{name}", "stranger < warn < pass < same is wanted"
+        yield from _check_row(scale, f"face_similarity.engines.{name}")
     bounds = card["grade_boundaries"]
     grades = sorted(bounds)
     if not grades:
@@ -108,6 +111,16 @@ def _check_between(policy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "scorecard.promotion_minimum_grade", f"{card['promotion_minimum_grade']} is not one of {', '.join(grades)}"
     if not math.isclose(sum(card["weights"].values()), 1.0):
         yield "scorecard.weights", f"must add up to 1, not {sum(card['weights'].values()):g}"
+
+
+def _check_row(row: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
+    """What a face engine's row says besides its four cosines."""
+    model = row.get("model")
+    if model is not None and not re.fullmatch(r"[0-9a-f]{12,64}", model):
+        yield f"{key}.model", f"{_show(model)} found, 12 to 64 digits of a SHA-256 wanted"
+    points = row.get("input", {}).get("points")
+    if points is not None and (len(points) != LANDMARKS or any(len(point) != 2 for point in points)):
+        yield f"{key}.input.points", f"{LANDMARKS} pairs of x and y are wanted: both eyes, nose tip, both corners of the mouth"
 
 
 def _is_kind(value: Any, kind: str) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evals.faces.engine_flags import ENGINE_FLAGS
+from evals.faces.engines import AUTO
 from evals.judging.assessor import Assessor, open_assessor
 from evals.judging.inputs import left_out_lines, list_to_judge
 from lifeos.counting import counted
@@ -99,10 +101,13 @@ def choose_checkpoint(request: Request, policy: Mapping[str, Any], server: Backe
     raise InputError(server.url, f"has {counted(len(names), 'checkpoint')}", f"choose one with --checkpoint: {did_you_mean('', names)}")
 
 
-def choose_references(request: Request, policy: Mapping[str, Any], root: Path, note: Callable[[str], None]) -> tuple[Path, Assessor]:
-    """The reference folder and its assessor: the one given, else the first of the policy's that holds faces."""
+def choose_references(
+    request: Request, policy: Mapping[str, Any], root: Path, note: Callable[[str], None], begun: Mapping[str, Any] | None = None
+) -> tuple[Path, Assessor]:
+    """The reference folder and its assessor: the one given, else the first of the policy's that holds faces. `begun`: the protocol of
+    the batch that goes on."""
     if request.reference_dir is not None:
-        return request.reference_dir, _open(request.reference_dir, request, policy)
+        return request.reference_dir, _open(request.reference_dir, request, policy, begun)
     places = [root / name for name in policy["production"]["reference_dirs"]]
     for place in places:
         listing = list_pictures(place) if place.is_dir() else Listing(())
@@ -111,7 +116,7 @@ def choose_references(request: Request, policy: Mapping[str, Any], root: Path, n
                 note(f"{place}: {line}")
             continue
         try:
-            return place, _open(place, request, policy)
+            return place, _open(place, request, policy, begun)
         except InputError as error:
             note(f"{place} cannot be used as references: {error.why}")
     raise InputError(
@@ -121,15 +126,9 @@ def choose_references(request: Request, policy: Mapping[str, Any], root: Path, n
     )
 
 
-def _open(folder: Path, request: Request, policy: Mapping[str, Any]) -> Assessor:
-    return open_assessor(
-        folder,
-        policy,
-        engine=request.engine or "auto",
-        prefer_cpu=request.prefer_cpu,
-        model_root=request.model_root,
-        model_pack=request.model_pack,
-    )
+def _open(folder: Path, request: Request, policy: Mapping[str, Any], begun: Mapping[str, Any] | None) -> Assessor:
+    flags = {name: getattr(request, name) for name in ENGINE_FLAGS}
+    return open_assessor(folder, policy, begun=begun, **{**flags, "engine": request.engine or AUTO})
 
 
 def choose_run_id(request: Request) -> str:

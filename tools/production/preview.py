@@ -20,7 +20,7 @@ from tools.production.filing import GIGABYTE, BatchFolder
 from tools.production.growth import check_growth
 from tools.production.journal import JOURNAL_FILE, read_state
 from tools.production.pipeline import Circumstances, budget_warning, continued, may_begin_anew, placed_lines, rate_of
-from tools.production.plan import sha256_of
+from tools.production.plan import Plan, sha256_of
 from tools.production.planning import limits_of, make_plan, plan_generation, settings_of
 from tools.production.request import Request
 
@@ -38,7 +38,7 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         servers = [each.server for each in reached]
         generation = plan_generation(request, policy, servers, saved) if request.images is None else None
         notices = [each.info.notice for each in reached if each.info.notice]
-    reference_dir, assessor = _references(request, policy, around, unchecked)
+    reference_dir, assessor = _references(request, policy, around, unchecked, saved)
     plan = make_plan(
         request, policy, saved=saved, reference_dir=reference_dir, assessor=assessor, generation=generation,
         notice=notices[0] if notices else None,
@@ -91,9 +91,11 @@ def _reach(request: Request, stack: contextlib.ExitStack, unchecked: list[str]) 
         return []
 
 
-def _references(request: Request, policy: Mapping[str, Any], around: Circumstances, unchecked: list[str]) -> tuple[Path, Assessor | None]:
+def _references(
+    request: Request, policy: Mapping[str, Any], around: Circumstances, unchecked: list[str], saved: Plan | None
+) -> tuple[Path, Assessor | None]:
     try:
-        return choices.choose_references(request, policy, around.root, unchecked.append)
+        return choices.choose_references(request, policy, around.root, unchecked.append, saved.protocol if saved else None)
     except UnavailableError as error:
         unchecked.append(f"the references: {error}")
         return request.reference_dir or around.root, None

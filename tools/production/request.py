@@ -54,6 +54,7 @@ class Request:
     engine: str | None = None
     model_root: Path | None = None
     model_pack: str | None = None
+    face_model: Path | None = None
     prefer_cpu: bool = False
     images: Path | None = None
     target_approved: int | None = None
@@ -120,6 +121,6 @@ def _plain(value: Any) -> Any:
 
 
 def _typed(name: str, value: Any) -> Any:
-    if name in ("prompts_file", "reference_dir", "workflow", "images", "lora_file", "history_file"):
+    if name in ("prompts_file", "reference_dir", "workflow", "images", "lora_file", "history_file", "face_model"):
         return Path(value)
     return tuple(value) if isinstance(value, list) else value

@@ -113,7 +113,7 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
             around.note(f"  {line}")
         if around.check_health:
             check_health(servers, generation, policy, around.note, queued_before(*root.glob("rung_*")))
-        references, assessor = choices.choose_references(request, policy, around.root, around.note)
+        references, assessor = choices.choose_references(request, policy, around.root, around.note, saved.protocol if saved else None)
         notice = next((each.info.notice for each in reached if each.info.notice), None)
         run = _Running(sweep, request, policy, around, stop, servers, generation, references, assessor, notice)
         if begun is None:  # not before: what was refused above must not keep the corrected command out of its folder

@@ -27,12 +27,12 @@ A_NEW_ENGINE_TOUCHES = (
     "evals/thresholds.yaml",  # its four cosines
     "lifeos/policy/defaults.py",  # the same row, for a checkout without a policy file; a test compares the two
 )
-OWN_FILES = {"insightface": "evals/faces/insightface_engine.py", "dlib": "evals/faces/dlib_engine.py"}
+OWN_FILES = {name: f"evals/faces/{name}_engine.py" for name in ("onnx", "insightface", "sface", "dlib")}
 NAMED_FOR_ANOTHER_REASON = {
-    "tools/demo.py",  # chooses one, by its name
     "lifeos/probe.py",  # packages that are imported
     "evals/regressions/dependencies.py",  # packages that are locked
     "evals/faces/data/dlib_stranger_mean.json",  # names its own origin
+    "evals/faces/yunet.py",  # the format of its file
     "tools/stand_in/custom_classes.py",  # an input of a ComfyUI node has the name
 }
 TOY = EngineRow("toy", "tests.evals.faces.toy_engine", "a toy")
@@ -97,11 +97,11 @@ def test_every_parser_and_the_door_of_doctor_offer_it(toy: Path, capsys: pytest.
     scripts = (compare_versions, dataset_manifest, demo, face_similarity_eval, parameter_sweep, production_pipeline, scorecard)
     for script in (*scripts, skin_realism_eval):
         (action,) = [action for action in script.build_parser()._actions if "--engine" in action.option_strings]
-        assert list(action.choices or ()) == ["auto", "toy", "insightface", "dlib"], script.__name__
+        assert list(action.choices or ()) == ["auto", "toy", "onnx", "insightface", "sface", "dlib"], script.__name__
         assert "toy: a toy" in (action.help or ""), script.__name__
     assert cli.run(door.main) == 0
     rows = json.loads(capsys.readouterr().out)["engines"]
-    assert [row["engine"] for row in rows] == ["toy", "insightface", "dlib"]
+    assert [row["engine"] for row in rows] == ["toy", "onnx", "insightface", "sface", "dlib"]
     assert (rows[0]["ready"], rows[0]["summary"]) == (True, "a toy")
 
 

@@ -1,4 +1,4 @@
-"""The face engines on real pictures: dlib with and without YuNet, and a real InsightFace pack; and which of them is chosen."""
+"""The face engines on real pictures: SFace, dlib with and without YuNet, and a real InsightFace pack; and which of them is chosen."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from evals.faces import yunet
+from evals.faces import engines, model_files, yunet
+from evals.faces.aligned_engine import AlignedEngine
 from evals.faces.dlib_engine import DlibEngine, share_inside
 from evals.faces.engines import choose_engine
 from evals.faces.face_engine import Face, FaceEngine, Rgb
-from evals.faces.insightface_engine import CPU, InsightFaceEngine, Pack, find_packs, read_pack
+from evals.faces.insightface_engine import InsightFaceEngine, Pack, find_packs, read_pack
+from evals.faces.onnx_session import CPU
 from evals.faces.policy_scale import PolicyScale
 from evals.faces.subject import Sighting, sight_subject
 from evals.load_thresholds import load_thresholds
@@ -40,17 +42,16 @@ def make_engine(request: pytest.FixtureRequest) -> Callable[[str], FaceEngine]:
 
     def make(name: str) -> FaceEngine:
         if name not in made:
-            models: Path | None = None if name == "dlib_hog" else request.getfixturevalue("model_root")
             if name == "insightface":
-                made[name] = choose_engine("insightface", POLICY, model_root=models, model_pack="mini")
+                made[name] = choose_engine(name, POLICY, model_root=request.getfixturevalue("model_root"), model_pack="mini")
             else:
-                made[name] = DlibEngine(models / yunet.FILE_NAME if models else None)
+                made[name] = DlibEngine() if name == "dlib_hog" else choose_engine(name.removesuffix("_yunet"), POLICY)
         return made[name]
 
     return make
 
 
-@pytest.fixture(params=["dlib_hog", "dlib_yunet", "insightface"])
+@pytest.fixture(params=["sface", "dlib_hog", "dlib_yunet", "insightface"])
 def engine(request: pytest.FixtureRequest, make_engine: Callable[[str], FaceEngine]) -> Iterator[FaceEngine]:
     yield make_engine(request.param)
 
@@ -116,6 +117,7 @@ def test_a_face_without_margin_takes_a_border(make_engine: Callable[[str], FaceE
     engine = make_engine("insightface")
     sighting = sight(engine, tight_close_up())
     assert sighting.attempt == "border_50"
+    assert sight(make_engine("sface"), tight_close_up()).subject.box == pytest.approx(sighting.subject.box, abs=60)
     assert sight(engine, portrait()).attempt == "as_is"
     x0, y0, x1, y1 = sighting.subject.box
     assert x0 > 0 and x1 < 630 and y1 - y0 > 500  # in pixels of the picture, not of the bordered one
@@ -164,13 +166,11 @@ def test_the_pack_embeds_as_its_own_library_does(model_root: Path, make_engine: 
     assert float(ours.embedding @ own.normed_embedding) > 0.9999
 
 
-def test_yunet_sees_what_opencv_sees(model_root: Path) -> None:
-    import cv2
-
-    picture = rgb(portrait())
-    detector = cv2.FaceDetectorYN.create(str(model_root / yunet.FILE_NAME), "", (512, 512), 0.6, 0.3, 500)
+def test_yunet_sees_what_opencv_sees() -> None:
+    picture, path = rgb(portrait()), model_files.require(model_files.YUNET_INT8)
+    detector = cv2.FaceDetectorYN.create(str(path), "", (512, 512), 0.6, 0.3, 500)
     (row,) = detector.detect(np.ascontiguousarray(picture[..., ::-1]))[1]
-    (face,) = yunet.YuNet(model_root / yunet.FILE_NAME).detect(picture)
+    (face,) = yunet.YuNet(path).detect(picture)
     assert face.landmarks.ravel() == pytest.approx(row[4:14], abs=0.01)
     assert face.box == pytest.approx((row[0], row[1], row[0] + row[2], row[1] + row[3]), abs=0.01)
 
@@ -193,8 +193,13 @@ def test_identity_names_files_and_hashes(model_root: Path, make_engine: Callable
     }
     assert (pack["engine"], pack["model_pack"]) == ("insightface", "mini")
     with_yunet, with_hog = make_engine("dlib_yunet").identity(), make_engine("dlib_hog").identity()
-    assert with_yunet["detector"]["name"] == "yunet" and with_yunet["models"][yunet.FILE_NAME] == yunet.SHA256
-    assert with_hog["detector"]["name"] == "dlib_hog" and yunet.FILE_NAME not in with_hog["models"]
+    detector = {"face_detection_yunet_2023mar_int8bq.onnx": "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"}
+    assert with_yunet["detector"] == {"name": "yunet", "borders": [0.0, 0.5, 1.0], "refined_at": 200, "cells": "mean"}
+    assert with_yunet["models"].items() >= detector.items()
+    assert with_hog["detector"]["name"] == "dlib_hog" and not with_hog["models"].keys() & detector.keys()
+    sface = make_engine("sface").identity()
+    embedder = {"face_recognition_sface_2021dec_int8bq.onnx": "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee"}
+    assert (sface["engine"], sface["models"], sface["detector"]) == ("sface", embedder | detector, with_yunet["detector"])
     assert "shape_predictor_5_face_landmarks.dat" in with_hog["models"]
     assert not any("68" in name for name in with_hog["models"])  # not licensed for commercial use
 
@@ -226,10 +231,32 @@ def no_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def test_auto_without_a_pack_is_dlib(no_models: Path) -> None:
+def test_auto_without_a_pack_is_sface(no_models: Path) -> None:
+    engine = choose_engine("auto", POLICY)
+    assert (engine.identity()["engine"], engine.provider, engine.notes) == ("sface", CPU, ())
+    assert engines.auto_choice(POLICY) == ("sface", "with YuNet; Apache-2.0 and MIT; not ready: onnx, insightface")
+
+
+@pytest.fixture
+def no_free_models(no_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which `setup` never brought the default engine's two files."""
+    monkeypatch.setattr(model_files, "WHEEL_FOLDER", "nowhere")
+
+
+@pytest.mark.usefixtures("no_free_models")
+def test_auto_without_sface_is_dlib_where_it_is_installed() -> None:
     engine = choose_engine("auto", POLICY)
     assert isinstance(engine, DlibEngine)
     assert "misses many close-ups" in engine.notes[0]
+
+
+@pytest.mark.usefixtures("no_free_models")
+def test_without_any_engine_both_set_ups_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "dlib" else found(name))
+    message = fails(UnavailableError, engine="auto")
+    assert message.startswith("SFace: its model file face_recognition_sface_2021dec_int8bq.onnx is not here ")
+    assert "python -m lifeos setup; or" in message and message.endswith("python -m lifeos setup --dlib)")
 
 
 @pytest.mark.parametrize("place", ["--model-root", "LIFEOS_MODELS", "project/models", "home/.lifeos/models", "home/.insightface/models"])
@@ -266,7 +293,7 @@ def fails(error: type[LifeosError], **wanted: object) -> str:
 def test_a_pack_that_is_not_there(no_models: Path) -> None:
     message = fails(UnavailableError, engine="insightface")
     assert message.startswith("model pack buffalo_l: not in ")
-    assert message.endswith("(run: python -m lifeos setup --insightface, or use --engine dlib)")
+    assert message.endswith("(run: python -m lifeos setup --insightface, or use --engine sface)")
 
 
 def test_a_mistyped_pack(model_root: Path) -> None:
@@ -279,7 +306,7 @@ def test_a_pack_without_thresholds_is_refused(model_root: Path, tmp_path: Path, 
     message = fails(InputError, engine="insightface", model_root=tmp_path, model_pack="own")
     assert message.startswith("model pack own: the policy has no thresholds for it")
     assert "face_similarity.engines.insightface_own" in message
-    assert isinstance(choose_engine("auto", POLICY, model_root=tmp_path), DlibEngine)
+    assert isinstance(choose_engine("auto", POLICY, model_root=tmp_path), AlignedEngine)
     row = {"stranger": 0.02, "warn": 0.25, "pass": 0.3, "same": 1.0}
     policy = {"face_similarity": {"engines": {"insightface_own": row}}}
     assert choose_engine("auto", policy, model_root=tmp_path).scale_key == "insightface_own"
@@ -324,19 +351,20 @@ def test_a_pack_that_onnxruntime_refuses(model_root: Path, tmp_path: Path) -> No
     onnx.save_model(model, str(folder / "rec_mobilefacenet.onnx"))
     with pytest.raises(UnavailableError, match=r"mini: the model pack does not load: .*NoSuchOperator") as caught:
         InsightFaceEngine(read_pack(folder))
-    assert caught.value.fix == "fetch it again, or use --engine dlib"
+    assert caught.value.fix == "fetch it again, or use --engine sface"
 
 
+@pytest.mark.usefixtures("no_free_models")
 def test_another_detector_under_yunets_name(tmp_path: Path) -> None:
-    (tmp_path / yunet.FILE_NAME).write_bytes(b"something else")
+    (tmp_path / yunet.FLOAT_FILE).write_bytes(b"something else")
     message = fails(UnavailableError, engine="dlib", model_root=tmp_path)
-    assert message.startswith(f"{tmp_path / yunet.FILE_NAME}: not the detector that was calibrated: its SHA-256 is ")
+    assert message.startswith(f"{tmp_path / yunet.FLOAT_FILE}: not the detector that was calibrated: its SHA-256 is ")
 
 
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ({"engine": "facenet"}, "--engine: 'facenet' is no engine (use auto, insightface, dlib)"),
+        ({"engine": "facenet"}, "--engine: 'facenet' is no engine (use auto, onnx, insightface, sface, dlib)"),
         ({"engine": "dlib", "model_pack": "mini"}, "--model-pack: dlib has no model packs (leave it out, or use --engine insightface)"),
     ],
     ids=["unknown engine", "a pack for dlib"],
@@ -366,7 +394,8 @@ def test_a_package_that_is_not_installed(engine: str, package: str, tmp_path: Pa
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else found(name))
     with pytest.raises(UnavailableError) as caught:
         DlibEngine() if engine == "dlib" else InsightFaceEngine(Pack("mini", tmp_path, tmp_path / "1.onnx", tmp_path / "2.onnx", {}))
-    assert str(caught.value) == f"face engine {engine}: the package {package} is not installed (run: python -m lifeos setup)"
+    command = "python -m lifeos setup --dlib" if engine == "dlib" else "python -m lifeos setup"
+    assert str(caught.value) == f"face engine {engine}: the package {package} is not installed (run: {command})"
 
 
 def test_threads_that_open_detectors_at_once_leave_opencv_s_log_level_as_it_was() -> None:
@@ -388,7 +417,7 @@ def test_threads_that_open_detectors_at_once_leave_opencv_s_log_level_as_it_was(
 
 
 @pytest.mark.usefixtures("links")
-def test_models_in_a_folder_of_any_name(model_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_in_a_folder_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On Windows neither OpenCV nor dlib opens a path with letters outside ASCII: one is given bytes, the other a relative path."""
     import dlib
 
@@ -396,13 +425,13 @@ def test_models_in_a_folder_of_any_name(model_root: Path, tmp_path: Path, monkey
 
     folder = tmp_path / "größe 北京"
     folder.mkdir()
-    shutil.copy2(model_root / yunet.FILE_NAME, folder)
+    shutil.copy2(model_files.require(model_files.YUNET_INT8), folder)
     for name in (dlib_engine.PREDICTOR, dlib_engine.EMBEDDER):
         (folder / name).symlink_to(dlib_engine._weights_folder() / name)
     real, opened = dlib.shape_predictor, []
     monkeypatch.setattr(dlib, "shape_predictor", lambda path: opened.append(path) or real(path))
     before = Path.cwd()
     models = dlib_engine._Models(folder)
-    faces = yunet.YuNet(folder / yunet.FILE_NAME).detect(rgb(portrait()))
+    faces = yunet.YuNet(folder / model_files.YUNET_INT8.name).detect(rgb(portrait()))
     assert (len(faces), len(models.find(rgb(portrait()), 0.0)), Path.cwd()) == (1, 1, before)
     assert opened[0].isascii()
