@@ -236,6 +236,22 @@ FAULTS: dict[str, tuple[str | bytes, list[str]]] = {
         "face_similarity:\n  engines:\n    mine: {stranger: 0, warn: 0.4, pass: 0.3, same: 1}\n",
         ["3 face_similarity.engines.mine: stranger < warn < pass < same is wanted"],
     ),
+    "engine with a digest that is none": (
+        "face_similarity:\n  engines:\n    mine: {stranger: 0, warn: 0.2, pass: 0.3, same: 1, model: abc}\n",
+        ['3 face_similarity.engines.mine.model: the text "abc" found, 12 to 64 digits of a SHA-256 wanted'],
+    ),
+    "engine fed in an unknown way": (
+        "face_similarity:\n  engines:\n    mine: {stranger: 0, warn: 0.2, pass: 0.3, same: 1, input: {channels: gbr, side: 9, size: 9}}\n",
+        [
+            "3 face_similarity.engines.mine.input.channels: the text \"gbr\" found, one of rgb, bgr wanted",
+            "3 face_similarity.engines.mine.input.side: unknown key: did you mean size?",
+            "3 face_similarity.engines.mine.input.size: 9 is out of range: a whole number from 32 to 1024 wanted",
+        ],
+    ),
+    "engine with four points": (
+        "face_similarity:\n  engines:\n    mine: {stranger: 0, warn: 0.2, pass: 0.3, same: 1, input: {points: [[1, 2], [3, 4], [5, 6], [7, 8]]}}\n",
+        ["3 face_similarity.engines.mine.input.points: 5 pairs of x and y are wanted: both eyes, nose tip, both corners of the mouth"],
+    ),
     "all at once": (
         "face_similarity:\n  pass_threshold: 7\nfreshness:\n  max_age: 3\n  ci_max_age_days: -1\n",
         [

@@ -118,7 +118,7 @@ def test_a_file_that_was_replaced_is_not_scored_again_as_the_old_one(tmp_path: P
     image = {"file": "1.png", "prompt_id": 1, "seed": 1, "face": 0.6, "skin": 0.6, "sha256": "0" * 64}
     runs = [read_run({"schema_version": 1, "run_id": "a", "eval_scores": {}, "images": [image]})]
     with pytest.raises(UnavailableError, match=r"a: 1 of its 1 picture is not the file that was scored, such as 1.png"):
-        rescore(runs, runs, [tmp_path, tmp_path], POLICY, references[0].parent, engine="dlib")
+        rescore(runs, runs, [tmp_path, tmp_path], POLICY, references[0].parent, engine={"engine": "dlib"})
 
 
 def test_the_largest_change_leads_the_contact_sheet(tmp_path: Path) -> None:
