@@ -1,4 +1,4 @@
-"""Faces with dlib: on any CPU, free for any use (CC0 weights); an extra, which `python -m lifeos setup --dlib` installs.
+"""Faces with dlib: on any CPU, free for any use (CC0 weights); an extra, which `setup --dlib` installs.
 
 Detector: YuNet where its file is at hand, else dlib's HOG detector on a ladder of its own. Landmarks: dlib's five-point predictor (the
 68-point one may not be used commercially). Embedding: dlib's ResNet, centred by the mean embedding of strangers and normalised again,

@@ -243,7 +243,7 @@ FAULTS: dict[str, tuple[str | bytes, list[str]]] = {
     "engine fed in an unknown way": (
         "face_similarity:\n  engines:\n    mine: {stranger: 0, warn: 0.2, pass: 0.3, same: 1, input: {channels: gbr, side: 9, size: 9}}\n",
         [
-            "3 face_similarity.engines.mine.input.channels: the text \"gbr\" found, one of rgb, bgr wanted",
+            '3 face_similarity.engines.mine.input.channels: the text "gbr" found, one of rgb, bgr wanted',
             "3 face_similarity.engines.mine.input.side: unknown key: did you mean size?",
             "3 face_similarity.engines.mine.input.size: 9 is out of range: a whole number from 32 to 1024 wanted",
         ],
