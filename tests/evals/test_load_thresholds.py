@@ -248,8 +248,8 @@ FAULTS: dict[str, tuple[str | bytes, list[str]]] = {
             "3 face_similarity.engines.mine.input.size: 9 is out of range: a whole number from 32 to 1024 wanted",
         ],
     ),
-    "engine with four points": (
-        "face_similarity:\n  engines:\n    mine: {stranger: 0, warn: 0.2, pass: 0.3, same: 1, input: {points: [[1, 2], [3, 4], [5, 6], [7, 8]]}}\n",
+    "engine with three points": (
+        "face_similarity:\n  engines:\n    mine: {stranger: 0, warn: 0.2, pass: 0.3, same: 1, input: {points: [[1, 2], [3, 4], [5, 6]]}}\n",
         ["3 face_similarity.engines.mine.input.points: 5 pairs of x and y are wanted: both eyes, nose tip, both corners of the mouth"],
     ),
     "all at once": (
