@@ -160,7 +160,7 @@ class Judged:
 def measure_changes(engine: FaceEngine, sample: Sample) -> Judged:
     """The picture as it is (`original`), under every filter and strength (`bilateral 0.5`), and under every benign change."""
     from benchmarks.plain_metrics import measure_plain_skin
-    from evals.skin.realism import measure_skin
+    from evals.skin.measurement import measure_skin
 
     changed = {"original": sample.rgb, "noise": add_noise(sample.rgb, NOISE_DEVIATION)}
     changed |= {

@@ -94,6 +94,77 @@ def add_noise(rgb: Rgb, deviation: float, seed: int = 0) -> Rgb:
     return _to_bytes(rgb + np.random.default_rng(seed).normal(0.0, deviation, rgb.shape))
 
 
+def add_grain(rgb: Rgb, deviation: float, *, softness: float = 0.0, seed: int = 0) -> Rgb:
+    """The same noise in all channels, white or, with `softness` (the sigma of a blur, in pixels), of larger grains."""
+    import numpy as np
+
+    return _to_bytes(rgb + deviation * _grain((rgb.shape[0], rgb.shape[1]), softness, np.random.default_rng(seed))[:, :, None])
+
+
+def add_film_grain(rgb: Rgb, deviation: float, seed: int = 0) -> Rgb:
+    """Soft grain that is strongest in the midtones and gone in black and white, as film's is."""
+    import cv2
+    import numpy as np
+
+    tone = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.float32) / 255
+    strength = deviation * np.sqrt(np.maximum(4 * tone * (1 - tone), 0.0))
+    grain = _grain((rgb.shape[0], rgb.shape[1]), 0.8, np.random.default_rng(seed))
+    return _to_bytes(rgb + (strength * grain)[:, :, None])
+
+
+def add_color_grain(rgb: Rgb, deviation: float, seed: int = 0) -> Rgb:
+    """Grain of its own in each channel, a little soft: what a phone makes at night."""
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    grains = [_grain((rgb.shape[0], rgb.shape[1]), 0.6, random) for _ in range(3)]
+    return _to_bytes(rgb + deviation * np.stack(grains, axis=2))
+
+
+def _grain(shape: tuple[int, int], softness: float, random: np.random.Generator) -> NDArray[np.float32]:
+    """Noise of standard deviation 1."""
+    import cv2
+    import numpy as np
+
+    grain = random.standard_normal(shape, dtype=np.float32)
+    if softness:
+        grain = np.asarray(cv2.GaussianBlur(grain, (0, 0), softness), dtype=np.float32)
+    return np.asarray(grain / grain.std(), dtype=np.float32)
+
+
+def sharpen(rgb: Rgb, amount: float, sigma: float = 1.0) -> Rgb:
+    """Unsharp masking."""
+    import cv2
+    import numpy as np
+
+    pixels = rgb.astype(np.float32)
+    return _to_bytes(pixels + amount * (pixels - cv2.GaussianBlur(pixels, (0, 0), sigma)))
+
+
+def defocus(rgb: Rgb, face: Face, share: float) -> Rgb:
+    """A lens slightly out of focus: a blur whose sigma is that share of the face unit."""
+    import cv2
+    import numpy as np
+
+    return np.asarray(cv2.GaussianBlur(rgb, (0, 0), max(0.1, share * face_unit(face))), dtype=np.uint8)
+
+
+def make_up(rgb: Rgb, face: Face) -> Rgb:
+    """Mild makeup: foundation evens the face out by a quarter, in texture and in colour; lips and cheeks are a little redder."""
+    import cv2
+    import numpy as np
+
+    def foundation(patch: Rgb, unit: float) -> Any:
+        even = cv2.bilateralFilter(patch, 0, 50.0, max(1.0, 0.05 * unit)).astype(np.float32)
+        lab = np.asarray(cv2.cvtColor(even / np.float32(255), cv2.COLOR_RGB2Lab), dtype=np.float32)
+        for plane in (1, 2):
+            lab[:, :, plane] = cv2.GaussianBlur(lab[:, :, plane], (0, 0), max(1.0, 0.1 * unit))
+        lab[:, :, 1] += np.float32(3)
+        return cv2.cvtColor(lab, cv2.COLOR_Lab2RGB) * 255
+
+    return _blend_on_face(rgb, face, 0.25, foundation)
+
+
 BENIGN: dict[str, Callable[[Rgb], Rgb]] = {
     "JPEG q85": jpeg,
     "half size": lambda rgb: resize(rgb, 0.5),

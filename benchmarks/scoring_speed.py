@@ -70,7 +70,8 @@ def make_pictures(folder: Path, count: int) -> list[Path]:
 def score_plain(paths: Sequence[Path], assessor: Any, engine: Any) -> Scores:
     """Two passes over the pictures, each reading and detecting for itself, as two scripts do."""
     from evals.faces.subject import choose_subject, sight_subject
-    from evals.skin.realism import measure_skin, score_skin
+    from evals.skin.measurement import measure_skin
+    from evals.skin.realism import score_skin
     from lifeos.images import read_picture
 
     references = assessor.references

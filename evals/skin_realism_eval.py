@@ -29,6 +29,7 @@ from evals.judging.gates import Gate, gate_of, limits_of, means
 from evals.judging.inputs import left_out_lines
 from evals.judging.records import Assessment, explain_reason
 from evals.load_thresholds import load_thresholds
+from evals.skin.realism import BORDERLINE
 from lifeos import cli
 from lifeos.counting import counted
 from lifeos.escaping import escape_line
@@ -84,6 +85,7 @@ class SkinEvaluation:
             "color_threshold": self.color.threshold,
             "images_evaluated": len(self.assessments),
             "images_without_score": sum(item.skin.score is None for item in self.assessments),
+            "images_borderline": sum(BORDERLINE in item.skin.flags for item in self.assessments),
             **eval_command.inputs_document(self.left_out, self.generated, self.references_left_out),
             "overall_realism_score_mean": self.overall.mean,
             "texture_score_mean": self.texture.mean,
@@ -114,6 +116,10 @@ class SkinEvaluation:
             "texture_offset": skin.texture_offset,
             "noise_offset": skin.noise_offset,
             "color_distance": skin.color_distance,
+            "edge_offset": skin.edge_offset,
+            "noise_share": skin.noise_share,
+            "texture_range": list(skin.texture_range) if skin.texture_range is not None else None,
+            "borderline": BORDERLINE in skin.flags,
         }
 
     def _passes(self, item: Assessment) -> bool:
@@ -146,6 +152,8 @@ def render(evaluation: SkinEvaluation) -> str:
     scored = sorted((item for item in evaluation.assessments if item.skin.score is not None), key=lambda item: item.skin.score or 0.0)
     lines = [f"lowest {SHOWN} of {len(scored)}:"] if len(scored) > SHOWN else []
     lines += [_line(item, evaluation) for item in scored[:SHOWN]]
+    marked = sum(BORDERLINE in item.skin.flags for item in scored)
+    lines += [f"{marked} borderline: the texture could be judged either way, look at them first"] if marked else []
     unscored = Counter(item.skin.reason for item in evaluation.assessments if item.skin.reason is not None)
     lines += [f"{count} without a score: {explain_reason(reason)}" for reason, count in unscored.most_common()]
     lines += left_out_lines(evaluation.left_out, evaluation.generated)

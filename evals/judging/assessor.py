@@ -195,12 +195,15 @@ class Assessor:
         )
 
     def _score_skin(self, picture: Picture, subject: Face) -> SkinScore:
-        from evals.skin.realism import measure_skin, score_skin
+        from evals.judging.borderline import mark_borderline
+        from evals.skin.measurement import measure_skin
+        from evals.skin.realism import score_skin
 
         if not self._want_skin:
             return SkinScore(None, NOT_MEASURED)
         reference = self.references.skin
-        return score_skin(measure_skin(picture.rgb, subject.landmarks, subject.box, reference=reference), reference)
+        measured = measure_skin(picture.rgb, subject.landmarks, subject.box, reference=reference)
+        return mark_borderline(score_skin(measured, reference), self._policy)
 
 
 def _unassessed(path: Path, reason: str, digest: str | None) -> Assessment:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.judging import gates
+from evals.judging.borderline import is_borderline, rejects_borderline
 from evals.judging.records import NOT_MEASURED, Assessment, Reading, explain_reason
 
-BELOW, ABOVE, UNMEASURED = "below", "above", "unmeasured"
+BELOW, ABOVE, UNMEASURED, UNCERTAIN = "below", "above", "unmeasured", "borderline"
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a picture was rejected: by which gate, how (`below`, `above` or `unmeasured`), and in words for people.
+    """Why a picture was rejected: by which gate, how (`below`, `above`, `unmeasured` or `borderline`), and in words for people.
 
     `gate` is the subject for `unmeasured`, and empty where the picture itself could not be read or shows no face.
     """
@@ -69,6 +70,8 @@ def verdict(assessment: Assessment, policy: Mapping[str, Any], others: Sequence[
             continue
         if ground.group not in {known.group for known in grounds}:
             grounds.append(ground)
+    if not grounds and rejects_borderline(policy) and is_borderline(assessment.skin, policy):
+        grounds.append(_uncertain(assessment, policy))
     whole = [ground for ground in grounds if not ground.gate]
     return Verdict(not grounds, tuple(whole[:1] or grounds))
 
@@ -97,6 +100,13 @@ def _unmeasured(gate: gates.Gate, cause: str, assessment: Assessment) -> Reason:
     return Reason(gate.subject, UNMEASURED, cause, f"{gate.subject} cannot be judged: {explain_reason(cause)}")
 
 
+def _uncertain(assessment: Assessment, policy: Mapping[str, Any]) -> Reason:
+    gate = gates.gate_of("texture")
+    limit = gate.limit(policy)
+    text = f"{gate.title} {assessment.skin.texture:.2f} is borderline to {limit:.2f}, and the policy rejects that"
+    return Reason(gate.key, UNCERTAIN, "", text)
+
+
 def describe_miss(title: str, score: float, limit: float, kind: str = BELOW) -> str:
     """`face similarity 0.41 is below 0.60`, with as many decimals as show the difference."""
     digits = next((digits for digits in (2, 3) if f"{score:.{digits}f}" != f"{limit:.{digits}f}"), gates.DIGITS)
@@ -109,4 +119,6 @@ def describe_group(group: tuple[str, str, str], limits: Mapping[str, float]) -> 
     if kind == UNMEASURED:
         return f"{key} cannot be judged: {explain_reason(cause)}" if key else explain_reason(cause)
     title = next((gate.title for gate in gates.GATES if gate.key == key), key)
+    if kind == UNCERTAIN:
+        return f"{title} borderline"
     return f"{title} {kind} {f'{limits[key]:.2f}' if key in limits else 'its limit'}"

@@ -103,12 +103,18 @@ class Assessment:
     def from_json(cls, data: Mapping[str, Any]) -> Assessment:
         fields = dict(data)
         fields["face"] = FaceScore(**{**data["face"], "flags": tuple(data["face"]["flags"])})
-        fields["skin"] = SkinScore(**{**data["skin"], "flags": tuple(data["skin"]["flags"])})
+        fields["skin"] = _skin_from_json(data["skin"])
         if data["geometry"] is not None:
             landmarks = tuple((point[0], point[1]) for point in data["geometry"]["landmarks"])
             fields["geometry"] = Geometry(**{**data["geometry"], "landmarks": landmarks})
         fields["measures"] = {key: Reading(**value) for key, value in data.get("measures", {}).items()}
         return cls(**fields)
+
+
+def _skin_from_json(data: Mapping[str, Any]) -> SkinScore:
+    """Records of version 1 of the measure hold no `texture_range`, `edge_offset` and `noise_share`."""
+    span = data.get("texture_range")
+    return SkinScore(**{**data, "flags": tuple(data["flags"]), "texture_range": None if span is None else (span[0], span[1])})
 
 
 def explain_reason(reason: str) -> str:

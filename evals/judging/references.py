@@ -16,7 +16,8 @@ from evals.faces.centroid import centroid_of
 from evals.faces.face_engine import FaceEngine, Vector
 from evals.faces.subject import sight_subject
 from evals.judging.inputs import left_out_lines
-from evals.skin.realism import SkinMeasurement, SkinReference, measure_skin
+from evals.skin.measurement import SkinMeasurement, measure_skin
+from evals.skin.realism import SkinReference
 from lifeos.errors import InputError
 from lifeos.escaping import escape_line
 from lifeos.images import ImageError, list_pictures, read_picture

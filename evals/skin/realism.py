@@ -1,57 +1,60 @@
-"""Skin realism: texture and colour, measured on skin only, at a normalised face scale, relative to the references.
+"""Skin realism: texture and colour of a face's skin, relative to the references.
 
-`measure_skin` turns one face into raw numbers, `SkinReference.from_measurements` condenses the references' numbers, and
-`score_skin` puts one face against them. The score is two-sided: skin smoother than the references' (a beauty filter, plastic) and
-skin noisier than theirs both lose. What is measured, and why, is defined beside each constant; `benchmarks/metric_validity.py`
-shows that it holds.
+`SkinReference.from_measurements` condenses the references' measurements (`evals/skin/measurement.py`), and `score_skin` puts one face
+against them. The score is two-sided: skin smoother than the references' (a beauty filter, plastic) and skin noisier than theirs both
+lose. What looks like texture and is not (grain over the whole picture, sharpening) is taken off or stops the picture.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from evals.skin.regions import FaceFrame, crop_box, face_frame, skin_mask
+from evals.skin.measurement import COLOR_GRAIN_NOISE, SCALES, SkinLevel, SkinMeasurement
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Plane = NDArray[np.float32]
-
-METRIC = "skin_realism/1"
+BORDERLINE = "borderline"
+"""The flag of a picture whose texture may as well lie on the other side of the limit."""
+METRIC = "skin_realism/2"
 """Part of every protocol: scores of two versions of this measure are not comparable."""
 
-SCALES = (64, 48, 32, 24)
-"""Face units, in pixels, that faces are downscaled to. Never up: that would add smoothness that the picture does not have."""
-SCALE_SLACK = 0.9
-"""A face may fall short of a scale by this much; it is then measured as it is."""
+EDGE_FREE, MOST_FORGIVEN, SHARPENED_SHARE = 0.15, 0.7, 2.0
+"""Edges at eyes and mouth that are as sharp as the references' within `EDGE_FREE` say nothing. Softer ones are a lens out of focus: as
+much smoothness is forgiven, up to `MOST_FORGIVEN`. Sharper ones were sharpened: `SHARPENED_SHARE` times as much texture is taken off."""
 
-FINE_SIGMAS = (0.7, 1.0, 1.4)
-COARSE_SIGMA = 2.8
-COARSE_SHARE = 0.5
-"""Half of the coarse energy is taken off: it follows light and focus more than skin, and all of it would make the measure noisy."""
-CHROMA_SIGMA = 0.5
-KEPT_BLOCKS = 0.6
-"""Share of the blocks that count, the calmest first: the rest holds hair, pores in highlights, wrinkles, the rim of the gate."""
-LEAST_BLOCK = 6
-"""Side of a block in pixels, or an eighth of the scale where that is more."""
-BLOCK_SKIN = 0.8
-MIN_BLOCKS = 9
-"""Blocks overlap by half, so that a shift of the face by some pixels moves nothing: nine cover the skin of four side by side."""
-QUANTILES = tuple(round(0.05 * step, 2) for step in range(1, 20))
-GREY_LEVELS = 4
-"""A face whose channels differ by no more than this, JPEG's rounding included, has no colour to judge."""
+FULL_EFFECT = {64: 1.0, 48: 0.76, 32: 0.35, 24: 0.29}
+"""How much the same full smoothing takes off the texture at each scale, against the largest: small faces have less to lose."""
+SMOOTH_LIMIT, SMOOTH_WIDTH = -0.68, 0.36
+"""The operating point of texture in units of `FULL_EFFECT`, and how steeply the score falls around it."""
+COARSE_LIMIT, NOISY_LIMIT, NOISY_WIDTH = 2.025, 2.3, 0.35
+CERTAIN_SCALE = 48
+"""Below it (a face under some 110 pixels) what tells plastic from skin is gone: the best answer is `borderline`."""
+DOUBT = {64: 0.12, 48: 0.12, 32: 0.5, 24: 0.5}
+"""How far the texture may be off at each scale: two standard deviations of what benign changes (JPEG, another size, exposure) do to it;
+on small faces one of what people differ by there, which is as much as full smoothing takes off."""
+
+GRAIN_SHARE = 0.60
+"""Noise floor over the skin's finest texture. Above it the texture may be grain, and says nothing of skin."""
+COLOR_GRAIN_SHARE = -0.5
+"""The same for colour, in log2, where the skin's chroma noise is over the references' by `COLOR_GRAIN_NOISE`."""
+GRAIN_RAW = 0.3
+"""The raw texture of a picture with grain is at most this: both skin gates are missed whatever the colour is."""
+
+UPSCALED_BLUR = 1.5
+"""Edges that are blurred by more than so many pixels are those of a picture that was enlarged, or out of focus."""
 
 NEIGHBOURS = 3
 LONE_REFERENCE_DISTANCE = 6.0
 """D0 where there is only one reference, and so no distance between references: between two photos of one person in different light
 it was 7.4 in the median, 3.4 from one photo to a set of eight."""
 
-# Raw value -> score. 0.5 of the raw value is the operating point; the policy puts its pass thresholds there.
+# Raw value -> score. A raw value of 0.5 maps to the policy's pass thresholds.
 TEXTURE_POINT, COLOR_POINT, OVERALL_POINT = 0.60, 0.55, 0.60
 
 
@@ -60,10 +63,13 @@ class SkinScore:
     """How real the skin looks, 0..1, on the policy's scale. `score` is None, with a reason, where skin cannot be judged.
 
     Reasons: `grey`, `face_too_small`, `too_little_skin`, `bad_landmarks`, `no_reference_skin`, or the picture's or face's own.
-    Flags: `too_smooth`, `too_coarse`, `too_noisy`, `off_color` (what pulls the score under the operating point), `small_face`
-    (measured at the smallest scale), `one_reference`.
+    Flags: `too_smooth`, `too_coarse`, `too_noisy`, `grain`, `off_color` (what pulls the score under the operating point), `borderline`
+    (`evals/judging/borderline.py` sets it), `upscaled` (edges are blurred as in an enlarged picture: its texture may be made up),
+    `small_face` (measured at the smallest scale), `one_reference`.
     `scale` is the face unit in pixels at which it was measured. `texture_offset` is in units of log2 energy against the references'
-    median (below 0: smoother), `noise_offset` the same for chroma noise, `color_distance` in Lab units beyond the references' own.
+    median (below 0: smoother), with what the edges forgive or take; `noise_offset` the same for chroma noise, `edge_offset` for the
+    sharpness of eyes and mouth; `color_distance` is in Lab units beyond the references' own. `noise_share`: the picture's noise floor over
+    the skin's finest texture. `texture_range`: between which texture scores the truth may lie.
     """
 
     score: float | None
@@ -75,25 +81,9 @@ class SkinScore:
     texture_offset: float | None = None
     noise_offset: float | None = None
     color_distance: float | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SkinLevel:
-    """One face at one scale. `texture` and `noise` in log2 energy; `color` holds the quantiles of a, then of b (CIE Lab)."""
-
-    texture: float
-    noise: float
-    color: NDArray[np.float32]
-    blocks: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SkinMeasurement:
-    """What was measured on one face: `levels` by scale, or none and the reason. `unit` is the face unit in pixels of the picture."""
-
-    unit: float
-    reason: str | None
-    levels: Mapping[int, SkinLevel] = field(default_factory=dict)
+    edge_offset: float | None = None
+    noise_share: float | None = None
+    texture_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +94,7 @@ class ReferenceLevel:
     noise: float
     colors: NDArray[np.float32]
     color_spread: float
+    edges: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +126,14 @@ def _reference_level(found: Sequence[SkinLevel]) -> ReferenceLevel:
     spread = LONE_REFERENCE_DISTANCE
     if len(found) > 1:
         spread = median(_color_distance(color, np.delete(colors, row, axis=0)) for row, color in enumerate(colors))
-    return ReferenceLevel(median(level.texture for level in found), median(level.noise for level in found), colors, spread)
+    edges = [level.edges for level in found if level.edges is not None]
+    return ReferenceLevel(
+        median(level.texture for level in found),
+        median(level.noise for level in found),
+        colors,
+        spread,
+        median(edges) if edges else None,
+    )
 
 
 def _color_distance(color: NDArray[np.float32], others: NDArray[np.float32]) -> float:
@@ -154,13 +152,25 @@ def score_skin(measurement: SkinMeasurement, reference: SkinReference) -> SkinSc
     if scale is None:
         return SkinScore(None, "no_reference_skin" if not reference.levels else "face_too_small")
     level, base = measurement.levels[scale], reference.levels[scale]
-    offset, noise = level.texture - base.texture, level.noise - base.noise
+    edges = 0.0 if level.edges is None or base.edges is None else level.edges - base.edges
+    offset, noise = level.texture - base.texture + edge_correction(edges), level.noise - base.noise
     distance = max(0.0, _color_distance(level.color, base.colors) - base.color_spread)
-    sides = {"too_smooth": _smoothness_side(offset), "too_coarse": _coarseness_side(offset), "too_noisy": _noise_side(noise)}
-    texture = math.prod(sides.values())
+    sides = {
+        "too_smooth": _smoothness_side(offset, scale),
+        "too_coarse": _logistic((COARSE_LIMIT - offset) / SMOOTH_WIDTH),
+        "too_noisy": _logistic((NOISY_LIMIT - noise) / NOISY_WIDTH),
+    }
+    most = GRAIN_RAW if has_grain(level, noise) else 1.0
+    texture = min(most, math.prod(sides.values()))
+    low, high = (
+        min(most, _smoothness_side(offset + move, scale) * sides["too_coarse"] * sides["too_noisy"])
+        for move in (-DOUBT[scale], DOUBT[scale])
+    )
     color = math.exp(-((max(0.0, distance - 1.0) / 10.0) ** 2))
     flags = [flag for flag, side in sides.items() if side < 0.5]
-    flags += ["off_color"] * (color < 0.5) + ["small_face"] * (scale == SCALES[-1]) + ["one_reference"] * (reference.count == 1)
+    flags += ["grain"] * (most < 1.0 and "too_smooth" not in flags) + ["off_color"] * (color < 0.5)
+    flags += ["upscaled"] * (measurement.edge_blur is not None and measurement.edge_blur > UPSCALED_BLUR)
+    flags += ["small_face"] * (scale == SCALES[-1]) + ["one_reference"] * (reference.count == 1)
     return SkinScore(
         score=_on_policy_scale(texture**0.7 * color**0.3, OVERALL_POINT),
         reason=None,
@@ -171,19 +181,27 @@ def score_skin(measurement: SkinMeasurement, reference: SkinReference) -> SkinSc
         texture_offset=round(offset, 4),
         noise_offset=round(noise, 4),
         color_distance=round(distance, 4),
+        edge_offset=round(edges, 4),
+        noise_share=round(level.noise_share, 4),
+        texture_range=(_on_policy_scale(low, TEXTURE_POINT) if scale >= CERTAIN_SCALE else 0.0, _on_policy_scale(high, TEXTURE_POINT)),
     )
 
 
-def _smoothness_side(offset: float) -> float:
-    return _logistic((offset / 0.45 + 2.0) / 0.8)
+def edge_correction(edges: float) -> float:
+    """What the sharpness of eyes and mouth, against the references', adds to the texture or takes off it."""
+    return min(max(0.0, -edges - EDGE_FREE), MOST_FORGIVEN) - SHARPENED_SHARE * max(0.0, edges - EDGE_FREE)
 
 
-def _coarseness_side(offset: float) -> float:
-    return _logistic((4.5 - offset / 0.45) / 0.8)
+def has_grain(level: SkinLevel, noise_offset: float) -> bool:
+    """Whether the whole picture is about as grainy as the skin, in luma or in colour: then the skin's texture is no evidence."""
+    if level.noise_share > GRAIN_SHARE:
+        return True
+    share = level.color_noise_share
+    return share is not None and share > COLOR_GRAIN_SHARE and noise_offset > COLOR_GRAIN_NOISE
 
 
-def _noise_side(noise: float) -> float:
-    return _logistic((3.3 - noise) / 0.35)
+def _smoothness_side(offset: float, scale: int) -> float:
+    return _logistic((offset / FULL_EFFECT[scale] - SMOOTH_LIMIT) / SMOOTH_WIDTH)
 
 
 def _logistic(value: float) -> float:
@@ -194,116 +212,3 @@ def _on_policy_scale(raw: float, point: float) -> float:
     """Piecewise linear: 0 -> 0, 0.5 -> `point`, 1 -> 1."""
     value = raw / 0.5 * point if raw < 0.5 else point + (raw - 0.5) / 0.5 * (1.0 - point)
     return round(value, 6)
-
-
-def measure_skin(
-    rgb: NDArray[np.uint8],
-    landmarks5: NDArray[np.floating[Any]],
-    box: tuple[float, float, float, float],
-    *,
-    reference: SkinReference | None = None,
-) -> SkinMeasurement:
-    """Measure the skin of one face.
-
-    `rgb`: uint8, height x width x 3. `landmarks5`: 5 x 2 pixels (left eye, right eye, nose, left and right mouth corner, as seen in
-    the picture). `box`: the face, (x0, y0, x1, y1). With `reference`, only the scale that scoring will need is measured; without,
-    every scale, as references need. The score is the same. Never raises for a bad face: the measurement's `reason` is set.
-    """
-    import numpy as np
-
-    points = np.asarray(landmarks5, dtype=np.float64)
-    frame = face_frame(points, box)
-    if frame is None:
-        return SkinMeasurement(0.0, "bad_landmarks")
-    fitting = [scale for scale in SCALES if scale * SCALE_SLACK <= frame.unit]
-    if not fitting:
-        return SkinMeasurement(frame.unit, "face_too_small")
-    if reference is not None:
-        fitting = [scale for scale in fitting if scale in reference.levels][:1]
-    x0, y0, x1, y1 = crop_box(frame, rgb.shape[1], rgb.shape[0])
-    if x1 - x0 < LEAST_BLOCK or y1 - y0 < LEAST_BLOCK:
-        return SkinMeasurement(frame.unit, "too_little_skin")
-    crop = rgb[y0:y1, x0:x1]
-    if _is_grey(crop[:: math.ceil(frame.unit / 32), :: math.ceil(frame.unit / 32)]):
-        return SkinMeasurement(frame.unit, "grey")
-    pixels = crop.astype(np.float32)
-    levels = {}
-    for scale in fitting:
-        level = _measure_level(pixels, frame.shifted(-x0, -y0), scale)
-        if level is not None:
-            levels[scale] = level
-    if fitting and not levels:
-        return SkinMeasurement(frame.unit, "too_little_skin")
-    return SkinMeasurement(frame.unit, None, levels)
-
-
-def _is_grey(pixels: NDArray[np.uint8]) -> bool:
-    import numpy as np
-
-    red, green, blue = np.moveaxis(pixels.astype(np.int16), 2, 0)
-    return int(max(np.abs(red - green).max(), np.abs(green - blue).max(), np.abs(red - blue).max())) <= GREY_LEVELS
-
-
-def _measure_level(pixels: Plane, frame: FaceFrame, scale: int) -> SkinLevel | None:
-    """One face at one scale, or None where fewer than MIN_BLOCKS blocks are skin."""
-    import cv2
-    import numpy as np
-
-    shrink = min(1.0, scale / frame.unit)
-    height, width = pixels.shape[:2]
-    if shrink < 1.0:
-        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
-        frame = frame.scaled(size[0] / width, size[1] / height)
-    lab = np.asarray(cv2.cvtColor(pixels * np.float32(1 / 255), cv2.COLOR_RGB2Lab), dtype=np.float32)
-    mask = skin_mask(lab, frame)
-    side = max(LEAST_BLOCK, scale // 8)
-    skin = _block_means(mask, side)
-    chosen = skin >= BLOCK_SKIN
-    count = int(chosen.sum())
-    if count < MIN_BLOCKS:
-        return None
-    luma = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.float32)
-    light = cv2.GaussianBlur(luma, (0, 0), scale / 16) + 1.0
-    fine = [_energy(_response(luma, sigma) / light, mask, skin, chosen, side) for sigma in FINE_SIGMAS]
-    coarse = _energy(_response(luma, COARSE_SIGMA) / light, mask, skin, chosen, side)
-    chroma = [_energy(_response(np.ascontiguousarray(lab[:, :, plane]), CHROMA_SIGMA), mask, skin, chosen, side) for plane in (1, 2)]
-    quantiles = np.quantile(lab[mask > 0][:, 1:], QUANTILES, axis=0).T.astype(np.float32).ravel()
-    return SkinLevel(sum(fine) / len(fine) - COARSE_SHARE * coarse, sum(chroma) / len(chroma), quantiles, count)
-
-
-def _response(plane: Plane, sigma: float) -> Plane:
-    """Scale-normalised Laplacian of Gaussian."""
-    import cv2
-    import numpy as np
-
-    blurred = cv2.GaussianBlur(plane, (0, 0), sigma)
-    response: Plane = cv2.Laplacian(blurred, cv2.CV_32F) * np.float32(sigma * sigma)
-    return response
-
-
-def _energy(response: Plane, mask: Plane, skin: Plane, chosen: NDArray[np.bool_], side: int) -> float:
-    """log2 of the mean deviation in the calmest blocks of skin."""
-    import numpy as np
-
-    share = skin[chosen]
-    mean = _block_means(response * mask, side)[chosen] / share
-    power = _block_means(response * response * mask, side)[chosen] / share
-    deviations = np.sort(np.sqrt(np.maximum(power - mean * mean, 0.0)))
-    kept = deviations[: max(1, round(KEPT_BLOCKS * len(deviations)))]
-    return math.log2(max(float(kept.mean()), 1e-6))
-
-
-def _block_means(plane: Plane, side: int) -> Plane:
-    """Means over square blocks that overlap by half, in one row; a rest at the right and bottom is left out."""
-    import cv2
-    import numpy as np
-
-    means = []
-    for top in (0, side // 2):
-        for left in (0, side // 2):
-            rows, columns = (plane.shape[0] - top) // side, (plane.shape[1] - left) // side
-            if rows > 0 and columns > 0:
-                grid = plane[top : top + rows * side, left : left + columns * side]
-                means.append(cv2.resize(grid, (columns, rows), interpolation=cv2.INTER_AREA).ravel())
-    return np.concatenate(means).astype(np.float32, copy=False) if means else np.zeros(0, dtype=np.float32)

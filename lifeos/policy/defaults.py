@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
         "texture_pass_threshold": 0.6,
         "color_naturalness_pass_threshold": 0.55,
         "overall_pass_threshold": 0.6,
+        "reject_borderline": False,
         "description": "Laplacian variance + skin-tone histogram comparison",
     },
     "gates": {},

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from evals.judging.borderline import is_borderline, mark_borderline
 from evals.judging.gates import Gate, gates_in_force, limits_of, picture_overall
 from evals.judging.picture_verdict import UNMEASURED, describe_group
 from evals.judging.variety import SHOT_TYPES, Sameness, measure_sameness
+from evals.skin.realism import BORDERLINE
 from lifeos.counting import counted
 from tools.production.budget import format_seconds
 from tools.production.decisions import MOVE
@@ -47,7 +49,7 @@ def build_document(
     seconds = _seconds(state, pictures)
     cost = _cost(state.sessions, len(pictures), len(approved))
     sameness = _sameness(approved, policy)
-    counts = count_pictures(plan, results) | {"missing": count_missing(plan, state)}
+    counts = count_pictures(plan, results) | {"missing": count_missing(plan, state), "borderline": _count_borderline(pictures, policy)}
     why = ending_of(why, plan, state)
     document: dict[str, Any] = {
         "schema": SCHEMA,
@@ -96,6 +98,11 @@ def build_document(
     document["best"], document["worst"] = [row["file"] for row in ranked[:3]], [row["file"] for row in reversed(ranked[-3:])]
     document["judgement"] = judgement_of(document)
     return document
+
+
+def _count_borderline(pictures: list[PictureResult], policy: Mapping[str, Any]) -> int:
+    """The pictures that a person should look at first."""
+    return sum(is_borderline(picture.assessment.skin, policy) for picture in pictures if picture.verdict != DELETED)
 
 
 def count_pictures(plan: Plan, results: BatchResults) -> dict[str, int]:
@@ -214,6 +221,7 @@ def _gate(gate: Gate, policy: Mapping[str, Any]) -> dict[str, Any]:
 
 def _image(picture: PictureResult, policy: Mapping[str, Any]) -> dict[str, Any]:
     seen, geometry = picture.assessment, picture.assessment.geometry
+    skin = mark_borderline(seen.skin, policy)
     return {
         "index": picture.index,
         "file": picture.file,
@@ -230,7 +238,8 @@ def _image(picture: PictureResult, policy: Mapping[str, Any]) -> dict[str, Any]:
         "cosine": seen.face.cosine,
         "faces": seen.face.faces,
         "best_reference": seen.face.best_reference,
-        "flags": [*seen.face.flags, *(flag for flag in seen.skin.flags if flag not in seen.face.flags)],
+        "flags": [*seen.face.flags, *(flag for flag in skin.flags if flag not in seen.face.flags)],
+        "borderline": BORDERLINE in skin.flags,
         "shot": picture.shot,
         "yaw": geometry.yaw if geometry else None,
         "width": seen.width,

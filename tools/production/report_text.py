@@ -12,7 +12,7 @@ from lifeos.escaping import escape_markdown_code as code
 from tools.production.decisions import MOVE
 from tools.production.prompts import shorten
 from tools.production.report_document import time_and_money
-from tools.production.results import describe_person
+from tools.production.results import DELETED, describe_person
 
 SHOWN_REJECTIONS = 200
 """Rows of the table of rejections in Markdown; the rest is in scores.csv, and the report says so."""
@@ -70,7 +70,7 @@ def render_markdown(document: Mapping[str, Any]) -> str:
     if document["engine_notice"]:
         parts.append(f"> **Demo pictures.** {escape_markdown(document['engine_notice'])}")
     parts += [_counts(document), _means(document), _best_and_worst(document), _settings(document), _sameness(document)]
-    parts += [_per_prompt(document), _per_shot(document), _per_config(document), _rejections(document)]
+    parts += [_per_prompt(document), _per_shot(document), _per_config(document), _borderline(document), _rejections(document)]
     parts += [_decisions(document), _deleted(document), _failures(document), _left_out(document)]
     parts += [_scores(document), _protocol(document)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -90,6 +90,8 @@ def _counts(document: Mapping[str, Any]) -> str:
     ]
     if counts["deleted"]:
         rows.append(("Deleted or taken away", counts["deleted"]))
+    if counts["borderline"]:
+        rows.append(("Borderline skin, look at these first", counts["borderline"]))
     if counts["decided"]:
         changed = f"{counts['approved_by_hand']} of them approved and {counts['rejected_by_hand']} rejected against the gates"
         rows.append(("Decided by hand", f"{counts['decided']} ({changed})"))
@@ -127,6 +129,21 @@ def _best_and_worst(document: Mapping[str, Any]) -> str:
         for name in names
     ]
     return "## Best and worst\n\n" + _table(("", "picture", *(gate["name"] for gate in shown), "verdict"), rows) if rows else ""
+
+
+def _borderline(document: Mapping[str, Any]) -> str:
+    """The pictures whose skin could be judged either way: a person should look at them before the others."""
+    marked = [image for image in document["images"] if image["borderline"] and image["verdict"] != DELETED]
+    if not marked:
+        return ""
+    shown = weighted_gates(document)
+    rows = [
+        (f"`{code(image['file'])}`", *(format_score(image[gate["name"]]) for gate in shown), image["verdict"])
+        for image in marked[:SHOWN_REJECTIONS]
+    ]
+    more = f"\n\n{len(marked) - len(rows)} more stand in `scores.csv`, with the flag `borderline`." if len(marked) > len(rows) else ""
+    text = "The verdict on the skin of these pictures could as well be the other one. Look at them first."
+    return f"## Borderline\n\n{text}\n\n" + _table(("picture", *(gate["name"] for gate in shown), "verdict"), rows) + more
 
 
 def _settings(document: Mapping[str, Any]) -> str:
