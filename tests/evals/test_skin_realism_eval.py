@@ -26,6 +26,7 @@ KEYS = [
     "color_threshold",
     "images_evaluated",
     "images_without_score",
+    "images_borderline",
     "images_left_out",
     "left_out",
     "references_left_out",
@@ -91,7 +92,7 @@ def test_real_skin_passes_and_the_results_are_written(folders: Path, tmp_path: P
     for mean, key in (("overall_realism_score_mean", "score"), ("texture_score_mean", "texture")):
         assert written[mean] == pytest.approx((first[key] + second[key]) / 2, abs=1e-4)
     assert written["overall_realism_score_mean"] > 0.8
-    assert written["protocol"]["skin_metric"] == "skin_realism/1"
+    assert written["protocol"]["skin_metric"] == "skin_realism/2"
     assert written["protocol"]["id"]
     out = capsys.readouterr().out
     assert "2 of 2 pictures scored: pass" in out
