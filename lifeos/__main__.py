@@ -3,7 +3,7 @@
     python -m lifeos demo                    from prompts to approved pictures, on this machine, with nothing else
     python -m lifeos test                    the whole test suite, as CI runs it (with arguments: pytest alone)
     python -m lifeos doctor                  what is here, what is missing, how to fix it
-    python -m lifeos setup                   the environment and the freely licensed face detector
+    python -m lifeos setup                   the environment and the models that anyone may use
     python -m lifeos reference               the documents that are generated from the code: check, or --write
     python -m lifeos completion SHELL        a script for bash, zsh or fish that completes all of these
     python -m lifeos SCRIPT …                any script of evals/ or tools/ by its name
@@ -60,7 +60,10 @@ def describe(scripts: dict[str, Path]) -> str:
 
 
 def run_tests(arguments: list[str]) -> int:
-    """ruff, mypy and pytest, as CI runs them; with arguments only pytest. The first failing check is the exit code."""
+    """ruff, mypy and pytest, as CI runs them; with arguments only pytest. The first failing check is the exit code.
+
+    dlib is installed for them: they read batches that version 3.0.0 made with it.
+    """
     python = environment.ensure(environment.find_profile(), development=True)
     os.chdir(cli.PROJECT_ROOT)
     if arguments:

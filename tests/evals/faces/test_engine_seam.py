@@ -29,6 +29,7 @@ A_NEW_ENGINE_TOUCHES = (
 )
 OWN_FILES = {name: f"evals/faces/{name}_engine.py" for name in ("onnx", "insightface", "sface", "dlib")}
 NAMED_FOR_ANOTHER_REASON = {
+    "lifeos/environment.py",  # an extra that is installed
     "lifeos/probe.py",  # packages that are imported
     "evals/regressions/dependencies.py",  # packages that are locked
     "evals/faces/data/dlib_stranger_mean.json",  # names its own origin

@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import cv2
+import numpy as np
+import onnxruntime
 import pytest
+import skimage.data
 
 from evals.faces import model_files
 from evals.faces.model_files import SFACE, YUNET_INT8, ModelFile
+from evals.faces.onnx_rewriting import rewritten
 from lifeos.errors import UnavailableError
 from lifeos.free_models import WHEEL_FOLDER
 
@@ -85,3 +90,21 @@ def test_a_file_that_is_damaged_and_mended_while_we_run_is_read_again(packages: 
 def test_the_two_files_are_those_of_the_wheel() -> None:
     """Protocols hold these: another file is another protocol. Source: the list in the wheel's own models/README.md."""
     assert (SFACE.sha256[:16], YUNET_INT8.sha256[:16]) == ("fb143eea07838aa5", "49f000ec501fef24")
+
+
+def test_set_up_brought_both_files_and_both_run() -> None:
+    """The environment of these tests is one that the launcher made: the files are in it."""
+    session = onnxruntime.InferenceSession(rewritten(model_files.require(SFACE)), providers=["CPUExecutionProvider"])
+    assert [entry.name for entry in session.get_inputs()] == ["data"]
+    noise = np.random.default_rng(1).uniform(0, 255, (1, 3, 112, 112)).astype(np.float32)
+    there = session.run(None, {"data": noise})[0][0]
+    network = cv2.dnn.readNetFromONNX(np.frombuffer(rewritten(model_files.require(SFACE)), np.uint8))
+    network.setInput(noise)
+    here = network.forward()[0]
+    assert there.shape == (128,) and float(here @ there / np.linalg.norm(here) / np.linalg.norm(there)) > 0.999999
+
+    picture = np.asarray(skimage.data.astronaut())
+    model = np.frombuffer(model_files.require(YUNET_INT8).read_bytes(), np.uint8)
+    detector = cv2.FaceDetectorYN.create("onnx", model, np.empty(0, np.uint8), picture.shape[1::-1], 0.6)
+    (face,) = detector.detect(np.ascontiguousarray(picture[..., ::-1]))[1]
+    assert (round(face[0] + face[2] / 2), round(face[1] + face[3] / 2)) == (223, 119)
