@@ -10,7 +10,7 @@ from lifeos.errors import InputError
 
 SHOWN_DIFFERENCES = 8
 NOT_OF_THE_ENGINE = frozenset(
-    {"engine", "model_pack", "aggregation", "subject", "face_metric", "skin_metric", "reference_set_id", "references"}
+    {"engine", "model_pack", "aggregation", "subject", "face_metric", "skin_metric", "skin_points", "reference_set_id", "references"}
 )
 
 

@@ -85,11 +85,12 @@ class Assessor:
     ) -> None:
         from evals.faces.policy_scale import PolicyScale
         from evals.judging.protocol import protocol_of
+        from evals.judging.skin_sight import SkinSight
 
         limits = policy["face_similarity"]
         row = limits["engines"][engine.scale_key]
-        self.engine, self.references, self._want_skin = engine, references, want_skin
-        self._centroid = references.centroid
+        self.engine, self.references = engine, references
+        self._centroid, self._skin = references.centroid, SkinSight(engine) if want_skin else None
         self.scale = PolicyScale.from_policy(row)
         self._least_height, self._widest_yaw = limits["low_confidence_face_px"], limits["low_confidence_yaw_deg"]
         self._second_face = limits["second_face_area_ratio"]
@@ -98,8 +99,9 @@ class Assessor:
         self._policy, self._folders, self._memory = policy, folders or {}, dict[str, Any]()
         self.provider = engine.provider
         self.reference_hashes = frozenset(references.hashes)
+        points = None if self._skin is None else self._skin.points
         self.protocol: dict[str, Any] = protocol_of(
-            engine, references, self.scale.to_json(), want_skin=want_skin, measures={gate.key: gate.metric for gate in self._measured}
+            engine, references, self.scale.to_json(), skin_points=points, measures={gate.key: gate.metric for gate in self._measured}
         )
         name = f"{self.protocol['engine']} ({self.protocol['model_pack']}, {engine.provider})"
         count = len(references.names)
@@ -153,7 +155,7 @@ class Assessor:
         except ImageError as error:
             return _unassessed(path, error.reason, digest)
         sighting = sight_subject(self.engine, picture.rgb)
-        missing = "no_face" if self._want_skin else NOT_MEASURED
+        missing = NOT_MEASURED if self._skin is None else "no_face"
         face, skin, geometry = FaceScore(None, "no_face"), SkinScore(None, missing), None
         if sighting is not None:
             geometry = geometry_of(sighting.subject, picture.width, picture.height)
@@ -196,14 +198,12 @@ class Assessor:
 
     def _score_skin(self, picture: Picture, subject: Face) -> SkinScore:
         from evals.judging.borderline import mark_borderline
-        from evals.skin.measurement import measure_skin
         from evals.skin.realism import score_skin
 
-        if not self._want_skin:
+        if self._skin is None:
             return SkinScore(None, NOT_MEASURED)
         reference = self.references.skin
-        measured = measure_skin(picture.rgb, subject.landmarks, subject.box, reference=reference)
-        return mark_borderline(score_skin(measured, reference), self._policy)
+        return mark_borderline(score_skin(self._skin.measure(picture.rgb, subject, reference), reference), self._policy)
 
 
 def _unassessed(path: Path, reason: str, digest: str | None) -> Assessment:

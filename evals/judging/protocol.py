@@ -17,12 +17,13 @@ of its cosines to each of them)."""
 
 
 def protocol_of(
-    engine: FaceEngine, references: ReferenceSet, scale: Mapping[str, Any], *, want_skin: bool, measures: Mapping[str, str]
+    engine: FaceEngine, references: ReferenceSet, scale: Mapping[str, Any], *, skin_points: str | None, measures: Mapping[str, str]
 ) -> dict[str, Any]:
     """The protocol of scores by this engine against these references. `scale`: the engine's row of the policy.
 
-    `measures`: name and version of the measure of each further gate that is in force, by gate key; without one the id is that of before,
-    and so it is where no reference has other colours than sRGB, which version 3.0 did not convert.
+    `skin_points`: whose landmarks place the skin, None where skin is not measured. `measures`: name and version of the measure of each
+    further gate that is in force, by gate key; without one the id is that of before, and so it is where no reference has other colours
+    than sRGB, which version 3.0 did not convert.
     """
     from evals.faces import subject as faces
     from evals.skin import realism as skin
@@ -34,7 +35,8 @@ def protocol_of(
             "subject": "area - 2 d2",
             "scale": dict(scale),
             "face_metric": faces.METRIC,
-            "skin_metric": skin.METRIC if want_skin else None,
+            "skin_metric": None if skin_points is None else skin.METRIC,
+            **({} if skin_points is None else {"skin_points": skin_points}),
             "reference_set_id": references.set_id,
             "references": len(references.names),
             **({"reference_colors": "converted to sRGB"} if references.converted else {}),

@@ -16,7 +16,8 @@ from evals.faces.centroid import centroid_of
 from evals.faces.face_engine import FaceEngine, Vector
 from evals.faces.subject import sight_subject
 from evals.judging.inputs import left_out_lines
-from evals.skin.measurement import SkinMeasurement, measure_skin
+from evals.judging.skin_sight import SkinSight
+from evals.skin.measurement import SkinMeasurement
 from evals.skin.realism import SkinReference
 from lifeos.errors import InputError
 from lifeos.escaping import escape_line
@@ -79,12 +80,13 @@ def load_references(folder: Path, engine: FaceEngine, *, want_skin: bool, worker
     if not listing.pictures:
         why = "; ".join(["no pictures in it", *left_out_lines(listing.left_out, folder)])
         raise InputError(folder, why, f"give --reference-dir a folder with {READABLE} pictures of the character")
+    sight = SkinSight(engine) if want_skin else None
     with ThreadPoolExecutor(workers) as pool:
-        outcomes = list(pool.map(lambda path: _measure_reference(path, engine, want_skin), listing.pictures))
+        outcomes = list(pool.map(lambda path: _measure_reference(path, engine, sight), listing.pictures))
     return _collect(folder, [*outcomes, *(f"reference {escape_line(item.path.name)} left out: {item.why}" for item in listing.left_out)])
 
 
-def _measure_reference(path: Path, engine: FaceEngine, want_skin: bool) -> _Reference | str:
+def _measure_reference(path: Path, engine: FaceEngine, sight: SkinSight | None) -> _Reference | str:
     """A reference, or the sentence that says why it cannot be one."""
     try:
         picture = read_picture(path)
@@ -94,8 +96,8 @@ def _measure_reference(path: Path, engine: FaceEngine, want_skin: bool) -> _Refe
     if sighting is None:
         return f"reference {escape_line(path.name)} left out: no face found"
     skin = SkinMeasurement(0.0, "not_measured")
-    if want_skin:
-        skin = measure_skin(picture.rgb, sighting.subject.landmarks, sighting.subject.box)
+    if sight is not None:
+        skin = sight.measure(picture.rgb, sighting.subject)
     return _Reference(path.name, picture.sha256, sighting.embedding, skin, picture.profile is not None)
 
 

@@ -1,0 +1,30 @@
+"""The skin of the face that an engine found, by the same landmarks whichever engine runs: with points of its own each of two engines
+would look at other skin, and judge one picture differently."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evals.faces import model_files, yunet
+from evals.skin.measurement import SkinMeasurement, measure_skin
+
+if TYPE_CHECKING:
+    from evals.faces.face_engine import Face, FaceEngine, Rgb
+    from evals.skin.realism import SkinReference
+
+ENGINES_OWN = "the engine's"
+
+
+class SkinSight:
+    """Measures skin for one engine. `points` says whose landmarks it takes, for the protocol: YuNet's where its file is installed."""
+
+    def __init__(self, engine: FaceEngine) -> None:
+        identity = engine.identity()
+        has_them = "refined_at" in identity.get("detector", {}) and model_files.YUNET_INT8.sha256 in identity.get("models", {}).values()
+        self._looks_again = not has_them and model_files.find(model_files.YUNET_INT8) is not None
+        self.points = f"yunet {model_files.YUNET_INT8.sha256[:16]}" if has_them or self._looks_again else ENGINES_OWN
+
+    def measure(self, rgb: Rgb, face: Face, reference: SkinReference | None = None) -> SkinMeasurement:
+        """As `measure_skin`."""
+        found = yunet.find_points(rgb, face) if self._looks_again else None
+        return measure_skin(rgb, face.landmarks if found is None else found, face.box, reference=reference)
