@@ -20,6 +20,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.judging.gates import GATES, Gate
+from evals.judging.variety import LEADS, SAME
 from lifeos import cli
 from lifeos.counting import counted, verb
 from lifeos.errors import EXIT_OK, InputError
@@ -43,7 +44,8 @@ def table_rows(board: Board) -> list[tuple[str, ...]]:
     """The table of a board, its headings first."""
     gates = shown_gates(board)
     means = [gate.key.capitalize() for gate in gates]
-    rows: list[tuple[str, ...]] = [("#", "Run", "Version", "Overall", "Interval", *means, "Grade", "Pictures", "Approved", "When")]
+    first, last = ("#", "Run", "Version", "Overall", "Interval"), ("Grade", "Variety", "Pictures", "Approved", "When")
+    rows: list[tuple[str, ...]] = [(*first, *means, *last)]
     for place, standing in enumerate(board.best, 1):
         numbers = standing.numbers
         rows.append(
@@ -55,6 +57,7 @@ def table_rows(board: Board) -> list[tuple[str, ...]]:
                 _interval(standing.overall),
                 *(_mean(numbers, gate) for gate in gates),
                 numbers.grade or "-",
+                _variety(standing),
                 "-" if numbers.made is None else str(numbers.made),
                 "-" if numbers.approved is None else f"{numbers.approved} of {standing.pictures}",
                 standing.timestamp[:10] or "-",
@@ -69,6 +72,12 @@ def _mean(numbers: RunScores, gate: Gate) -> str:
     if mean is None or mean.value is None:
         return "-"
     return f"{mean.value:.2f}" + (f" ({mean.scored} of {mean.made})" if mean.scored < mean.made else "")
+
+
+def _variety(standing: Standing) -> str:
+    """`one pose (2.4°)`: the word, and the yaw spread."""
+    pose = standing.pose
+    return f"{LEADS[pose['verdict']]} ({pose['yaw_spread_deg']:.1f}°)" if pose["verdict"] in LEADS else "not known"
 
 
 def _interval(estimate: Estimate) -> str:
@@ -87,6 +96,12 @@ def remarks(standings: Standings, confidence: float) -> list[str]:
         for board in standings.boards
         for standing in board.best
         if standing.numbers.shortfall
+    ]
+    said += [
+        f"{standing.run_id}: {standing.pose['line']}."
+        for board in standings.boards
+        for standing in board.best
+        if standing.pose["verdict"] == SAME
     ]
     if len(standings.boards) > 1:
         said.append(f"{len(standings.boards)} protocols: runs that were scored in different ways are ranked apart.")
@@ -151,6 +166,7 @@ def to_document(standings: Standings) -> dict[str, Any]:
             "approved_pictures": numbers.approved,
             "coverage": {key: round(mean.coverage, 6) for key, mean in numbers.means.by_gate.items()},
             "shortfall": numbers.shortfall or None,
+            "sameness": standing.pose,
             "timestamp": standing.timestamp,
         }
         return {"place": place, "run_id": standing.run_id, "lora_version": standing.version, **scores, **facts}

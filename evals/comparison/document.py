@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from evals.comparison.comparing import MetricResult, Side, VersionComparison
 from evals.comparison.estimating import Slice
 from evals.comparison.inference import Estimate
 from evals.comparison.promotion import PromotionGate
+from evals.comparison.runs import Run
 from evals.comparison.verdicts import REGRESSED
 from evals.judging.run_kinds import DEMO_NOTICE
+from evals.judging.variety import PoseFigures
 
 SCHEMA = 1
 
@@ -29,7 +32,7 @@ def to_document(
         "v2": _side(comparison.second, comparison),
         "verdict": comparison.verdict,
         "sentence": wording.verdict_sentence(comparison),
-        "recommendation": wording.recommendation(comparison, gate.objections),
+        "recommendation": wording.recommendation(comparison, gate.objections, gate.warnings),
         "regressed": any(result.verdict == REGRESSED for result in comparison.scores),
         "metrics": {key: _metric(result) for key, result in comparison.metrics.items()},
         "grade": {"levels": comparison.grade_levels, "verdict": comparison.grade_verdict},
@@ -82,7 +85,14 @@ def _side(side: Side, comparison: VersionComparison) -> dict[str, Any]:
         "best_config": side.best_config,
         "images": side.images,
         "images_without_face": side.faceless,
+        "sameness": [pose_document(run, comparison.policy) for run in side.runs],
     }
+
+
+def pose_document(run: Run, policy: Mapping[str, Any]) -> dict[str, Any]:
+    """How varied the pictures of a run are: the figures (null where they are not recorded), the verdict by today's rule, and the line."""
+    figures = dict.fromkeys(asdict(PoseFigures(0))) if run.sameness is None else asdict(run.sameness)
+    return {**figures, "verdict": run.pose_verdict(policy) or None, "line": run.pose_line(policy)}
 
 
 def _metric(result: MetricResult) -> dict[str, Any]:

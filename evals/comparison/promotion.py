@@ -12,21 +12,24 @@ from evals.comparison.estimating import OVERALL
 from evals.comparison.verdicts import INCONCLUSIVE, REGRESSED
 from evals.judging import gates
 from evals.judging.gates import DIGITS
+from evals.judging.variety import BLOCK, SAME, TOO_FEW
 from lifeos import foreign
 from lifeos.counting import counted, verb
 from lifeos.files import write_json
 from lifeos.locks import hold
 
 CHAMPION_SCHEMA = 1
-YES, NO, UNKNOWN, SKIPPED = "yes", "NO", "not known", "not checked"
+YES, NO, UNKNOWN, SKIPPED, WARNED = "yes", "NO", "not known", "not checked", "warning"
+HARMLESS = (YES, SKIPPED, WARNED)
 FORMER_KEPT = 50
-MUST_BE_KNOWN = ("Champion", "Memorised")
+VARIETY = "Variety"
+MUST_BE_KNOWN = ("Champion", "Memorised", VARIETY)
 """If one of these checks was asked for and could not be made, deploying is not recommended."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromotionCheck:
-    """One condition of the gate. NO and not known prevent `--promote`; not checked does not."""
+    """One condition of the gate. NO and not known prevent `--promote`; not checked and a warning do not."""
 
     title: str
     outcome: str
@@ -42,7 +45,7 @@ class PromotionGate:
 
     @property
     def passed(self) -> bool:
-        return all(check.outcome in (YES, SKIPPED) for check in self.checks)
+        return all(check.outcome in HARMLESS for check in self.checks)
 
     @property
     def objections(self) -> tuple[str, ...]:
@@ -51,10 +54,16 @@ class PromotionGate:
         return tuple(check.why for check in others if check.outcome == NO or (check.outcome == UNKNOWN and check.title in MUST_BE_KNOWN))
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know before deploying it, though it prevents nothing."""
+        return tuple(check.why for check in self.checks if check.outcome == WARNED)
+
+    @property
     def sentence(self) -> str:
         if self.passed:
-            return f"{self.run_id} may be promoted: it passes every check (--promote makes it the champion)."
-        failed = [check.title.lower() for check in self.checks if check.outcome not in (YES, SKIPPED)]
+            but = "".join(f" Its pictures show {line}." for line in self.warnings)
+            return f"{self.run_id} may be promoted: it passes every check (--promote makes it the champion).{but}"
+        failed = [check.title.lower() for check in self.checks if check.outcome not in HARMLESS]
         return f"{self.run_id} may not be promoted: it fails a check ({', '.join(failed)})."
 
 
@@ -63,7 +72,7 @@ def check_promotion(
 ) -> PromotionGate:
     """The gate of the policy on the second version. `memorised` comes from outside: it needs the training pictures."""
     checks = [_grade(comparison), _verdict(comparison), *_against_champion(comparison, champion), _enough(comparison), _covered(comparison)]
-    checks += _evidence(comparison)
+    checks += [_varied(comparison), *_evidence(comparison)]
     checks.append(memorised or PromotionCheck("Memorised", SKIPPED, "the training pictures were not found"))
     return PromotionGate(comparison.second.name, tuple(checks))
 
@@ -148,6 +157,19 @@ def _covered(comparison: VersionComparison) -> PromotionCheck:
     scored = f"{mean.scored} of {counted(mean.made, 'picture')} {verb(mean.scored, 'has', 'have')}"
     why = f"{scored} a score of {gate.title}, {wanted:.0%} are wanted"
     return PromotionCheck("Coverage", YES if mean.coverage >= wanted else NO, why)
+
+
+def _varied(comparison: VersionComparison) -> PromotionCheck:
+    """One pose is a warning, or by the policy (`scorecard.one_pose`) a no: then it must also be known."""
+    policy, runs = comparison.policy, comparison.second.runs
+    blocks = policy["scorecard"]["one_pose"] == BLOCK
+    verdicts = {run.pose_verdict(policy): run.pose_line(policy) for run in runs}
+    if SAME in verdicts:
+        return PromotionCheck(VARIETY, NO if blocks else WARNED, verdicts[SAME])
+    unknown = next((line for verdict, line in verdicts.items() if verdict in ("", TOO_FEW)), "")
+    if unknown:
+        return PromotionCheck(VARIETY, UNKNOWN if blocks else SKIPPED, unknown)
+    return PromotionCheck(VARIETY, YES, "; ".join(verdicts.values()))
 
 
 @dataclass(frozen=True, slots=True)

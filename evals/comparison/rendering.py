@@ -15,6 +15,7 @@ from evals.comparison.promotion import PromotionGate
 from evals.comparison.verdicts import NO_VERDICT, level_text
 from evals.judging.gates import gate_of
 from evals.judging.run_kinds import DEMO_NOTICE
+from evals.judging.variety import DISTANCE_TITLE, MIXTURE_TITLE, PAIRS_TITLE, YAW_TITLE
 from lifeos.escaping import escape_markdown as escape
 
 HEAD = "| Metric | {first} | {second} | Delta | Verdict |\n|--------|----------|----------|-------|---------|"
@@ -45,7 +46,7 @@ def render_head(comparison: VersionComparison, gate: PromotionGate | None = None
     levels = "-" if comparison.grade_levels is None else level_text(comparison.grade_levels)
     rows.append(f"| Overall Grade | {_or_dash(first.grade)} | {_or_dash(second.grade)} | {levels} | {comparison.grade_verdict} |")
     rows.append(f"| Best Config | {_or_dash(first.best_config)} | {_or_dash(second.best_config)} | - | - |")
-    objections = gate.objections if gate else ()
+    objections, warnings = (gate.objections, gate.warnings) if gate else ((), ())
     labels = [first.version, second.version] if first.version != second.version else [first.name, second.name]
     details = [f"- {escape(label)}: {escape(_training(side))}" for label, side in zip(labels, (first, second), strict=True)]
     return "\n".join(
@@ -56,7 +57,7 @@ def render_head(comparison: VersionComparison, gate: PromotionGate | None = None
             *rows,
             "",
             "## Recommendation",
-            escape(wording.recommendation(comparison, objections)),
+            escape(wording.recommendation(comparison, objections, warnings)),
             "",
             "## Config Details",
             *details,
@@ -233,7 +234,10 @@ def _effect(estimate: Estimate) -> str:
 
 def _extras(comparison: VersionComparison) -> str:
     """Sameness and cost, where the rows or their batches carry them."""
-    rows = []
+    policy = comparison.policy
+    lines = ["; ".join(dict.fromkeys(run.pose_line(policy) for run in side.runs)) for side in (comparison.first, comparison.second)]
+    known = any(run.sameness is not None for side in (comparison.first, comparison.second) for run in side.runs)
+    rows = [f"| Variety of the pictures | {' | '.join(map(escape, lines))} |"] if known else []
     for title, section, key, form in EXTRAS:
         values = [_extra(side, section, key) for side in (comparison.first, comparison.second)]
         if any(value is not None for value in values):
@@ -245,8 +249,10 @@ def _extras(comparison: VersionComparison) -> str:
 
 
 EXTRAS = (
-    ("Spread of head turns (sameness: under 5° is one pose over and over)", "sameness", "yaw_spread_deg", "{:.1f}°"),
-    ("Pairs of pictures in the same pose", "sameness", "same_pose_share", "{:.0%}"),
+    (YAW_TITLE, "sameness", "yaw_spread_deg", "{:.1f}°"),
+    (PAIRS_TITLE, "sameness", "same_pose_share", "{:.0%}"),
+    (MIXTURE_TITLE, "sameness", "entropy_bits", "{:.2f} bits"),
+    (DISTANCE_TITLE, "sameness", "landmark_distance", "{:.3f}"),
     ("Near-duplicate pairs", "sameness", "near_duplicate_pairs", "{:.0f}"),
     ("Cost per approved picture", "cost", "usd_per_approved", "${:.3f}"),
 )

@@ -11,6 +11,7 @@ from evals.comparison.run_pictures import find_run_pictures, is_there
 from evals.comparison.runs import RowPicture, Run
 from evals.judging import gates
 from evals.judging.picture_verdict import verdict
+from evals.judging.variety import measure_poses
 from lifeos.counting import counted, verb
 from lifeos.errors import InputError, UnavailableError
 from lifeos.progress import track
@@ -80,7 +81,8 @@ def rescore_run(run: Run, paths: Mapping[str, Path], assessor: Assessor, policy:
         why = f"{len(changed)} of its {counted(len(order), 'picture')} {these} scored, such as {changed[0]}"
         raise UnavailableError(run.run_id, why, "score what is there now as a run of its own: evals/scorecard.py")
     protocol = assessor.protocol
-    return _rescored(run, tuple(images), gates.means(judged, policy), {**protocol}, policy)
+    rescored = _rescored(run, tuple(images), gates.means(judged, policy), {**protocol}, policy)
+    return replace(rescored, sameness=measure_poses([item.geometry for item in judged if item.geometry is not None]), sameness_of="")
 
 
 def _with_scores(picture: RowPicture, found: Assessment, policy: Mapping[str, Any]) -> RowPicture:
@@ -90,7 +92,7 @@ def _with_scores(picture: RowPicture, found: Assessment, policy: Mapping[str, An
         reason=found.face.reason,
         says_why=True,
         shot=found.geometry.shot_type if found.geometry else None,
-        approved=verdict(found, policy).approved,
+        approved=verdict(found, policy).approved and picture.duplicate_of is None,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from evals.comparison.runs import RowPicture, Run
+from evals.comparison.runs import RowPicture, Run, read_pose_figures
 from lifeos import foreign
 from lifeos.counting import counted, verb
 from lifeos.errors import InputError
@@ -36,7 +36,10 @@ def with_folders(run: Run, history: Path) -> Run:
 
 
 def with_batch_facts(run: Run, folder: Path | None = None) -> Run:
-    """The run with sameness and cost from its batch's report, where the batch directory is at hand; else as it is."""
+    """The run with what its row does not say of sameness and cost, from its batch's report where that is at hand; else as it is.
+
+    The row's sameness is that of all pictures, the report's that of the approved ones.
+    """
     told = run.extra.get("generated_dir")
     base = folder or (Path(told) if isinstance(told, str) else None)
     if base is None or not is_there(base / BATCH_REPORT):
@@ -48,7 +51,10 @@ def with_batch_facts(run: Run, folder: Path | None = None) -> Run:
     if report.get("run_id") != run.run_id:
         return run  # the folder has been used again since
     facts = {key: report[key] for key in ("sameness", "cost") if isinstance(report.get(key), dict)}
-    return replace(run, extra={**facts, **run.extra})
+    run = replace(run, extra={**facts, **run.extra})
+    if run.sameness is None and (figures := read_pose_figures(facts.get("sameness", {}))) is not None:
+        return replace(run, sameness=figures, sameness_of="approved pictures")
+    return run
 
 
 def find_run_pictures(run: Run, folder: Path | None = None) -> dict[str, Path]:

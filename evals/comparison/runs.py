@@ -11,6 +11,7 @@ from evals.judging import gates
 from evals.judging.picture_verdict import approves
 from evals.judging.records import Reading
 from evals.judging.run_kinds import WHY_NO_EVIDENCE, kind_of_row
+from evals.judging.variety import FEWEST, NOT_RECORDED, PoseFigures
 from lifeos import foreign
 from lifeos.errors import InputError
 
@@ -33,6 +34,8 @@ class RowPicture:
     scores: Mapping[str, float | None]
     shot: str | None
     approved: bool | None
+    duplicate_of: str | None = None
+    """The picture of the run that is the same file and was approved."""
     sha256: str | None = None
     """Of the file that was scored: a folder may have been used again since."""
     reason: str | None = None
@@ -90,6 +93,10 @@ class Run:
     kind: str = ""
     """Empty, or the kind of its pictures where they are none of a LoRA's (`evals/judging/run_kinds.py`)."""
 
+    sameness: PoseFigures | None = None
+    """Of all its pictures; None in rows that are older than these figures."""
+    sameness_of: str = ""
+    """Of which pictures else, in words."""
     extra: dict[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
@@ -101,6 +108,17 @@ class Run:
     @property
     def version(self) -> str:
         return self.lora_version or self.run_id
+
+    def pose_verdict(self, policy: Mapping[str, Any]) -> str:
+        """`same`, `alike`, `varied` or `too_few`; empty where it is not recorded."""
+        return "" if self.sameness is None else self.sameness.verdict(policy["production"]["same_pose_yaw_spread_deg"])
+
+    def pose_line(self, policy: Mapping[str, Any]) -> str:
+        """How varied its pictures are, in a line."""
+        if self.sameness is None:
+            return NOT_RECORDED
+        line = self.sameness.line(policy["production"]["same_pose_yaw_spread_deg"])
+        return f"{line} ({self.sameness_of})" if self.sameness_of else line
 
 
 class _Reader:
@@ -201,12 +219,23 @@ def read_run(row: Mapping[str, Any]) -> Run:
         images=images,
         notes=_text(row.get("notes")) or "",
         kind=kind_of_row(row.get("kind"), _text(row.get("notes")) or ""),
+        sameness=read_pose_figures(reader.mapping(row.get("sameness"), "sameness"), reader),
         extra={
             **{key: reader.mapping(row[key], key) for key in ("cost", "sameness") if key in row},
             **{key: text for key in ("generated_dir", "reference_dir", "dataset_id") if isinstance(text := row.get(key), str)},
         },
         problems=_first_of(reader.problems),
     )
+
+
+def read_pose_figures(figures: Mapping[str, Any], reader: _Reader | None = None) -> PoseFigures | None:
+    """The figures of variety of a row or a report; None where there are none."""
+    reader = reader or _Reader()
+    spans = {"yaw_spread_deg": 180.0, "same_pose_share": 1.0, "entropy_bits": 64.0, "landmark_distance": 2.0}
+    faces = reader.count(figures.get("faces"), "sameness.faces")
+    found = {name: reader.number(figures.get(name), f"sameness.{name}", low=0, high=high) for name, high in spans.items()}
+    known = faces is not None or any(value is not None for value in found.values())
+    return PoseFigures(faces if faces is not None else FEWEST, **found) if known else None
 
 
 def _first_of(problems: list[str]) -> tuple[str, ...]:
@@ -240,6 +269,7 @@ def _read_picture(item: Mapping[str, Any], reader: _Reader) -> RowPicture:
         },
         shot=_text(item.get("shot_type")) or _text(item.get("shot")),
         approved=approved if isinstance(approved, bool) else None,
+        duplicate_of=_text(item.get("duplicate_of")),
         sha256=_text(item.get("sha256")),
         reason=_text(item.get("reason")),
         says_why="reason" in item,

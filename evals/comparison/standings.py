@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from evals.comparison.comparing import SAME_NUMBER
+from evals.comparison.document import pose_document
 from evals.comparison.estimating import OVERALL
 from evals.comparison.inference import Estimate, estimate_level, estimate_means
 from evals.comparison.pairing import TRUTHS, Columns
@@ -38,6 +39,8 @@ class Standing:
     numbers: RunScores
     pictures: int
     """How many its row holds."""
+    pose: dict[str, Any]
+    """How varied they are: figures, `verdict` (null: not recorded) and `line`."""
 
     @property
     def when(self) -> datetime | None:
@@ -122,7 +125,15 @@ def stand(run: Run, policy: Mapping[str, Any]) -> Standing | None:
     }
     overall = _around(numbers.overall, intervals.get(OVERALL))
     return Standing(
-        run.run_id, run.lora_version, run.timestamp, run.protocol_id or UNKNOWN_PROTOCOL, overall, gates, numbers, len(run.images)
+        run.run_id,
+        run.lora_version,
+        run.timestamp,
+        run.protocol_id or UNKNOWN_PROTOCOL,
+        overall,
+        gates,
+        numbers,
+        len(run.images),
+        pose_document(run, policy),
     )
 
 

@@ -73,8 +73,15 @@ def _mixed(comparison: VersionComparison) -> str:
     return f" on the whole, though its {' and '.join(parts)} got worse" if parts else ""
 
 
-def recommendation(comparison: VersionComparison, objections: tuple[str, ...] = ()) -> str:
-    """The two sentences under `## Recommendation`. `objections` are what else the promotion gate found against it."""
+def recommendation(comparison: VersionComparison, objections: tuple[str, ...] = (), warnings: tuple[str, ...] = ()) -> str:
+    """The two sentences under `## Recommendation`, and one for each warning.
+
+    `objections` are what else the promotion gate found against it, `warnings` what it found and does not mind.
+    """
+    return " ".join([_advice(comparison, objections), *(f"The pictures of {comparison.second.name} show {line}." for line in warnings)])
+
+
+def _advice(comparison: VersionComparison, objections: tuple[str, ...]) -> str:
     second = comparison.second
     minimum = comparison.policy["scorecard"]["promotion_minimum_grade"]
     wanted = f"promotion threshold (grade >= {minimum})"

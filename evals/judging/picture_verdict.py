@@ -11,11 +11,13 @@ from evals.judging.borderline import is_borderline, rejects_borderline
 from evals.judging.records import NOT_MEASURED, Assessment, Reading, explain_reason
 
 BELOW, ABOVE, UNMEASURED, UNCERTAIN = "below", "above", "unmeasured", "borderline"
+DUPLICATE = "duplicate"
+"""The gate and the kind of a reason: the run holds the picture already (`evals/judging/duplicates.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a picture was rejected: by which gate, how (`below`, `above`, `unmeasured` or `borderline`), and in words for people.
+    """Why a picture was rejected: by which gate, how (`below`, `above`, `unmeasured`, `borderline` or `duplicate`), and in words for people.
 
     `gate` is the subject for `unmeasured`, and empty where the picture itself could not be read or shows no face.
     """
@@ -118,6 +120,8 @@ def describe_group(group: tuple[str, str, str], limits: Mapping[str, float]) -> 
     key, kind, cause = group
     if kind == UNMEASURED:
         return f"{key} cannot be judged: {explain_reason(cause)}" if key else explain_reason(cause)
+    if kind == DUPLICATE:
+        return cause
     title = next((gate.title for gate in gates.GATES if gate.key == key), key)
     if kind == UNCERTAIN:
         return f"{title} borderline"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lifeos.counting import counted
+from lifeos.counting import counted, verb
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +49,12 @@ DISTANCE_BINS = 20_000
 DISTANCE_LIMIT = 2.0
 FEWEST = 4
 """With fewer faces than this nothing is said about variety."""
+SAME, ALIKE, VARIED, TOO_FEW = "same", "alike", "varied", "too_few"
+LEADS = {SAME: "one pose", ALIKE: "little variety", VARIED: "varied"}
+WARN, BLOCK = "warn", "block"
+"""The values of `scorecard.one_pose` in the policy: what one pose means for promotion."""
+NOT_RECORDED = "not recorded"
+"""The line of a run whose row in the history is older than these figures."""
 SAME_PAIRS, ALIKE_PAIRS = 0.80, 0.50
 SAME_ENTROPY, VARIED_ENTROPY = 0.5, 2.0
 
@@ -63,6 +69,41 @@ class Duplicate:
 
 
 @dataclass(frozen=True, slots=True)
+class PoseFigures:
+    """The figures that tell whether a set of pictures has one pose, as a row of the history carries them; None: not known.
+
+    `verdict` and `line` are the one rule and the one wording for them: every report, table and check uses these.
+    """
+
+    faces: int
+    yaw_spread_deg: float | None = None
+    same_pose_share: float | None = None
+    entropy_bits: float | None = None
+    landmark_distance: float | None = None
+
+    def verdict(self, same_pose_yaw_spread_deg: float) -> str:
+        """`same`, `alike`, `varied` or `too_few`. A set whose yaw spreads by less than the limit may be called the same pose."""
+        spread, share, entropy = self.yaw_spread_deg, self.same_pose_share, self.entropy_bits
+        if self.faces < FEWEST or spread is None or share is None or entropy is None:
+            return TOO_FEW
+        if share >= SAME_PAIRS or (spread < same_pose_yaw_spread_deg and entropy < SAME_ENTROPY):
+            return SAME
+        # few pictures cannot reach many bits: four different ones have two
+        if share >= ALIKE_PAIRS or spread < same_pose_yaw_spread_deg or entropy < min(VARIED_ENTROPY, 0.5 * math.log2(self.faces)):
+            return ALIKE
+        return VARIED
+
+    def line(self, same_pose_yaw_spread_deg: float) -> str:
+        """`one pose: yaw spread 2.4°, 99 % of pairs within 10°`."""
+        verdict = self.verdict(same_pose_yaw_spread_deg)
+        if verdict == TOO_FEW or self.yaw_spread_deg is None or self.same_pose_share is None:
+            why = f": {counted(self.faces, 'face')} {verb(self.faces, 'is', 'are')} too few" if self.faces < FEWEST else ""
+            return f"variety is not known{why}"
+        numbers = f"yaw spread {self.yaw_spread_deg:.1f}°, {100 * self.same_pose_share:.0f} % of pairs within {POSE_DEGREES:.0f}°"
+        return f"{LEADS[verdict]}: {numbers}"
+
+
+@dataclass(frozen=True, slots=True)
 class Sameness:
     """How alike the pictures of a batch are. None where fewer than two faces leave nothing to compare.
 
@@ -70,7 +111,7 @@ class Sameness:
     cells yaw direction x shot type; 0 when all are in one cell, `log2(n)` at the most. `landmark_distance`: median over the pairs of the
     mean distance of the five points, in fractions of the picture. `face_area_spread`: the 90th over the 10th percentile.
     `position_spread`: root mean square distance of the face centres from their mean, in fractions of the picture.
-    `verdict`: `same`, `alike`, `varied` or `too_few`; `judgement` says it in a sentence.
+    `verdict`: `same`, `alike`, `varied` or `too_few`; `line` says it in a line, `judgement` in sentences.
     """
 
     pictures: int
@@ -87,7 +128,12 @@ class Sameness:
     near_duplicate_pairs: int
     duplicates: tuple[Duplicate, ...]
     verdict: str
+    line: str
     judgement: str
+
+    def to_row(self) -> dict[str, Any]:
+        """What a row of the history holds of it: the figures."""
+        return {name: value for name, value in asdict(self).items() if name not in ("duplicates", "line", "judgement")}
 
 
 def shot_type(face_height: float) -> str:
@@ -127,21 +173,19 @@ def measure_sameness(
     pairs, duplicates = _find_duplicates(found)
     shots = Counter(face.shot_type for face in faces)
     directions = Counter(_direction(face.yaw) for face in faces)
-    yaw = np.array([face.yaw for face in faces])
     area = np.array([face.face_area for face in faces])
     centers = np.array([(face.center_x, face.center_y) for face in faces]).reshape(-1, 2)
-    spread = float(yaw.std()) if len(faces) > 1 else None
-    share, distance = _compare_poses(faces) if len(faces) > 1 else (None, None)
-    entropy = _entropy(Counter((_direction(face.yaw), face.shot_type) for face in faces)) if len(faces) > 1 else None
     low, high = np.percentile(area, (10, 90)) if len(faces) > 1 else (0.0, 0.0)
-    verdict = _verdict(len(faces), spread, share, entropy, same_pose_yaw_spread_deg)
+    figures = measure_poses(faces)
+    line = figures.line(same_pose_yaw_spread_deg)
+    verdict = figures.verdict(same_pose_yaw_spread_deg)
     return Sameness(
         pictures=len(geometries),
         faces=len(faces),
-        yaw_spread_deg=_rounded(spread, 2),
-        same_pose_share=_rounded(share, 4),
-        entropy_bits=_rounded(entropy, 3),
-        landmark_distance=_rounded(distance, 4),
+        yaw_spread_deg=figures.yaw_spread_deg,
+        same_pose_share=figures.same_pose_share,
+        entropy_bits=figures.entropy_bits,
+        landmark_distance=figures.landmark_distance,
         face_area_median=_rounded(float(np.median(area)), 4) if faces else None,
         face_area_spread=_rounded(float(high / low), 3) if low > 0 else None,
         position_spread=_rounded(float(np.sqrt(centers.var(axis=0).sum())), 4) if len(faces) > 1 else None,
@@ -150,8 +194,39 @@ def measure_sameness(
         near_duplicate_pairs=pairs,
         duplicates=duplicates,
         verdict=verdict,
-        judgement=_judgement(verdict, len(faces), spread, share, shots, directions, pairs),
+        line=line,
+        judgement=_judgement(verdict, line, len(faces), shots, directions, pairs),
     )
+
+
+def measure_poses(faces: Sequence[Geometry]) -> PoseFigures:
+    """The figures of pose and shot alone."""
+    import numpy as np
+
+    if len(faces) < 2:
+        return PoseFigures(len(faces))
+    spread = float(np.array([face.yaw for face in faces]).std())
+    share, distance = _compare_poses(faces)
+    entropy = _entropy(Counter((_direction(face.yaw), face.shot_type) for face in faces))
+    return PoseFigures(len(faces), round(spread, 2), round(share, 4), round(entropy, 3), round(distance, 4))
+
+
+YAW_TITLE = "Yaw spread (how far heads turn, standard deviation)"
+PAIRS_TITLE = f"Pairs of pictures within {POSE_DEGREES:.0f}° of each other's pose"
+MIXTURE_TITLE = "Mixture of poses and shot types (0: all alike)"
+DISTANCE_TITLE = "Median distance between faces (0: all in one place)"
+
+
+def variety_rows(sameness: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The figures of a `Sameness` as a document holds them, named and written out for a table; empty where they are not known."""
+    if sameness["yaw_spread_deg"] is None:
+        return []
+    return [
+        (YAW_TITLE, f"{sameness['yaw_spread_deg']:.1f}°"),
+        (PAIRS_TITLE, f"{100 * sameness['same_pose_share']:.0f} %"),
+        (MIXTURE_TITLE, f"{sameness['entropy_bits']:.2f} bits"),
+        (DISTANCE_TITLE, f"{sameness['landmark_distance']:.3f}"),
+    ]
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
@@ -221,33 +296,13 @@ def _find_duplicates(found: Sequence[tuple[int, str]]) -> tuple[int, tuple[Dupli
     return total, tuple(listed[:LISTED_DUPLICATES])
 
 
-def _verdict(faces: int, spread: float | None, share: float | None, entropy: float | None, same_pose_yaw_spread_deg: float) -> str:
-    if faces < FEWEST or spread is None or share is None or entropy is None:
-        return "too_few"
-    if share >= SAME_PAIRS or (spread < same_pose_yaw_spread_deg and entropy < SAME_ENTROPY):
-        return "same"
-    # few pictures cannot reach many bits: four different ones have two
-    if share >= ALIKE_PAIRS or spread < same_pose_yaw_spread_deg or entropy < min(VARIED_ENTROPY, 0.5 * math.log2(faces)):
-        return "alike"
-    return "varied"
-
-
-def _judgement(
-    verdict: str, faces: int, spread: float | None, share: float | None, shots: Counter[str], directions: Counter[str], duplicates: int
-) -> str:
+def _judgement(verdict: str, line: str, faces: int, shots: Counter[str], directions: Counter[str], duplicates: int) -> str:
     twins = f" {counted(duplicates, 'near-duplicate pair')}." if duplicates else ""
-    if verdict == "too_few" or spread is None or share is None:
-        return f"Too few faces ({faces}) to judge variety.{twins}"
+    said = f"{line[0].upper()}{line[1:]}."
+    if verdict == TOO_FEW:
+        return f"{said}{twins}"
     shot, shot_count = shots.most_common(1)[0]
     direction, direction_count = directions.most_common(1)[0]
-    numbers = (
-        f"in {share:.0%} of the pairs of pictures the heads point the same way within {POSE_DEGREES:.0f} degrees, and the turns of the "
-        f"head spread by {spread:.1f} degrees. Most frequent: {direction} ({direction_count} of {faces}), {shot} ({shot_count} of {faces})."
-    )
-    words = {
-        "same": "The same pose over and over: ",
-        "alike": "Little variety: ",
-        "varied": "Varied: ",
-    }
-    advice = "" if verdict == "varied" else " Ask for other angles and distances in the prompts."
-    return f"{words[verdict]}{numbers}{advice}{twins}"
+    frequent = f" Most frequent: {direction} ({direction_count} of {faces}), {shot} ({shot_count} of {faces})."
+    advice = "" if verdict == VARIED else " Ask for other angles and distances in the prompts."
+    return f"{said}{frequent}{advice}{twins}"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from evals.judging import eval_command, gates
+from evals.judging.duplicates import CopyOf, Entry, find_copies
 from evals.judging.gates import Means
 from evals.judging.picture_verdict import Verdict, verdict
 from evals.judging.records import Assessment, Reading
 from evals.judging.run_kinds import WHY_NO_EVIDENCE, kind_of_row
+from evals.judging.variety import BLOCK, SAME, Sameness, measure_sameness
 from evals.scorecards.card_inputs import Manifest
 from lifeos.picture_names import parse_picture_name
 
@@ -44,6 +46,8 @@ class ScoredPicture:
     """What each gate in force read from it."""
     overall: float | None
     """None where a gate that has a weight could not be measured."""
+    copy: CopyOf | None = None
+    """What it is a duplicate of."""
 
     def history_entry(self) -> dict[str, Any]:
         geometry = self.assessment.geometry
@@ -57,6 +61,7 @@ class ScoredPicture:
             "shot_type": geometry.shot_type if geometry else None,
             "approved": self.verdict.approved,
             "sha256": self.assessment.sha256,
+            **({"duplicate_of": self.copy.file} if self.copy is not None else {}),
         }
 
 
@@ -76,6 +81,8 @@ class Scorecard:
     pictures: tuple[ScoredPicture, ...]
     configs: tuple[ConfigScore, ...]
     means: Means
+    sameness: Sameness
+    """Of all its pictures, approved or not: those that the grade is about."""
     grade: str | None
     training_params: Mapping[str, Any]
     manifest: Manifest | None
@@ -85,6 +92,8 @@ class Scorecard:
     provider: str
     kind: str = ""
     """Empty, or what kind of pictures these are that say nothing about a LoRA (`evals/judging/run_kinds.py`)."""
+    one_pose_blocks: bool = False
+    """Whether the policy promotes no run of one pose (`scorecard.one_pose`)."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """What was left out of the folders (`eval_command.inputs_document`); empty where nobody listed them."""
 
@@ -96,8 +105,17 @@ class Scorecard:
 
     @property
     def promotion_recommended(self) -> bool:
-        """Whether the grade is good enough, and enough pictures stand behind it (`shortfall` says what is missing)."""
-        return self.grade_is_enough and not self.shortfall
+        """Whether the grade is good enough, enough pictures stand behind it (`shortfall`), and the policy minds no single pose."""
+        return self.grade_is_enough and not self.shortfall and not (self.has_one_pose and self.one_pose_blocks)
+
+    @property
+    def has_one_pose(self) -> bool:
+        return self.sameness.verdict == SAME
+
+    @property
+    def duplicates(self) -> int:
+        """The pictures that are not approved because the run holds the same file already."""
+        return sum(picture.copy is not None for picture in self.pictures)
 
     @property
     def approved(self) -> int:
@@ -138,6 +156,7 @@ class Scorecard:
                 "best_config": ranked[0].config if ranked else None,
                 "worst_config": ranked[-1].config if ranked else None,
             },
+            "sameness": self.sameness.to_row(),
             "notes": self.notes,
             **({"kind": self.kind} if self.kind else {}),
             "images": [picture.history_entry() for picture in self.pictures],
@@ -152,6 +171,7 @@ class Scorecard:
         return {
             "schema": eval_command.SCHEMA,
             **row,
+            "sameness": {**row["sameness"], "line": self.sameness.line, "judgement": self.sameness.judgement},
             "provider": self.provider,
             "thresholds": dict(self.thresholds),
             "pass": all(self.passed.values()),
@@ -181,10 +201,15 @@ def build_scorecard(
     provider: str = "",
     kind: str = "",
     inputs: Mapping[str, Any] | None = None,
+    copies: Mapping[str, CopyOf] | None = None,
 ) -> Scorecard:
-    """The scorecard of a run. `config_of` tells a picture's configuration (default: what its name says); `timestamp` is UTC with `Z`."""
+    """The scorecard of a run. `config_of` tells a picture's configuration (default: what its name says); `timestamp` is UTC with `Z`.
+
+    `copies`: which pictures are duplicates, by the file of the assessment, where a batch has found that out. Else the first of the same
+    file, in the order given, is the one that may be approved.
+    """
     assessments = gates.keep_all_readings(assessments, policy)
-    pictures = tuple(_scored(item, policy, config_of, generated_dir) for item in assessments)
+    pictures = _mark_copies([_scored(item, policy, config_of, generated_dir) for item in assessments], copies)
     means = gates.means(assessments, policy)
     grade = gates.grade(means.overall, policy)
     kind = kind_of_row(kind, notes)
@@ -200,6 +225,11 @@ def build_scorecard(
         pictures=pictures,
         configs=_rank_configs(pictures, policy),
         means=means,
+        sameness=measure_sameness(
+            [item.geometry for item in assessments],
+            [item.dhash for item in assessments],
+            same_pose_yaw_spread_deg=policy["production"]["same_pose_yaw_spread_deg"],
+        ),
         grade=grade,
         training_params={**(manifest.training_params if manifest else {}), **(training_params or {})},
         manifest=manifest,
@@ -208,8 +238,27 @@ def build_scorecard(
         reference_dir=reference_dir.as_posix() if reference_dir else "",
         provider=provider,
         kind=kind,
+        one_pose_blocks=policy["scorecard"]["one_pose"] == BLOCK,
         inputs=inputs or {},
     )
+
+
+def _mark_copies(pictures: Sequence[ScoredPicture], copies: Mapping[str, CopyOf] | None) -> tuple[ScoredPicture, ...]:
+    """The pictures with the duplicates among them rejected."""
+    if copies is None:
+        copies = find_copies(
+            Entry(picture.assessment.file, picture.assessment.sha256, picture.config) for picture in pictures if picture.verdict.approved
+        )
+    names = {picture.assessment.file: picture.file for picture in pictures}
+
+    def marked(picture: ScoredPicture) -> ScoredPicture:
+        copy = copies.get(picture.assessment.file)
+        if copy is None:
+            return picture
+        copy = replace(copy, file=names.get(copy.file, copy.file))
+        return replace(picture, copy=copy, verdict=Verdict(False, (copy.reason,)))
+
+    return tuple(map(marked, pictures))
 
 
 def _scored(

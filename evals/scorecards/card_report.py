@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from evals.judging.gates import GATES, Gate
 from evals.judging.picture_verdict import describe_group
 from evals.judging.records import explain_reason
+from evals.judging.variety import variety_rows
 from lifeos.counting import counted
 from lifeos.escaping import escape_markdown as escape
 from lifeos.escaping import escape_markdown_code as code
@@ -18,13 +20,15 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 SHOWN_CONFIGS = 30
+SHOWN_PAIRS = 20
+NOT_COUNTED = "not counted among them"
 FEW_PICTURES = 20
 """Below this many pictures a mean can move by more than the differences that matter."""
 
 
 def render_summary(card: Scorecard) -> str:
     """The judgement in two or three sentences, plain text."""
-    return " ".join([_grade_sentence(card), _gate_sentence(card), _count_sentence(card)])
+    return " ".join([_grade_sentence(card), _gate_sentence(card), _count_sentence(card), _variety_sentence(card)])
 
 
 def render_report(card: Scorecard, warnings: Sequence[str] = ()) -> str:
@@ -39,6 +43,7 @@ def render_report(card: Scorecard, warnings: Sequence[str] = ()) -> str:
     parts += ["## Scores", _score_table(card)]
     if card.configs:
         parts += ["## Configurations", _config_table(card)]
+    parts += ["## Variety", _variety(card)]
     parts += ["## Best pictures", _picture_table(card, _best(card)), "## Worst pictures", _picture_table(card, _worst(card))]
     parts += ["## Why pictures are rejected", _reasons(card), "## How it was measured", _method(card)]
     return "\n\n".join(parts) + "\n"
@@ -64,14 +69,38 @@ def _gates(card: Scorecard) -> list[Gate]:
 def _count_sentence(card: Scorecard) -> str:
     verb = "passes" if len(card.pictures) == 1 else "pass"
     text = f"{card.approved} of {counted(len(card.pictures), 'picture')} {verb} every gate"
-    return f"{text}; {card.faceless} without a face." if card.faceless else f"{text}."
+    told = [f"{card.faceless} without a face"] if card.faceless else []
+    if card.duplicates:
+        told.append(f"{card.duplicates} {'is' if card.duplicates == 1 else 'are'} the same file as another and {NOT_COUNTED}")
+    return f"{'; '.join([text, *told])}."
+
+
+def _variety_sentence(card: Scorecard) -> str:
+    line = card.sameness.line
+    return f"{line[0].upper()}{line[1:]}."
+
+
+def _variety(card: Scorecard) -> str:
+    """The figures behind that sentence, of all pictures with a face."""
+    found = card.sameness
+    parts = [escape(found.judgement)]
+    if rows := variety_rows(asdict(found)):
+        parts.append("\n".join(["| Of all pictures with a face | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows)]))
+    if found.duplicates:
+        files = [picture.file for picture in card.pictures]
+        pairs = [f"`{code(files[pair.first])}` and `{code(files[pair.second])}`" for pair in found.duplicates[:SHOWN_PAIRS]]
+        more = f"; and {found.near_duplicate_pairs - SHOWN_PAIRS} more" if found.near_duplicate_pairs > SHOWN_PAIRS else ""
+        parts.append(f"Nearly the same: {'; '.join(pairs)}{more}.")
+    return "\n\n".join(parts)
 
 
 def _promotion(card: Scorecard) -> str:
     verdict = "**Promotion: recommended**" if card.promotion_recommended else "**Promotion: not recommended**"
     found = f"grade {card.grade}" if card.grade else "no grade"
     wanted = f"{found}; {card.minimum_grade} or better is asked for"
-    return f"{verdict} ({wanted}{f'; {escape(card.shortfall)}' if card.grade and card.shortfall else ''})."
+    against = [card.shortfall] if card.grade and card.shortfall else []
+    against += [f"{card.sameness.line}, and the policy promotes no such run"] if card.has_one_pose and card.one_pose_blocks else []
+    return f"{verdict} ({'; '.join([wanted, *map(escape, against)])})."
 
 
 def _score_table(card: Scorecard) -> str:

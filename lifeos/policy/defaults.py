@@ -42,6 +42,7 @@ DEFAULTS: dict[str, Any] = {
         "weights": {"face_similarity": 0.75, "skin_realism": 0.25},
         "minimum_coverage": 0.5,
         "minimum_pictures": 3,
+        "one_pose": "warn",
     },
     "context_budget": {
         "claude_md_max_lines": 120,
@@ -99,6 +100,7 @@ DEFAULTS: dict[str, Any] = {
         "max_picture_mb": 256,
         "seconds_per_picture": 8,
         "same_pose_yaw_spread_deg": 5,
+        "reject_near_duplicates": False,
     },
     "dataset": {
         "caption_extension": ".txt",

@@ -37,14 +37,18 @@ POLICY = load_thresholds()
 POINTS = ((0.4, 0.4), (0.6, 0.4), (0.5, 0.5), (0.4, 0.6), (0.6, 0.6))
 
 
-def picture(file: str, face: float | None, skin: float | None = 0.8, reason: str | None = None) -> Assessment:
+def picture(
+    file: str, face: float | None, skin: float | None = 0.8, reason: str | None = None, *, sha256: str = "", yaw: float = 0.0
+) -> Assessment:
+    """`sha256`: of the file, by default its name."""
+    sha256 = sha256 or file
     if reason is not None:
-        return Assessment(file, "00", 0, 0, reason, FaceScore(None, reason), SkinScore(None, reason))
+        return Assessment(file, sha256, 0, 0, reason, FaceScore(None, reason), SkinScore(None, reason))
     if face is None:
-        return Assessment(file, "00", 8, 8, None, FaceScore(None, "no_face"), SkinScore(None, "no_face"))
+        return Assessment(file, sha256, 8, 8, None, FaceScore(None, "no_face"), SkinScore(None, "no_face"))
     skin_score = SkinScore(skin, None, skin, skin) if skin is not None else SkinScore(None, "grey")
-    geometry = Geometry(0, 0, 0.1, 0.3, 0.5, 0.5, "medium close-up", POINTS)
-    return Assessment(file, "00", 8, 8, None, FaceScore(face, None, face, 1, "r.png", "as_is"), skin_score, geometry, "0" * 16)
+    geometry = Geometry(yaw, 0, 0.1, 0.3, 0.5, 0.5, "medium close-up", POINTS)
+    return Assessment(file, sha256, 8, 8, None, FaceScore(face, None, face, 1, "r.png", "as_is"), skin_score, geometry, "0" * 16)
 
 
 def card(*pictures: Assessment, policy: dict[str, Any] = POLICY, **more: Any) -> Scorecard:
@@ -215,6 +219,21 @@ def test_the_history_row_is_the_design_s() -> None:
             "best_config": "step1500_str0.80",
             "worst_config": "step1500_str0.80",
         },
+        "sameness": {
+            "pictures": 2,
+            "faces": 1,
+            "yaw_spread_deg": None,
+            "same_pose_share": None,
+            "entropy_bits": None,
+            "landmark_distance": None,
+            "face_area_median": 0.1,
+            "face_area_spread": None,
+            "position_spread": None,
+            "shots": {"medium close-up": 1},
+            "directions": {"front": 1},
+            "near_duplicate_pairs": 0,
+            "verdict": "too_few",
+        },
         "notes": "first try",
         "images": [
             {
@@ -229,7 +248,7 @@ def test_the_history_row_is_the_design_s() -> None:
                 "reason": None,
                 "shot_type": "medium close-up",
                 "approved": True,
-                "sha256": "00",
+                "sha256": "out/approved/step1500_str0.80_0007_p003_v02_seed42_close-up.png",
             },
             {
                 "file": "rejected/0008_p004_v01_seed43_x.png",
@@ -243,7 +262,7 @@ def test_the_history_row_is_the_design_s() -> None:
                 "reason": "no_face",
                 "shot_type": None,
                 "approved": False,
-                "sha256": "00",
+                "sha256": "out/rejected/0008_p004_v01_seed43_x.png",
             },
         ],
         "protocol": {"id": "p1", "engine": "dlib"},
@@ -264,13 +283,55 @@ def test_gates(face: float, skin: float | None, gates: dict[str, bool]) -> None:
     assert card(picture("a.png", face, skin)).passed == gates
 
 
+ONE_POSE = "one pose: yaw spread 1.1°, 100 % of pairs within 10°"
+"""Of yaws 0, 1, 2, 3: their variance is 1.25."""
+
+
+def one_pose(policy: dict[str, Any] = POLICY) -> Scorecard:
+    return card(*(picture(f"{yaw}.png", 0.75, yaw=yaw) for yaw in range(4)), policy=policy)
+
+
+def test_one_pose_is_said_with_the_grade_wherever_it_stands() -> None:
+    found = one_pose()
+    assert found.grade == "B" and found.promotion_recommended
+    assert render_summary(found).endswith(f"4 of 4 pictures pass every gate. O{ONE_POSE[1:]}.")
+    report = render_report(found)
+    assert report.index(f"O{ONE_POSE[1:]}") < report.index("## Scores") < report.index("## Variety")
+    assert "| Yaw spread (how far heads turn, standard deviation) | 1.1° |" in report
+    assert found.to_json()["sameness"]["line"] == ONE_POSE
+    figures = found.history_row()["sameness"]
+    assert (figures["verdict"], figures["yaw_spread_deg"], figures["same_pose_share"], figures["entropy_bits"]) == ("same", 1.12, 1.0, 0.0)
+
+
+def test_the_policy_may_promote_no_run_of_one_pose() -> None:
+    policy = load_thresholds(overrides={"scorecard.one_pose": "block"})
+    found = one_pose(policy)
+    assert found.grade == "B" and not found.promotion_recommended
+    assert f"grade B; C or better is asked for; {ONE_POSE}, and the policy promotes no such run)." in render_report(found)
+    turned = card(*(picture(f"{yaw}.png", 0.75, yaw=yaw) for yaw in (-60, -20, 20, 60)), policy=policy)
+    assert turned.promotion_recommended
+
+
+def test_of_the_same_file_one_picture_is_approved() -> None:
+    """The first in the order given; of another configuration it is another picture, and a rejected one is no duplicate."""
+    names = ("str0.80_0001_p001_v01_seed1_x.png", "str0.80_0002_p001_v02_seed2_x.png", "str1.00_0003_p001_v01_seed1_x.png")
+    found = card(*(picture(name, 0.75, sha256="a" * 64) for name in names), *(picture(f"{n}.png", 0.3, sha256="b" * 64) for n in "xy"))
+    assert [each.verdict.approved for each in found.pictures] == [True, False, True, False, False]
+    assert found.pictures[1].verdict.reasons == (f"duplicate: the same file as {names[0]}",)
+    assert [entry.get("duplicate_of") for entry in found.history_row()["images"]] == [None, names[0], None, None, None]
+    assert found.approved == 2 and [config.approved for config in found.configs] == [1, 1]
+    assert "2 of 5 pictures pass every gate; 1 is the same file as another and not counted among them." in render_summary(found)
+    assert "- 1 picture: the same file as another picture" in render_report(found)
+
+
 def test_the_summary_is_plain() -> None:
     assert render_summary(card(picture("a.png", 0.71, 0.67), picture("b.png", None))) == (
-        "Grade B (0.70). The mean of every gate reaches its limit. 1 of 2 pictures pass every gate; 1 without a face."
+        "Grade B (0.70). The mean of every gate reaches its limit. 1 of 2 pictures pass every gate; 1 without a face. "
+        "Variety is not known: 1 face is too few."
     )
     assert render_summary(card(picture("a.png", 0.5, 0.5))) == (
         "Grade D (0.50). Face similarity, skin realism, skin texture and skin colour do not reach the limit. "
-        "0 of 1 picture passes every gate."
+        "0 of 1 picture passes every gate. Variety is not known: 1 face is too few."
     )
 
 

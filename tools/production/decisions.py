@@ -280,6 +280,11 @@ def settle_decisions(
     return Settled(known, replace(found, paths=paths), before.gone)
 
 
+def moved_by_hand(state: BatchState, found: Whereabouts) -> set[str]:
+    """The pictures that somebody moved since we last put or saw them."""
+    return {name for name in state.filed if _moved_to(name, state, found) is not None}
+
+
 def _moved_to(name: str, state: BatchState, found: Whereabouts) -> str | None:
     """The folder into which somebody moved a picture since we last put or saw it; None where nobody did."""
     place = found.folder_of(name)

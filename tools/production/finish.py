@@ -86,6 +86,7 @@ def make_scorecard(plan: Plan, folder: BatchFolder, results: BatchResults, endin
         reference_dir=Path(plan.reference_dir),
         provider=ending.provider,
         kind=kind_of(plan, folder, results),
+        copies={picture.file: picture.copy for picture in results.pictures if picture.copy is not None},
     )
 
 

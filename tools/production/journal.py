@@ -6,7 +6,8 @@
     filed       a picture has its place in approved/ or rejected/
     failed      an item ended without a picture
     rejudged    all scored pictures were judged again: the policy, and the pictures that move (down to the disk before they do)
-    refiled     those pictures have moved
+    duplicates  the pictures that are duplicates of others now, all of them, and those that move (down to the disk before they do)
+    refiled     the pictures that were to move have moved; within a run of the program it is `moved`
     lost        a picture that was downloaded is gone or damaged: its item is made again
     placed      where pictures were seen that somebody had moved, or were put because somebody decided so
     begun_anew  another plan took the place of one of which nothing was scored
@@ -28,6 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from evals.judging.duplicates import CopyOf
 from lifeos import foreign
 from lifeos.files import warn
 
@@ -104,6 +106,7 @@ class ScoredFile:
     reason: str | None = None
     bytes: int | None = None
     """How long its file was; None in journals of older versions."""
+    dhash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ class JournalRecord:
     policy: dict[str, Any] | None = None
     changed: dict[str, bool] | None = None
     moves: tuple[str, ...] = ()
+    duplicates: dict[str, CopyOf] | None = None
     assessment: ScoredFile | None = None
     bytes: int | None = None
     place: str | None = None
@@ -211,7 +215,18 @@ class BatchState:
     paused: bool = False
     """Whether no run of the program is under way, as far as the journal shows."""
     moves: dict[str, bool] = field(default_factory=dict)
-    """Pictures that judging again has still to move, and whether to `approved`."""
+    """Pictures that have still to move, since they were judged again or are duplicates, and whether to `approved`."""
+    duplicates: dict[str, CopyOf] = field(default_factory=dict)
+    """Pictures that the gates approve, and that are rejected because the batch holds them already."""
+
+    def approves(self, name: str) -> bool:
+        """Whether a picture is approved, as long as no person decides otherwise: by the gates, and not as a duplicate."""
+        return self.verdicts.get(name, False) and name not in self.duplicates
+
+    def settle_moves(self) -> None:
+        """What was to move has moved."""
+        self.places |= {name: "approved" if approved else "rejected" for name, approved in self.moves.items()}
+        self.moves = {}
 
     def item(self, index: int) -> ItemState:
         return self.items.setdefault(index, ItemState())
@@ -285,7 +300,7 @@ def _lost(state: BatchState, record: JournalRecord) -> None:
 def forget(state: BatchState, name: str) -> None:
     """A picture that is made again has neither score nor place."""
     state.filed.discard(name)
-    for known in (state.verdicts, state.scored, state.places):
+    for known in (state.verdicts, state.scored, state.places, state.duplicates):
         known.pop(name, None)
 
 
@@ -309,12 +324,18 @@ def _rejudged(state: BatchState, record: JournalRecord) -> None:
     state.policy, state.recorded = policy, None
     state.rejudged += 1
     state.verdicts |= changed
-    state.moves = {name: state.verdicts[name] for name in record.moves if name in state.verdicts}
+    if record.duplicates is not None:
+        state.duplicates = dict(record.duplicates)
+    state.moves = {name: state.approves(name) for name in record.moves if name in state.verdicts}
+
+
+def _duplicates(state: BatchState, record: JournalRecord) -> None:
+    state.duplicates = dict(_there(record.duplicates, "duplicates"))
+    state.moves |= {name: state.approves(name) for name in record.moves if name in state.verdicts}
 
 
 def _refiled(state: BatchState, record: JournalRecord) -> None:
-    state.places |= {name: "approved" if approved else "rejected" for name, approved in state.moves.items()}
-    state.moves = {}
+    state.settle_moves()
 
 
 def _recorded(state: BatchState, record: JournalRecord) -> None:
@@ -335,7 +356,9 @@ _HANDLERS: dict[str, Callable[[BatchState, JournalRecord], None]] = {
     "failed": _failed,
     "ended": _ended,
     "rejudged": _rejudged,
+    "duplicates": _duplicates,
     "refiled": _refiled,
+    "moved": _refiled,
     "recorded": _recorded,
 }
 

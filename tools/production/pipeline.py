@@ -336,7 +336,7 @@ def say_estimate(
         return
     made = sum(item.is_made for item in state.items.values())
     goal = plan.target_approved
-    left = plan.planned - made if goal is None else goal - sum(state.verdicts.values())
+    left = plan.planned - made if goal is None else goal - sum(state.approves(name) for name in state.verdicts)
     if limits.max_images is not None:
         left = min(left, limits.max_images - made)
     if left <= 0:

@@ -24,6 +24,7 @@ from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_sta
 from tools.production.plan import Plan, judging_policy, read_plan
 from tools.production.results import read_scores
 from tools.production.stopping import Note
+from tools.production.weeding import carry_out, find_duplicates, to_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +85,17 @@ def rejudge(folder: BatchFolder, policy: Mapping[str, Any], note: Note) -> Rejud
     if not judged:
         raise InputError(folder.root, "no picture of this batch was scored yet", "continue it with the command that began it")
     changed = {name: approved for name, approved in judged.items() if approved != state.verdicts[name]}
-    moves = [name for name in changed if name not in decided]
+    copies = find_duplicates(plan, state, state.verdicts | judged)
+    now = {name: approved and name not in copies for name, approved in judged.items()}
+    moves = [name for name, approved in now.items() if approved != state.approves(name) and name not in decided]
     seconds = time.monotonic() - started
-    if changed or state.policy != wanted:  # else the same command again, perhaps after it was killed: the journal holds it already
+    if changed or moves or copies != state.duplicates or state.policy != wanted:
+        # else the same command again, perhaps after it was killed: the journal holds it already
         with contextlib.closing(Journal(path)) as journal:
-            journal.append("rejudged", policy=wanted, changed=changed, moves=moves, durable=True)
+            journal.append("rejudged", policy=wanted, changed=changed, moves=moves, duplicates=to_record(copies), durable=True)
         state = read_state(path, note)
         finish_moves(folder, state, note)
-    moved = [changed[name] for name in moves if name not in settled.gone]
+    moved = [now[name] for name in moves if name not in settled.gone]
     up = sum(moved)
     merged = policy_in_force(policy, plan, state)
     return Rejudged(replace(plan, policy=wanted), merged, len(judged), up, len(moved) - up, len(decided), seconds)
@@ -104,14 +108,13 @@ def _judge(folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], no
 
 
 def finish_moves(folder: BatchFolder, state: BatchState, note: Note) -> None:
-    """Move what judging again has still to move. A no-op for a batch that was not killed in between."""
+    """Move what has still to move, since it was judged again or is a duplicate. A no-op for a batch that was not killed in between."""
     if not state.moves:
         return
-    for name, approved in state.moves.items():
-        folder.refile(name, approved=approved)
+    carry_out(folder, state)
     with contextlib.closing(Journal(folder.root / JOURNAL_FILE)) as journal:
         journal.append("refiled", pictures=len(state.moves))
-    state.moves = {}
+    state.settle_moves()
 
 
 def render_rejudged(changed: Rejudged) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from evals.judging.duplicates import CopyOf
 from evals.judging.gates import DIGITS, gates_in_force, means
 from evals.judging.picture_verdict import verdict
 from evals.judging.records import Assessment
@@ -52,6 +53,8 @@ class PictureResult:
     source: str | None = None
     path: str | None = None
     decision: Decision | None = None
+    copy: CopyOf | None = None
+    """What it is a duplicate of; a person may have approved it all the same."""
 
     @property
     def verdict(self) -> Literal["approved", "rejected", "deleted"]:
@@ -170,6 +173,9 @@ def _result(
     assessment = record.assessment
     assert assessment is not None
     reasons, groups = _reasons(record, assessment, policy, rejudged=state.policy is not None)
+    copy = state.duplicates.get(name)
+    if copy is not None:
+        reasons, groups = (copy.reason.text,), (copy.reason.group,)
     item = plan.item(index)
     is_there = settled.found.is_approved(name)
     told = parse_picture_name(item.source) if item.source is not None else None
@@ -177,7 +183,7 @@ def _result(
         index=index,
         file=name,
         place=OTHER_PLACE if is_there is None else APPROVED if is_there else REJECTED,
-        gates_approve=state.verdicts[name],
+        gates_approve=state.approves(name),
         reasons=reasons,
         groups=groups,
         assessment=assessment,
@@ -190,6 +196,7 @@ def _result(
         source=item.source,
         path=settled.found.paths.get(name),
         decision=settled.decisions.get(name),
+        copy=copy,
     )
 
 

@@ -31,8 +31,10 @@ from tools.production.healing import give_up_lost
 from tools.production.intake import Intake, Scorer, SetUpError, describe_node, find_stored
 from tools.production.journal import JOURNAL_FILE, BatchState, ItemState, Journal, read_state
 from tools.production.plan import Item, Plan
+from tools.production.rejudging import finish_moves
 from tools.production.results import COMPLETE, ending_of
 from tools.production.stopping import Note, StopSignal
+from tools.production.weeding import UNSETTLED, weed_out
 
 PASS_SECONDS = 0.25
 """How soon a stop is noticed while nothing else happens."""
@@ -103,6 +105,7 @@ def run_batch(
     state = read_state(folder.root / JOURNAL_FILE, note)
     journal = Journal(folder.root / JOURNAL_FILE)
     try:
+        finish_moves(folder, state, note)
         give_up_lost(folder, state, journal, note)
         settled = settle_decisions(folder, state, note)
         run = _Run(plan, folder, equipment, limits, state, settled, journal, held, stop or StopSignal(), note)
@@ -132,6 +135,7 @@ class _Run:
         self.plan, self.folder, self.equipment, self.limits = plan, folder, equipment, limits
         self.state, self.settled, self.journal, self.held, self.stop, self.note = state, settled, journal, held, stop, note
         self.intake = Intake(plan, folder, journal, state, equipment.scorer, equipment.policy)
+        self.may_hold_duplicates = state.ending in UNSETTLED
         self.pending: dict[Future[None], Item] = {}
         self.brakes = Brakes()
         self.failed_tries: SimpleQueue[tuple[PromptEnd, str]] = SimpleQueue()
@@ -178,7 +182,7 @@ class _Run:
     def _approved(self) -> int:
         """Pictures that are approved, by a person or by the gates, and there."""
         with self.intake.lock:
-            return sum(self.settled.approves(name, verdict) for name, verdict in self.state.verdicts.items())
+            return sum(self.settled.approves(name, self.state.approves(name)) for name in self.state.verdicts)
 
     def _unmade(self) -> Iterator[Item]:
         """The items without a picture, in the order of the plan. Failed ones of earlier runs are tried again."""
@@ -200,8 +204,8 @@ class _Run:
         if open_items or stored:
             left = len(open_items) + len(stored)
             self.note(f"continuing: {counted(left, 'picture')} of the run before {verb(left, 'is', 'are')} scored and filed")
-        while self.pending:
-            self._collect(block=True)
+        self._collect_all()
+        self._weed()
 
     def _is_open(self, item: ItemState) -> bool:
         return any(name not in self.state.filed and name not in item.lost for name in item.files)
@@ -213,7 +217,7 @@ class _Run:
         assert make_graph is not None
         unmade = self._unmade()
         following = next(unmade, None)
-        if following is None or self._has_target():
+        if following is None or self._has_target():  # without duplicates: `_recover` found them
             return self._why_no_more()
         production = self.equipment.policy["production"]
         with Dispatcher(
@@ -236,7 +240,7 @@ class _Run:
                         following = next(unmade, None)
                 if self.stop.requested:
                     return "interrupted"
-                if self._has_target():
+                if self._keeps_target():
                     return "target"
                 if not underway and not self.pending and (blocked or following is None):
                     return blocked or self._why_no_more()
@@ -253,9 +257,17 @@ class _Run:
     def _has_target(self) -> bool:
         return self.plan.target_approved is not None and self._approved() >= self.plan.target_approved
 
+    def _keeps_target(self) -> bool:
+        """Whether the target is reached also without the duplicates among what was approved."""
+        if not self._has_target():
+            return False
+        self._collect_all()
+        self._weed()
+        return self._has_target()
+
     def _why_no_more(self) -> str:
         if self.plan.target_approved is not None:
-            return "target" if self._has_target() else "max_images"
+            return "target" if self._keeps_target() else "max_images"
         with self.intake.lock:
             return ending_of(COMPLETE, self.plan, self.state) if self.limits.most(self.plan) >= self.plan.planned else "max_images"
 
@@ -350,6 +362,7 @@ class _Run:
     # Workers
 
     def _work(self, item: Item, task: Callable[..., None], *arguments: Any) -> None:
+        self.may_hold_duplicates = True
         self.pending[self.pool.submit(task, *arguments)] = item
 
     def _collect(self, *, block: bool) -> None:
@@ -362,14 +375,27 @@ class _Run:
             future.result()
             self.progress.passed(made=self._made(), approved=self._approved(), is_made=self.state.item(item.index).is_made)
 
+    def _collect_all(self) -> None:
+        while self.pending:
+            self._collect(block=True)
+
+    def _weed(self) -> None:
+        """Find duplicates where this run, or one that was cut short, took pictures in. A finished batch stays as it is."""
+        if self.may_hold_duplicates and (changed := weed_out(self.plan, self.folder, self.state, self.journal, self.note)) is not None:
+            self.settled = changed
+
     def _settle(self) -> Exception | None:
-        """Let the workers end, so that what was downloaded is filed."""
+        """Let the workers end, so that what was downloaded is filed, and find the duplicates."""
         error: Exception | None = None
         while self.pending:
             try:
                 self._collect(block=True)
             except (LifeosError, OSError) as caught:
                 error = error or caught
+        try:
+            self._weed()
+        except OSError as caught:
+            error = error or caught
         return error
 
     def _keep_alive(self) -> None:

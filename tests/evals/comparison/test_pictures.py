@@ -54,7 +54,8 @@ def test_sameness_and_cost_come_from_the_batch_of_that_run_only(tmp_path: Path) 
     (tmp_path / "batch_report.json").write_text(json.dumps(report))
     first, second = read_run(make_row("a", steady(0.5))), read_run(make_row("b", steady(0.6)))
     report_text = render(compare([with_batch_facts(first, tmp_path)], [with_batch_facts(second, tmp_path)], POLICY))
-    assert "| Spread of head turns (sameness: under 5° is one pose over and over) | 3.5° | - |" in report_text
+    assert "| Yaw spread (how far heads turn, standard deviation) | 3.5° | - |" in report_text
+    assert "| Variety of the pictures | variety is not known (approved pictures) | not recorded |" in report_text
     assert "| Cost per approved picture | $0.012 | - |" in report_text
 
 

@@ -18,7 +18,7 @@ from evals.comparison.runs import read_run
 from evals.judging.run_kinds import DEMO_WORDS
 from evals.load_thresholds import load_thresholds
 from lifeos.errors import InputError
-from tests.evals.comparison.rows import make_row, steady
+from tests.evals.comparison.rows import POSED, TURNED, make_row, steady
 
 POLICY = load_thresholds()
 
@@ -44,6 +44,51 @@ def test_pictures_that_no_lora_made_are_no_evidence(side: int, mark: dict[str, s
     assert ("> **Demo pictures.**" in report) is ("sorting" not in mark.values())
     with pytest.raises(ValueError):
         promote(Path("never written"), comparison, gate, "2026-11-20T10:00:00Z")
+
+
+ONE_POSE = "one pose: yaw spread 2.4°, 99 % of pairs within 10°"
+
+
+@pytest.mark.parametrize(
+    ("figures", "policy", "outcome", "passes"),
+    [
+        (POSED, "warn", "warning", True),
+        (POSED, "block", "NO", False),
+        (TURNED, "warn", "yes", True),
+        (TURNED, "block", "yes", True),
+        (None, "warn", "not checked", True),
+        (None, "block", "not known", False),
+        ({"faces": 3}, "block", "not known", False),
+    ],
+)
+def test_one_pose_is_a_warning_or_by_the_policy_a_no(figures: dict[str, float] | None, policy: str, outcome: str, passes: bool) -> None:
+    rows = [make_row("old", steady(0.6)), make_row("new", steady(0.7), **({"sameness": figures} if figures else {}))]
+    rules = load_thresholds(overrides={"scorecard.one_pose": policy})
+    comparison = compare([read_run(rows[0])], [read_run(rows[1])], rules)
+    gate = check_promotion(comparison, None)
+    assert [(check.outcome, gate.passed) for check in gate.checks if check.title == "Variety"] == [(outcome, passes)]
+    report = render(comparison, gate)
+    assert (f"Recommend deploying new LoRA. The pictures of new show {ONE_POSE}." in report) is (outcome == "warning")
+    assert (f"but: {ONE_POSE}. Recommend keeping old LoRA." in report) is (outcome == "NO")
+    assert (f"| Variety of the pictures | not recorded | {ONE_POSE} |" in report) is (figures is POSED)
+
+
+@pytest.mark.parametrize(
+    ("sameness", "line"),
+    [
+        (None, "not recorded"),
+        ({}, "not recorded"),
+        ("much", "not recorded"),
+        ({"yaw_spread_deg": "2.4", "same_pose_share": 0.99, "entropy_bits": 0.36}, ONE_POSE),
+        ({**POSED, "same_pose_share": 99}, "variety is not known"),
+        ({**POSED, "yaw_spread_deg": None}, "variety is not known"),
+        ({**POSED, "faces": 1}, "variety is not known: 1 face is too few"),
+    ],
+    ids=["an older row", "empty", "text", "a number as text", "no share", "one is missing", "one face"],
+)
+def test_rows_of_any_age_and_hand_are_read(sameness: Any, line: str) -> None:
+    row = make_row("a", steady(0.6))
+    assert read_run(row if sameness is None else {**row, "sameness": sameness}).pose_line(POLICY) == line
 
 
 def test_the_gate_is_checked_again_while_nobody_else_can_promote(tmp_path: Path) -> None:

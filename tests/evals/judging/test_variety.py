@@ -56,9 +56,9 @@ def test_one_pose_over_and_over() -> None:
     assert found.position_spread == pytest.approx(0.01 * math.sqrt(2), abs=1e-4)  # variance of 0..4 is 2
     assert (found.shots, found.directions) == ({"close-up": 5}, {"front": 5})
     assert found.verdict == "same"
+    assert found.line == "one pose: yaw spread 1.3°, 100 % of pairs within 10°"
     assert found.judgement == (
-        "The same pose over and over: in 100% of the pairs of pictures the heads point the same way within 10 degrees, and the turns of "
-        "the head spread by 1.3 degrees. Most frequent: front (5 of 5), close-up (5 of 5). Ask for other angles and "
+        "One pose: yaw spread 1.3°, 100 % of pairs within 10°. Most frequent: front (5 of 5), close-up (5 of 5). Ask for other angles and "
         "distances in the prompts."
     )
 
@@ -74,7 +74,7 @@ def test_a_varied_batch() -> None:
     assert list(found.directions) == ["left profile", "half left", "front", "half right", "right profile"]
     assert list(found.shots) == ["close-up", "medium shot", "full shot"]
     assert found.verdict == "varied"
-    assert found.judgement.startswith("Varied: in 14% of the pairs")
+    assert found.judgement.startswith("Varied: yaw spread 42.4°, 14 % of pairs within 10°.")  # the deviations' root mean square: 30 * √2
     assert "Ask for" not in found.judgement
 
 
@@ -109,7 +109,7 @@ def test_pictures_without_a_face_count_as_pictures_only() -> None:
     assert (found.pictures, found.faces) == (3, 1)
     assert found.yaw_spread_deg is None and found.same_pose_share is None and found.entropy_bits is None
     assert found.landmark_distance is None and found.position_spread is None and found.face_area_spread is None
-    assert found.judgement == "Too few faces (1) to judge variety. 1 near-duplicate pair."
+    assert found.judgement == "Variety is not known: 1 face is too few. 1 near-duplicate pair."
     assert found.duplicates == (Duplicate(1, 2, 0),)
 
 

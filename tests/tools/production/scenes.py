@@ -69,7 +69,9 @@ class HashScorer:
         return make_assessment(path.name, max(self.least, 0.3 + 0.6 * (int(digest[:2], 16) / 255)), sha256=digest)
 
 
-def make_assessment(file: str, face: float | None, *, skin: float | None = 0.8, yaw: float = 0.0, sha256: str = "0" * 64) -> Assessment:
+def make_assessment(file: str, face: float | None, *, skin: float | None = 0.8, yaw: float = 0.0, sha256: str = "") -> Assessment:
+    """`sha256`: of the picture, by default one of its name, so that no two pictures are the same file."""
+    sha256 = sha256 or hashlib.sha256(file.encode()).hexdigest()
     geometry = Geometry(yaw, 0.0, 0.05, 0.3, 0.5, 0.4, "medium close-up", ((0.4, 0.4), (0.6, 0.4), (0.5, 0.5), (0.42, 0.6), (0.58, 0.6)))
     seen = face is not None
     return Assessment(

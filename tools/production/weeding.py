@@ -1,0 +1,80 @@
+"""Duplicates of a batch: of pictures that are the same file one is approved, the one with the lower number in the plan.
+
+Which pictures are duplicates follows from what was scored, in the order of the plan: it does not matter in which order threads, servers or
+runs ended. It is worked out when everything that was downloaded is filed. One record of the journal names all duplicates and the pictures
+that move; it is on the disk before the first of them moves, so that a killed run is finished by the next one.
+
+A picture about which somebody decided, or that somebody moved, stays where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from evals.judging.duplicates import Alike, CopyOf, Entry, find_copies
+from lifeos.counting import counted, verb
+from lifeos.picture_names import parse_picture_name
+from tools.production.decisions import Settled, moved_by_hand, read_settled
+from tools.production.filing import BatchFolder
+from tools.production.journal import BatchState, Journal
+from tools.production.plan import Plan
+from tools.production.stopping import Note
+
+UNSETTLED = ("interrupted", "error")
+"""Endings of a run after which its duplicates may not have been found."""
+
+
+def find_duplicates(plan: Plan, state: BatchState, verdicts: Mapping[str, bool], alike: Alike | None = None) -> dict[str, CopyOf]:
+    """The duplicates among the pictures that the gates approve by these `verdicts`. `alike`: pairs that are nearly the same."""
+    entries = [
+        Entry(name, state.scored[name].sha256 if name in state.scored else None, config_of(plan, index))
+        for index, item in sorted(state.items.items())
+        for name in item.files
+        if verdicts.get(name)
+    ]
+    return find_copies(entries, alike)
+
+
+def config_of(plan: Plan, index: int) -> str:
+    """The configuration of an item's pictures, empty in a batch that has one: each configuration of a sweep is a set of its own."""
+    item = plan.item(index)
+    return plan.config_of(item) if item.source is None else parse_picture_name(item.source).config or ""
+
+
+def weed_out(
+    plan: Plan, folder: BatchFolder, state: BatchState, journal: Journal, note: Note, alike: Alike | None = None
+) -> Settled | None:
+    """Record which pictures are duplicates and move them. Returns where everything lies then, None if nothing changed.
+
+    Nothing may be on its way into approved/ or rejected/ meanwhile.
+    """
+    found = find_duplicates(plan, state, state.verdicts, alike)
+    if found == state.duplicates:
+        return None
+    settled = read_settled(folder, state, lambda text: None)  # told where the run began
+    changed = sorted(found.keys() ^ state.duplicates.keys())
+    stays = settled.decisions.keys() | moved_by_hand(state, settled.found)
+    moves = [name for name in changed if name in state.filed and name not in stays]
+    journal.append("duplicates", duplicates=to_record(found), moves=moves, durable=True)
+    state.duplicates = found
+    state.moves |= {name: state.approves(name) for name in moves}
+    carry_out(folder, state)
+    journal.append("moved", pictures=len(moves))
+    state.settle_moves()
+    fresh = sum(name in found for name in moves)
+    if fresh:
+        note(f"{counted(fresh, 'picture')} {verb(fresh, 'is a duplicate', 'are duplicates')} of another in this batch: moved into rejected")
+    return read_settled(folder, state, lambda text: None)
+
+
+def to_record(found: Mapping[str, CopyOf]) -> dict[str, Any]:
+    """Duplicates as they stand in the journal."""
+    return {name: asdict(copy) for name, copy in found.items()}
+
+
+def carry_out(folder: BatchFolder, state: BatchState) -> None:
+    """Move the pictures that have still to move."""
+    for name, approved in state.moves.items():
+        folder.refile(name, approved=approved)
