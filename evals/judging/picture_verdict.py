@@ -17,8 +17,9 @@ DUPLICATE = "duplicate"
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a picture was rejected: by which gate, how (`below`, `above`, `unmeasured`, `borderline` or `duplicate`), and in words for people.
+    """Why a picture was rejected: by which gate, how, and in words for people.
 
+    How is `below`, `above`, `unmeasured`, `borderline` or `duplicate`.
     `gate` is the subject for `unmeasured`, and empty where the picture itself could not be read or shows no face.
     """
 

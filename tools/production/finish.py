@@ -53,7 +53,7 @@ def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending,
     if row is not None and end.why not in ENDED_EARLY and ending.history_file is not None:
         record_once(plan, folder, state, row, ending.history_file, note)
     document = report_document.build_document(
-        plan, results, state, ending.policy, why=end.why, scorecard=_without_images(row), settings=ending.settings
+        plan, results, state, ending.policy, why=end.why, scorecard=_without_images(row, card), settings=ending.settings
     )
     document["left_out"] = left_out_document(left_out_of(plan.source_dir, plan.reference_dir), Path(plan.source_dir or ""))
     document["left_out"] += [{"file": stored_path(Path(path)), "why": STRANGER} for path in settled.found.strangers]
@@ -160,5 +160,8 @@ def write_reports(document: dict[str, Any], folder: BatchFolder) -> None:
             out.write(part)
 
 
-def _without_images(row: dict[str, Any] | None) -> dict[str, Any] | None:
-    return None if row is None else {key: value for key, value in row.items() if key not in ("images", "protocol")}
+def _without_images(row: dict[str, Any] | None, card: Scorecard | None) -> dict[str, Any] | None:
+    if row is None or card is None:
+        return None
+    kept = {key: value for key, value in row.items() if key not in ("images", "protocol")}
+    return {**kept, "sameness": {**row["sameness"], "line": card.sameness.line}}

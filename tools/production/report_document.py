@@ -9,8 +9,8 @@ from typing import Any
 
 from evals.judging.borderline import is_borderline, mark_borderline
 from evals.judging.gates import Gate, gates_in_force, limits_of, picture_overall
-from evals.judging.picture_verdict import UNMEASURED, describe_group
-from evals.judging.variety import SHOT_TYPES, Sameness, measure_sameness
+from evals.judging.picture_verdict import DUPLICATE, UNMEASURED, describe_group
+from evals.judging.variety import ALIKE, SAME, SHOT_TYPES, Sameness, measure_sameness
 from evals.skin.realism import BORDERLINE
 from lifeos.counting import counted
 from tools.production.budget import format_seconds
@@ -116,6 +116,7 @@ def count_pictures(plan: Plan, results: BatchResults) -> dict[str, int]:
         "approved": verdicts["approved"],
         "rejected": verdicts["rejected"],
         "deleted": verdicts["deleted"],
+        "duplicates": sum(picture.copy is not None for picture in pictures),
         "failed": len(results.failures),
         "without_face": sum(picture.assessment.face.reason == "no_face" for picture in pictures),
         "decided": len(decided),
@@ -186,7 +187,11 @@ def _describe(group: tuple[str, str, str], policy: Mapping[str, Any]) -> str:
 
 def _reasons_by_gate(pictures: list[PictureResult], policy: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The same by what rejected the pictures, most pictures first: a gate, what it looks at, or the picture as a whole (empty key)."""
-    titles = {gate.key: gate.title for gate in gates_in_force(policy)} | {"": "picture as a whole", BY_HAND: "a person"}
+    titles = {gate.key: gate.title for gate in gates_in_force(policy)} | {
+        "": "picture as a whole",
+        BY_HAND: "a person",
+        DUPLICATE: "duplicate",
+    }
     rejected: dict[str, Counter[str]] = {}
     totals: Counter[str] = Counter()
     for picture in pictures:
@@ -233,6 +238,7 @@ def _image(picture: PictureResult, policy: Mapping[str, Any]) -> dict[str, Any]:
         "reasons": [text for text, _ in picture.objections],
         "rejected_by": list(dict.fromkeys(group[0] for _, group in picture.objections)),
         "overruled": list(picture.reasons) if picture.is_overruled else [],
+        "duplicate_of": picture.copy.file if picture.copy is not None else None,
         **{gate.picture_name: gate.reading(seen).score for gate in gates_in_force(policy)},
         "overall": picture_overall(seen, policy),
         "cosine": seen.face.cosine,
@@ -262,7 +268,7 @@ def judgement_of(document: Mapping[str, Any]) -> str:
         return f"There is no picture yet: {document['ending_text']}."
     graded = card["eval_scores"]["overall_grade"] if card and counts["approved"] else None
     first = f"{counts['approved']} of {_pictures(counts['generated'])} may be published"
-    parts = [f"{first}.", *([f"All pictures together have grade {graded}."] if graded else []), *_main_reason(document)]
+    parts = [f"{first}.", *(_grade_sentences(document, graded) if graded else []), *_main_reason(document)]
     parts += _decided(counts)
     target = document["target_approved"]
     if target is not None and counts["approved"] < target:
@@ -271,11 +277,20 @@ def judgement_of(document: Mapping[str, Any]) -> str:
         made = f"{counts['planned'] - counts['missing']} of {counts['planned']} planned pictures were made"
         told = f"{made}; the same command tries the others again" if document["ending"] == INCOMPLETE else document["ending_text"]
         parts.append(f"The batch is not complete: {told}.")
-    if document["sameness"]["verdict"] in ("same", "alike"):
+    if document["sameness"]["verdict"] in (SAME, ALIKE):
         parts.append(document["sameness"]["judgement"].rstrip(".") + ".")
     if counts["failed"] and document["ending"] != INCOMPLETE:
         parts.append(f"{_pictures(counts['failed'])} could not be {'made' if document['generates'] else 'read'}.")
     return " ".join(parts)
+
+
+def _grade_sentences(document: Mapping[str, Any], grade: str) -> list[str]:
+    """The grade, and a word on one pose where the approved pictures alone do not tell it."""
+    posed = document["scorecard"]["sameness"]
+    said = f"All pictures together have grade {grade}"
+    if posed["verdict"] == SAME and document["sameness"]["verdict"] != SAME:
+        return [f"{said}, and they show {posed['line']}."]
+    return [f"{said}."]
 
 
 def _decided(counts: Mapping[str, int]) -> list[str]:

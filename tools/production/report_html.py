@@ -9,12 +9,12 @@ import base64
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from evals.judging.variety import variety_rows
 from lifeos.escaping import escape_html
 from tools.production.filing import BatchFolder
 from tools.production.report_document import time_and_money
-from tools.production.report_text import describe_decision, format_score, weighted_gates
+from tools.production.report_text import describe_decision, format_score, quote_path, weighted_gates
 from tools.production.thumbnails import read_thumbnail
 
 TEMPLATE_FOLDER = Path(__file__).parent
@@ -43,10 +43,16 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
         return "data:image/jpeg;base64," + base64.b64encode(small).decode("ascii") if small else ""
 
     def link(image: Mapping[str, Any]) -> str:
-        path = (image["path"] or "").encode("utf-8", "surrogateescape")  # the bytes of the name, whatever they are
-        return quote(path)
+        return quote_path(image["path"])
 
+    places = {image["file"]: place for place, image in enumerate(document["images"], 1)}
     template = environment.get_template(TEMPLATE)
     yield from template.generate(
-        document=document, thumbnail=thumbnail, link=link, time_and_money=time_and_money(document), weighted=weighted_gates(document)
+        document=document,
+        thumbnail=thumbnail,
+        link=link,
+        places=places,
+        variety=variety_rows(document["sameness"]),
+        time_and_money=time_and_money(document),
+        weighted=weighted_gates(document),
     )

@@ -6,7 +6,9 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
+from evals.judging.variety import variety_rows
 from lifeos.escaping import escape_csv, escape_markdown
 from lifeos.escaping import escape_markdown_code as code
 from tools.production.decisions import MOVE
@@ -19,6 +21,7 @@ SHOWN_REJECTIONS = 200
 
 CSV_FIRST = ("index", "file", "verdict", "reasons")
 CSV_DECISION = ("gates_verdict", "decided_by", "decided", "decision_reason")
+CSV_DUPLICATES = ("duplicate_of",)
 """At the end, so that columns stay where they were."""
 
 CSV_LAST = (
@@ -47,7 +50,7 @@ def csv_columns(document: Mapping[str, Any]) -> list[str]:
     """The columns of scores.csv: the gates with a weight, the overall score, the other gates, then what else is known."""
     weighted = [gate["name"] for gate in document["gates"] if gate["weight"]]
     others = [gate["name"] for gate in document["gates"] if not gate["weight"]]
-    return [*CSV_FIRST, *weighted, "overall", *others, *CSV_LAST, *CSV_DECISION]
+    return [*CSV_FIRST, *weighted, "overall", *others, *CSV_LAST, *CSV_DECISION, *CSV_DUPLICATES]
 
 
 def _decision_cells(image: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def render_markdown(document: Mapping[str, Any]) -> str:
         parts.append(f"> **Demo pictures.** {escape_markdown(document['engine_notice'])}")
     parts += [_counts(document), _means(document), _best_and_worst(document), _settings(document), _sameness(document)]
     parts += [_per_prompt(document), _per_shot(document), _per_config(document), _borderline(document), _rejections(document)]
-    parts += [_decisions(document), _deleted(document), _failures(document), _left_out(document)]
+    parts += [_duplicates(document), _decisions(document), _deleted(document), _failures(document), _left_out(document)]
     parts += [_scores(document), _protocol(document)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -162,13 +165,7 @@ def _settings(document: Mapping[str, Any]) -> str:
 def _sameness(document: Mapping[str, Any]) -> str:
     found = document["sameness"]
     lines = [f"## Variety of the approved set\n\n{escape_markdown(found['judgement'])}"]
-    if found["yaw_spread_deg"] is not None:
-        rows = [
-            ("Spread of head turns", f"{found['yaw_spread_deg']:.1f}°"),
-            ("Pairs of pictures in the same pose (within 10°)", f"{found['same_pose_share']:.0%}"),
-            ("Mixture of poses and shot types (0: all alike)", f"{found['entropy_bits']:.2f} bits"),
-            ("Median distance between faces (0: all in one place)", f"{found['landmark_distance']:.3f}"),
-        ]
+    if rows := variety_rows(found):
         lines.append(_table(("", ""), rows))
     if found["duplicates"]:
         lines.append(
@@ -222,6 +219,31 @@ def _rejections(document: Mapping[str, Any]) -> str:
     rows = [(f"`{code(image['file'])}`", escape_markdown("; ".join(image["reasons"]))) for image in rejected[:SHOWN_REJECTIONS]]
     more = f"\n\n{len(rejected) - SHOWN_REJECTIONS} more are in scores.csv." if len(rejected) > SHOWN_REJECTIONS else ""
     return f"## Why pictures were rejected\n\n{reasons}\n\n{_table(('picture', 'why'), rows)}{more}"
+
+
+def link_to(image: Mapping[str, Any]) -> str:
+    """A picture's name as a link to its file; the name alone where the file is gone."""
+    name = f"`{code(image['file'])}`"
+    return f"[{name}]({quote_path(image['path'])})" if image["path"] else name
+
+
+def quote_path(path: str | None) -> str:
+    """A path in the batch directory as the address of a link."""
+    return quote((path or "").encode("utf-8", "surrogateescape"))  # the bytes of the name, whatever they are
+
+
+def _duplicates(document: Mapping[str, Any]) -> str:
+    images = {image["file"]: image for image in document["images"]}
+    copies = [image for image in document["images"] if image["duplicate_of"] is not None]
+    if not copies:
+        return ""
+    rows = [
+        (link_to(image), image["verdict"], link_to(images[image["duplicate_of"]]) if image["duplicate_of"] in images else "–")
+        for image in copies[:SHOWN_REJECTIONS]
+    ]
+    more = f"\n\n{len(copies) - SHOWN_REJECTIONS} more are in scores.csv." if len(copies) > SHOWN_REJECTIONS else ""
+    text = "Of pictures that are the same file the one with the lowest number is approved; what a person decides wins."
+    return f"## Duplicates\n\n{text}\n\n{_table(('picture', 'verdict', 'kept'), rows)}{more}"
 
 
 def _decisions(document: Mapping[str, Any]) -> str:
