@@ -86,6 +86,7 @@ def examine_engines(answer: ModuleAnswer) -> Iterator[Finding]:
     if not engines:
         yield Finding("face engines", answer.complaint, f"remove .lifeos and run {SETUP}")
         return
+    engines = [row | {"found": row["found"].removeprefix(f"face engine {row['engine']}: ")} for row in engines]
     ready = [row["engine"] for row in engines if row["ready"]]
     yield _examine_choice(engines, ready[0] if ready else "")
     for row in engines:

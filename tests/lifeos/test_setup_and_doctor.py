@@ -130,6 +130,7 @@ def test_doctor_without_an_environment_names_the_command(
     assert doctor.main(["--comfy-url", "http://127.0.0.1:9"]) == 1
     printed = capsys.readouterr().out
     assert "error    environment" in printed and "-> python -m lifeos setup" in printed
+    assert "setup brings the packages and the default face engine's models; --dlib adds the engine dlib" in " ".join(printed.split())
     assert not (tmp_path / "none").exists()
 
 
@@ -144,7 +145,13 @@ ROWS = [
     {"engine": "big", "summary": "a pack", "ready": False, "found": "model pack big: not here", "fix": "fetch it"},
     {"engine": "hurt", "summary": "any use", "ready": False, "found": "model.onnx: damaged", "fix": "run setup"},
     {"engine": "free", "summary": "any use", "ready": True, "found": "with YuNet", "fix": ""},
-    {"engine": "last", "summary": "any use", "ready": False, "found": "the package last is not installed", "fix": "run setup --last"},
+    {
+        "engine": "last",
+        "summary": "any use",
+        "ready": False,
+        "found": "face engine last: the package is not installed",
+        "fix": "run setup --last",
+    },
 ]
 
 
@@ -161,7 +168,7 @@ def test_doctor_says_which_engine_auto_takes_and_why_not_one_before_it() -> None
         ("notice", "face engine big", "model pack big: not here", "fetch it"),
         ("notice", "face engine hurt", "model.onnx: damaged", "run setup"),
         ("ok", "face engine free", "with YuNet (any use)", ""),
-        ("notice", "face engine last", "the package last is not installed", "run setup --last"),
+        ("notice", "face engine last", "the package is not installed", "run setup --last"),
     ]
 
 
