@@ -45,6 +45,38 @@ def protocol_of(
     )
 
 
+CHOSEN = frozenset({"engine", "model_pack", "models", "reference_set_id", "references"})
+"""What whoever scores chooses. All else in a protocol is how this version measures, and the scale that belongs to it."""
+
+
+def chosen_part(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """What was chosen: engine, models, detector, references, further gates. Where two protocols agree in it and differ in the rest, the
+    same pictures can be scored again in the way of today."""
+    chosen = {key: value for key, value in protocol.items() if key in CHOSEN}
+    detector = protocol.get("detector")
+    if isinstance(detector, Mapping) and "name" in detector:
+        chosen["detector"] = {"name": detector["name"]}
+    return {**chosen, "measures": dict.fromkeys(protocol.get("measures", {}), "in force")} if protocol.get("measures") else chosen
+
+
+def measured_otherwise(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """What differs in how scores were measured, as `aggregation mean then, centroid now`; empty where nothing does, or a protocol is not
+    known. What was chosen, and a scale that was set anew, is no other way of measuring."""
+    if not then or not now:
+        return ()
+    keys = [key for key in {**then, **now} if key not in (*CHOSEN, "id", "scale", "measures", "detector")]
+    parts = [(key, then.get(key), now.get(key)) for key in keys]
+    for key in ("detector", "measures"):
+        old, new = then.get(key) or {}, now.get(key) or {}
+        both = {**old, **new} if key == "detector" else old.keys() & new.keys()
+        parts += [(f"{key} {name}".replace("_", " "), old.get(name), new.get(name)) for name in both if (key, name) != ("detector", "name")]
+    return tuple(f"{name.replace('_', ' ')} {_word(old)} then, {_word(new)} now" for name, old, new in parts if old != new)
+
+
+def _word(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
 def with_id(protocol: Mapping[str, Any]) -> dict[str, Any]:
     """The protocol with `id`, a hash over everything else in it."""
     rest = {key: value for key, value in protocol.items() if key != "id"}

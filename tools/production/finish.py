@@ -116,13 +116,14 @@ class FormerRow:
     timestamp: str | None = None
     images: tuple[Any, ...] = ()
     rejudged: int = 0
+    protocol_id: str | None = None
 
 
 def record_once(plan: Plan, folder: BatchFolder, state: BatchState, row: dict[str, Any], history: Path, note: Note) -> None:
     """Append the row to the history, unless it is there: a run before this one may have been killed right after.
 
-    If the batch has grown since (failed pictures made by a later run, --max-images raised) or was judged again, a new row with the same
-    run id and the time of the former one (`supersedes`) replaces it. The history is append-only; its readers take the newest row.
+    If the batch has grown since (failed pictures made by a later run, --max-images raised) or was judged or scored again, a new row with
+    the same run id and the time of the former one (`supersedes`) replaces it. The history is append-only; its readers take the newest row.
     """
     pictures = len(row["images"])
     if state.recorded == pictures:
@@ -141,7 +142,7 @@ def record_once(plan: Plan, folder: BatchFolder, state: BatchState, row: dict[st
         note(f"the run id {plan.run_id} is in {history} already: give one of the two another --run-id to compare them")
     if former is None:
         files.append_record(history, row)
-    elif (len(former.images), former.rejudged) != (pictures, state.rejudged):
+    elif (len(former.images), former.rejudged, former.protocol_id) != (pictures, state.rejudged, row["protocol_id"]):
         files.append_record(history, {**row, "supersedes": former.timestamp})
         note(f"{history}: a new row of {plan.run_id} with {counted(pictures, 'picture')} replaces that of {former.timestamp}")
     journal = Journal(folder.root / JOURNAL_FILE)

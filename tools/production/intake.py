@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from evals.judging.gates import gates_in_force, keep_readings
-from evals.judging.picture_verdict import verdict
+from evals.judging.picture_verdict import Verdict, verdict
 from evals.judging.records import Assessment, explain_reason
 from lifeos.errors import InputError
 from lifeos.picture_names import format_picture_name
@@ -83,7 +83,7 @@ class Intake:
     def finish(self, item: Item) -> None:
         """Bring an item that was downloaded to its end: score what has no score, file what has no place."""
         for name in self.state.item(item.index).files:
-            place = None if name in self.state.filed else self.folder.place_of(name)
+            place = None if self.state.is_settled(name) else self.folder.place_of(name)
             if place is not None:
                 self._pass(item, name, self.folder.path(place, name).read_bytes())
 
@@ -105,22 +105,15 @@ class Intake:
             self._check_readable(item, name, assessment)
             judged = verdict(assessment, self._policy)
             approved = judged.approved
-            self.journal.append(
-                "scored",
-                item=item.index,
-                file=name,
-                approved=approved,
-                reasons=list(judged.reasons),
-                grounds=[ground.to_json() for ground in judged.grounds],
-                assessment=assessment.to_json(),
-                bytes=len(data),
-            )
+            self.journal.append("scored", **scored_fields(item.index, name, assessment, judged, len(data)))
             if self._keeps_others:
                 with self.lock:
                     self._assessed.append(assessment)
             with self.lock:
                 self.state.scored[name] = ScoredFile(assessment.sha256 or "", assessment.reason, len(data))
         write_thumbnail(data, self.folder.thumbnails / f"{name}.jpg")
+        if name in self.state.filed:  # it was away while all others were scored again
+            self.folder.refile(name, approved=approved)
         place = self.folder.file(name, approved=approved)
         with self.lock:
             self.state.verdicts[name] = approved
@@ -148,6 +141,19 @@ class Intake:
         with self.lock:
             self.state.filed.add(name)
             self.state.places[name] = place
+
+
+def scored_fields(index: int, name: str, assessment: Assessment, judged: Verdict, size: int) -> dict[str, Any]:
+    """What a record holds of a picture that was scored. `size`: of its file, in bytes."""
+    return {
+        "item": index,
+        "file": name,
+        "approved": judged.approved,
+        "reasons": list(judged.reasons),
+        "grounds": [ground.to_json() for ground in judged.grounds],
+        "assessment": assessment.to_json(),
+        "bytes": size,
+    }
 
 
 def picture_names(plan: Plan, item: Item, pictures: Sequence[bytes]) -> list[str]:

@@ -8,6 +8,9 @@
     rejudged    all scored pictures were judged again: the policy, and the pictures that move (down to the disk before they do)
     duplicates  the pictures that are duplicates of others now, all of them, and those that move (down to the disk before they do)
     refiled     the pictures that were to move have moved; within a run of the program it is `moved`
+    rescored    a scored picture was assessed again under another protocol: that counts once `protocol` says so
+    protocol    from here on the batch's scores are the rescored ones: the protocol, its scales, and the pictures that move (down to the
+                disk before they do)
     lost        a picture that was downloaded is gone or damaged: its item is made again
     placed      where pictures were seen that somebody had moved, or were put because somebody decided so
     begun_anew  another plan took the place of one of which nothing was scored
@@ -23,7 +26,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +50,7 @@ ENDINGS = {
 T = TypeVar("T")
 
 
-PAUSES = frozenset({"rejudged", "refiled", "placed", "lost", "begun_anew"})
+PAUSES = frozenset({"rejudged", "refiled", "rescored", "protocol", "placed", "lost", "begun_anew"})
 """Events outside of a run of the program with its servers: they, and what follows until the next run, are nobody's time."""
 
 
@@ -137,6 +140,9 @@ class JournalRecord:
     bytes: int | None = None
     place: str | None = None
     places: dict[str, str] | None = None
+    protocol_id: str | None = None
+    protocol: dict[str, Any] | None = None
+    scales: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.time and datetime.fromisoformat(self.time).tzinfo is None:
@@ -148,6 +154,15 @@ def _there(value: T | None, name: str) -> T:
     if value is None:
         raise ValueError(f"{name} is missing")
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """A picture's verdict under another protocol, which is not in force yet."""
+
+    protocol_id: str
+    approved: bool
+    scored: ScoredFile
 
 
 @dataclass(slots=True)
@@ -208,6 +223,12 @@ class BatchState:
     """Pictures in the newest row of this batch in the evaluation history; None: there is no row yet, or it is out of date."""
     policy: dict[str, Any] | None = None
     """The judging sections of the policy that the batch was last judged again with; None: that of its plan is in force."""
+    protocol: dict[str, Any] | None = None
+    """The protocol under which all pictures were scored again; None: that of its plan is in force."""
+    scales: dict[str, Any] | None = None
+    """The policy's rows of the face engines that came with it."""
+    rescored: dict[str, Rescored] = field(default_factory=dict)
+    """What was scored again so far, under a protocol that is not in force yet."""
     ending: str = "interrupted"
     """How the newest run of the program ended; `interrupted` where it was killed or goes on."""
     rejudged: int = 0
@@ -230,6 +251,10 @@ class BatchState:
 
     def item(self, index: int) -> ItemState:
         return self.items.setdefault(index, ItemState())
+
+    def is_settled(self, name: str) -> bool:
+        """Whether a picture has its place and a verdict. One that was away while all others were scored again has none."""
+        return name in self.filed and name in self.verdicts
 
     def apply(self, record: JournalRecord) -> None:
         """Take one record into account. Unknown events are left alone: a newer version may write some."""
@@ -300,7 +325,7 @@ def _lost(state: BatchState, record: JournalRecord) -> None:
 def forget(state: BatchState, name: str) -> None:
     """A picture that is made again has neither score nor place."""
     state.filed.discard(name)
-    for known in (state.verdicts, state.scored, state.places, state.duplicates):
+    for known in (state.verdicts, state.scored, state.places, state.rescored, state.duplicates):
         known.pop(name, None)
 
 
@@ -323,6 +348,7 @@ def _rejudged(state: BatchState, record: JournalRecord) -> None:
     policy, changed = _there(record.policy, "policy"), _there(record.changed, "changed")
     state.policy, state.recorded = policy, None
     state.rejudged += 1
+    state.rescored.clear()  # judged by the rules of before
     state.verdicts |= changed
     if record.duplicates is not None:
         state.duplicates = dict(record.duplicates)
@@ -332,6 +358,30 @@ def _rejudged(state: BatchState, record: JournalRecord) -> None:
 def _duplicates(state: BatchState, record: JournalRecord) -> None:
     state.duplicates = dict(_there(record.duplicates, "duplicates"))
     state.moves |= {name: state.approves(name) for name in record.moves if name in state.verdicts}
+
+
+def _rescored(state: BatchState, record: JournalRecord) -> None:
+    name, approved = _there(record.file, "file"), _there(record.approved, "approved")
+    scored = replace(record.assessment or ScoredFile(), bytes=record.bytes)
+    state.rescored[name] = Rescored(_there(record.protocol_id, "protocol_id"), approved, scored)
+
+
+def _protocol(state: BatchState, record: JournalRecord) -> None:
+    """A picture that could not be scored again, because its owner took it away, has no verdict any more."""
+    protocol, scales = _there(record.protocol, "protocol"), _there(record.scales, "scales")
+    fresh = {name: each for name, each in state.rescored.items() if each.protocol_id == record.protocol_id}
+    state.verdicts = {name: each.approved for name, each in fresh.items()}
+    state.scored |= {name: each.scored for name, each in fresh.items()}
+    state.protocol, state.scales, state.recorded, state.rescored = protocol, scales, None, {}
+    if state.policy is not None:
+        state.policy = with_scales(state.policy, scales)
+    state.duplicates = dict(record.duplicates or {})
+    state.moves = {name: state.approves(name) for name in record.moves if name in state.verdicts}
+
+
+def with_scales(policy: Mapping[str, Any], scales: Mapping[str, Any]) -> dict[str, Any]:
+    """The judging sections of a policy with other rows of the face engines."""
+    return {**policy, "face_similarity": {**policy.get("face_similarity", {}), "engines": dict(scales)}}
 
 
 def _refiled(state: BatchState, record: JournalRecord) -> None:
@@ -359,6 +409,8 @@ _HANDLERS: dict[str, Callable[[BatchState, JournalRecord], None]] = {
     "duplicates": _duplicates,
     "refiled": _refiled,
     "moved": _refiled,
+    "rescored": _rescored,
+    "protocol": _protocol,
     "recorded": _recorded,
 }
 

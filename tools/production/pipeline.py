@@ -28,6 +28,7 @@ from tools.production.growth import check_growth, say_changed_sources
 from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_state
 from tools.production.plan import PLAN_FILE, Plan, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, limits_of, make_plan, plan_generation, settings_of
+from tools.production.protocol_change import Rescoring, describe_change, is_finished, kept, look_through, rescore, settled_plan
 from tools.production.rejudging import Rejudged, describe_rules, finish_moves, policy_in_force, rejudge
 from tools.production.request import Request
 from tools.production.results import INCOMPLETE, count_missing
@@ -112,7 +113,9 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         if saved is None:
             write_plan(folder.root, plan)
         else:
-            policy, plan = resume(folder, policy, saved, plan, state, around.note)
+            policy, plan, state = resume(
+                folder, saved, plan, state, limits_of(request, plan), Rescoring(assessor, policy, held, around.note)
+            )
         rate = rate_of(plan, policy, around)
         limits = limits_of(request, plan)
         say_plan(plan, generation, saved is not None, around.note)
@@ -156,26 +159,36 @@ def begin_anew(folder: BatchFolder, note: Note) -> BatchState:
 
 
 def resume(
-    folder: BatchFolder, policy: Mapping[str, Any], saved: Plan, wanted: Plan, state: BatchState, note: Note
-) -> tuple[dict[str, Any], Plan]:
-    """The policy that goes on judging a batch, that of its first command or of `--rejudge` since; and its plan, which may have grown.
+    folder: BatchFolder, saved: Plan, wanted: Plan, state: BatchState, limits: Limits, tools: Rescoring
+) -> tuple[dict[str, Any], Plan, BatchState]:
+    """The policy that goes on judging a batch, that of its first command or of `--rejudge` since; its plan, which may have grown; and its
+    state. Where scores were measured in an older way, and something is left to do, all its pictures are scored again.
 
     Raises InputError where the command asks for another batch.
     """
+    policy, note = tools.policy, tools.note
+    saved = settled_plan(folder, saved, state)
     news = _news(folder, saved, wanted, state)
     if state.policy is not None:
         note(f"judged again since it began: {describe_rules(policy_in_force(policy, saved, state))} are in force")
     finish_moves(folder, state, note)
-    plan = wanted
+    plan, older = wanted, describe_change(saved.protocol, wanted.protocol)
     if news:
-        plan = replace(wanted, policy=saved.policy, protocol=saved.protocol)
+        plan = kept(saved, wanted)
         write_plan(folder.root, plan)
         note(f"the batch grows: {'; '.join(news)}")
     elif not count_missing(saved, state) and saved.target_approved is None:
         more = "a larger --count, or more prompts" if saved.generates else f"new pictures in {saved.source_dir}"
         note(f"every picture of this batch is made ({saved.planned} of {saved.planned}); {more} would add to it")
     say_changed_sources(plan, state, note)
-    return policy_in_force(policy, plan, state), plan
+    if older:
+        settled = look_through(folder, state, note)
+        if is_finished(plan, folder, state, limits, settled):
+            plan = kept(saved, wanted)
+            note(f"its pictures were scored in an older way ({older}): nothing is left to make, so its numbers stay")
+        else:
+            plan, state = rescore(folder, saved, wanted, state, settled, tools)
+    return policy_in_force(policy, plan, state), plan, state
 
 
 def _news(folder: BatchFolder, saved: Plan, wanted: Plan, state: BatchState) -> list[str]:

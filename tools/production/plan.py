@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from evals.judging.protocol import chosen_part, measured_otherwise
 from lifeos import foreign
 from lifeos.errors import InputError
 from lifeos.files import write_json
@@ -271,7 +272,8 @@ FOLDERS = ("pictures' folder", "reference folder")
 
 def find_differences(saved: Plan, wanted: Plan) -> list[str]:
     """What differs, as `NAME: X there, Y now`. When and by which command a batch was planned is no difference."""
-    old, new = _identity(saved), _identity(wanted)
+    older = bool(measured_otherwise(saved.protocol, wanted.protocol))  # then all its pictures are scored again: `protocol_change`
+    old, new = _identity(saved, chosen_only=older), _identity(wanted, chosen_only=older)
     rules = _flat(saved.policy)  # a batch of an older version lacks what came later: the rules that it began with stay in force
     later = _flat(wanted.policy).keys() - rules.keys()
     keys = [key for key in {**old, **new} if key not in later and not key.startswith(SCALES)]
@@ -287,7 +289,7 @@ def _is_one_folder(first: object, second: object) -> bool:
         return False
 
 
-def _identity(plan: Plan) -> dict[str, Any]:
+def _identity(plan: Plan, *, chosen_only: bool) -> dict[str, Any]:
     identity: dict[str, Any] = {
         "run id": plan.run_id,
         "LoRA version": plan.lora_version,
@@ -305,15 +307,11 @@ def _identity(plan: Plan) -> dict[str, Any]:
         for name, value in asdict(variant.settings).items():
             identity[f"{label} {name}".strip()] = value
         identity[f"{label} config".strip()] = variant.config
-    if not any(key for key in plan.workflows):
-        return identity | _flat(plan.policy) | _protocol(plan)
-    identity["workflow as sent (SHA-256)"] = [sha256_of(graph) for graph in plan.workflows]
-    return identity | _flat(plan.policy) | _protocol(plan)
-
-
-def _protocol(plan: Plan) -> dict[str, Any]:
-    """The id stands for the rest; it is named only where the rest cannot say what differs."""
-    return _flat({"protocol": {key: value for key, value in plan.protocol.items() if key != "id"}})
+    if any(key for key in plan.workflows):
+        identity["workflow as sent (SHA-256)"] = [sha256_of(graph) for graph in plan.workflows]
+    # the id stands for the rest; it is named only where the rest cannot say what differs
+    protocol = chosen_part(plan.protocol) if chosen_only else {key: value for key, value in plan.protocol.items() if key != "id"}
+    return identity | _flat(plan.policy) | _flat({"protocol": protocol})
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

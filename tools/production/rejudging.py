@@ -20,7 +20,7 @@ from lifeos.counting import counted, verb
 from lifeos.errors import InputError
 from tools.production.decisions import settle_decisions
 from tools.production.filing import BatchFolder
-from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_state
+from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_state, with_scales
 from tools.production.plan import Plan, judging_policy, read_plan
 from tools.production.results import read_scores
 from tools.production.stopping import Note
@@ -57,6 +57,13 @@ def policy_in_force(policy: Mapping[str, Any], plan: Plan, state: BatchState) ->
     return merged
 
 
+def plan_in_force(plan: Plan, state: BatchState) -> Plan:
+    """The plan with the protocol that the journal tells of: a run may have been killed before it wrote the plan (`protocol_change`)."""
+    if state.protocol is None or state.scales is None or plan.protocol == state.protocol:
+        return plan
+    return replace(plan, protocol=state.protocol, policy=with_scales(plan.policy, state.scales))
+
+
 def wanted_policy(policy: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The judging sections to judge again with: the policy's limits, weights and grades; the scale of the scores stays the batch's own."""
     wanted = deepcopy(judging_policy(policy))
@@ -76,6 +83,7 @@ def rejudge(folder: BatchFolder, policy: Mapping[str, Any], note: Note) -> Rejud
         raise InputError(folder.root, "there is no batch to judge again", "name its directory with --output-dir")
     path = folder.root / JOURNAL_FILE
     state = read_state(path, note)
+    plan = plan_in_force(plan, state)
     finish_moves(folder, state, note)
     settled = settle_decisions(folder, state, note)
     decided = settled.decisions

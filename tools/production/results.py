@@ -111,6 +111,7 @@ class ScoredRecord:
     reasons: tuple[str, ...] = ()
     grounds: tuple[Ground, ...] | None = None
     assessment: Assessment | None = None
+    protocol_id: str = ""
 
 
 COMPLETE: Final = "complete"
@@ -160,11 +161,16 @@ def read_results(
 
 
 def read_scores(path: Path, names: Container[str], on_warning: Callable[[str], None] = warn) -> dict[str, ScoredRecord]:
-    """The newest score of each of these pictures, by name."""
-    records = (record for _, record in read_journal(path, ScoredRecord, on_warning))
-    return {
-        record.file: record for record in records if record.event == "scored" and record.assessment is not None and record.file in names
-    }
+    """The newest score of each of these pictures, by name; after a change of protocol only those under the new one."""
+    scores: dict[str, ScoredRecord] = {}
+    rescored: dict[str, ScoredRecord] = {}
+    for _, record in read_journal(path, ScoredRecord, on_warning):
+        if record.event == "protocol":
+            scores = {name: each for name, each in rescored.items() if each.protocol_id == record.protocol_id}
+            rescored = {}
+        elif record.assessment is not None and record.file in names:
+            (rescored if record.event == "rescored" else scores)[record.file] = record
+    return scores
 
 
 def _result(

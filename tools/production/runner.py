@@ -208,7 +208,7 @@ class _Run:
         self._weed()
 
     def _is_open(self, item: ItemState) -> bool:
-        return any(name not in self.state.filed and name not in item.lost for name in item.files)
+        return any(not self.state.is_settled(name) and name not in item.lost and self.folder.place_of(name) for name in item.files)
 
     # Generate
 

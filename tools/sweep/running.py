@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from tools.production.budget import estimate, format_seconds
 from tools.production.decisions import read_settled
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
-from tools.production.journal import JOURNAL_FILE, read_state
+from tools.production.journal import JOURNAL_FILE, BatchState, read_state
 from tools.production.pipeline import Circumstances, backend_options, check_health, queued_before, rate_of
 from tools.production.plan import Item, Plan, Variant, check_same, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, make_plan, plan_generation
+from tools.production.protocol_change import Rescoring, describe_change, is_finished, kept, look_through, rescore, settled_plan
+from tools.production.rejudging import finish_moves
 from tools.production.request import Request
 from tools.production.results import COMPLETE, FINISHED, INCOMPLETE, read_results
 from tools.production.runner import Equipment, Limits, run_batch
@@ -82,6 +84,13 @@ def check_begun(root: Path, sweep: Sweep) -> int | None:
         fix = "repeat its command to continue it, or choose another --output-dir"
         raise InputError(root, f"holds another sweep: {', '.join(differing)} differ", fix)
     return int(saved["base_seed"])
+
+
+def forget_recorded(root: Path) -> None:
+    """The rows in the history are of other scores from now on."""
+    saved = read_sweep(root)
+    if saved.pop("recorded", None) is not None:
+        files.write_json(root / SWEEP_FILE, saved)
 
 
 def read_sweep(root: Path) -> dict[str, Any]:
@@ -166,16 +175,21 @@ class _Running:
     references: Path
     assessor: Assessor
     notice: str | None
+    rescores: bool = False
+    """Whether rungs whose pictures were scored in an older way are scored again."""
+    protocol: dict[str, Any] = field(default_factory=dict)
+    """That of the newest rung."""
 
     def run(self, held: locks.Held) -> SweepEnd:
         for line in self.assessor.warnings:
             self.around.note(f"warning: {line}")
+        self.rescores = self._must_rescore()
         shots: list[Shot] = []
         left = list(self.sweep.configs)
         why, error, usd, unmade = COMPLETE, None, 0.0, 0
         for rung in self.sweep.rungs:
             if rung.number > 1:
-                left = survivors(shots, left, rung.keep, self.policy, self.sweep.baseline)
+                left = self._going_on(rung, left, shots)
                 names = ", ".join(config.name for config in left)
                 going = f"{counted(len(left), 'configuration')} {verb(len(left), 'goes', 'go')} on"
                 self.around.note(f"round {rung.number}: {going}: {names}")
@@ -186,14 +200,47 @@ class _Running:
             unmade += why == INCOMPLETE
         if why == COMPLETE and unmade:
             why = INCOMPLETE
-        return SweepEnd(why, shots, left, dict(self.assessor.protocol), self.notice, usd, error)
+        return SweepEnd(why, shots, left, dict(self.protocol), self.notice, usd, error)
+
+    def _must_rescore(self) -> bool:
+        """Whether the sweep is not finished, or was killed while it scored again, and some of its pictures were scored in an older way."""
+        rungs = [(folder, self._begun(folder)) for folder in (self._folder(rung) for rung in self.sweep.rungs)]
+        begun = [(folder, plan, state) for folder, (plan, state) in rungs if plan is not None]
+        changes = {describe_change(plan.protocol, self.assessor.protocol) for _, plan, _ in begun} - {""}
+        if not changes:
+            return False
+        is_whole = len(begun) == len(rungs) and len({plan.protocol.get("id") for _, plan, _ in begun}) == 1
+        if is_whole and all(
+            is_finished(plan, folder, state, Limits(), look_through(folder, state, self.around.note)) for folder, plan, state in begun
+        ):
+            kept = "nothing is left to make, so its numbers stay"
+            self.around.note(f"the pictures of this sweep were scored in an older way ({changes.pop()}): {kept}")
+            return False
+        forget_recorded(self.request.output_dir)
+        return True
+
+    def _begun(self, folder: BatchFolder) -> tuple[Plan | None, BatchState]:
+        plan, state = read_plan(folder.root), read_state(folder.root / JOURNAL_FILE)
+        return (None if plan is None else settled_plan(folder, plan, state)), state
+
+    def _folder(self, rung: Rung) -> BatchFolder:
+        return BatchFolder(self.request.output_dir / f"rung_{rung.number}")
+
+    def _going_on(self, rung: Rung, left: list[Config], shots: list[Shot]) -> list[Config]:
+        """The configurations of a round: those that it was begun with, whatever has been decided or scored again since; else the best."""
+        saved = read_plan(self._folder(rung).root)
+        known = {config.name: config for config in left}
+        if saved is not None and all(variant.config in known for variant in saved.variants):
+            return [known[variant.config] for variant in saved.variants]
+        return survivors(shots, left, rung.keep, self.policy, self.sweep.baseline)
 
     def _run_rung(
         self, rung: Rung, left: list[Config], shots: list[Shot], held: locks.Held, spent: float
     ) -> tuple[str, Exception | None, float]:
-        folder = BatchFolder(self.request.output_dir / f"rung_{rung.number}")
+        folder = self._folder(rung)
         folder.root.mkdir(parents=True, exist_ok=True)
-        plan = self._plan(rung, left, folder)
+        plan = self._plan(rung, left, folder, held)
+        self.protocol = plan.protocol
         rate = rate_of(plan, self.policy, self.around)
         need = estimate(plan.planned, self.policy["production"]["seconds_per_picture"], [server.tariff(rate) for server in self.servers])
         self.around.note(
@@ -208,8 +255,8 @@ class _Running:
         state = read_state(folder.root / JOURNAL_FILE)
         return end.why, end.error, sum(session.usd for session in state.sessions)
 
-    def _plan(self, rung: Rung, left: list[Config], folder: BatchFolder) -> Plan:
-        saved = read_plan(folder.root)
+    def _plan(self, rung: Rung, left: list[Config], folder: BatchFolder, held: locks.Held) -> Plan:
+        saved, state = self._begun(folder)
         prompts = tuple(self.sweep.prompts[place] for place in rung.prompts)
         seed = round_seed(self.request.base_seed or 0, rung.number)
         request = replace(
@@ -228,11 +275,18 @@ class _Running:
         plan = replace(plan, variants=variants, workflows=())
         block = len(prompts) * rung.seeds
         plan = replace(plan, workflows=tuple(self._graph(plan, plan.item(1 + number * block)) for number in range(len(left))))
-        if saved is not None:
-            check_same(folder.root, saved, plan)
-        else:
+        if saved is None:
             write_plan(folder.root, plan)
-        return plan
+            return plan
+        check_same(folder.root, saved, plan)
+        finish_moves(folder, state, self.around.note)
+        if not describe_change(saved.protocol, plan.protocol):
+            return plan
+        if not self.rescores:
+            return kept(saved, plan)
+        settled = look_through(folder, state, self.around.note)
+        tools = Rescoring(self.assessor, self.policy, held, lambda text: self.around.note(f"round {rung.number}: {text}"))
+        return rescore(folder, saved, plan, state, settled, tools)[0]
 
     def _graph(self, plan: Plan, item: Item) -> dict[str, Any]:
         return replace(self.generation, settings=plan.variants[item.variant].settings).graph_of(plan, item)

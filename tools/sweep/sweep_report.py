@@ -206,7 +206,8 @@ def record_runs(sweep: Sweep, end: SweepEnd, policy: Mapping[str, Any], history:
     state = read_sweep(sweep.request.output_dir)
     if state.get("recorded"):
         return 0
-    known = {str(record.data.get("run_id")) for record in files.read_records(history)} if history.exists() else set()
+    rows = [record.data for record in files.read_records(history)] if history.exists() else []
+    known = {str(row.get("run_id")) for row in rows if row.get("protocol_id") == end.protocol.get("id")}
     added = 0
     for config in sweep.configs:
         shots = [shot for shot in end.shots if shot.config == config.name]
