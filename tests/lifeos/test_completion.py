@@ -47,9 +47,9 @@ def completed(script: Path, *words: str, before: str = "") -> list[str]:
         (["python", "-m", "lifeos", "scorecard", "--skin-t"], ["--skin-threshold", "--skin-texture-threshold"]),
         (["python", "tools/production_pipeline.py", "--prompts"], ["--prompts-file"]),
         (["python", "/x/tools/production_pipeline.py", "--lora-f"], ["--lora-file"]),
-        (["python", "evals/scorecard.py", "--engine", ""], ["auto", "insightface", "dlib"]),
+        (["python", "evals/scorecard.py", "--engine", ""], ["auto", "onnx", "insightface", "sface", "dlib"]),
         (["python", "evals/scorecard.py", "--engine", "=", "d"], ["dlib"]),
-        (["python", "evals/scorecard.py", "--engine", "="], ["auto", "insightface", "dlib"]),
+        (["python", "evals/scorecard.py", "--engine", "="], ["auto", "onnx", "insightface", "sface", "dlib"]),
         (["python", "evals/leaderboard.py", "--format", "m"], ["markdown"]),
         (["python", "evals/scorecard.py", "--reference-dir", "-"], []),
         (["python", "evals/scorecard.py", "--json", ""], []),
@@ -89,7 +89,7 @@ def test_the_other_shells_read_their_script(shell: str, tmp_path: Path) -> None:
     done = subprocess.run([shell, bare, "-c", tried], capture_output=True, text=True, check=False, env=os.environ | {"HOME": str(tmp_path)})
     assert done.stderr == ""
     lines = [line.partition("\t")[0] for line in done.stdout.splitlines()]
-    assert lines == {"zsh": ["_lifeos", "auto insightface dlib"], "fish": ["scorecard", "dlib"]}[shell]
+    assert lines == {"zsh": ["_lifeos", "auto onnx insightface sface dlib"], "fish": ["scorecard", "dlib"]}[shell]
 
 
 def test_every_command_and_flag_is_in_it() -> None:
