@@ -24,7 +24,7 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.engine_flags import add_engine_flags
+from evals.faces.engine_flags import add_engine_flags, given_engine
 from lifeos import cli
 from lifeos.errors import EXIT_OK
 
@@ -39,7 +39,7 @@ def make_batch(args: argparse.Namespace, references: Path, first_seed: int) -> t
 
     policy = load_thresholds()
     settings = Settings(checkpoint="embedded_demo_sdxl.safetensors", lora="amiranoor_v3.safetensors", width=args.width, height=args.height)
-    assessor = open_assessor(references, policy, engine=args.engine, model_root=args.model_root, model_pack=args.model_pack)
+    assessor = open_assessor(references, policy, **given_engine(args))
     prompts = tuple(BUILT_IN[number % len(BUILT_IN)] for number in range(args.pictures))
     plan = Plan(
         batch_id="overhead",

@@ -29,10 +29,10 @@ from pathlib import Path
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.engine_flags import add_engine_flags
 from benchmarks.storm_batches import BATCH_TARGETS
 from benchmarks.storm_places import Kept, Place, Step, Target
 from benchmarks.storm_records import RECORD_TARGETS, TRAINER_PACE
+from evals.faces.engine_flags import add_engine_flags
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK
 

@@ -21,8 +21,8 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.engine_flags import add_engine_flags
 from benchmarks.memory import page_bytes
+from evals.faces.engine_flags import add_engine_flags, given_engine
 from lifeos import cli
 from lifeos.errors import EXIT_OK
 
@@ -72,7 +72,7 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
 
     write_pictures(work / "pictures", args.pictures, args.width, args.height)
     policy = load_thresholds()
-    assessor = open_assessor(work / "references", policy, engine=args.engine, model_root=args.model_root, model_pack=args.model_pack)
+    assessor = open_assessor(work / "references", policy, **given_engine(args))
     folder, watched = BatchFolder(work / "batch"), Watched(assessor)
     plan = Plan(
         batch_id="memory", run_id="memory", lora_version="v3", created="2026-01-01T00:00:00.000Z", source_dir=str(work / "pictures"),

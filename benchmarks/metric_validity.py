@@ -26,6 +26,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from benchmarks.picture_changes import BENIGN, FILTERS, SIZES, STRENGTHS, add_noise
 from benchmarks.sample_pictures import Sample, SampleSets, make_sets, read_sets, sight
+from evals.faces.engine_flags import add_engine_flags, given_engine
 from evals.load_thresholds import load_thresholds
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
@@ -311,10 +312,7 @@ def build_parser() -> cli.Parser:
         ("photos", "real photos of faces"),
     ):
         parser.add_argument(f"--{label}", type=Path, metavar="DIR", help=what)
-    parser.add_argument("--engine", choices=("auto", "insightface", "dlib"), default="auto", help="face engine")
-    parser.add_argument("--prefer-cpu", action="store_true", help="do not use a GPU")
-    parser.add_argument("--model-root", type=Path, metavar="DIR", help="folder of model packs and YuNet")
-    parser.add_argument("--model-pack", metavar="NAME", help="InsightFace pack; it needs no row in the policy here")
+    add_engine_flags(parser)
     parser.add_argument("--limit", type=cli.positive_int, default=60, metavar="N", help="pictures of each folder, evenly chosen")
     parser.add_project_root()
     parser.add_json()
@@ -325,11 +323,7 @@ def open_engine(args: Any) -> FaceEngine:
     """The engine, also one that the policy has no row for yet: measuring that row is what this is for."""
     from evals.faces.engines import choose_engine
 
-    policy = load_thresholds(args.project_root)
-    if args.model_pack:
-        rows = policy["face_similarity"]["engines"]
-        rows.setdefault(f"insightface_{args.model_pack}", {"stranger": 0.0, "warn": 0.5, "pass": 0.6, "same": 1.0})
-    return choose_engine(args.engine, policy, prefer_cpu=args.prefer_cpu, model_root=args.model_root, model_pack=args.model_pack)
+    return choose_engine(policy=load_thresholds(args.project_root), needs_row=False, **given_engine(args))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -24,6 +24,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.memory import peak_mb
+from evals.faces.engine_flags import add_engine_flags, given_engine
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK
 
@@ -133,8 +134,7 @@ def measure_memory(paths: Sequence[Path], assessor: Any, count: int) -> list[tup
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     parser.add_argument("--pictures", type=cli.positive_int, default=40, metavar="N", help="pictures to score")
-    parser.add_argument("--engine", choices=("auto", "insightface", "dlib"), default="auto", help="face engine")
-    parser.add_argument("--model-root", type=Path, metavar="DIR", help="folder of model packs and YuNet")
+    add_engine_flags(parser)
     parser.add_argument("--memory", type=cli.whole_number, default=0, metavar="N", help="also the peak memory over N pictures; 0: not")
     parser.add_json()
     return parser
@@ -154,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
             (Path(folder) / "references").mkdir(exist_ok=True)
             path.rename(Path(folder) / "references" / path.name)
         paths = paths[:-5]
-        assessor = open_assessor(Path(folder) / "references", load_thresholds(), engine=args.engine, model_root=args.model_root)
+        assessor = open_assessor(Path(folder) / "references", load_thresholds(), **given_engine(args))
         engine = assessor.engine
         plain_engine = InsightFaceEngine(engine.pack, threads=0) if isinstance(engine, InsightFaceEngine) else engine
         cv2.setNumThreads(-1)

@@ -79,8 +79,9 @@ def script(name: str, flags: Mapping[str, object], *more: str) -> list[str]:
 
 
 def engine_flags(options: Namespace) -> dict[str, object]:
-    root = options.model_root.resolve() if options.model_root else None
-    return {"--engine": options.engine, "--model-root": root, "--model-pack": options.model_pack}
+    files = {"--model-root": options.model_root, "--face-model": options.face_model}
+    places = {flag: path.resolve() if path else None for flag, path in files.items()}
+    return {"--engine": options.engine, "--model-pack": options.model_pack, **places}
 
 
 def digests(root: Path, paths: Iterable[Path]) -> Kept:

@@ -105,6 +105,7 @@ def choose_engine(
     if engine not in engine_names():
         raise InputError("--engine", f"{engine!r} is no engine", f"use {', '.join(engine_names())}")
     request = read_request(policy, prefer_cpu=prefer_cpu, model_root=model_root, model_pack=model_pack, face_model=face_model)
+    request = replace(request, needs_row=needs_row)
     row = _row_for(engine, request, begun or {})
     if begun and begun.get("engine") == row.name:
         opened = _open_begun(row, replace(request, begun=begun))

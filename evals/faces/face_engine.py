@@ -79,6 +79,8 @@ class EngineRequest:
     model_pack: str | None = None
     face_model: Path | None = None
     begun: Mapping[str, Any] = field(default_factory=dict)
+    needs_row: bool = True
+    """Whether the policy must have a row for it: not where that row is to be measured."""
 
 
 class EngineModule(Protocol):

@@ -63,7 +63,8 @@ def open_engine(request: EngineRequest) -> FaceEngine:
     name = _wanted_pack(request) or _default_pack(packs, request.scales) or (next(iter(packs)) if len(packs) == 1 else DEFAULT_PACK)
     if name not in packs:
         raise _no_pack(name, packs, request.folders)
-    require_row(request.scales, f"{SCALE_PREFIX}{name}", f"model pack {name}")
+    if request.needs_row:
+        require_row(request.scales, f"{SCALE_PREFIX}{name}", f"model pack {name}")
     return InsightFaceEngine(read_pack(packs[name]), prefer_cpu=request.prefer_cpu)
 
 

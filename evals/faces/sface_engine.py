@@ -47,7 +47,8 @@ def open_engine(request: EngineRequest) -> FaceEngine:
         path = request.face_model
         if sha256_file(path) != model_files.SFACE.sha256:  # another file: its scale was not measured with the default one
             key = f"{SCALE_KEY}_{path.stem}"
-            require_row(request.scales, key, f"face model {path.name}")
+            if request.needs_row:
+                require_row(request.scales, key, f"face model {path.name}")
     mean, mean_id = read_stranger_mean()
     yunet = open_yunet(request)
     embedder = OnnxEmbedder(path, RECIPE, prefer_cpu=True, unpacks_weights=True)

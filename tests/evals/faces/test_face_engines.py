@@ -307,6 +307,7 @@ def test_a_pack_without_thresholds_is_refused(model_root: Path, tmp_path: Path, 
     assert message.startswith("model pack own: the policy has no thresholds for it")
     assert "face_similarity.engines.insightface_own" in message
     assert isinstance(choose_engine("auto", POLICY, model_root=tmp_path), AlignedEngine)
+    assert choose_engine("insightface", POLICY, model_root=tmp_path, needs_row=False).scale_key == "insightface_own"
     row = {"stranger": 0.02, "warn": 0.25, "pass": 0.3, "same": 1.0}
     policy = {"face_similarity": {"engines": {"insightface_own": row}}}
     assert choose_engine("auto", policy, model_root=tmp_path).scale_key == "insightface_own"

@@ -91,6 +91,7 @@ def test_another_file_needs_a_row_of_its_own(tmp_path: Path) -> None:
         choose_engine("sface", POLICY, face_model=other)
     assert str(caught.value).startswith("face model other.onnx: the policy has no thresholds for it")
     assert "face_similarity.engines.sface_other" in caught.value.fix
+    assert choose_engine("sface", POLICY, face_model=other, needs_row=False).scale_key == "sface_other"
     row = {"stranger": 0.0, "warn": 0.3, "pass": 0.4, "same": 1.0}
     engine = choose_engine("sface", {"face_similarity": {"engines": {"sface_other": row}}}, face_model=other)
     default = choose_engine("sface", POLICY)
