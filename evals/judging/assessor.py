@@ -83,7 +83,7 @@ class Assessor:
         want_skin: bool = True,
         folders: Mapping[str, Path] | None = None,
     ) -> None:
-        from evals.faces.policy_scale import PolicyScale
+        from evals.faces.policy_scale import PolicyScale, doubt_of
         from evals.judging.protocol import protocol_of
         from evals.judging.skin_sight import SkinSight
 
@@ -106,7 +106,8 @@ class Assessor:
         name = f"{self.protocol['engine']} ({self.protocol['model_pack']}, {engine.provider})"
         count = len(references.names)
         self.description = f"face engine {name}, {counted(count, 'reference')}, protocol {self.protocol['id']}"
-        self.warnings = (*engine.notes, *references.warnings())
+        doubt = doubt_of(row, engine.scale_key, self.protocol["models"])
+        self.warnings = (*engine.notes, *((doubt,) if doubt else ()), *references.warnings())
         if want_skin and not references.skin.levels:
             self.warnings += ("no reference shows enough skin in colour: skin cannot be judged, and no picture can be approved",)
 

@@ -9,7 +9,7 @@ import pytest
 
 from evals.faces.dlib_engine import complete_landmarks
 from evals.faces.face_engine import Face, Rgb, unit
-from evals.faces.policy_scale import PolicyScale
+from evals.faces.policy_scale import PolicyScale, doubt_of
 from evals.faces.subject import LADDER_PIXELS, add_border, choose_subject, find_with_borders, has_second_face, is_stripe, measure_pose
 from evals.judging.protocol import with_id
 from evals.judging.references import content_id
@@ -159,6 +159,27 @@ def test_pose_of_a_point_is_no_error() -> None:
 )
 def test_policy_scale(engine: str, cosine: float, score: float) -> None:
     assert PolicyScale.from_policy(ENGINES[engine]).score(cosine) == pytest.approx(score, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("more", "doubt"),
+    [
+        ({"model": "0123456789ab"}, ""),
+        ({"model": "0123456789ab" + "0" * 52}, ""),
+        ({"model": "ffffffffffff"}, "the marks of own in the policy were measured with another model file (ffffffffffff…)"),
+        ({}, "the marks of own in the policy were not measured with this model file, as far as the policy says"),
+        ({"note": "derived: measure it", "model": "0123456789ab"}, "the marks of own in the policy are derived: measure it"),
+    ],
+    ids=["measured", "measured, whole digest", "another file", "not said", "a note"],
+)
+def test_marks_that_may_not_fit_the_model_are_doubted(more: dict[str, str], doubt: str) -> None:
+    row = {"stranger": 0.0, "warn": 0.4, "pass": 0.5, "same": 1.0, **more}
+    assert doubt_of(row, "own", {"detector.onnx": "9" * 64, "own.onnx": "0123456789ab" + "0" * 52}) == doubt
+
+
+def test_a_scale_is_written_as_it_is_read() -> None:
+    row = {"stranger": 0.0, "warn": 0.4, "pass": 0.5, "same": 1.0}
+    assert PolicyScale.from_policy({**row, "note": "x", "model": "y"}).to_json() == row
 
 
 def test_unit_vectors() -> None:
