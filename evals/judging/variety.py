@@ -157,6 +157,34 @@ def hash_distance(first: str, second: str) -> int:
     return (int(first, 16) ^ int(second, 16)).bit_count()
 
 
+def mirrored_hash(digits: str) -> str:
+    """The hash that the mirror image of a picture has, but for bits of cells that are equally bright."""
+    return bytes(~int(f"{row:08b}"[::-1], 2) & 0xFF for row in bytes.fromhex(digits)).hex()
+
+
+def find_like_hashes(hashes: Sequence[str | None]) -> Iterator[tuple[int, int, str]]:
+    """Each hash that is near one before it, that first one's place, its own place, and `near` or `mirrored`.
+
+    What is near an earlier one is not compared with what follows: a thousand copies are a thousand pairs, not half a million.
+    """
+    import numpy as np
+
+    leaders: list[int] = []
+    values = np.zeros((2, len(hashes)), dtype=np.uint64)  # of the leaders: as they are, and mirrored
+    for place, digits in enumerate(hashes):
+        if digits is None:
+            continue
+        count = len(leaders)
+        bits = np.bitwise_count(values[:, :count] ^ np.uint64(int(digits, 16)))
+        found = np.argwhere(bits.T <= DUPLICATE_BITS)  # by leader, then as it is before mirrored
+        if len(found):
+            leader, turned = found[0].tolist()
+            yield leaders[leader], place, "mirrored" if turned else "near"
+            continue
+        values[:, count] = int(digits, 16), int(mirrored_hash(digits), 16)
+        leaders.append(place)
+
+
 def measure_sameness(
     geometries: Sequence[Geometry | None], hashes: Sequence[str | None], *, same_pose_yaw_spread_deg: float = 5.0
 ) -> Sameness:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from lifeos.file_names import stored_path
 from lifeos.picture_names import format_config
 from tools.production import report_document, report_html, report_text
 from tools.production.choices import left_out_of
-from tools.production.decisions import STRANGER, settle_decisions
+from tools.production.decisions import STRANGER, Settled, settle_decisions
 from tools.production.filing import BatchFolder
 from tools.production.journal import JOURNAL_FILE, BatchState, Journal, now_text, read_state
 from tools.production.plan import Plan
+from tools.production.resemblance import find_marked
 from tools.production.results import BatchResults, PictureResult, read_results
 from tools.production.runner import BatchEnd
 from tools.production.stopping import Note
@@ -47,7 +48,7 @@ def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending,
     """Write the reports, record the scorecard, and return the report document."""
     state = read_state(folder.root / JOURNAL_FILE)
     settled = settle_decisions(folder, state, note, on_warning=lambda text: None)  # whoever came here has told
-    results = read_results(plan, folder, state, settled, ending.policy)
+    results = mark_alike(read_results(plan, folder, state, settled, ending.policy), folder, state, settled)
     card = make_scorecard(plan, folder, results, ending) if results.pictures else None
     row = {**card.history_row(), "batch_id": plan.batch_id} if card is not None else None
     if row is not None and end.why not in ENDED_EARLY and ending.history_file is not None:
@@ -63,6 +64,13 @@ def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending,
     if end.why not in ENDED_EARLY:
         folder.remove_empty_work()
     return document
+
+
+def mark_alike(results: BatchResults, folder: BatchFolder, state: BatchState, settled: Settled) -> BatchResults:
+    """The results, with those of the approved pictures marked that are nearly the same as one before them."""
+    configs = {picture.file: picture.config for picture in results.pictures if picture.approved}
+    like = find_marked(folder, state, settled, configs)
+    return replace(results, pictures=[replace(picture, like=like.get(picture.file)) for picture in results.pictures])
 
 
 def make_scorecard(plan: Plan, folder: BatchFolder, results: BatchResults, ending: Ending) -> Scorecard:

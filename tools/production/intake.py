@@ -110,7 +110,7 @@ class Intake:
                 with self.lock:
                     self._assessed.append(assessment)
             with self.lock:
-                self.state.scored[name] = ScoredFile(assessment.sha256 or "", assessment.reason, len(data))
+                self.state.scored[name] = ScoredFile(assessment.sha256 or "", assessment.reason, len(data), assessment.dhash)
         write_thumbnail(data, self.folder.thumbnails / f"{name}.jpg")
         if name in self.state.filed:  # it was away while all others were scored again
             self.folder.refile(name, approved=approved)

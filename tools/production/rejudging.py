@@ -22,9 +22,10 @@ from tools.production.decisions import settle_decisions
 from tools.production.filing import BatchFolder
 from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_state, with_scales
 from tools.production.plan import Plan, judging_policy, read_plan
+from tools.production.resemblance import find_rejected
 from tools.production.results import read_scores
 from tools.production.stopping import Note
-from tools.production.weeding import carry_out, find_duplicates, to_record
+from tools.production.weeding import carry_out, to_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def rejudge(folder: BatchFolder, policy: Mapping[str, Any], note: Note) -> Rejud
     if not judged:
         raise InputError(folder.root, "no picture of this batch was scored yet", "continue it with the command that began it")
     changed = {name: approved for name, approved in judged.items() if approved != state.verdicts[name]}
-    copies = find_duplicates(plan, state, state.verdicts | judged)
+    copies = find_rejected(plan, folder, state, settled, state.verdicts | judged, policy)
     now = {name: approved and name not in copies for name, approved in judged.items()}
     moves = [name for name, approved in now.items() if approved != state.approves(name) and name not in decided]
     seconds = time.monotonic() - started

@@ -12,7 +12,7 @@ from evals.judging.gates import Gate, gates_in_force, limits_of, picture_overall
 from evals.judging.picture_verdict import DUPLICATE, UNMEASURED, describe_group
 from evals.judging.variety import ALIKE, SAME, SHOT_TYPES, Sameness, measure_sameness
 from evals.skin.realism import BORDERLINE
-from lifeos.counting import counted
+from lifeos.counting import counted, verb
 from tools.production.budget import format_seconds
 from tools.production.decisions import MOVE
 from tools.production.journal import ENDINGS, BatchState, Session
@@ -117,6 +117,7 @@ def count_pictures(plan: Plan, results: BatchResults) -> dict[str, int]:
         "rejected": verdicts["rejected"],
         "deleted": verdicts["deleted"],
         "duplicates": sum(picture.copy is not None for picture in pictures),
+        "nearly_same": sum(picture.like is not None for picture in pictures),
         "failed": len(results.failures),
         "without_face": sum(picture.assessment.face.reason == "no_face" for picture in pictures),
         "decided": len(decided),
@@ -239,6 +240,8 @@ def _image(picture: PictureResult, policy: Mapping[str, Any]) -> dict[str, Any]:
         "rejected_by": list(dict.fromkeys(group[0] for _, group in picture.objections)),
         "overruled": list(picture.reasons) if picture.is_overruled else [],
         "duplicate_of": picture.copy.file if picture.copy is not None else None,
+        "nearly_same_as": picture.like.file if picture.like is not None else None,
+        "alike": found.text if (found := picture.copy or picture.like) is not None else None,
         **{gate.picture_name: gate.reading(seen).score for gate in gates_in_force(policy)},
         "overall": picture_overall(seen, policy),
         "cosine": seen.face.cosine,
@@ -277,6 +280,8 @@ def judgement_of(document: Mapping[str, Any]) -> str:
         made = f"{counts['planned'] - counts['missing']} of {counts['planned']} planned pictures were made"
         told = f"{made}; the same command tries the others again" if document["ending"] == INCOMPLETE else document["ending_text"]
         parts.append(f"The batch is not complete: {told}.")
+    if counts["nearly_same"]:
+        parts.append(f"{counts['nearly_same']} of them {verb(counts['nearly_same'], 'is', 'are')} nearly the same as another.")
     if document["sameness"]["verdict"] in (SAME, ALIKE):
         parts.append(document["sameness"]["judgement"].rstrip(".") + ".")
     if counts["failed"] and document["ending"] != INCOMPLETE:

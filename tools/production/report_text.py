@@ -21,7 +21,7 @@ SHOWN_REJECTIONS = 200
 
 CSV_FIRST = ("index", "file", "verdict", "reasons")
 CSV_DECISION = ("gates_verdict", "decided_by", "decided", "decision_reason")
-CSV_DUPLICATES = ("duplicate_of",)
+CSV_DUPLICATES = ("duplicate_of", "nearly_same_as", "alike")
 """At the end, so that columns stay where they were."""
 
 CSV_LAST = (
@@ -234,16 +234,18 @@ def quote_path(path: str | None) -> str:
 
 def _duplicates(document: Mapping[str, Any]) -> str:
     images = {image["file"]: image for image in document["images"]}
-    copies = [image for image in document["images"] if image["duplicate_of"] is not None]
-    if not copies:
+    alike = [image for image in document["images"] if image["alike"] is not None]
+    if not alike:
         return ""
-    rows = [
-        (link_to(image), image["verdict"], link_to(images[image["duplicate_of"]]) if image["duplicate_of"] in images else "–")
-        for image in copies[:SHOWN_REJECTIONS]
-    ]
-    more = f"\n\n{len(copies) - SHOWN_REJECTIONS} more are in scores.csv." if len(copies) > SHOWN_REJECTIONS else ""
-    text = "Of pictures that are the same file the one with the lowest number is approved; what a person decides wins."
-    return f"## Duplicates\n\n{text}\n\n{_table(('picture', 'verdict', 'kept'), rows)}{more}"
+    rows = []
+    for image in alike[:SHOWN_REJECTIONS]:
+        kept = image["duplicate_of"] or image["nearly_same_as"]
+        how = escape_markdown(image["alike"].removesuffix(kept).strip())
+        rows.append((link_to(image), image["verdict"], how, link_to(images[kept]) if kept in images else f"`{code(kept)}`"))
+    more = f"\n\n{len(alike) - SHOWN_REJECTIONS} more are in scores.csv." if len(alike) > SHOWN_REJECTIONS else ""
+    text = "Of pictures that are the same file the one with the lowest number is approved. Pictures that are nearly the same are marked; "
+    text += "`production.reject_near_duplicates` rejects them. What a person decides wins."
+    return f"## Duplicates\n\n{text}\n\n{_table(('picture', 'verdict', 'is', 'kept'), rows)}{more}"
 
 
 def _decisions(document: Mapping[str, Any]) -> str:

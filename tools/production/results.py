@@ -55,6 +55,8 @@ class PictureResult:
     decision: Decision | None = None
     copy: CopyOf | None = None
     """What it is a duplicate of; a person may have approved it all the same."""
+    like: CopyOf | None = None
+    """The approved picture before it that it is nearly the same as: a mark, no verdict."""
 
     @property
     def verdict(self) -> Literal["approved", "rejected", "deleted"]:

@@ -32,6 +32,7 @@ from tools.production.intake import Intake, Scorer, SetUpError, describe_node, f
 from tools.production.journal import JOURNAL_FILE, BatchState, ItemState, Journal, read_state
 from tools.production.plan import Item, Plan
 from tools.production.rejudging import finish_moves
+from tools.production.resemblance import find_rejected
 from tools.production.results import COMPLETE, ending_of
 from tools.production.stopping import Note, StopSignal
 from tools.production.weeding import UNSETTLED, weed_out
@@ -381,8 +382,11 @@ class _Run:
 
     def _weed(self) -> None:
         """Find duplicates where this run, or one that was cut short, took pictures in. A finished batch stays as it is."""
-        if self.may_hold_duplicates and (changed := weed_out(self.plan, self.folder, self.state, self.journal, self.note)) is not None:
-            self.settled = changed
+        if not self.may_hold_duplicates:
+            return
+        policy = self.equipment.policy
+        found = find_rejected(self.plan, self.folder, self.state, self.settled, self.state.verdicts, policy)
+        self.settled = weed_out(found, self.folder, self.state, self.journal, self.note) or self.settled
 
     def _settle(self) -> Exception | None:
         """Let the workers end, so that what was downloaded is filed, and find the duplicates."""

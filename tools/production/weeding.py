@@ -30,11 +30,15 @@ def find_duplicates(plan: Plan, state: BatchState, verdicts: Mapping[str, bool],
     """The duplicates among the pictures that the gates approve by these `verdicts`. `alike`: pairs that are nearly the same."""
     entries = [
         Entry(name, state.scored[name].sha256 if name in state.scored else None, config_of(plan, index))
-        for index, item in sorted(state.items.items())
-        for name in item.files
+        for name, index in in_order(state).items()
         if verdicts.get(name)
     ]
     return find_copies(entries, alike)
+
+
+def in_order(state: BatchState) -> dict[str, int]:
+    """Every picture in the order of the plan, with the number of its item."""
+    return {name: index for index, item in sorted(state.items.items()) for name in item.files}
 
 
 def config_of(plan: Plan, index: int) -> str:
@@ -43,14 +47,11 @@ def config_of(plan: Plan, index: int) -> str:
     return plan.config_of(item) if item.source is None else parse_picture_name(item.source).config or ""
 
 
-def weed_out(
-    plan: Plan, folder: BatchFolder, state: BatchState, journal: Journal, note: Note, alike: Alike | None = None
-) -> Settled | None:
-    """Record which pictures are duplicates and move them. Returns where everything lies then, None if nothing changed.
+def weed_out(found: dict[str, CopyOf], folder: BatchFolder, state: BatchState, journal: Journal, note: Note) -> Settled | None:
+    """Record which pictures are duplicates now, and move them. Returns where everything lies then, None if nothing changed.
 
     Nothing may be on its way into approved/ or rejected/ meanwhile.
     """
-    found = find_duplicates(plan, state, state.verdicts, alike)
     if found == state.duplicates:
         return None
     settled = read_settled(folder, state, lambda text: None)  # told where the run began

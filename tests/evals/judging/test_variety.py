@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance
 
 from evals.judging import variety as sameness
 from evals.judging.records import Geometry
-from evals.judging.variety import Duplicate, hash_distance, measure_sameness, picture_hash, shot_type
+from evals.judging.variety import Duplicate, find_like_hashes, hash_distance, measure_sameness, mirrored_hash, picture_hash, shot_type
 from tests.evals.portraits import group, portrait
 
 POINTS = ((0.4, 0.3), (0.6, 0.3), (0.5, 0.4), (0.42, 0.5), (0.58, 0.5))
@@ -220,3 +220,17 @@ def test_a_copy_is_a_near_duplicate_and_another_picture_is_not(change) -> None: 
     own = picture_hash(np.asarray(portrait()))
     assert hash_distance(own, picture_hash(np.asarray(change(portrait())))) <= sameness.DUPLICATE_BITS
     assert hash_distance(own, picture_hash(np.asarray(group()))) >= 12
+
+
+def test_the_hash_of_a_mirror_image_follows_from_the_hash() -> None:
+    mirrored = picture_hash(np.asarray(portrait().transpose(Image.Transpose.FLIP_LEFT_RIGHT)))
+    assert hash_distance(mirrored_hash(picture_hash(np.asarray(portrait()))), mirrored) == 0
+    assert mirrored_hash("80" + "00" * 7) == "fe" + "ff" * 7  # the first comparison of a row becomes the last, the other way
+
+
+def test_hashes_that_are_near_an_earlier_one_are_found_with_how() -> None:
+    own = "00ff00ff00ff1234"
+    hashes = [own, None, "ffff00ff00000000", "00ff00ff00ff1235", mirrored_hash(own), own]
+    assert list(find_like_hashes(hashes)) == [(0, 3, "near"), (0, 4, "mirrored"), (0, 5, "near")]
+    assert len(list(find_like_hashes([own] * 1000))) == 999
+    assert list(find_like_hashes([])) == list(find_like_hashes([None, own])) == []

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+import skimage.data
+from PIL import Image, ImageEnhance, ImageOps
 
 from evals.judging.records import Assessment
 from evals.load_thresholds import load_thresholds
 from lifeos.files import read_records
+from tests.evals.portraits import portrait
 from tests.tools.production.scenes import HashScorer, filed, make_plan, make_policy
 from tools.production import filing
 from tools.production.decisions import DECISIONS_FILE
@@ -103,7 +105,7 @@ def test_every_report_marks_a_duplicate_with_a_link_to_the_kept_picture(tmp_path
         }
     ]
     text = (folder.root / "batch_report.md").read_text(encoding="utf-8")
-    assert "| [`2.png`](rejected/2.png) | rejected | [`1.png`](approved/1.png) |" in text
+    assert "| [`2.png`](rejected/2.png) | rejected | the same file as | [`1.png`](approved/1.png) |" in text
     assert '<a href="#at=1">1.png</a>' in (folder.root / "batch_report.html").read_text(encoding="utf-8")
     rows = list(csv.DictReader(io.StringIO((folder.root / "scores.csv").read_text(encoding="utf-8"))))
     assert [(row["verdict"], row["duplicate_of"]) for row in rows] == [("approved", ""), ("rejected", "1.png"), ("approved", "")]
@@ -281,3 +283,73 @@ def test_configurations_of_a_sweep_are_sets_of_their_own(tmp_path: Path) -> None
     journal.close()
     state = read_state(tmp_path / JOURNAL_FILE)
     assert {name: copy.file for name, copy in find_duplicates(plan, state, state.verdicts).items()} == {"a_2.png": "a_1.png"}
+
+
+# nearly the same
+
+
+LIKE = {
+    "2.png": "the mirror image of 1.png",
+    "3.png": "the same picture, cut otherwise, as 1.png",
+    "4.png": "nearly the same picture as 1.png",
+}
+
+
+@pytest.fixture(scope="module")
+def near_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A portrait, its mirror image, a part of it, a darker small copy; and another picture."""
+    folder = tmp_path_factory.mktemp("near")
+    first = portrait()
+    pictures = (
+        first,
+        ImageOps.mirror(first),
+        first.crop((60, 40, 470, 450)),
+        ImageEnhance.Brightness(first).enhance(0.9).resize((256, 256)),
+    )
+    for place, each in enumerate((*pictures, Image.fromarray(skimage.data.coffee()).resize((512, 512))), 1):
+        each.save(folder / f"{place}.png")
+    return folder
+
+
+def plan_of(folder: Path, names: Sequence[str] = ("1.png", "2.png", "3.png", "4.png", "5.png")) -> Plan:
+    return make_plan(source_dir=str(folder), images=tuple(names), prompts=(), variants=(), workflows=(), workflow_name="", count=1)
+
+
+def test_pictures_that_are_nearly_the_same_are_marked_and_stay(tmp_path: Path, near_sources: Path) -> None:
+    plan, folder = plan_of(near_sources), BatchFolder(tmp_path / "batch")
+    run(plan, folder)
+    document = report(plan, folder)
+    assert {image["file"]: image["alike"] for image in document["images"] if image["alike"]} == LIKE
+    assert set(filed(folder).values()) == {APPROVED} and document["counts"]["nearly_same"] == 3
+    assert "3 of them are nearly the same as another." in document["judgement"]
+    text = (folder.root / "batch_report.md").read_text(encoding="utf-8")
+    assert "| [`2.png`](approved/2.png) | approved | the mirror image of | [`1.png`](approved/1.png) |" in text
+    assert 'the mirror image of <a href="#at=1">1.png</a>' in (folder.root / "batch_report.html").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO((folder.root / "scores.csv").read_text(encoding="utf-8"))))
+    assert [row["nearly_same_as"] for row in rows] == ["", "1.png", "1.png", "1.png", ""]
+
+
+@pytest.mark.parametrize("order", ["12345", "54321", "31524"])
+def test_by_the_policy_one_of_them_is_approved(tmp_path: Path, near_sources: Path, order: str) -> None:
+    plan, folder = plan_of(near_sources), BatchFolder(tmp_path / "batch")
+    folder.root.mkdir()
+    write_plan(folder.root, plan)
+    run(plan, folder, Ordered([f"{place}.png" for place in order]), reject_near_duplicates=True)
+    assert filed(folder) == {"1.png": APPROVED, **dict.fromkeys(LIKE, REJECTED), "5.png": APPROVED}
+    images = {image["file"]: image for image in report(plan, folder)["images"]}
+    assert {name: images[name]["reasons"] for name in LIKE} == {name: [f"duplicate: {text}"] for name, text in LIKE.items()}
+    rejudge(folder, make_policy(), quiet)
+    assert set(filed(folder).values()) == {APPROVED}
+    rejudge(folder, make_policy(reject_near_duplicates=True), quiet)
+    assert {name for name, place in filed(folder).items() if place == REJECTED} == set(LIKE)
+
+
+def test_what_a_person_rejected_takes_no_other_picture_with_it(tmp_path: Path, near_sources: Path) -> None:
+    """A hand that is bad in the first may be good in the second."""
+    plan, folder = plan_of(near_sources, ("1.png", "2.png")), BatchFolder(tmp_path / "batch")
+    folder.root.mkdir()
+    write_plan(folder.root, plan)
+    run(plan, folder, reject_near_duplicates=True)
+    (folder.root / APPROVED / "1.png").replace(folder.root / REJECTED / "1.png")
+    rejudge(folder, make_policy(reject_near_duplicates=True), quiet)
+    assert filed(folder) == {"1.png": REJECTED, "2.png": APPROVED}
