@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from evals.faces import model_files
 from evals.faces.face_engine import EngineRequest, Face, FaceEngine, Rgb, Vector, unit
 from evals.faces.subject import BORDERS, add_border, attempt_name, is_stripe
-from evals.faces.yunet import YuNet, find_float_file
+from evals.faces.yunet import FLOAT_FILE, YuNet, find_float_file
 from lifeos.errors import InputError, UnavailableError
 from lifeos.files import read_json, sha256_file
 
@@ -74,8 +74,8 @@ def _choose_detector(request: EngineRequest) -> YuNet | None:
     begun, before = request.begun.get("detector", {}), find_float_file(request.folders)
     if begun.get("name") == OWN_DETECTOR:
         return None
-    if begun and "refined_at" not in begun and before is not None:
-        return YuNet(before, refines=False)
+    if FLOAT_FILE in request.begun.get("models", {}) and before is not None:
+        return YuNet(before, refines="refined_at" in begun)
     found = model_files.find(model_files.YUNET_INT8, request.folders) or before
     return YuNet(found) if found is not None else None
 

@@ -45,6 +45,8 @@ def protocol_of(
     )
 
 
+DETECTOR_FILES = "face_detection_yunet"
+"""How the names of the detector's files begin. Another of them is another way of measuring, not another choice."""
 CHOSEN = frozenset({"engine", "model_pack", "models", "reference_set_id", "references"})
 """What whoever scores chooses. All else in a protocol is how this version measures, and the scale that belongs to it."""
 
@@ -53,6 +55,8 @@ def chosen_part(protocol: Mapping[str, Any]) -> dict[str, Any]:
     """What was chosen: engine, models, detector, references, further gates. Where two protocols agree in it and differ in the rest, the
     same pictures can be scored again in the way of today."""
     chosen = {key: value for key, value in protocol.items() if key in CHOSEN}
+    if isinstance(chosen.get("models"), Mapping):
+        chosen["models"] = {name: digest for name, digest in chosen["models"].items() if not name.startswith(DETECTOR_FILES)}
     detector = protocol.get("detector")
     if isinstance(detector, Mapping) and "name" in detector:
         chosen["detector"] = {"name": detector["name"]}
@@ -70,7 +74,14 @@ def measured_otherwise(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple
         old, new = then.get(key) or {}, now.get(key) or {}
         both = {**old, **new} if key == "detector" else old.keys() & new.keys()
         parts += [(f"{key} {name}".replace("_", " "), old.get(name), new.get(name)) for name in both if (key, name) != ("detector", "name")]
+    parts.append(("detector's file", _detector_file(then), _detector_file(now)))
     return tuple(f"{name.replace('_', ' ')} {_word(old)} then, {_word(new)} now" for name, old, new in parts if old != new)
+
+
+def _detector_file(protocol: Mapping[str, Any]) -> str | None:
+    return next(
+        (f"{name} ({digest[:12]}…)" for name, digest in protocol.get("models", {}).items() if name.startswith(DETECTOR_FILES)), None
+    )
 
 
 def _word(value: object) -> str:

@@ -18,6 +18,9 @@ def test_the_demo_ends_with_approved_and_rejected_pictures(tmp_path: Path, capsy
     assert counts["generated"] == 10 == counts["approved"] + counts["rejected"]
     assert counts["approved"] == len(list((output / "approved").glob("*.png"))) >= 1
     assert counts["rejected"] == len(list((output / "rejected").glob("*.png"))) >= 1
+    reasons = " ".join(reason for image in document["images"] for reason in image["reasons"])
+    assert "skin colour" in reasons and "skin texture" in reasons, "what the demo server spoils is found"
+    assert (document["protocol"]["engine"], document["counts"]["without_face"]) == ("sface", 0)
     assert f"Open it in a browser: {(output / 'batch_report.html').as_uri()}" in capsys.readouterr().out
     assert len((output / "eval_history.jsonl").read_text(encoding="utf-8").splitlines()) == 1
     assert demo.main(["--output-dir", str(output), "--count", "1"]) == 0

@@ -12,6 +12,7 @@ from PIL import Image
 
 from evals.faces import model_files, yunet
 from evals.faces.engines import choose_engine
+from evals.judging.protocol import chosen_part, measured_otherwise
 from evals.load_thresholds import load_thresholds
 from lifeos import cli
 from lifeos.errors import InputError, UnavailableError
@@ -20,7 +21,12 @@ from tools import demo, parameter_sweep, production_pipeline
 
 POLICY = load_thresholds()
 HOG = {"engine": "dlib", "model_pack": "face_recognition_models", "detector": {"name": "dlib_hog"}}
-FLOAT_YUNET = {"engine": "dlib", "model_pack": "face_recognition_models", "detector": {"name": "yunet", "borders": [0.0, 0.5, 1.0]}}
+FLOAT_YUNET = {
+    "engine": "dlib",
+    "model_pack": "face_recognition_models",
+    "models": {yunet.FLOAT_FILE: yunet.FLOAT_SHA256},
+    "detector": {"name": "yunet", "borders": [0.0, 0.5, 1.0]},
+}
 
 
 def test_auto_goes_on_with_what_was_begun() -> None:
@@ -38,6 +44,16 @@ def test_the_detector_of_version_3_0_is_used_where_it_is(model_root: Path, tmp_p
     assert then["models"][yunet.FLOAT_FILE] == yunet.FLOAT_SHA256
     now = choose_engine("auto", POLICY, begun=FLOAT_YUNET, model_root=tmp_path).identity()
     assert now["detector"]["refined_at"] == 200 and model_files.YUNET_INT8.name in now["models"]
+    again = {**FLOAT_YUNET, "detector": {**now["detector"]}}
+    assert choose_engine("auto", POLICY, begun=again, model_root=model_root).identity()["models"] == then["models"]
+    assert chosen_part(then) == chosen_part(now), "its pictures can be scored again"
+    assert measured_otherwise(then, now) == (
+        "detector refined at none then, 200 now",
+        "detector cells none then, mean now",
+        "detector's file face_detection_yunet_2023mar.onnx (8f2383e4dd3c…) then, "
+        "face_detection_yunet_2023mar_int8bq.onnx (49f000ec501f…) now",
+    )
+    assert measured_otherwise(then, then) == ()
 
 
 def test_a_pack_goes_on(model_root: Path) -> None:
