@@ -32,9 +32,10 @@ from tools.production.intake import Scorer, scored_fields
 from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_state, with_scales
 from tools.production.plan import Plan, write_plan
 from tools.production.rejudging import finish_moves, plan_in_force, policy_in_force
+from tools.production.resemblance import find_rejected
 from tools.production.runner import LOCK_REFRESH_SECONDS, Limits
 from tools.production.stopping import Note
-from tools.production.weeding import find_duplicates, to_record
+from tools.production.weeding import to_record
 
 NAMED = 3
 
@@ -105,7 +106,7 @@ def rescore(
             judged = verdict(assessment, policy)
             journal.append("rescored", protocol_id=protocol["id"], **scored_fields(there[name], name, assessment, judged, size))
             verdicts[name] = judged.approved
-        copies = find_duplicates(wanted, state, verdicts)
+        copies = find_rejected(wanted, folder, state, settled, verdicts, policy)
         now = {name: approved and name not in copies for name, approved in verdicts.items()}
         moves = [name for name, approved in now.items() if approved != state.approves(name) and name not in settled.decisions]
         scales = wanted.policy["face_similarity"]["engines"]

@@ -20,15 +20,18 @@ from evals.judging.records import Assessment
 from evals.load_thresholds import load_thresholds
 from lifeos.files import read_records
 from tests.evals.portraits import portrait
-from tests.tools.production.scenes import HashScorer, filed, make_plan, make_policy
-from tools.production import filing
+from tests.tools.production.scenes import HashScorer, filed, graph_maker, make_plan, make_policy
+from tools.backends.comfyui import ComfyServer
+from tools.production import filing, weeding
 from tools.production.decisions import DECISIONS_FILE
 from tools.production.filing import BatchFolder
 from tools.production.finish import Ending, finish_batch
+from tools.production.intake import Intake
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
-from tools.production.plan import Plan, Variant, write_plan
+from tools.production.plan import Item, Plan, Variant, write_plan
 from tools.production.rejudging import rejudge
 from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
+from tools.production.weeding import find_duplicates
 from tools.workflows.workflow import Settings
 
 APPROVED, REJECTED = "approved", "rejected"
@@ -270,10 +273,42 @@ def test_a_kept_picture_that_is_damaged_is_made_again_and_kept(tmp_path: Path) -
     assert filed(folder) == {"1.png": APPROVED, "2.png": REJECTED, "3.png": APPROVED}
 
 
+@pytest.mark.parametrize("killed", [False, True], ids=["", "killed when two copies were taken in"])
+def test_a_target_counts_no_duplicates(
+    tmp_path: Path, embedded_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    """The server makes one picture three times before it makes another: two copies are no two approved pictures."""
+    admit = Intake.admit
+
+    def admit_copies(self: Intake, item: Item, pictures: Sequence[bytes], **told: Any) -> None:
+        admit(self, item, [picture(max(3, item.index))], **told)
+
+    monkeypatch.setattr(Intake, "admit", admit_copies)
+    plan, folder = make_plan(target_approved=2, count=1), BatchFolder(tmp_path / "batch")
+    client = ComfyServer(embedded_server().url, outage_seconds=5)
+    client.connect()
+    try:
+        equipment = Equipment(HashScorer(least=0.7), make_policy(), [client], graph_maker(plan), workers=2)
+        if killed:
+
+            def dying(*_: Any, **__: Any) -> None:
+                raise KilledError
+
+            with monkeypatch.context() as patch, pytest.raises(KilledError):
+                patch.setattr(weeding, "to_record", dying)
+                run_batch(plan, folder, equipment, Limits(max_images=20))
+            assert list(filed(folder).values()).count(APPROVED) >= 2
+        end = run_batch(plan, folder, equipment, Limits(max_images=20))
+    finally:
+        client.close()
+    assert end.why == "target"
+    kept = sorted(int(name[:4]) for name, place in filed(folder).items() if place == APPROVED)
+    assert kept[0] == 1 and len(kept) >= 2 and kept[1] == 4, filed(folder)
+    assert [place for name, place in filed(folder).items() if name[:4] in ("0002", "0003")] == [REJECTED] * 2
+
+
 def test_configurations_of_a_sweep_are_sets_of_their_own(tmp_path: Path) -> None:
     """Two LoRAs at strength 0 make the same picture: that is no fault of the second."""
-    from tools.production.weeding import find_duplicates
-
     plan = make_plan(variants=(Variant(Settings(), "a"), Variant(Settings(), "b")), workflows=({}, {}))
     journal = Journal(tmp_path / JOURNAL_FILE)
     names = {1: "a_1.png", 2: "a_2.png", 5: "b_1.png"}
