@@ -223,7 +223,7 @@ def measure_sameness(
         duplicates=duplicates,
         verdict=verdict,
         line=line,
-        judgement=_judgement(verdict, line, len(faces), shots, directions, pairs),
+        judgement=_judgement(verdict, line, len(faces), shots, directions),
     )
 
 
@@ -324,13 +324,12 @@ def _find_duplicates(found: Sequence[tuple[int, str]]) -> tuple[int, tuple[Dupli
     return total, tuple(listed[:LISTED_DUPLICATES])
 
 
-def _judgement(verdict: str, line: str, faces: int, shots: Counter[str], directions: Counter[str], duplicates: int) -> str:
-    twins = f" {counted(duplicates, 'near-duplicate pair')}." if duplicates else ""
+def _judgement(verdict: str, line: str, faces: int, shots: Counter[str], directions: Counter[str]) -> str:
     said = f"{line[0].upper()}{line[1:]}."
     if verdict == TOO_FEW:
-        return f"{said}{twins}"
+        return said
     shot, shot_count = shots.most_common(1)[0]
     direction, direction_count = directions.most_common(1)[0]
     frequent = f" Most frequent: {direction} ({direction_count} of {faces}), {shot} ({shot_count} of {faces})."
     advice = "" if verdict == VARIED else " Ask for other angles and distances in the prompts."
-    return f"{said}{frequent}{advice}{twins}"
+    return f"{said}{frequent}{advice}"

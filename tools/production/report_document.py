@@ -281,7 +281,9 @@ def judgement_of(document: Mapping[str, Any]) -> str:
         told = f"{made}; the same command tries the others again" if document["ending"] == INCOMPLETE else document["ending_text"]
         parts.append(f"The batch is not complete: {told}.")
     if counts["nearly_same"]:
-        parts.append(f"{counts['nearly_same']} of them {verb(counts['nearly_same'], 'is', 'are')} nearly the same as another.")
+        parts.append(
+            f"{counts['nearly_same']} of the approved pictures {verb(counts['nearly_same'], 'is', 'are')} nearly the same as another."
+        )
     if document["sameness"]["verdict"] in (SAME, ALIKE):
         parts.append(document["sameness"]["judgement"].rstrip(".") + ".")
     if counts["failed"] and document["ending"] != INCOMPLETE:

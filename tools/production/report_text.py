@@ -167,10 +167,6 @@ def _sameness(document: Mapping[str, Any]) -> str:
     lines = [f"## Variety of the approved set\n\n{escape_markdown(found['judgement'])}"]
     if rows := variety_rows(found):
         lines.append(_table(("", ""), rows))
-    if found["duplicates"]:
-        lines.append(
-            "Near-duplicates: " + "; ".join(f"`{code(pair['first'])}` and `{code(pair['second'])}`" for pair in found["duplicates"][:20])
-        )
     return "\n\n".join(lines)
 
 

@@ -109,7 +109,7 @@ def test_pictures_without_a_face_count_as_pictures_only() -> None:
     assert (found.pictures, found.faces) == (3, 1)
     assert found.yaw_spread_deg is None and found.same_pose_share is None and found.entropy_bits is None
     assert found.landmark_distance is None and found.position_spread is None and found.face_area_spread is None
-    assert found.judgement == "Variety is not known: 1 face is too few. 1 near-duplicate pair."
+    assert found.judgement == "Variety is not known: 1 face is too few."
     assert found.duplicates == (Duplicate(1, 2, 0),)
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import permutations
@@ -232,24 +233,39 @@ def test_a_person_s_decision_stays(tmp_path: Path, again: bool) -> None:
     assert image["overruled"] == ["duplicate: the same file as 1.png"]
 
 
-def test_a_picture_that_somebody_moves_meanwhile_is_not_moved_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["approved/best", "rejected"])
+def test_what_somebody_moves_meanwhile_is_decided_and_stays(tmp_path: Path, target: str) -> None:
     plan, folder = make_sources(tmp_path, "aa"), BatchFolder(tmp_path / "batch")
 
     class Meddling(Ordered):
         def assess_bytes(self, data: bytes, path: Path) -> Assessment:
             found = super().assess_bytes(data, path)
             if path.name == "1.png":
-                while not (folder.root / APPROVED / "2.png").is_file():
-                    pass
                 while "2.png" not in read_state(folder.root / JOURNAL_FILE).filed:
-                    pass
-                (folder.root / APPROVED / "best").mkdir()
-                (folder.root / APPROVED / "2.png").replace(folder.root / APPROVED / "best" / "2.png")
+                    time.sleep(0.01)
+                (folder.root / target).mkdir(exist_ok=True)
+                (folder.root / APPROVED / "2.png").replace(folder.root / target / "2.png")
             return found
 
     run(plan, folder, Meddling(["2.png", "1.png"]))
-    assert (folder.root / APPROVED / "best" / "2.png").is_file()
-    assert [image["verdict"] for image in report(plan, folder)["images"]] == [APPROVED, APPROVED]
+    assert (folder.root / target / "2.png").is_file()
+    wanted = target.partition("/")[0]
+    assert [image["verdict"] for image in report(plan, folder)["images"]] == [APPROVED, wanted]
+    assert [record.data["verdict"] for record in read_records(folder.root / DECISIONS_FILE)] == [wanted]
+
+
+def test_what_was_decided_before_its_twin_came_stays(tmp_path: Path) -> None:
+    plan, folder = make_sources(tmp_path, "aa"), BatchFolder(tmp_path / "batch")
+    first = Path(str(plan.source_dir)) / "1.png"
+    data = first.read_bytes()
+    first.unlink()
+    run(plan, folder)
+    for place in (REJECTED, APPROVED):  # the owner thought twice
+        (folder.root / ("approved" if place == REJECTED else "rejected") / "2.png").replace(folder.root / place / "2.png")
+        run(plan, folder)
+    first.write_bytes(data)
+    run(plan, folder)
+    assert filed(folder) == {"1.png": APPROVED, "2.png": APPROVED}
 
 
 def test_judged_again_a_duplicate_whose_twin_fails_is_none(tmp_path: Path) -> None:
@@ -288,7 +304,7 @@ def test_a_target_counts_no_duplicates(
     client = ComfyServer(embedded_server().url, outage_seconds=5)
     client.connect()
     try:
-        equipment = Equipment(HashScorer(least=0.7), make_policy(), [client], graph_maker(plan), workers=2)
+        equipment = Equipment(HashScorer(least=0.7), make_policy(queue_ahead=0), [client], graph_maker(plan), workers=2)
         if killed:
 
             def dying(*_: Any, **__: Any) -> None:
@@ -356,7 +372,7 @@ def test_pictures_that_are_nearly_the_same_are_marked_and_stay(tmp_path: Path, n
     document = report(plan, folder)
     assert {image["file"]: image["alike"] for image in document["images"] if image["alike"]} == LIKE
     assert set(filed(folder).values()) == {APPROVED} and document["counts"]["nearly_same"] == 3
-    assert "3 of them are nearly the same as another." in document["judgement"]
+    assert "3 of the approved pictures are nearly the same as another." in document["judgement"]
     text = (folder.root / "batch_report.md").read_text(encoding="utf-8")
     assert "| [`2.png`](approved/2.png) | approved | the mirror image of | [`1.png`](approved/1.png) |" in text
     assert 'the mirror image of <a href="#at=1">1.png</a>' in (folder.root / "batch_report.html").read_text(encoding="utf-8")
