@@ -22,7 +22,7 @@ class AlignedEngine:
     ) -> None:
         self._name, self.scale_key = name, scale_key
         self._yunet, self._embedder, self._mean, self._mean_id = yunet, embedder, mean, mean_id
-        self.provider = embedder.provider
+        self.provider, self.model_sha256 = embedder.provider, embedder.sha256
         self.notes: tuple[str, ...] = (CUDA_NOTE,) if CUDA in embedder.wanted and self.provider != CUDA else ()
 
     def identity(self) -> dict[str, Any]:

@@ -89,6 +89,7 @@ class DlibEngine:
     def __init__(self, yunet: YuNet | None = None) -> None:
         self._folder = _weights_folder()
         self._mean = read_stranger_mean()
+        self.model_sha256 = sha256_file(self._folder / EMBEDDER)
         self._yunet = yunet
         self._models = _load_models(self._folder)
         self.notes: tuple[str, ...] = ()

@@ -50,6 +50,8 @@ class FaceEngine(Protocol):
 
     scale_key: str
     """Its row in the policy's `face_similarity.engines`."""
+    model_sha256: str
+    """SHA-256 of the file that makes its embeddings: the one with which a row of the policy was measured."""
     provider: str
     """What it really runs on: `CUDAExecutionProvider`, `CPUExecutionProvider`, `dlib CPU`."""
     notes: tuple[str, ...]

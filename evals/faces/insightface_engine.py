@@ -163,6 +163,7 @@ class InsightFaceEngine:
             require_package(package, "insightface")
         self.pack = pack
         self.scale_key = f"{SCALE_PREFIX}{pack.name}"
+        self.model_sha256 = pack.hashes[pack.recognition.name]
         wanted = wanted_providers(prefer_cpu=prefer_cpu)
         self._detector, self._embedder = _load(pack, wanted, threads)
         self.provider: str = running_provider([self._detector.session_for_detection, self._embedder.session])

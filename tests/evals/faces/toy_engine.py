@@ -23,6 +23,7 @@ def open_engine(request: EngineRequest) -> FaceEngine:
 
 class ToyEngine:
     scale_key = "toy"
+    model_sha256 = ""
     provider = "toy CPU"
     notes = ("a toy: it compares shades",)
 
