@@ -40,12 +40,15 @@ SCHEMA = 1
 FEWEST_REFERENCES = 5
 FEWEST_STRANGERS = 20
 """With none of 20 above a mark, up to 3 in 20 may be."""
+WARN_ACCEPTS = 0.01
+PASS_ACCEPTS = 0.002
+"""The marks let through no larger shares of strangers, unless others are wished for."""
 NAMED = 3
-SHOWN_SHARES = (0.01, 0.002)
+SHOWN_SHARES = (WARN_ACCEPTS, PASS_ACCEPTS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
+class EngineCalibration:
     """What was measured of an engine and a character. `own` are cosines of own photos: references left out one by one, then others."""
 
     engine: str
@@ -102,11 +105,11 @@ def measure(
     strangers_dir: Path | None = None,
     warn_accepts: float | None = None,
     pass_accepts: float | None = None,
-) -> Measured:
+) -> EngineCalibration:
     """Calibrate an opened engine. Raises InputError for what cannot be calibrated."""
     import numpy as np
 
-    from evals.faces.calibration import PASS_ACCEPTS, WARN_ACCEPTS, calibrate
+    from evals.faces.calibration import calibrate
     from evals.faces.centroid import left_out_cosines
     from evals.faces.policy_scale import PolicyScale
 
@@ -124,7 +127,7 @@ def measure(
     warnings = (*references.left_out, *notes, *more_notes)
     name = f"{engine.identity()['engine']} ({engine.identity()['model_pack']})"
     model = engine.model_sha256[:12]
-    return Measured(name, engine.scale_key, model, len(references.names), left_out, more, floor, strangers, found, warnings)
+    return EngineCalibration(name, engine.scale_key, model, len(references.names), left_out, more, floor, strangers, found, warnings)
 
 
 def _own(folder: Path | None, engine: FaceEngine, references: ReferenceSet) -> tuple[Vector, list[str]]:
@@ -202,7 +205,7 @@ def _look_at(folder: Path, engine: FaceEngine, known: set[str], flag: str) -> tu
     return faces, [*([f"{flag}: {told} left out"] if told else []), *left_out_lines(listing.left_out, folder)]
 
 
-def render(found: Measured) -> str:
+def render(found: EngineCalibration) -> str:
     """The figures for a person."""
     marks = found.calibration
     lines = [f"face engine {found.engine}, row {found.key}", f"ceiling: references left out one by one: {_range(found.left_out)}"]
@@ -259,8 +262,6 @@ def _share(share: float) -> str:
 
 
 def build_parser() -> cli.Parser:
-    from evals.faces.calibration import PASS_ACCEPTS, WARN_ACCEPTS
-
     parser = cli.Parser(__doc__)
     parser.add_argument(
         "--reference-dir", dest="reference", type=Path, required=True, metavar="DIR", help="pictures of the character, one face each"
@@ -290,7 +291,7 @@ def _share_between(text: str) -> float:
     return value
 
 
-def write_row(root: Path, found: Measured, rows: Mapping[str, Mapping[str, Any]]) -> Path:
+def write_row(root: Path, found: EngineCalibration, rows: Mapping[str, Mapping[str, Any]]) -> Path:
     """Put the row into the policy of a project; what the old one says of the model's input stays. Returns the file."""
     from lifeos.policy.rewriting import write_engine_row
 

@@ -13,11 +13,8 @@ from evals.faces.face_engine import Vector
 from evals.faces.policy_scale import PolicyScale
 from evals.faces.strangers import Floor
 
-WARN_ACCEPTS = 0.01
-PASS_ACCEPTS = 0.002
-"""The marks let through no larger shares of strangers, unless others are wished for."""
 WARN_WAY, PASS_WAY = 0.5, 0.6
-"""Nor do they lie nearer to strangers than this share of the way to the middle one of the own photos: what is generated may look like
+"""The marks lie no nearer to strangers than this share of the way to the middle one of the own photos: what is generated may look like
 another face and still be more like the character than a stranger is. With it the rows of SFace and of the small InsightFace pack come out
 that were set by looking at pictures."""
 MOST_REJECTED = 0.1
@@ -104,8 +101,8 @@ def calibrate(
     shown: Vector,
     row: PolicyScale | None,
     *,
-    warn_accepts: float = WARN_ACCEPTS,
-    pass_accepts: float = PASS_ACCEPTS,
+    warn_accepts: float,
+    pass_accepts: float,
 ) -> Calibration | str:
     """The marks by a floor, the cosines of the character's own photos, and those of strangers who were looked at (or none).
 

@@ -59,5 +59,7 @@ def require_row(scales: Mapping[str, Mapping[str, Any]], key: str, what: str) ->
     if key in scales:
         return scales[key]
     row = f"face_similarity.engines.{key}: {{stranger: …, warn: …, pass: …, same: 1.0}}"
-    fix = f"score pictures of the character and of strangers with benchmarks/metric_validity.py and add {row} to evals/thresholds.yaml"
+    fix = (
+        f"measure it: python evals/calibrate_engine.py --reference-dir DIR --strangers DIR --write; it adds {row} to evals/thresholds.yaml"
+    )
     raise InputError(what, "the policy has no thresholds for it, and those of another model do not carry over", fix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from evals.calibrate_engine import PASS_ACCEPTS, WARN_ACCEPTS
 from evals.faces.calibration import Calibration, Rate, calibrate, find_own_among
 from evals.faces.centroid import centroid_of
 from evals.faces.dlib_engine import read_stranger_mean
@@ -13,10 +14,11 @@ from evals.faces.policy_scale import PolicyScale
 from evals.faces.strangers import Floor, floor_of, statistics_of
 
 NOBODY = np.zeros(0)
+WISHES = {"warn_accepts": WARN_ACCEPTS, "pass_accepts": PASS_ACCEPTS}
 
 
 def marks(floor: Floor, own: np.ndarray, shown: np.ndarray = NOBODY, **wishes: float) -> Calibration:
-    found = calibrate(floor, own, shown, None, **wishes)
+    found = calibrate(floor, own, shown, None, **{**WISHES, **wishes})
     assert isinstance(found, Calibration), found
     return found
 
@@ -55,7 +57,7 @@ def test_a_mark_lets_through_no_more_than_was_wished() -> None:
 def test_no_stranger_who_was_shown_passes() -> None:
     """One of them is far above what the curve says."""
     shown = np.array([*np.linspace(-0.1, 0.1, 40), 0.45])
-    found = marks(floor_of(shown), np.linspace(0.6, 0.7, 10))
+    found = marks(floor_of(shown), np.linspace(0.6, 0.7, 10), shown)
     assert found.passing.cosine == 0.46 and found.passing.shown == Rate(0, 41)
     assert found.passing.shown is not None and found.passing.shown.high == pytest.approx(3 / 41)
     assert "highest stranger" in found.limited
@@ -71,17 +73,17 @@ def test_the_own_photos_set_an_upper_end() -> None:
 
 def test_an_engine_that_cannot_tell_them_apart_has_no_marks() -> None:
     own = np.array([0.05, 0.1, *np.linspace(0.2, 0.3, 8)])
-    found = calibrate(Floor(0.0, 0.125, 205), own, NOBODY, None)
+    found = calibrate(Floor(0.0, 0.125, 205), own, NOBODY, None, **WISHES)
     assert isinstance(found, str) and found.endswith(
         "a pass mark of 0.10, which keeps 90% of the own photos, lets through 21.2% of all strangers"
     )
     shown = np.array([0.0] * 30 + [0.4])
-    found = calibrate(floor_of(shown), own, shown, None)
+    found = calibrate(floor_of(shown), own, shown, None, **WISHES)
     assert isinstance(found, str) and "lets through 1 of the 31 strangers" in found
 
 
 def test_the_marks_in_force_are_told_as_well() -> None:
-    found = calibrate(Floor(0.0, 0.1, 205), np.full(10, 0.5), NOBODY, PolicyScale(0.0, 0.2, 0.6, 1.0))
+    found = calibrate(Floor(0.0, 0.1, 205), np.full(10, 0.5), NOBODY, PolicyScale(0.0, 0.2, 0.6, 1.0), **WISHES)
     assert isinstance(found, Calibration) and found.warn_now is not None and found.pass_now is not None
     assert found.warn_now.accepts == pytest.approx(0.02275, abs=1e-5) and found.pass_now.rejects == Rate(10, 10)
 
