@@ -251,6 +251,13 @@ def test_auto_without_sface_is_dlib_where_it_is_installed() -> None:
 
 
 @pytest.mark.usefixtures("no_free_models")
+def test_dlib_takes_the_detector_of_version_3_0_where_there_is_no_other(model_root: Path) -> None:
+    """Nothing was begun with it, so each face is looked at again."""
+    identity = choose_engine("dlib", POLICY, model_root=model_root).identity()
+    assert (yunet.FLOAT_FILE in identity["models"], identity["detector"]["refined_at"]) == (True, 200)
+
+
+@pytest.mark.usefixtures("no_free_models")
 def test_without_any_engine_both_set_ups_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "dlib" else found(name))
