@@ -22,6 +22,13 @@ DEFAULTS: dict[str, Any] = {
                 "same": 1.0,
                 "note": "derived from the specification: measure it with calibrate_engine",
             },
+            "insightface_antelopev2": {
+                "stranger": 0.0,
+                "warn": 0.5,
+                "pass": 0.6,
+                "same": 1.0,
+                "note": "derived from the specification: measure it with calibrate_engine",
+            },
             "insightface_mini": {"stranger": 0.02, "warn": 0.4, "pass": 0.46, "same": 1.0, "model": "e8e15de7b894"},
             "sface": {"stranger": -0.01, "warn": 0.36, "pass": 0.44, "same": 1.0, "model": "fb143eea0783"},
             "dlib_centred": {"stranger": 0.03, "warn": 0.62, "pass": 0.68, "same": 1.0, "model": "55533b28a958"},
