@@ -264,3 +264,29 @@ def test_an_ending_of_another_program_is_named_and_skipped(tmp_path: Path) -> No
         "2: record skipped (not one of ours: unknown ending '')",
         "3: record skipped (not one of ours: unknown ending 'tired')",
     ]
+
+
+def test_finding_duplicates_ends_no_run_s_time(tmp_path: Path) -> None:
+    """Within a run its cost goes on: 10 seconds, not the 4 until pictures moved. Moves that the next command finishes are nobody's time."""
+    path = tmp_path / "journal.jsonl"
+    steps = [("started", 0), ("duplicates", 4), ("moved", 4), ("ended", 10), ("refiled", 50)]
+    more = {"started": {"servers": ["http://a"]}, "duplicates": {"duplicates": {}}, "ended": {"why": "complete"}}
+    lines = [{"time": f"2026-11-20T10:00:{at:02d}Z", "event": event, **more.get(event, {})} for event, at in steps]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert read_state(path, pytest.fail).sessions[0].seconds == 10
+
+
+def test_duplicates_are_rejected_until_another_record_says_otherwise(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    for name in "ab":
+        journal.append("scored", item=1, file=name, approved=True)
+        journal.append("filed", item=1, file=name, place="approved")
+    journal.append("duplicates", duplicates={"b": {"file": "a", "how": "same_file"}}, moves=["b"])
+    state = read_state(tmp_path / "journal.jsonl", pytest.fail)
+    assert (state.approves("a"), state.approves("b"), state.verdicts["b"]) == (True, False, True)
+    assert (state.moves, state.places["b"]) == ({"b": False}, "approved")
+    journal.append("moved", pictures=1)
+    journal.append("duplicates", duplicates={}, moves=["b"])
+    journal.close()
+    state = read_state(tmp_path / "journal.jsonl", pytest.fail)
+    assert state.approves("b") and (state.moves, state.places["b"]) == ({"b": True}, "rejected")
