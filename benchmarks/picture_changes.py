@@ -121,6 +121,16 @@ def add_color_grain(rgb: Rgb, deviation: float, seed: int = 0) -> Rgb:
     return _to_bytes(rgb + deviation * np.stack(grains, axis=2))
 
 
+def paint_grain(rgb: Rgb, face: Face, deviation: float, seed: int = 0) -> Rgb:
+    """Soft grain on the face alone, as retouching adds it over a filter."""
+    import numpy as np
+
+    def grainy(patch: Rgb, unit: float) -> Any:
+        return patch + deviation * _grain((patch.shape[0], patch.shape[1]), 0.8, np.random.default_rng(seed))[:, :, None]
+
+    return _blend_on_face(rgb, face, 1.0, grainy)
+
+
 def _grain(shape: tuple[int, int], softness: float, random: np.random.Generator) -> NDArray[np.float32]:
     """Noise of standard deviation 1."""
     import cv2
