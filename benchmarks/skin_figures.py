@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from evals.skin.measurement import SkinMeasurement
 
 FEWEST = 3
-LEAST_SHOWN = 20
-"""Pictures from which a figure shows anything: with none wrong of 20 the truth may still be 15 %."""
+LEAST_SHOWN = 15
+"""Pictures from which a figure shows anything: with none wrong of 15 the truth may still be 20 %."""
 PASS, BORDERLINE, REJECTED = "pass", "borderline", "rejected"
 CERTAIN_UNIT = 43.2
 """The smallest face unit in pixels that is measured at the scale of 48."""
@@ -149,7 +149,7 @@ def skin_rows(group: str, judged: Sequence[Judged]) -> list[Row]:
         _flips(group, large, "half size", 0.05),
         _flips(group, large, "JPEG 60", 0.05),
         _drift(group, large),
-        *_lightness(group, judged),
+        *_lightness(group, large),
     ]
     return rows
 
@@ -189,8 +189,7 @@ def _lightness(group: str, items: Sequence[Judged]) -> list[Row]:
     if len(known) < 2 * FEWEST:
         return []
     angles = [item.lightness for item in known]
-    offsets = [item.scores["untouched"].texture_offset or 0.0 for item in known]
-    correlation = abs(rank_correlation(angles, offsets))
+    correlation = abs(rank_correlation(angles, [item.scores["untouched"].texture or 0.0 for item in known]))
     count = len(known)
     halves = known[: len(known) // 2], known[len(known) // 2 :]
     darker, lighter = (sum((item.scores["untouched"].texture or 0.0) < TEXTURE_POINT for item in half) / len(half) for half in halves)

@@ -7,10 +7,10 @@ Every picture is changed in some forty ways, its face is found again by YuNet, a
 pictures are put against the references; where there are none, and for photos and the references themselves, each is put against the
 others of its folder. Shares of changed pictures are shares of those that pass, or are borderline, untouched, on faces of 110 pixels and
 more (smaller ones are rows of their own). *pass* and *rejected* are clear verdicts, and a *flip* is from one to the other; what is
-borderline is counted by itself. `shown`: the goal is reached on 20 pictures or more. Without folders a few pictures that come with
+borderline is counted by itself. `shown`: the goal is reached on 15 pictures or more. Without folders a few pictures that come with
 packages show the shape of the table; nothing is shown by so few. Writes nothing. About 3 seconds a picture.
 
-Exit codes: 0 no goal is missed · 1 one is, on 20 pictures or more · 2 bad usage or input · 3 a model is missing.
+Exit codes: 0 no goal is missed · 1 one is, on 15 pictures or more · 2 bad usage or input · 3 a model is missing.
 """
 
 from __future__ import annotations

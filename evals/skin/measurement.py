@@ -30,6 +30,9 @@ SCALE_SLACK = 0.9
 FINE_SIGMAS = (0.7, 1.0, 1.4)
 COARSE_SIGMA, COARSE_SHARE = 2.8, 0.65
 """That share of the coarse energy is taken off: it follows light and focus more than skin."""
+NOISE_GAINS, LEAST_POWER = (1.5, 1.6, 1.4), 0.25
+"""Skin that is nothing but soft noise shows so many times the noise floor, at each fine filter (white noise: 1.3, 1.3, 1.2). That power is
+no texture and is taken off, down to a quarter of what is seen. Without it smoothed skin that kept a little texture passed under grain."""
 LIGHT_SHARE = 0.0875
 """Of log2 of the light on the skin. Dividing by the light, as version 1 did, called dark skin rough and light skin smooth."""
 CHROMA_SIGMA = 0.5
@@ -135,10 +138,10 @@ def _is_grey(pixels: NDArray[np.uint8]) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Skin:
-    """The skin of a face at one scale: what is kept of it, log2 of its finest texture, and its mean luma."""
+    """The skin of a face at one scale: what is kept of it, log2 of its texture at each fine filter, and its mean luma."""
 
     level: SkinLevel
-    finest: float
+    fine: tuple[float, ...]
     light: float
 
 
@@ -167,7 +170,7 @@ def _measure_level(pixels: Plane, frame: FaceFrame, scale: int) -> _Skin | None:
     quantiles = np.quantile(lab[inside][:, 1:], QUANTILES, axis=0).T.astype(np.float32).ravel()
     ratio = _edge_ratio(responses[EDGE_SIGMAS[0]], responses[EDGE_SIGMAS[1]], frame)
     level = SkinLevel(texture, sum(chroma) / len(chroma), quantiles, count, None if ratio is None else math.log2(ratio))
-    return _Skin(level, energy[FINE_SIGMAS[0]], light)
+    return _Skin(level, tuple(energy[sigma] for sigma in FINE_SIGMAS), light)
 
 
 def _at_scale(pixels: Plane, frame: FaceFrame, scale: int) -> tuple[Plane, FaceFrame]:
@@ -197,12 +200,19 @@ def _energy(values: Plane, mask: Plane, skin: Plane, chosen: NDArray[np.bool_], 
 
 
 def _with_noise_floor(skin: _Skin, rgb: NDArray[np.uint8], frame: FaceFrame, scale: int, usual_noise: float | None) -> SkinLevel:
-    """The level with the picture's noise floor over the skin's. `usual_noise`: the references', where known."""
+    """The level with the picture's noise floor over the skin's, and its texture without that noise. `usual_noise`: the references'."""
     level, shrink = skin.level, min(1.0, scale / frame.unit)
-    share, color_share = luma_floor(rgb, frame, shrink, skin.light) / 2.0**skin.finest, None
+    floors = luma_floor(rgb, frame, shrink, skin.light, FINE_SIGMAS)
+    noise = sum(_loss(energy, gain * floor) for energy, gain, floor in zip(skin.fine, NOISE_GAINS, floors, strict=True)) / len(floors)
+    color_share = None
     if usual_noise is None or level.noise - usual_noise > COLOR_GRAIN_NOISE:  # else it is not looked at, and costs the most
         color_share = math.log2(max(chroma_floor(rgb, frame, shrink, skin.light), LEAST_DEVIATION)) - level.noise
-    return replace(level, noise_share=share, color_noise_share=color_share)
+    return replace(level, texture=level.texture - noise, noise_share=floors[0] / 2.0 ** skin.fine[0], color_noise_share=color_share)
+
+
+def _loss(energy: float, noise: float) -> float:
+    """What is left of log2 energy less `noise`, as the log2 that is lost."""
+    return -0.5 * math.log2(max(LEAST_POWER, 1.0 - (noise / 2.0**energy) ** 2))
 
 
 def _edge_ratio(fine: Plane, coarse: Plane, frame: FaceFrame) -> float | None:

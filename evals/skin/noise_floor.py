@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evals.skin.filters import deviations, grid_means, response
-from evals.skin.regions import FaceFrame, skin_regions
+from evals.skin.regions import FaceFrame, Region, skin_regions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 
     from evals.skin.filters import Plane
 
-LUMA_SIGMA, CHROMA_SIGMA = 0.7, 0.5
+CHROMA_SIGMA = 0.5
 BLOCK = 6
 """Side of a block in pixels of the scale."""
 CALM_SHARE, LEAST_CALM = 0.015, 8
 FEWEST_BLOCKS = 100
 """A picture that is nearly all face has no calm place to compare with: its floor is taken to be 0."""
 LUMA_LIMITS, LIKE_SKIN = (16.0, 239.0), (0.6, 1.4)
-"""Blocks count where their light is within these limits, and within these shares of the light on the skin if enough of them are: film
-grain is weak in the dark. Of 88 smoothed pictures with film grain 16 % then pass for pictures without, by the limits alone 55 %."""
+"""Blocks count where their light is within these limits; if enough of them outside of the head are within these shares of the light on
+the skin, only those: film grain is weak in the dark. Of 88 smoothed pictures with film grain 16 % then passed for pictures without, by
+the limits alone 55 %."""
+HEAD = Region(0.0, 0.45, 1.25, 1.7)
+"""Without it a close-up before a dark background would be compared with its own forehead."""
 CLIPPED, MOST_CLIPPED = (3, 252), 0.05
 """A block where more pixels have a channel outside of these levels is cut off at black or white: noise does not show there."""
 MOST_PIXELS = 300_000
@@ -46,16 +49,22 @@ class _View:
     top: int
 
 
-def luma_floor(rgb: NDArray[np.uint8], frame: FaceFrame, shrink: float, light: float) -> float:
-    """The median deviation of the calmest blocks of luma outside of the skin; 0 where there are too few blocks.
+def luma_floor(rgb: NDArray[np.uint8], frame: FaceFrame, shrink: float, light: float, sigmas: tuple[float, ...]) -> tuple[float, ...]:
+    """For each filter the median deviation of luma in the calmest blocks outside of the skin; 0 where there are too few blocks.
 
-    `shrink` takes the picture to the scale of the skin. `light`: the mean luma of the skin.
+    The calmest are those of the first filter. `shrink` takes the picture to the scale of the skin. `light`: the mean luma of the skin.
     """
-    return _floor(rgb, frame, shrink, light, lambda part: [response(part, LUMA_SIGMA)], luma=True)
+    import numpy as np
+
+    blocks = _blocks(rgb, frame, shrink, light, lambda part: [response(part, sigma) for sigma in sigmas], luma=True)
+    if blocks.shape[1] == 0:
+        return (0.0,) * len(sigmas)
+    calmest = np.argpartition(blocks[0], _calm_count(blocks) - 1)[: _calm_count(blocks)]
+    return tuple(float(value) for value in np.median(blocks[:, calmest], axis=1))
 
 
 def chroma_floor(rgb: NDArray[np.uint8], frame: FaceFrame, shrink: float, light: float) -> float:
-    """The same for a and b of CIE Lab, their geometric mean. Costs several times as much."""
+    """The same for a and b of CIE Lab, each in its own calmest blocks, and their geometric mean. Costs several times as much."""
     import cv2
     import numpy as np
 
@@ -63,10 +72,19 @@ def chroma_floor(rgb: NDArray[np.uint8], frame: FaceFrame, shrink: float, light:
         lab = cv2.cvtColor(part * np.float32(1 / 255), cv2.COLOR_RGB2Lab)
         return [response(np.ascontiguousarray(lab[:, :, plane]), CHROMA_SIGMA) for plane in (1, 2)]
 
-    return _floor(rgb, frame, shrink, light, responses, luma=False)
+    blocks = _blocks(rgb, frame, shrink, light, responses, luma=False)
+    if blocks.shape[1] == 0:
+        return 0.0
+    calm = _calm_count(blocks)
+    medians = np.median(np.partition(blocks, calm - 1, axis=1)[:, :calm], axis=1)
+    return float(np.exp(np.log(np.maximum(medians, 1e-6)).mean()))
 
 
-def _floor(
+def _calm_count(blocks: NDArray[Any]) -> int:
+    return max(LEAST_CALM, round(CALM_SHARE * int(blocks.shape[1])))
+
+
+def _blocks(
     rgb: NDArray[np.uint8],
     frame: FaceFrame,
     shrink: float,
@@ -74,24 +92,22 @@ def _floor(
     responses: Callable[[Plane], list[Plane]],
     *,
     luma: bool,
-) -> float:
+) -> NDArray[Any]:
+    """Deviations of every usable block, one row for each response; no column where there are too few."""
     import numpy as np
 
     found: list[NDArray[Any]] = []
     for view in _views(rgb, shrink):
         part = _reduced(view, luma=luma)
         if min(part.shape[:2]) >= BLOCK:
-            lights, usable = _usable(view, part, frame)
+            lights, usable, away = _usable(view, part, frame)
+            like_skin = away & (lights > LIKE_SKIN[0] * light) & (lights < LIKE_SKIN[1] * light)
             spreads = [deviations(values, BLOCK)[usable] for values in responses(part)]
-            found.append(np.stack([lights[usable], *spreads]))
+            found.append(np.stack([like_skin[usable], *spreads]))
     blocks = np.concatenate(found, axis=1) if found else np.zeros((2, 0))
-    like_skin = blocks[:, (blocks[0] > LIKE_SKIN[0] * light) & (blocks[0] < LIKE_SKIN[1] * light)]
-    chosen = (like_skin if like_skin.shape[1] >= FEWEST_BLOCKS else blocks)[1:]
-    if chosen.shape[1] < FEWEST_BLOCKS:
-        return 0.0
-    calm = max(LEAST_CALM, round(CALM_SHARE * chosen.shape[1]))
-    medians = np.median(np.partition(chosen, calm - 1, axis=1)[:, :calm], axis=1)
-    return float(np.exp(np.log(np.maximum(medians, 1e-6)).mean()))
+    preferred = blocks[:, blocks[0] > 0]
+    chosen = preferred if preferred.shape[1] >= FEWEST_BLOCKS else blocks
+    return chosen[1:] if chosen.shape[1] >= FEWEST_BLOCKS else chosen[1:, :0]
 
 
 def _views(rgb: NDArray[np.uint8], shrink: float) -> Iterator[_View]:
@@ -134,8 +150,8 @@ def _by_area(pixels: Plane, width: int, height: int) -> Plane:
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
-def _usable(view: _View, part: Plane, frame: FaceFrame) -> tuple[Plane, NDArray[np.bool_]]:
-    """The light in each block, and which blocks are neither skin nor dark, bright or cut off at black or white."""
+def _usable(view: _View, part: Plane, frame: FaceFrame) -> tuple[Plane, NDArray[np.bool_], NDArray[np.bool_]]:
+    """The light in each block; which blocks are neither skin nor dark, bright or cut off at black or white; which lie off the head."""
     import cv2
     import numpy as np
 
@@ -155,7 +171,12 @@ def _usable(view: _View, part: Plane, frame: FaceFrame) -> tuple[Plane, NDArray[
     across = (x * frame.right[0] + y * frame.right[1]) / frame.unit
     down = (x * frame.down[0] + y * frame.down[1]) / frame.unit
     margin = 1.5 * step / frame.unit
+
+    def outside(region: Region) -> NDArray[np.bool_]:
+        aside = ((across - region.across) / (region.half_width + margin)) ** 2
+        result: NDArray[np.bool_] = aside + ((down - region.down) / (region.half_height + margin)) ** 2 > 1.0
+        return result
+
     for region in skin_regions(frame):
-        distance = ((across - region.across) / (region.half_width + margin)) ** 2
-        usable &= distance + ((down - region.down) / (region.half_height + margin)) ** 2 > 1.0
-    return light, usable
+        usable &= outside(region)
+    return light, usable, outside(HEAD)

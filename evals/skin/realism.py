@@ -168,7 +168,7 @@ def score_skin(measurement: SkinMeasurement, reference: SkinReference) -> SkinSc
     )
     color = math.exp(-((max(0.0, distance - 1.0) / 10.0) ** 2))
     flags = [flag for flag, side in sides.items() if side < 0.5]
-    flags += ["grain"] * (most < 1.0 and "too_smooth" not in flags) + ["off_color"] * (color < 0.5)
+    flags += ["grain"] * (most < 1.0) + ["off_color"] * (color < 0.5)
     flags += ["upscaled"] * (measurement.edge_blur is not None and measurement.edge_blur > UPSCALED_BLUR)
     flags += ["small_face"] * (scale == SCALES[-1]) + ["one_reference"] * (reference.count == 1)
     return SkinScore(

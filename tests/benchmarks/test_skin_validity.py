@@ -23,8 +23,8 @@ from tests.evals.portraits import portrait
     [
         (Row("g", "n", 0.15, 3, 20, 0.15), "shown"),
         (Row("g", "n", 0.20, 4, 20, 0.15), "missed"),
-        (Row("g", "n", 0.00, 0, 19, 0.15), "not shown"),
-        (Row("g", "n", 1.00, 19, 19, 0.15), "not shown"),
+        (Row("g", "n", 0.00, 0, 14, 0.15), "not shown"),
+        (Row("g", "n", 1.00, 14, 14, 0.15), "not shown"),
         (Row("g", "n", 0.95, 19, 20, 0.95, at_least=True), "shown"),
         (Row("g", "n", 0.90, 18, 20, 0.95, at_least=True), "missed"),
         (Row("g", "n", None, None, 0, 0.95), "not shown"),
@@ -80,7 +80,7 @@ def test_the_table_shows_figure_count_and_goal() -> None:
     table = render([Row("photos", "filter: pass", 0.05, 1, 20, 0.10), Row("photos", "AUC", 0.9, None, 20, 0.95, at_least=True)])
     assert table.splitlines()[1].split() == ["filter:", "pass", "5%", "1", "of", "20", "≤", "10%", "shown"]
     assert table.splitlines()[2].split() == ["AUC", "0.900", "20", "≥", "0.95", "missed"]
-    assert table.splitlines()[-1] == "1 goals shown, 1 missed, 0 not shown (fewer than 20 pictures)"
+    assert table.splitlines()[-1] == "1 goals shown, 1 missed, 0 not shown (fewer than 15 pictures)"
 
 
 def test_every_copy_differs_from_the_picture_and_keeps_its_shape() -> None:

@@ -28,6 +28,7 @@ from benchmarks.picture_changes import (
 )
 from evals.faces.face_engine import Face
 from evals.skin.measurement import QUANTILES, SCALES, SkinLevel, SkinMeasurement, measure_skin
+from evals.skin.noise_floor import HEAD
 from evals.skin.realism import (
     GRAIN_SHARE,
     LONE_REFERENCE_DISTANCE,
@@ -93,7 +94,7 @@ def test_the_score_falls_with_every_step_of_a_beauty_filter(name: str, reference
         assert values == sorted(values, key=lambda value: -(value or 0.0)), values
         assert len(set(values)) == len(values)
     assert (steps[0].score or 0) > 0.9
-    assert not passes(steps[-1]) and steps[-1].flags == ("too_smooth",)
+    assert not passes(steps[-1]) and steps[-1].flags[0] == "too_smooth"
 
 
 def test_plastic_skin_fails_and_says_why(reference: SkinReference) -> None:
@@ -103,7 +104,7 @@ def test_plastic_skin_fails_and_says_why(reference: SkinReference) -> None:
         image.paste(wax, box[:2])
     size = (ENLARGED * image.width, ENLARGED * image.height)
     found = scored(np.asarray(image.resize(size, Image.Resampling.BICUBIC)), reference)
-    assert found.flags == ("too_smooth",)
+    assert found.flags[0] == "too_smooth"
     assert (found.score or 1.0) < 0.3
     assert (found.texture or 1.0) < 0.1
 
@@ -123,10 +124,28 @@ def plastic() -> Rgb:
 )
 def test_grain_over_plastic_makes_no_skin(grain: Callable[[Rgb], Rgb], reference: SkinReference) -> None:
     found = scored(grain(plastic()), reference)
-    assert (found.texture_offset or -1.0) > (scored(plastic(), reference).texture_offset or 0.0) + 0.3  # it does look like texture
     assert "grain" in found.flags and not passes(found)
     assert (found.noise_share or 0.0) > GRAIN_SHARE > (scored(enlarged(), reference).noise_share or 1.0)
     assert (found.score or 1.0) < 0.6  # nor does the best colour lift it over the limit
+
+
+def test_noise_of_the_whole_picture_is_no_texture(reference: SkinReference) -> None:
+    """Smoothed skin that kept a little texture, under weak grain: the share is below the limit, and what the grain adds does not count."""
+    half = FILTERS["bilateral"](enlarged(), face(), 0.5)
+    before, after = scored(half, reference), scored(add_grain(half, 3.0), reference)
+    assert (after.noise_share or 1.0) < GRAIN_SHARE
+    assert (after.texture_offset or 0.0) < (before.texture_offset or -1.0) + 0.1
+
+
+def test_a_close_up_before_a_dark_wall_is_not_compared_with_its_own_forehead(reference: SkinReference) -> None:
+    """Nothing beside the head is as light as the skin: then all that is calm counts, the wall too."""
+    frame = face_frame(LANDMARKS * ENLARGED, face().box)
+    assert frame is not None
+    dark = np.random.default_rng(2).normal(60, 0.4, (1024, 1024, 1)).repeat(3, axis=2).astype(np.uint8)
+    head = frame.drawn((HEAD,), (1024, 1024)) > 0
+    dark[head] = enlarged()[head]
+    found = scored(dark, reference)
+    assert "grain" not in found.flags and (found.noise_share or 1.0) < 0.3 and passes(found)
 
 
 def test_colour_grain_is_told_from_colour_in_the_skin(reference: SkinReference) -> None:
@@ -184,9 +203,14 @@ def test_only_the_face_and_the_noise_floor_count(reference: SkinReference) -> No
     frame = face_frame(LANDMARKS * ENLARGED, face().box)
     assert frame is not None
     x0, y0, x1, y1 = crop_box(frame, 1024, 1024)
-    elsewhere = np.full((1024, 1024, 3), 128, dtype=np.uint8)
-    elsewhere[y0:y1, x0:x1] = enlarged()[y0:y1, x0:x1]
-    assert replace(scored(elsewhere, reference), noise_share=0.0) == replace(scored(enlarged(), reference), noise_share=0.0)
+    found = []
+    for shade in (96, 160):
+        elsewhere = np.full((1024, 1024, 3), shade, dtype=np.uint8)
+        elsewhere[y0:y1, x0:x1] = enlarged()[y0:y1, x0:x1]
+        found.append(scored(elsewhere, reference))
+    assert found[0] == found[1]
+    assert found[0].noise_share == 0.0
+    assert found[0].score == pytest.approx(scored(enlarged(), reference).score, abs=0.02)
 
 
 def test_a_shift_of_the_picture_moves_nothing(reference: SkinReference) -> None:
@@ -203,10 +227,10 @@ def test_the_values_are_known() -> None:
     levels = measured(enlarged()).levels
     found = {scale: (level.texture, level.noise, level.edges, level.noise_share, level.blocks) for scale, level in levels.items()}
     near = functools.partial(pytest.approx, abs=0.01)
-    assert found[64] == (near(-1.1356), near(-1.8046), near(-1.0430), near(0.2566), 129)
-    assert found[48] == (near(-0.9011), near(-1.5530), near(-0.8833), near(0.2450), 134)
-    assert found[32] == (near(-0.5572), near(-1.2960), near(-0.8186), near(0.1237), 53)
-    assert found[24] == (near(-0.1971), near(-1.1447), near(-0.6505), near(0.0627), 25)
+    assert found[64] == (near(-1.2230), near(-1.8046), near(-1.0430), near(0.2566), 129)
+    assert found[48] == (near(-0.9639), near(-1.5530), near(-0.8833), near(0.2450), 134)
+    assert found[32] == (near(-0.5736), near(-1.2960), near(-0.8186), near(0.1237), 53)
+    assert found[24] == (near(-0.2024), near(-1.1447), near(-0.6505), near(0.0627), 25)
     assert [len(level.color) for level in levels.values()] == [2 * len(QUANTILES)] * 4
 
 
