@@ -9,10 +9,7 @@ format.)
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
-
-from lifeos.errors import InputError
 
 MODEL_GRAPH = 7
 GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_INPUT = 1, 5, 11
@@ -28,18 +25,10 @@ class _Field(NamedTuple):
     """What it holds, for a field with a length; empty for a number."""
 
 
-def rewritten(path: Path) -> bytes:
-    """The model of a file with only the inputs that must be given; takes 50 ms for SFace. Raises InputError for a file that is no ONNX."""
-    try:
-        return without_spare_inputs(path.read_bytes())
-    except ValueError as error:
-        raise InputError(path, f"not an ONNX model: {error}", "fetch the file again") from None
-
-
 def without_spare_inputs(model: bytes) -> bytes:
     """The bytes of a model without the graph inputs that are weights too or that no node reads (a node of a subgraph does not count).
 
-    Raises ValueError for bytes that are no ONNX model.
+    Takes 50 ms for SFace. Raises ValueError for bytes that are no ONNX model.
     """
     fields = list(_fields(memoryview(model)))
     if not any(field.number == MODEL_GRAPH for field in fields):

@@ -13,7 +13,7 @@ import skimage.data
 
 from evals.faces import model_files
 from evals.faces.model_files import SFACE, YUNET_INT8, ModelFile
-from evals.faces.onnx_rewriting import rewritten
+from evals.faces.onnx_rewriting import without_spare_inputs
 from lifeos.errors import UnavailableError
 from lifeos.free_models import WHEEL_FOLDER
 
@@ -94,11 +94,13 @@ def test_the_two_files_are_those_of_the_wheel() -> None:
 
 def test_set_up_brought_both_files_and_both_run() -> None:
     """The environment of these tests is one that the launcher made: the files are in it."""
-    session = onnxruntime.InferenceSession(rewritten(model_files.require(SFACE)), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        without_spare_inputs(model_files.require(SFACE).read_bytes()), providers=["CPUExecutionProvider"]
+    )
     assert [entry.name for entry in session.get_inputs()] == ["data"]
     noise = np.random.default_rng(1).uniform(0, 255, (1, 3, 112, 112)).astype(np.float32)
     there = session.run(None, {"data": noise})[0][0]
-    network = cv2.dnn.readNetFromONNX(np.frombuffer(rewritten(model_files.require(SFACE)), np.uint8))
+    network = cv2.dnn.readNetFromONNX(np.frombuffer(without_spare_inputs(model_files.require(SFACE).read_bytes()), np.uint8))
     network.setInput(noise)
     here = network.forward()[0]
     assert there.shape == (128,) and float(here @ there / np.linalg.norm(here) / np.linalg.norm(there)) > 0.999999

@@ -13,7 +13,7 @@ from evals import face_similarity_eval
 from evals.faces import model_files
 from evals.faces.engines import choose_engine
 from evals.faces.onnx_embedder import OnnxEmbedder, Recipe
-from evals.faces.onnx_rewriting import rewritten
+from evals.faces.onnx_rewriting import without_spare_inputs
 from lifeos.errors import InputError, LifeosError, UnavailableError
 from tests.evals.portraits import portrait, write_few
 
@@ -30,7 +30,7 @@ def policy_with(row: dict[str, Any], name: str = "own") -> dict[str, Any]:
 def own_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A face model that somebody brings: SFace's weights in a file that the project does not know."""
     path = tmp_path_factory.mktemp("models") / "own.onnx"
-    path.write_bytes(rewritten(model_files.require(model_files.SFACE)))
+    path.write_bytes(without_spare_inputs(model_files.require(model_files.SFACE).read_bytes()))
     return path
 
 

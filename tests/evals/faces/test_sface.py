@@ -45,13 +45,13 @@ def test_the_embedding_is_made_by_the_recipe() -> None:
     """Step by step with OpenCV's own runtime: two runs, two unit vectors, their sum, less the strangers' mean, at length 1."""
     import cv2
 
-    from evals.faces.onnx_rewriting import rewritten
+    from evals.faces.onnx_rewriting import without_spare_inputs
 
     picture = rgb(portrait())
     ours = sight_subject(choose_engine("sface", POLICY), picture)
     assert ours is not None
     face = align(picture, ours.subject.landmarks, ARCFACE_POINTS, 112)
-    network = cv2.dnn.readNetFromONNX(np.frombuffer(rewritten(model_files.require(model_files.SFACE)), np.uint8))
+    network = cv2.dnn.readNetFromONNX(np.frombuffer(without_spare_inputs(model_files.require(model_files.SFACE).read_bytes()), np.uint8))
     total = np.zeros(128)
     for seen in (face, face[:, ::-1]):
         network.setInput(np.ascontiguousarray(seen.astype(np.float32).transpose(2, 0, 1)[None]))
@@ -83,10 +83,10 @@ def test_the_same_file_under_another_name_is_the_default_one(tmp_path: Path) -> 
 
 
 def test_another_file_needs_a_row_of_its_own(tmp_path: Path) -> None:
-    from evals.faces.onnx_rewriting import rewritten
+    from evals.faces.onnx_rewriting import without_spare_inputs
 
     other = tmp_path / "other.onnx"
-    other.write_bytes(rewritten(model_files.require(model_files.SFACE)))  # the same weights, other bytes
+    other.write_bytes(without_spare_inputs(model_files.require(model_files.SFACE).read_bytes()))  # the same weights, other bytes
     with pytest.raises(InputError) as caught:
         choose_engine("sface", POLICY, face_model=other)
     assert str(caught.value).startswith("face model other.onnx: the policy has no thresholds for it")
