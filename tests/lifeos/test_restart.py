@@ -16,7 +16,7 @@ import pytest
 
 from lifeos import environment
 from tests.capabilities import POSIX
-from tests.tools.cost.test_ledger import row, write
+from tests.tools.cost.cost_logs import row, write
 
 pytestmark = [
     pytest.mark.skipif(not POSIX, reason="the stand-in for the environment's Python is a shell script"),

@@ -27,7 +27,8 @@ from lifeos.policy.defaults import DEFAULTS
 from lifeos.process_group import is_group_alive
 from tests.capabilities import POSIX
 from tests.tools.dataset.sets import make_picture, make_set
-from tests.tools.trainers.checkpoints import write_checkpoint, write_safetensors
+from tests.tools.trainers.checkpoints import write_checkpoint
+from tests.tools.trainers.safetensors_files import write_safetensors
 from tools import dataset_manifest, lora_info, retrain_lora_v3
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
 from tools.trainers.lora_header import read_lora_header

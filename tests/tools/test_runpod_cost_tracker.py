@@ -19,7 +19,7 @@ import pytest
 
 from lifeos import cli
 from tests.capabilities import POSIX
-from tests.tools.cost.test_ledger import row, write
+from tests.tools.cost.cost_logs import row, write
 from tools import runpod_cost_tracker as tracker
 
 

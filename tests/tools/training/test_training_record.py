@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.capabilities import POSIX
-from tests.tools.trainers.test_lora_header import write_lora
+from tests.tools.trainers.safetensors_files import write_lora
 from tools.trainers import kohya_header
 from tools.trainers.trainer_checkout import trainer_environment
 from tools.training import process_identity
