@@ -1,4 +1,7 @@
-"""The scripts that keep records (manifests, costs, champions, memory, commits, trainings), as targets of a storm."""
+"""The scripts that keep records (manifests, costs, champions, memory, commits, trainings), as targets of a storm.
+
+What they work on is made as the tests make it: by the modules of `tests/` that hold no tests, and by its stand-in for the trainer.
+"""
 
 from __future__ import annotations
 
