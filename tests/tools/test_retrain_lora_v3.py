@@ -927,7 +927,8 @@ def test_a_dry_run_refuses_what_the_run_would(place: Place, monkeypatch: pytest.
     monkeypatch.setattr("tools.training.disk_room.shutil.disk_usage", lambda folder: usage._replace(free=1000))
     assert place.run("--dry-run", "--overwrite") == 3
     with started(place, "--overwrite", STANDIN_HANG_AT=3) as process:
-        wait_for(lambda: (place.output / "training_log.txt").exists() and place.is_running(), "the trainer")
+        # the step before it hangs: a trainer that goes on to print ends with the command that reads it
+        wait_for(lambda: place.is_running() and "| 2/20 " in log_of(place), "the second step")
         assert place.record["run_id"] != made["run_id"]
         process.kill()
         process.wait()
