@@ -31,9 +31,9 @@ from tests.tools.trainers.checkpoints import write_checkpoint
 from tests.tools.trainers.safetensors_files import write_safetensors
 from tools import dataset_manifest, lora_info, retrain_lora_v3
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
+from tools.trainers import weights_check
 from tools.trainers.lora_header import read_lora_header
-from tools.trainers.weights_check import WeightsVerdict, check_weights
-from tools.training import checkpoints
+from tools.trainers.weights_check import WeightsVerdict, read_weights
 from tools.training.training_record import RECORD_FILE, is_running, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -457,7 +457,7 @@ def test_a_run_that_has_diverged_is_stopped(place: Place, monkeypatch: pytest.Mo
     monkeypatch.setenv("STANDIN_NAN_WEIGHTS_AT", "9")
     monkeypatch.setenv("STANDIN_STEP_SECONDS", "0.1")
     monkeypatch.setattr("tools.training.checkpoints.SETTLED_SECONDS", 0.2)
-    monkeypatch.setattr("tools.training.training_run.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("tools.training.checkpoints.LOOK_SECONDS", 0.05)
     assert place.run("--max-train-steps", 2000) == 1
     assert "was stopped, its weights are no numbers (v3-step00000010.safetensors: of 1 weights 1 NaN)" in capsys.readouterr().err
     assert place.record["steps"] < 40
@@ -575,11 +575,12 @@ def test_the_files_of_a_continued_run_tell_the_whole_run(place: Place, monkeypat
 
     def count(path: Path) -> WeightsVerdict:
         read.append(path.name)
-        return check_weights(path)
+        return read_weights(path)
 
-    monkeypatch.setattr(checkpoints, "check_weights", count)
+    monkeypatch.setattr(weights_check, "read_weights", count)
     assert place.run("--reg-data-dir", reg, "--resume") == 0
-    assert sorted(read) == place.names()  # each once, although its metadata were changed
+    # each once, although its metadata were changed, and the one of the state that it went on from was asked for before
+    assert sorted(read) == ["model.safetensors", *place.names()]
     found = {name: read_lora_header(place.output / name).metadata for name in place.names()}
     assert list(found) == [*(f"v3-step{step:08d}.safetensors" for step in (5, 10, 15, 20)), "v3.safetensors"]
     for key in ("ss_datasets", "ss_dataset_dirs", "ss_num_train_images", "ss_num_reg_images", "ss_training_started_at"):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lifeos import files, foreign
-from tools.training.process_identity import boot_id, is_same_group
+from lifeos.liveness import boot_id
+from tools.training.process_identity import is_same_group
 from tools.training.saved_states import RecordedState
 
 RECORD_FILE = "training_record.json"

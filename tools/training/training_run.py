@@ -19,7 +19,7 @@ from lifeos.signals import deaf_to_signals
 from tools.trainers.endings import count_memory_kills, describe_returncode
 from tools.trainers.trainer import Remark, SavedFile, StepReport, Stream, TrainerProcess
 from tools.trainers.trainer_checkout import TrainerCheckout, trainer_environment
-from tools.training.checkpoints import Checkpoints, read_earlier
+from tools.training.checkpoints import Checkpoints, Lookout, read_earlier
 from tools.training.disk_room import describe_full, is_full
 from tools.training.evidence import LOG_FILE, refuse_overwriting, set_aside, set_later_aside, write_evidence
 from tools.training.line_splitter import LineSplitter
@@ -40,9 +40,6 @@ RECORD_SECONDS = 5.0
 
 LAST_OUTPUT_SECONDS = 5.0
 """How long to wait for output after the launcher has ended: something it left behind may hold the pipes open for ever."""
-
-LOOK_SECONDS = 0.5
-"""How often to look whether a checkpoint is whole by now."""
 
 QUEUE_CHUNKS = 256
 
@@ -111,6 +108,7 @@ class _TrainerRun:
         self._output_dir = preparation.settings.output_dir
         settings = preparation.settings
         self._checkpoints = Checkpoints(preparation.trainer, settings.output_dir, settings.output_name, record.run_id, earlier)
+        self._lookout = Lookout(self._checkpoints)
         self._diverged, self._said_nan, self._said_unwritten = "", False, False
         self._points = [point for point in read_loss_table(self._output_dir) if point.step <= record.first_step]
         self._began = time.monotonic()
@@ -186,7 +184,6 @@ class _TrainerRun:
         for stream, pipe in pipes:
             threading.Thread(target=_pump, args=(stream, pipe, self._chunks), daemon=True).start()
         open_pipes, last_word = 2, math.inf
-        self._next_look = 0.0
         while open_pipes and time.monotonic() < last_word:
             with contextlib.suppress(queue.Empty):
                 source, data = self._chunks.get(timeout=0.2)
@@ -199,14 +196,11 @@ class _TrainerRun:
         for source, splitter in self._splitters.items():
             for line in splitter.flush():
                 self._see(line, source)
+        self._lookout.settle()  # what it found, the end finds too: no file is read by two at once
 
     def _look_at_checkpoints(self, group: ProcessGroup, log: IO[bytes]) -> None:
         """Stop a run whose saved weights are no numbers: every further step is paid for nothing."""
-        now = time.monotonic()
-        if self._diverged or now < self._next_look:
-            return
-        self._next_look = now + LOOK_SECONDS
-        if fault := self._checkpoints.look(now):
+        if not self._diverged and (fault := self._lookout.poll(time.monotonic())):
             self._diverged = self._diverged_because(fault, " and was stopped")
             group.stop(*STOP_SIGNALS)
             self._drain(log)
@@ -299,6 +293,7 @@ class _TrainerRun:
         return f"{final.name}: {fault}" if fault else ""
 
     def _end(self, state: Any, fault: str) -> None:
+        self._lookout.close()
         record = self._record
         record.state, record.failure = state, fault or None
         record.ended = times.stamp()
