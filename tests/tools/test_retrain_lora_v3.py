@@ -29,17 +29,13 @@ from tests.capabilities import POSIX
 from tests.tools.dataset.sets import make_picture, make_set
 from tests.tools.trainers.checkpoints import write_checkpoint
 from tests.tools.trainers.safetensors_files import write_safetensors
-from tools import dataset_manifest, lora_info, retrain_lora_v3
+from tests.tools.training.standin_runs import PATIENCE_SECONDS, SCRIPT, STANDIN, Place, log_of, opened, started, state_names, wait_for
+from tools import dataset_manifest, lora_info
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
 from tools.trainers import weights_check
 from tools.trainers.lora_header import read_lora_header
 from tools.trainers.weights_check import WeightsVerdict, read_weights
-from tools.training.training_record import RECORD_FILE, is_running, read_record
-
-ROOT = Path(__file__).resolve().parents[2]
-STANDIN = ROOT / "tests" / "trainer_standin"
-SCRIPT = ROOT / "tools" / "retrain_lora_v3.py"
-PATIENCE_SECONDS = 60
+from tools.training.training_record import RECORD_FILE, read_record
 
 
 @pytest.fixture(autouse=True)
@@ -50,55 +46,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
             monkeypatch.delenv(name)
 
 
-class Place:
-    """A training set, a base model and an output folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.set = make_set(folder / "set" / "2_amiranoor woman", 3, size=(256, 256)).parent
-        self.base, self.output = folder / "base.safetensors", folder / "out"
-        write_checkpoint(self.base)
-
-    def args(self, *more: object) -> list[str]:
-        fixed = ["--sd-scripts-dir", STANDIN, "--trainer-python", sys.executable, "--base-model", self.base, "--output-dir", self.output]
-        fixed += ["--train-data-dir", self.set, "--output-name", "v3", "--resolution", 256, "--train-batch-size", 1]
-        return [str(item) for item in (*fixed, "--max-train-steps", 20, "--save-every-n-steps", 5, *more)]
-
-    def run(self, *more: object) -> int:
-        return cli.run(lambda: retrain_lora_v3.main(self.args(*more)))
-
-    def start(self, *more: object, **environment: object) -> subprocess.Popen[str]:
-        env = {**os.environ, **{name: str(value) for name, value in environment.items()}}
-        command = [sys.executable, str(SCRIPT), *self.args(*more)]
-        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-    @property
-    def record(self) -> dict[str, Any]:
-        record: dict[str, Any] = json.loads((self.output / RECORD_FILE).read_text(encoding="utf-8"))
-        return record
-
-    def is_running(self) -> bool:
-        record = read_record(self.output)
-        return record is not None and is_running(record)
-
-    def names(self) -> list[str]:
-        return sorted(path.name for path in self.output.glob("*.safetensors"))
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    made = Place(tmp_path)
-    yield made
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-        group = made.record["process_group"]
-        if group and is_group_alive(group):
-            os.killpg(group, signal.SIGKILL)
-
-
-def wait_for(condition: Any, what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
+    with opened(tmp_path) as made:
+        yield made
 
 
 def test_a_run_leaves_everything_that_explains_it(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,16 +95,6 @@ def test_the_trainer_sees_a_clean_copy(place: Place, monkeypatch: pytest.MonkeyP
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_SECONDS) == 130
     assert not (place.output / "staged_dataset").exists()
-
-
-@contextlib.contextmanager
-def started(place: Place, *more: object, **environment: object) -> Iterator[subprocess.Popen[str]]:
-    process = place.start(*more, **environment)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.skipif(not POSIX, reason="signals are POSIX")
@@ -203,10 +144,6 @@ def test_an_impatient_second_stop_leaves_nothing_half_stopped(place: Place, tmp_
     assert not is_group_alive(group)
     assert place.record["state"] == "interrupted" and place.record["ended"]
     assert not (place.output / "staged_dataset").exists()
-
-
-def log_of(place: Place) -> str:
-    return (place.output / "training_log.txt").read_text(encoding="utf-8", errors="replace")
 
 
 @pytest.mark.skipif(not POSIX, reason="signals are POSIX")
@@ -579,8 +516,8 @@ def test_the_files_of_a_continued_run_tell_the_whole_run(place: Place, monkeypat
 
     monkeypatch.setattr(weights_check, "read_weights", count)
     assert place.run("--reg-data-dir", reg, "--resume") == 0
-    # each once, although its metadata were changed, and the one of the state that it went on from was asked for before
-    assert sorted(read) == ["model.safetensors", *place.names()]
+    # each once, although its metadata were changed; the verdict on those of the earlier parts, made here too, is known
+    assert sorted(read) == ["model.safetensors", "v3-step00000020.safetensors", "v3.safetensors"]
     found = {name: read_lora_header(place.output / name).metadata for name in place.names()}
     assert list(found) == [*(f"v3-step{step:08d}.safetensors" for step in (5, 10, 15, 20)), "v3.safetensors"]
     for key in ("ss_datasets", "ss_dataset_dirs", "ss_num_train_images", "ss_num_reg_images", "ss_training_started_at"):
@@ -626,10 +563,6 @@ def test_states_of_a_finished_run(
     assert place.run("--resume", "--max-train-steps", 30, *policy) == (2 if keep == "none" else 0)
 
 
-def state_names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name.endswith("-state"))
-
-
 @pytest.mark.skipif(not POSIX, reason="signals are POSIX")
 def test_killed_again_and_again_a_run_comes_to_its_end(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """Whenever it is killed, the trainer with it: `--resume` goes on from a whole state, and where none is the answer says so."""
@@ -667,21 +600,6 @@ def test_killed_again_and_again_a_run_comes_to_its_end(place: Place, capsys: pyt
     steps = [int(line.split(",")[0]) for line in (place.output / "loss.csv").read_text().splitlines()[1:]]
     assert steps == sorted(set(steps)) and steps[-1] == 20
     assert record["seconds"] == pytest.approx(sum(part["seconds"] for part in record["parts"]), abs=5)
-
-
-@pytest.mark.parametrize(("cut", "lora"), [(False, "v3.safetensors"), (True, "v3-step00000020.safetensors")], ids=["whole", "cut off"])
-def test_a_run_killed_after_its_last_save_names_its_lora(place: Place, capsys: pytest.CaptureFixture[str], cut: bool, lora: str) -> None:
-    """Its record says that it is running, and nothing is left to continue."""
-    assert place.run() == 0
-    (place.output / RECORD_FILE).write_text(json.dumps({**place.record, "state": "running", "ended": None}))
-    if cut:
-        (place.output / "v3.safetensors").write_bytes((place.output / "v3.safetensors").read_bytes()[:40])
-    capsys.readouterr()
-    assert place.run("--resume") == 2
-    assert (
-        f"nothing is left to train. The run was killed after its last save, and {lora} is its LoRA (give a larger"
-        in capsys.readouterr().err
-    )
 
 
 def test_a_finished_run_is_made_longer(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,15 +79,16 @@ class Checkpoints:
     def is_final(self, path: Path) -> bool:
         return path.name == self._trainer.checkpoint_name(self._output_name)
 
-    def fault_of(self, path: Path) -> str:
-        """What is wrong with the weights of a file, in a few words; empty if they are sound."""
+    def fault_of(self, path: Path, *, as_final: bool = False) -> str:
+        """What is wrong with the weights of a file, in a few words; empty if they are sound. Those of the final one, or of one that is
+        judged as if it were, must have learnt something."""
         try:
             verdict = check_weights(path)
         except InputError as error:
             return error.why
         except OSError as error:
             return f"cannot be read: {error.strerror}"
-        nothing = self.is_final(path) and verdict.changes_nothing
+        nothing = (as_final or self.is_final(path)) and verdict.changes_nothing
         return verdict.fault or (NOTHING_LEARNT if nothing else "")
 
     def find_no_numbers(self, path: Path) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lifeos import files
+from tools.trainers.trainer import Trainer
 
 CSV_FILE, PNG_FILE = "loss.csv", "loss_curve.png"
 MOST_STEPS = 10**9
@@ -66,3 +67,15 @@ def draw_loss_curve(output_dir: Path, points: Sequence[LossPoint], checkpoints: 
     figure.savefig(stream, format="png", dpi=110)
     files.write_bytes(output_dir / PNG_FILE, stream.getvalue())
     return output_dir / PNG_FILE
+
+
+def draw_curve_of(output_dir: Path, output_name: str, trainer: Trainer) -> None:
+    """Draw the loss curve of a run from its table; nothing if there is no loss yet, and a warning if it cannot be drawn."""
+    names = (trainer.read_checkpoint_name(path.name, output_name) for path in output_dir.iterdir())
+    steps = sorted(name.step for name in names if name and name.step is not None)
+    try:
+        draw_loss_curve(output_dir, read_loss_table(output_dir), steps, output_name)
+    except ModuleNotFoundError:
+        files.warn("no loss curve is drawn: matplotlib is not installed (run: python -m lifeos setup)")
+    except OSError as error:
+        files.warn(f"no loss curve is drawn: {error.filename or output_dir}: {error.strerror}")
