@@ -62,7 +62,7 @@ def draw_loss_curve(output_dir: Path, points: Sequence[LossPoint], checkpoints: 
         axes.plot([point.step for point in own], [point.loss for point in own], color="tab:blue", label=None if index else "average loss")
     axes.set(xlabel="step", ylabel="average loss (moving, as the trainer prints it)", title=title.replace("$", r"\$"))
     axes.grid(visible=True, axis="y", alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper right")  # "best" looks at every point: slow, and it warns
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
     files.write_bytes(output_dir / PNG_FILE, stream.getvalue())
