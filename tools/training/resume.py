@@ -54,7 +54,7 @@ def _find_to_go_on(trainer: Trainer, settings: TrainingSettings, record: Recorde
     if state is None:
         why = f"holds no whole state of {settings.output_name} that run {record.run_id} has saved"
         why += f" and whose weights are sound ({unusable} are not usable)" if unusable else ""
-        raise InputError(settings.output_dir, why, "start anew with --overwrite, or name a state folder: --resume DIR")
+        raise InputError(settings.output_dir, why, "start anew with --overwrite, or name a state that lies elsewhere: --resume DIR")
     last = settings.max_train_steps
     if state.step < last:
         return state
