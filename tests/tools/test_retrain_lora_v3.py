@@ -392,14 +392,14 @@ def test_weights_that_are_no_numbers_are_no_success(
 
 def test_a_run_that_has_diverged_is_stopped(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("STANDIN_NAN_WEIGHTS_AT", "9")
-    monkeypatch.setenv("STANDIN_STEP_SECONDS", "0.1")
+    monkeypatch.setenv("STANDIN_HANG_AT", "12")  # it would train on to the end on a busy machine
     monkeypatch.setattr("tools.training.checkpoints.SETTLED_SECONDS", 0.2)
     monkeypatch.setattr("tools.training.checkpoints.LOOK_SECONDS", 0.05)
     assert place.run("--max-train-steps", 2000) == 1
     assert "was stopped, its weights are no numbers (v3-step00000010.safetensors: of 1 weights 1 NaN)" in capsys.readouterr().err
-    assert place.record["steps"] < 40
     assert not is_group_alive(place.record["process_group"])
     monkeypatch.delenv("STANDIN_NAN_WEIGHTS_AT")
+    monkeypatch.delenv("STANDIN_HANG_AT")
     monkeypatch.setenv("STANDIN_STEP_SECONDS", "0")
     assert place.run("--resume", "--max-train-steps", 2000, "--save-every-n-steps", 5) == 0
     said = capsys.readouterr().err
