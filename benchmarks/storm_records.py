@@ -1,4 +1,7 @@
-"""The scripts that keep records (manifests, costs, champions, memory, commits, trainings), as targets of a storm."""
+"""The scripts that keep records (manifests, costs, champions, memory, commits, trainings), as targets of a storm.
+
+What they work on is made as the tests make it: by the modules of `tests/` that hold no tests, and by its stand-in for the trainer.
+"""
 
 from __future__ import annotations
 
@@ -221,25 +224,19 @@ def saved_checkpoints(place: Place) -> Kept:
 
 
 def training_result(place: Place) -> Kept:
-    """The LoRA files with their weights, all of one run.
-
-    Of a run that was killed between its last state and its final file, the file of the last step is its LoRA, as `--resume` then says. What
-    the record says of such a run is left out: it goes on saying that it runs.
-    """
+    """The LoRA files with their weights, all of one run, and how its record says that it ended."""
     from lifeos.errors import InputError
     from tools.trainers.lora_header import read_lora_header
     from tools.trainers.weights_check import check_weights
 
     out = place.root / "out"
     record = read_document(out / "training_record.json")
-    found: Kept = {}
+    found: Kept = {"state": str(record["state"])}
     for path in sorted(out.glob("*.safetensors")):
         with contextlib.suppress(InputError):  # cut off by the kill
             check_weights(path)
             header = read_lora_header(path)
             found |= {path.name: str(header.metadata.get("sshs_model_hash")), f"run of {path.name}": str(header.run_id == record["run_id"])}
-    for name in ("v3.safetensors", "run of v3.safetensors"):
-        found.setdefault(name, found.get(name.replace("v3", "v3-step00000020"), "missing"))
     return found
 
 

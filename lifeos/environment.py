@@ -31,6 +31,9 @@ from lifeos.project import PROJECT_ROOT
 from lifeos.shells import PYTHON_VARIABLE, python_word
 from lifeos.signals import deaf_to_signals
 
+CAN_REPLACE = os.name == "posix"
+"""Whether a program can take the place of this process. On Windows `os.execv` ends the process while the program has only begun."""
+
 STAMP_FILE = ".complete.json"
 DLIB_MODELS = frozenset({"dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"})
 """What is kept of the package face_recognition_models. Of the rest, 100 of 126 MB, nothing is read, and the 68-point predictor may not
@@ -284,7 +287,7 @@ def run_inside(python: Path, arguments: list[str]) -> int:
     os.environ["PYTHONUTF8"] = "1"
     os.environ[PYTHON_VARIABLE] = python_word()
     sys.stdout.flush()
-    if os.name == "posix":
+    if CAN_REPLACE:
         os.execv(command[0], command)
     with deaf_to_signals():  # they reach the child, which ends in its own way
         return subprocess.call(command)

@@ -153,6 +153,12 @@ def exclusive(file: IO[Any]) -> Iterator[None]:
             release()
 
 
+def is_held(path: Path) -> bool:
+    """Whether the owner that a lock file of `hold` names is still at work, for those who only look: nothing is locked or written."""
+    owner = _read_claim(path)[0]
+    return bool(owner) and _counts(path, owner)
+
+
 class Held:
     """A lock in hand. `refresh` it now and then where other machines may look at it."""
 

@@ -1,4 +1,4 @@
-"""A script that was started by a Python without the packages goes on in the environment, where one is made.
+"""A script that was started by a Python without the packages begins again in the environment, where one is made.
 
 The guardrails never do: they run where there is nothing but PyYAML, and say which command works. Standard library only.
 """
@@ -15,19 +15,20 @@ from lifeos.project import PROJECT_ROOT
 GUARDRAILS = frozenset({"lifeos_context_budget", "lifeos_preflight", "lifeos_freshness_check", "known_failures", "load_thresholds"})
 SCRIPT_FOLDERS = (PROJECT_ROOT / "tools", PROJECT_ROOT / "evals")
 RESTARTED = "LIFEOS_RESTARTED"
-"""The id of the process that was started anew. A second time would not find the package either."""
+"""The script that was started anew. A second time would not find the package either; another script that it starts may."""
 
 
 def restart_in_environment() -> int | None:
     """Run the script of this process again, by the Python of the environment, with the same arguments.
 
-    Its output, exit code and signals are those of this process: on POSIX it takes its place, on Windows it is its only child. Returns the
-    exit code; None where there is no environment, or nothing to run again.
+    On POSIX it takes the place of this process. On Windows it is its only child: its output and exit code are passed on, and Ctrl-C and
+    Ctrl-Break reach it; a parent that is killed there leaves it behind. Returns the exit code; None where there is no environment, or
+    nothing to run again.
     """
     from lifeos import environment
 
     script = find_own_script()
-    if script is None or script.stem in GUARDRAILS or os.environ.get(RESTARTED) in (str(os.getpid()), str(os.getppid())):
+    if script is None or script.stem in GUARDRAILS or os.environ.get(RESTARTED) == str(script):
         return None
     try:
         python = environment.find_made()
@@ -35,7 +36,7 @@ def restart_in_environment() -> int | None:
         return None
     if python is None or Path(sys.prefix) == python.parent.parent:
         return None
-    os.environ[RESTARTED] = str(os.getpid())
+    os.environ[RESTARTED] = str(script)
     sys.stderr.flush()
     return environment.run_inside(python, [str(script), *sys.argv[1:]])
 

@@ -45,6 +45,13 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield node.module
 
 
+def test_no_module_imports_another_s_tests() -> None:
+    """What tests or benchmarks share stands in a module without tests: importing a test module would import its tests along."""
+    tests = {path.removesuffix(".py").replace("/", "."): path for path in PYTHON if Path(path).name.startswith("test_")}
+    assert len(tests) > 100
+    assert [f"{path} imports {name}" for path in PYTHON for name in needed_by(path, tests) if path != tests[name]] == []
+
+
 def test_there_is_something_to_check() -> None:
     assert len(SCRIPTS) >= 6
     assert {path.partition("/")[0] for path in CODE} == {"lifeos", "evals", "tools"}

@@ -5,7 +5,7 @@ output folder before the trainer starts; then the trainer's LoRA files, its whol
 
     python tools/retrain_lora_v3.py --dry-run                          # the exact command and TOML; changes nothing
     python tools/retrain_lora_v3.py --train-data-dir /workspace/lora_dataset_v3 --output-dir /workspace/lora_output_v3
-    python tools/retrain_lora_v3.py --resume                           # continue where a killed run stopped
+    python tools/retrain_lora_v3.py --resume                           # continue, or finish, what was killed
 
 The default optimizer, Prodigy, finds its own learning rate; AdamW8bit with --unet-learning-rate 1e-4 takes 2 GB less.
 
@@ -34,6 +34,9 @@ from lifeos.shells import as_typed
 from tools.cost.rates import find_rate
 from tools.families.families import DEFAULT_FAMILY, find_family
 from tools.trainers.trainer import DEFAULT_TRAINER, ParserVerdict, Trainer, find_row
+from tools.trainers.training_settings import TrainingSettings
+from tools.training.finishing import OpenEnd, find_open_end, finish_run
+from tools.training.loss_curve import PNG_FILE
 from tools.training.preparation import Preparation, prepare
 from tools.training.refusals import Refusal, find_refusals
 from tools.training.training_choices import (
@@ -45,7 +48,7 @@ from tools.training.training_choices import (
     allowed_conflicts,
     settings_from,
 )
-from tools.training.training_record import RECORD_FILE, Price, read_record
+from tools.training.training_record import FINISHED, RECORD_FILE, Price, TrainingRecord, read_record
 
 LEVEL_SCHEDULES = frozenset({"constant", "constant_with_warmup"})
 """Schedules of the learning rate that do not depend on how many steps there are."""
@@ -135,7 +138,8 @@ def build_parser() -> cli.Parser:
     parser.add_argument(
         "--no-save-state", action="store_true", help="save no training state: needs less disk, but the run cannot be resumed"
     )
-    text = "continue the run of the output folder: from its latest sound state, or the state folder given; a run's id says which is meant"
+    text = "continue the run of the output folder: from its latest sound state, or the state folder given; a run's id says which is meant. "
+    text += "One that was killed after its last step is only brought to its end"
     parser.add_argument("--resume", nargs="?", const="auto", metavar="STATE", help=text)
     parser.add_argument("--overwrite", action="store_true", help="replace LoRA files of the same name")
     parser.add_argument("--gpu", metavar="NAME", help=cli.policy_help("the GPU, for the cost", "cost.default_gpu"))
@@ -273,11 +277,16 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
             finished_states=policy["training"]["finished_states"],
             beat=lambda: beat(args.project_root),
         )
-    curve = draw_curve(settings.output_dir, settings.output_name, trainer)
+    return report(args, record)
+
+
+def report(args: argparse.Namespace, record: TrainingRecord) -> int:
+    """Say how a run ended. Returns the exit code."""
+    output_dir = Path(record.output_dir)
     if args.json:
-        cli.print_json(files.read_json(settings.output_dir / RECORD_FILE))
-    if record.state != "finished":
-        log = settings.output_dir / "training_log.txt"
+        cli.print_json(files.read_json(output_dir / RECORD_FILE))
+    if record.state != FINISHED:
+        log = output_dir / "training_log.txt"
         failure = record.failure or ""
         good = f"the last good checkpoint: {record.last_good}; " if record.last_good and record.last_good not in failure else ""
         how = "go on with --resume; " if record.states and not record.has_diverged else ""
@@ -285,9 +294,27 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
         return EXIT_GATE
     text = f"trained {record.output_name}: {counted(record.steps, 'step')} in {record.seconds / 60:.1f} min, ${record.cost_usd:.2f}"
     text += f" (in {len(record.parts) + 1} parts)" if record.parts else ""
-    names = ", ".join(item["file"] for item in record.lora_files)
-    cli.say(f"{text}\n{settings.output_dir}: {names}" + (f"\nloss curve: {curve}" if curve else ""), as_json=args.json)
+    names, curve = ", ".join(item["file"] for item in record.lora_files), output_dir / PNG_FILE
+    cli.say(f"{text}\n{output_dir}: {names}" + (f"\nloss curve: {curve}" if curve.is_file() else ""), as_json=args.json)
     return EXIT_OK
+
+
+def finish(args: argparse.Namespace, settings: TrainingSettings, trainer: Trainer, end: OpenEnd, keep: str) -> int:
+    """Nothing is left to train: do what the killed run had left to do."""
+    from lifeos.signals import stop_signals
+    from tools.training.one_at_a_time import refuse_second
+
+    what = f"run {end.run_id} is trained to its last step, {end.step}"
+    if args.dry_run:
+        refuse_second(settings.output_dir)
+        if args.json:
+            cli.print_json({"finish": {"run_id": end.run_id, "lora": str(end.lora), "step": end.step}, "refused": []})
+        cli.say(f"{what}, and {end.lora.name} is its LoRA: a run would only write down its end and clean up", as_json=args.json)
+        return EXIT_OK
+    with stop_signals():
+        record = finish_run(trainer, settings, end, keep, cli.note)
+    cli.note(f"{what}: only its end was left to be written down and cleaned up")
+    return report(args, record)
 
 
 @contextlib.contextmanager
@@ -304,33 +331,20 @@ def resume_hint(output_dir: Path) -> Iterator[None]:
         raise
 
 
-def draw_curve(output_dir: Path, output_name: str, trainer: Trainer) -> Path | None:
-    """The loss curve from the run's table; nothing if there is no loss yet or no matplotlib."""
-    from tools.training.loss_curve import draw_loss_curve, read_loss_table
-
-    points = read_loss_table(output_dir)
-    names = (trainer.read_checkpoint_name(path.name, output_name) for path in output_dir.iterdir())
-    try:
-        return draw_loss_curve(output_dir, points, sorted(name.step for name in names if name and name.step is not None), output_name)
-    except ModuleNotFoundError:
-        files.warn("no loss curve is drawn: matplotlib is not installed (run: python -m lifeos setup)")
-    except OSError as error:
-        files.warn(f"no loss curve is drawn: {error.filename or output_dir}: {error.strerror}")
-    return None
-
-
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     policy = load_thresholds(args.project_root)
     row, family = find_row(TRAINER), find_family(FAMILY)
     settings = settings_from(args, policy, row, family)
-    price = price_from(args, policy)
+    price, trainer = price_from(args, policy), row.load()
+    if args.resume and (end := find_open_end(trainer, settings, family, read_record(settings.output_dir), args.resume)):
+        return finish(args, settings, trainer, end, policy["training"]["finished_states"])
     can_decode = all(importlib.util.find_spec(name) for name in ("PIL", "numpy"))
     if not can_decode and not args.dry_run:
         import PIL  # noqa: F401 - the one message for a package that is not installed
 
     allow = allowed_conflicts(args)
-    preparation = prepare(settings, policy, row.load(), family, resume=args.resume, decode=can_decode, allow=allow)
+    preparation = prepare(settings, policy, trainer, family, resume=args.resume, decode=can_decode, allow=allow)
     if args.dry_run:
         return dry_run(args, preparation, policy, price)
     return train(args, preparation, policy, price)

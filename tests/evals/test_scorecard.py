@@ -30,7 +30,7 @@ from lifeos.escaping import escape_markdown
 from tests.capabilities import POSIX
 from tests.evals.portraits import write_few, write_generated, write_references
 from tests.tools.dataset.sets import make_set
-from tests.tools.trainers.test_lora_header import METADATA, write_lora
+from tests.tools.trainers.safetensors_files import METADATA, write_lora
 from tools import dataset_manifest
 
 POLICY = load_thresholds()

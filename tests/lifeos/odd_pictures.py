@@ -98,3 +98,13 @@ def two_pictures(second: str = "JPEG") -> bytes:
     index += struct.pack("<HHII", 0xB002, 7, 32, 50) + struct.pack("<I", 0)
     entries = struct.pack("<IIIHH", 0x030000, len(main), 0, 0, 0) + struct.pack("<IIIHH", 0, len(more), len(main), 0, 0)
     return main[:2] + segment(0xE2, b"MPF\0" + index + entries) + main[2:] + (more if second == "JPEG" else b"")
+
+
+ODD_TAGS = {
+    "a resolution unit of 70000": (0x0128, LONG, 1, struct.pack("<I", 70000)),
+    "a resolution as text": (0x011A, TEXT, 4, b"72\0\0"),
+    "a maker note behind the end": (0x927C, 7, 1 << 30, struct.pack("<I", 1 << 31)),
+    "a type that there is not": (0x0110, 99, 1, b"abcd"),
+    "a sub-directory that is itself": (0x8769, LONG, 1, struct.pack("<I", 8)),
+    "an artist of bytes": (0x013B, BYTE, 4, b"\xff\xfe\xfd\xfc"),
+}

@@ -43,3 +43,15 @@ def test_two_processes_of_one_boot_are_told_apart(tmp_path: Path, monkeypatch: p
 
 def test_a_process_that_is_not_there_has_no_birth() -> None:
     assert (liveness.start_ticks(999_999_999), liveness.birth(999_999_999)) == (None, "")
+
+
+def test_where_there_is_no_proc_the_system_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS tells its start by a command; elsewhere nothing is started."""
+    monkeypatch.setattr(liveness, "BOOT_ID", tmp_path / "none")
+    monkeypatch.setattr(liveness, "BOOT_COMMAND", (sys.executable, "-c", "print('5F2A')"))
+    for platform, told in (("darwin", "5F2A"), ("win32", "")):
+        monkeypatch.setattr(liveness.sys, "platform", platform)
+        assert liveness.boot_id() == told
+    monkeypatch.setattr(liveness.sys, "platform", "darwin")
+    monkeypatch.setattr(liveness, "BOOT_COMMAND", (str(tmp_path / "none"),))
+    assert liveness.boot_id() == ""

@@ -161,3 +161,20 @@ def test_refreshing_a_lock_whose_file_was_taken_away_harms_nobody(tmp_path: Path
     with locks.hold(tmp_path / "batch.lock", "batch") as held:
         (tmp_path / "batch.lock").unlink()
         held.refresh()
+
+
+def test_who_only_looks_learns_whether_it_is_held(tmp_path: Path, project_root: Path) -> None:
+    lock = tmp_path / "batch.lock"
+    assert not locks.is_held(lock) and not lock.exists()
+    with _start_holder(lock, project_root) as child:
+        assert locks.is_held(lock)
+        child.kill()
+        child.wait()
+    assert not locks.is_held(lock)  # its owner's name still stands there
+    with locks.hold(lock, "batch"):
+        assert locks.is_held(lock)
+    assert not locks.is_held(lock)
+    lock.write_text(json.dumps({"pid": 1, "host": "another"}))
+    assert locks.is_held(lock)  # touched just now
+    os.utime(lock, (time.time() - locks.STALE_SECONDS - 1,) * 2)
+    assert not locks.is_held(lock)

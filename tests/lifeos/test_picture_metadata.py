@@ -13,8 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from lifeos.images import decode_picture, read_picture
 from lifeos.picture_metadata import png_text, read_metadata, without_metadata
 from tests.lifeos.odd_pictures import (
-    BYTE,
     LONG,
+    ODD_TAGS,
     TEXT,
     chunk,
     encoded,
@@ -34,15 +34,6 @@ from tests.lifeos.odd_pictures import (
 )
 from tools.dataset.picture_header import read_header
 from tools.production.thumbnails import make_thumbnail
-
-ODD_TAGS = {
-    "a resolution unit of 70000": (0x0128, LONG, 1, struct.pack("<I", 70000)),
-    "a resolution as text": (0x011A, TEXT, 4, b"72\0\0"),
-    "a maker note behind the end": (0x927C, 7, 1 << 30, struct.pack("<I", 1 << 31)),
-    "a type that there is not": (0x0110, 99, 1, b"abcd"),
-    "a sub-directory that is itself": (0x8769, LONG, 1, struct.pack("<I", 8)),
-    "an artist of bytes": (0x013B, BYTE, 4, b"\xff\xfe\xfd\xfc"),
-}
 
 CASES: dict[str, tuple[bytes, int]] = {
     "JPEG, EXIF": (jpeg(jpeg_exif(exif(turned(6)))), 6),

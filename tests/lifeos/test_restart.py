@@ -15,11 +15,21 @@ import pytest
 
 from lifeos import environment
 from tests.capabilities import POSIX
-from tests.tools.cost.test_ledger import row, write
+from tests.tools.cost.cost_logs import row, write
 
 pytestmark = [
     pytest.mark.skipif(not POSIX, reason="the stand-in for the environment's Python is a shell script"),
     pytest.mark.usefixtures("links"),
+]
+
+
+GUARDRAIL_SCRIPTS = [
+    f"{folder}/{name}.py"
+    for folder, names in (
+        ("tools", ("lifeos_preflight", "lifeos_freshness_check", "lifeos_context_budget")),
+        ("evals", ("known_failures", "load_thresholds")),
+    )
+    for name in names
 ]
 
 
@@ -31,23 +41,44 @@ class Machine:
         venv.create(folder / "bare", with_pip=False)
         self.bare = folder / "bare" / "bin" / "python"
         self.started = folder / "started"
+        self.python_path = self.already = ""
 
-    def make_environment(self, python: str = sys.executable, *, of_another_python: bool = False, dlib: bool = False) -> None:
+    def make_environment(
+        self, python: str = sys.executable, *, of_another_python: bool = False, dlib: bool = False, goes_through: bool = False
+    ) -> None:
+        """`goes_through`: its Python is a launcher that starts the real one, as in a venv on Windows."""
         base = None
         for profile in [environment.PROFILES["cpu"], *([environment.DLIB] if dlib else [])]:
             name = environment.folder_of(profile, base).name if not of_another_python else f"{profile.name}-0123456789ab"
             made = self.folder / "home" / name
             (made / "bin").mkdir(parents=True)
-            (made / "bin" / "python").write_text(f'#!/bin/sh\necho started {profile.name} >> "{self.started}"\nexec "{python}" "$@"\n')
+            lines = [
+                "#!/bin/sh",
+                f'echo started {profile.name} >> "{self.started}"',
+                f'[ "$(wc -l < "{self.started}")" -lt 4 ] || exit 99',  # each starting the next would never end
+                f'{"" if goes_through else "exec "}"{python}" "$@"',
+            ]
+            (made / "bin" / "python").write_text("\n".join(lines))
             (made / "bin" / "python").chmod(0o755)
             stamp = {"lock_sha256": profile.sha256(), "base": base.name if base else None}
             (made / environment.STAMP_FILE).write_text(json.dumps(stamp if of_another_python else {}))
             base = made
 
+    def start_children(self) -> None:
+        """Let each Python run the environment's as its child, as on Windows."""
+        (self.folder / "site").mkdir()
+        (self.folder / "site" / "sitecustomize.py").write_text("from lifeos import environment\nenvironment.CAN_REPLACE = False\n")
+        self.python_path = f"{self.folder / 'site'}{os.pathsep}{self.root}"
+
     @property
     def environ(self) -> dict[str, str]:
-        given = {"LIFEOS_HOME": str(self.folder / "home"), "LIFEOS_PROFILE": "cpu", "PYTHONPATH": ""}
-        return {key: value for key, value in os.environ.items() if key != "LIFEOS_RESTARTED"} | given
+        given = {
+            "LIFEOS_HOME": str(self.folder / "home"),
+            "LIFEOS_PROFILE": "cpu",
+            "PYTHONPATH": self.python_path,
+            "LIFEOS_RESTARTED": self.already,
+        }
+        return os.environ | given
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(self.bare), *arguments]
@@ -58,9 +89,12 @@ class Machine:
         return self.started.read_text().count("started") if self.started.exists() else 0
 
 
-@pytest.fixture
-def machine(tmp_path: Path, project_root: Path) -> Machine:
-    return Machine(tmp_path, project_root)
+@pytest.fixture(params=["in its place", "as its child"])
+def machine(tmp_path: Path, project_root: Path, request: pytest.FixtureRequest) -> Machine:
+    made = Machine(tmp_path, project_root)
+    if request.param == "as its child":
+        made.start_children()
+    return made
 
 
 def _report(machine: Machine) -> list[str]:
@@ -104,15 +138,23 @@ def test_without_an_environment_the_command_that_makes_one_is_named(machine: Mac
     assert "-m lifeos setup)" in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_never_twice(machine: Machine) -> None:
+@pytest.mark.parametrize("goes_through", [False, True])
+def test_never_twice(machine: Machine, goes_through: bool) -> None:
     """The environment is broken: its Python finds the package no more than ours did."""
-    machine.make_environment(str(machine.bare))
+    machine.make_environment(str(machine.bare), goes_through=goes_through)
     done = machine.run(*_report(machine))
     assert (done.returncode, machine.starts) == (3, 1)
     assert "is not installed for" in done.stderr and done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("script", ["tools/lifeos_preflight.py", "tools/lifeos_freshness_check.py", "evals/load_thresholds.py"])
+def test_a_script_that_a_restarted_one_starts_may_be_started_anew_too(machine: Machine) -> None:
+    """An agent in a cycle, which knows only `python`."""
+    machine.make_environment()
+    machine.already = str(machine.root / "tools" / "run_full_cycle.py")
+    assert (machine.run(*_report(machine)).returncode, machine.starts) == (0, 1)
+
+
+@pytest.mark.parametrize("script", GUARDRAIL_SCRIPTS)
 def test_a_guardrail_is_not_started_anew_and_names_the_command_that_works(machine: Machine, script: str) -> None:
     machine.make_environment()
     done = machine.run(script)
@@ -120,6 +162,7 @@ def test_a_guardrail_is_not_started_anew_and_names_the_command_that_works(machin
     assert f"-m lifeos {Path(script).stem})" in done.stderr
 
 
+@pytest.mark.parametrize("machine", ["in its place"], indirect=True)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_reach_the_one_that_works(machine: Machine, number: signal.Signals) -> None:
     machine.make_environment()

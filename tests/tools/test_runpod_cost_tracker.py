@@ -19,7 +19,7 @@ import pytest
 
 from lifeos import cli
 from tests.capabilities import POSIX
-from tests.tools.cost.test_ledger import row, write
+from tests.tools.cost.cost_logs import row, write
 from tools import runpod_cost_tracker as tracker
 
 
@@ -85,6 +85,28 @@ def test_cost_per_picture_comes_from_the_batches(example: Folder, capsys: pytest
     assert "per generated picture: $0.0045; per approved picture: $0.0075" in printed
     assert "per approved picture with everything else above: $0.0925" in printed  # 11.10 / 120
     assert "Training amiranoor_v3 (2026-02-11): 2,500 steps, $0.45" in printed
+
+
+@pytest.mark.parametrize(
+    ("recorded", "told"),
+    [
+        ({"state": "running", "run_id": "r", "host": "a pod that is gone", "process_group": 7}, "killed"),
+        ({"state": "prepared", "run_id": "r"}, "killed"),
+        ({"state": "running"}, "running"),  # it names no run: nobody can be asked
+        ({"state": "failed", "run_id": "r"}, "failed"),
+        ({"state": "finished", "run_id": "r"}, ""),
+    ],
+)
+def test_a_training_that_was_killed_is_not_said_to_run(
+    example: Folder, capsys: pytest.CaptureFixture[str], recorded: dict[str, object], told: str
+) -> None:
+    (example.path / "lora").mkdir()
+    document = {"output_name": "v3", "started": "2026-02-11T15:00:00Z", "steps": 12, "cost_usd": 0.45, **recorded}
+    (example.path / "lora" / "training_record.json").write_text(json.dumps(document))
+    example.run("--action", "report")
+    assert f"Training v3 (2026-02-11): 12 steps, $0.45{', ' if told else ''}{told}\n" in capsys.readouterr().out
+    example.run("--action", "report", "--json")
+    assert json.loads(capsys.readouterr().out)["trainings"][0]["state"] == (told or "finished")
 
 
 def test_report_as_json_adds_up(example: Folder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,8 @@ comes there, 1.5 s before ending), STANDIN_NAN_AT (one loss of NaN there: the av
 STANDIN_NAN_WEIGHTS_AT and STANDIN_INF_WEIGHTS_AT (from there on the weights are NaN, or infinity), STANDIN_NO_LORA (end with return
 code 0 and no file), STANDIN_STRAY (leave a grandchild behind that holds the pipes), STANDIN_KILL_AT (killed by SIGKILL in that step, as
 the out-of-memory killer does), STANDIN_FILL_AT (from that step on the disk of the output folder is full), STANDIN_NO_RANDOM_STATES
-(they do not load at a resume), STANDIN_ZERO (all weights stay zeros).
+(they do not load at a resume), STANDIN_ZERO (all weights stay zeros), STANDIN_HANG_AT_LORA (stop before, within or after writing the final
+file).
 """
 
 from __future__ import annotations
@@ -266,8 +267,19 @@ def run_steps(args: argparse.Namespace, metadata: dict[str, str], available: int
     if not os.environ.get("STANDIN_NO_LORA"):
         path = output / f"{args.output_name}.safetensors"
         print(f"\nsaving checkpoint: {path}")
+        hang_at_lora("before")
         write_lora(path, {**metadata, "ss_epoch": metadata["ss_num_epochs"]}, counter + total, text_encoder=text_encoder)
+        if os.environ.get("STANDIN_HANG_AT_LORA") == "within":
+            os.truncate(path, path.stat().st_size - 3)
+            hang_at_lora("within")
+        hang_at_lora("after")
     print("model saved.")
+
+
+def hang_at_lora(moment: str) -> None:
+    if os.environ.get("STANDIN_HANG_AT_LORA") == moment:
+        print(f"stopped {moment} the final file")
+        time.sleep(600)
 
 
 def fill_disk(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -10,11 +11,11 @@ from typing import TypeVar
 
 from lifeos import files, foreign
 from lifeos.errors import LifeosError
+from tools.training.training_record import RECORD_FILE, UNENDED, read_record, tell_state
 
 T = TypeVar("T")
 
 BATCH_REPORT = "batch_report.json"
-TRAINING_RECORD = "training_record.json"
 MAX_DEPTH = 3
 MAX_USD = 10**12
 
@@ -33,12 +34,13 @@ class BatchCost:
 
 @dataclass(frozen=True, slots=True)
 class TrainingCost:
-    """A training run and what it cost (None if its record does not say)."""
+    """A training run, how it stands (`finished`, `killed` …; empty if its record does not say) and what it cost (None likewise)."""
 
     name: str
     day: str
     steps: int
     usd: Decimal | None
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class TrainingRecordFile:
     """What is read of a training_record.json."""
 
     output_name: str | None = None
+    state: str | None = None
     started: str | None = None
     steps: int | None = None
     cost_usd: float | str | None = None
@@ -89,10 +92,21 @@ def read_batches(folders: Iterable[Path]) -> list[BatchCost]:
 def read_trainings(folders: Iterable[Path]) -> list[TrainingCost]:
     """Every readable training record below the folders, oldest first."""
     trainings = []
-    for path, record in _documents(folders, TRAINING_RECORD, TrainingRecordFile):
+    for path, record in _documents(folders, RECORD_FILE, TrainingRecordFile):
         name, day = record.output_name or path.parent.name, (record.started or "")[:10]
-        trainings.append(TrainingCost(name, day, max(record.steps or 0, 0), _money(record.cost_usd)))
+        state = _tell_state(path.parent, record.state or "")
+        trainings.append(TrainingCost(name, day, max(record.steps or 0, 0), _money(record.cost_usd), state))
     return sorted(trainings, key=lambda training: training.day)
+
+
+def _tell_state(folder: Path, recorded: str) -> str:
+    """How a run stands: one that was killed has a record that goes on saying `running`."""
+    if recorded not in UNENDED:
+        return recorded
+    with contextlib.suppress(LifeosError):  # not enough of a record to ask for its processes
+        if record := read_record(folder):
+            return tell_state(folder, record)
+    return recorded
 
 
 def _documents(folders: Iterable[Path], name: str, kind: type[T]) -> Iterator[tuple[Path, T]]:

@@ -34,8 +34,9 @@ class Instant:
 
 
 def read_clock() -> Instant:
-    """Now. The boot id makes uptimes of different machines or boots incomparable (Linux; elsewhere empty, never compared)."""
-    return Instant(times.now().replace(microsecond=0), boot_id(), _uptime())
+    """Now. The boot id makes uptimes of different machines or boots incomparable (Linux; elsewhere empty, never compared: uptimes there
+    may leave out the machine's sleep)."""
+    return Instant(times.now().replace(microsecond=0), boot_id() if sys.platform == "linux" else "", _uptime())
 
 
 def _uptime() -> float:

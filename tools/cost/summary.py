@@ -17,6 +17,7 @@ from lifeos.counting import counted, verb
 from lifeos.escaping import escape_csv, escape_line
 from tools.cost.ledger import ClosedSession, CostKind, CostSum, Ledger
 from tools.cost.picture_costs import BatchCost, TrainingCost
+from tools.training.training_record import FINISHED
 
 IDLE = "idle"
 SHOWN_DAYS = 14
@@ -165,7 +166,9 @@ def _picture_lines(summary: CostSummary) -> list[str]:
         lines.append(f"  per approved picture with everything else above: {_each(summary.ledger.total().usd, approved)}")
     for training in summary.trainings:
         cost = "cost unknown" if training.usd is None else dollars(training.usd)
-        lines.append(f"Training {escape_line(training.name)} ({escape_line(training.day)}): {counted(training.steps, 'step')}, {cost}")
+        state = f", {escape_line(training.state)}" if training.state not in ("", FINISHED) else ""
+        run = f"Training {escape_line(training.name)} ({escape_line(training.day)})"
+        lines.append(f"{run}: {counted(training.steps, 'step')}, {cost}{state}")
     return lines
 
 
@@ -200,7 +203,13 @@ def as_document(summary: CostSummary) -> dict[str, Any]:
             "usd_per_approved_all_costs": _amount(total.usd / approved) if approved else None,
         },
         "trainings": [
-            {"name": one.name, "day": one.day, "steps": one.steps, "usd": None if one.usd is None else _amount(one.usd)}
+            {
+                "name": one.name,
+                "day": one.day,
+                "steps": one.steps,
+                "state": one.state or None,
+                "usd": None if one.usd is None else _amount(one.usd),
+            }
             for one in summary.trainings
         ],
         "unknown": [

@@ -24,7 +24,6 @@ class Life:
     queue: PromptQueue
     listener: socket.socket
     runner: web.AppRunner | None = None
-    worker: threading.Thread | None = None
     forget_cache: threading.Event = field(default_factory=threading.Event)
 
 

@@ -97,6 +97,7 @@ class EmbeddedServer:
         self._begun = 0
         self._lock = threading.Lock()
         self._life: Life | None = None
+        self._worker: threading.Thread | None = None
         self._stopped = False
 
     # Life cycle
@@ -127,8 +128,8 @@ class EmbeddedServer:
 
     def kill(self) -> None:
         """End the pretended process at once, as `kill -9` does: connections are cut, queue and history are lost."""
-        worker = self._life.worker if self._life is not None else None
         self._call(self._close())
+        worker = self._worker  # also that of a life that a restart has ended already
         if worker is not None and worker is not threading.current_thread():
             worker.join(WORKER_JOIN_SECONDS)
 
@@ -205,8 +206,8 @@ class EmbeddedServer:
         life.runner = web.AppRunner(build_application(self, life), access_log=None, shutdown_timeout=0.1)
         await life.runner.setup()
         await web.SockSite(life.runner, listener).start()
-        life.worker = threading.Thread(target=self._work, args=(life,), name="embedded-comfyui-worker", daemon=True)
-        life.worker.start()
+        self._worker = threading.Thread(target=self._work, args=(life,), name="embedded-comfyui-worker", daemon=True)
+        self._worker.start()
 
     async def _close(self) -> None:
         life, self._life = self._life, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from lifeos.errors import InputError
@@ -11,6 +12,8 @@ from tools.trainers.safetensors_header import read_safetensors_header
 
 UP_ENDINGS = (".lora_up.weight", ".lora_B.weight", ".lora_B.default.weight")
 CHUNK_BYTES = 1 << 24
+REMEMBERED = 1024
+"""Of so many files the verdict is kept: more than a run saves."""
 
 FLOATS: Mapping[str, tuple[str, int, int]] = {
     "F64": ("<u8", 0x7FF0_0000_0000_0000, 0x000F_FFFF_FFFF_FFFF),
@@ -52,8 +55,36 @@ class WeightsVerdict:
         return f"of {self.weights} weights {' and '.join(parts)}"
 
 
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells a file from a later one of the same name."""
+
+    size: int
+    mtime_ns: int
+
+
+def stamp_of(path: Path) -> Stamp:
+    status = path.stat()
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
 def check_weights(path: Path) -> WeightsVerdict:
-    """Look at every number of a whole safetensors file. Raises InputError if it is none, or cut off; OSError if it cannot be read."""
+    """Look at every number of a whole safetensors file; as long as it stays as it is, once for all who ask. Raises InputError if it is
+    none, or cut off; OSError if it cannot be read."""
+    try:
+        stamp = stamp_of(path)
+    except OSError:
+        return read_weights(path)  # which says what is wrong with it
+    return _read_once(path, stamp)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _read_once(path: Path, stamp: Stamp) -> WeightsVerdict:
+    return read_weights(path)
+
+
+def read_weights(path: Path) -> WeightsVerdict:
+    """The same, from the file in any case."""
     import numpy as np
 
     with_nan = with_infinity = ups = zeros = 0

@@ -7,7 +7,7 @@ one bad step) nor its return code: only the weights do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +16,15 @@ from lifeos.errors import InputError
 from tools.trainers.lora_header import read_lora_header
 from tools.trainers.rewrite_metadata import rewrite_metadata
 from tools.trainers.trainer import HeaderDialect, Trainer
-from tools.trainers.weights_check import WeightsVerdict, check_weights
+from tools.trainers.weights_check import Stamp, check_weights, stamp_of
 
 NOTHING_LEARNT = "it changes nothing: all its up matrices are zeros, as they were before the first step"
 
 SETTLED_SECONDS = 1.0
 """A file that is whole and has not changed for so long is not being written any more."""
 
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What tells a file from a later one of the same name."""
-
-    size: int
-    mtime_ns: int
-
-
-def stamp_of(path: Path) -> Stamp:
-    status = path.stat()
-    return Stamp(status.st_size, status.st_mtime_ns)
+LOOK_SECONDS = 0.5
+"""How often to look whether a checkpoint is whole by now."""
 
 
 def is_lora_of(path: Path, run_id: str, dialect: HeaderDialect) -> bool:
@@ -54,7 +44,11 @@ class Checkpoints:
         self._earlier = earlier
         self._trainer, self._output_dir, self._output_name, self._run_id = trainer, output_dir, output_name, run_id
         self._expected: dict[Path, tuple[Stamp | None, float]] = {}
-        self._verdicts: dict[tuple[Path, Stamp], WeightsVerdict] = {}
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a file was named that has not been looked at yet."""
+        return bool(self._expected)
 
     def expect(self, told: str) -> None:
         """The trainer says that it saves a file: look at it as soon as it is whole."""
@@ -73,7 +67,7 @@ class Checkpoints:
                 self._expected[path] = (stamp, now)
             if stamp == seen and now - since >= SETTLED_SECONDS and self.is_ours(path):
                 self.correct(path)
-                del self._expected[path]
+                self._expected.pop(path)
                 if broken := self.find_no_numbers(path):
                     return f"{path.name}: {broken}"
         return ""
@@ -85,30 +79,24 @@ class Checkpoints:
     def is_final(self, path: Path) -> bool:
         return path.name == self._trainer.checkpoint_name(self._output_name)
 
-    def fault_of(self, path: Path) -> str:
-        """What is wrong with the weights of a file, in a few words; empty if they are sound."""
+    def fault_of(self, path: Path, *, as_final: bool = False) -> str:
+        """What is wrong with the weights of a file, in a few words; empty if they are sound. Those of the final one, or of one that is
+        judged as if it were, must have learnt something."""
         try:
-            verdict = self._verdict_of(path)
+            verdict = check_weights(path)
         except InputError as error:
             return error.why
         except OSError as error:
             return f"cannot be read: {error.strerror}"
-        nothing = self.is_final(path) and verdict.changes_nothing
+        nothing = (as_final or self.is_final(path)) and verdict.changes_nothing
         return verdict.fault or (NOTHING_LEARNT if nothing else "")
 
     def find_no_numbers(self, path: Path) -> str:
         """In how many weights of a file NaN or infinity stands; empty if in none, or if it cannot be read: that is no divergence."""
         try:
-            return self._verdict_of(path).fault
+            return check_weights(path).fault
         except (InputError, OSError):
             return ""
-
-    def _verdict_of(self, path: Path) -> WeightsVerdict:
-        """Each file is read once, as long as it stays as it is."""
-        key = path, stamp_of(path)
-        if key not in self._verdicts:
-            self._verdicts[key] = check_weights(path)
-        return self._verdicts[key]
 
     def correct_all(self) -> str:
         """Make every file of a continued run tell the whole run. Returns why one could not be made to; empty if all do."""
@@ -155,6 +143,33 @@ class Checkpoints:
         if named is None or named.is_final:
             return float("inf"), path.name
         return (-1.0 if named.step is None else named.step), path.name
+
+
+class Lookout:
+    """Looks at the files while the trainer is listened to, on a thread of its own: a large one takes seconds to read, and a trainer that
+    nobody listens to waits."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self._checkpoints, self._next_look = checkpoints, 0.0
+        self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._look: Future[str] | None = None
+
+    def poll(self, now: float) -> str:
+        """Begin a look if it is time for one (`now`: a monotonic clock). Returns at once: which file the last look found to hold no
+        numbers; empty if none does, or it still goes on."""
+        if self._look is None and now >= self._next_look and self._checkpoints.is_awaited:
+            self._next_look = now + LOOK_SECONDS
+            self._look = self._thread.submit(self._checkpoints.look, now)
+        return self.settle() if self._look is not None and self._look.done() else ""
+
+    def settle(self) -> str:
+        """Wait for the look that goes on. Returns what it found."""
+        look, self._look = self._look, None
+        return look.result() if look is not None else ""
+
+    def close(self) -> None:
+        """Wait until nobody reads any more, whatever a look that goes on may find."""
+        self._thread.shutdown()
 
 
 def read_earlier(trainer: Trainer, output_dir: Path, output_name: str, run_id: str) -> dict[str, str] | None:

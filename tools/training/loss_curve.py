@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lifeos import files
+from tools.trainers.trainer import Trainer
 
 CSV_FILE, PNG_FILE = "loss.csv", "loss_curve.png"
 MOST_STEPS = 10**9
@@ -61,8 +62,20 @@ def draw_loss_curve(output_dir: Path, points: Sequence[LossPoint], checkpoints: 
         axes.plot([point.step for point in own], [point.loss for point in own], color="tab:blue", label=None if index else "average loss")
     axes.set(xlabel="step", ylabel="average loss (moving, as the trainer prints it)", title=title.replace("$", r"\$"))
     axes.grid(visible=True, axis="y", alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper right")  # "best" looks at every point: slow, and it warns
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
     files.write_bytes(output_dir / PNG_FILE, stream.getvalue())
     return output_dir / PNG_FILE
+
+
+def draw_curve_of(output_dir: Path, output_name: str, trainer: Trainer) -> None:
+    """Draw the loss curve of a run from its table; nothing if there is no loss yet, and a warning if it cannot be drawn."""
+    names = (trainer.read_checkpoint_name(path.name, output_name) for path in output_dir.iterdir())
+    steps = sorted(name.step for name in names if name and name.step is not None)
+    try:
+        draw_loss_curve(output_dir, read_loss_table(output_dir), steps, output_name)
+    except ModuleNotFoundError:
+        files.warn("no loss curve is drawn: matplotlib is not installed (run: python -m lifeos setup)")
+    except OSError as error:
+        files.warn(f"no loss curve is drawn: {error.filename or output_dir}: {error.strerror}")

@@ -106,7 +106,7 @@ def prepare(
         tuple(dict.fromkeys([*(part["first_step"] for part in record.all_parts()[1:]), going_on.step])) if going_on and record else (),
     )
     stage = plan_stage(settings, built.document) if built and built.records else None
-    subsets = stage.subsets if stage else _assumed_subsets(settings)
+    subsets = stage.subsets if stage else assumed_subsets(settings)
     job = TrainingJob(settings, family, checkout, subsets, identity, going_on)
     plan = trainer.plan(job)
     base = Path(settings.base_model)
@@ -148,7 +148,7 @@ def _read_dataset(settings: TrainingSettings, policy: Mapping[str, Any], family:
     return build_dataset_manifest(request, created=now_utc(), started_ns=time.time_ns())
 
 
-def _assumed_subsets(settings: TrainingSettings) -> tuple[Subset, ...]:
+def assumed_subsets(settings: TrainingSettings) -> tuple[Subset, ...]:
     """What would be trained on if the folders were here and flat."""
     stage, tokens = settings.output_dir / STAGE_FOLDER, f"{settings.trigger_word} {settings.class_tokens}".strip()
     trained = Subset(stage / f"{settings.train_repeats}_{tokens}", settings.train_repeats, tokens)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
 from datetime import datetime
 
@@ -16,17 +15,6 @@ RUN_VARIABLE = "LIFEOS_TRAINING_RUN"
 
 TOLERANCE_SECONDS = 2.0
 """Where the system does not count in ticks, the start time is by the clock, and rounded."""
-
-
-def boot_id() -> str | None:
-    """What tells one start of the machine from another; None where the system does not say."""
-    if told := liveness.boot_id():
-        return told
-    if sys.platform == "darwin":
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            command = ["sysctl", "-n", "kern.bootsessionuuid"]
-            return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip() or None
-    return None
 
 
 def start_time(pid: int) -> float | None:
@@ -47,9 +35,9 @@ def is_same_group(group: int, run_id: str, boot: str | None, started: float | No
     `boot`, `started`: as recorded, None by version 3.0.0. `recorded_at`: when the record was begun (UTC), by which a start of the machine
     since then can be told without them.
     """
-    if boot is not None and boot_id() not in (None, boot):
+    if boot and liveness.boot_id() not in ("", boot):
         return False
-    if boot is None and recorded_at and _machine_started_after(recorded_at):
+    if not boot and recorded_at and _machine_started_after(recorded_at):
         return False
     if not is_group_alive(group):
         return False
@@ -57,7 +45,7 @@ def is_same_group(group: int, run_id: str, boot: str | None, started: float | No
         return True
     now = start_time(group)
     if now is not None:  # an id is not given again while its group has members: the leader tells for all
-        return abs(now - started) <= (0 if liveness.boot_id() else TOLERANCE_SECONDS)
+        return abs(now - started) <= (TOLERANCE_SECONDS if liveness.start_ticks(group) is None else 0)
     return _has_member_of(group, run_id)
 
 

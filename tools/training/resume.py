@@ -8,10 +8,10 @@ from lifeos.errors import InputError
 from lifeos.files import warn
 from tools.trainers.trainer import SavedState, Trainer, TrainingPlan
 from tools.trainers.training_settings import TrainingSettings
-from tools.trainers.weights_check import check_weights
+from tools.training.checkpoints import Checkpoints
 from tools.training.saved_states import find_unsound, refuse_stranger
 from tools.training.training_choices import PREVIOUS_RUNS
-from tools.training.training_record import RECORD_FILE, RecordedRun
+from tools.training.training_record import FINISHED, RECORD_FILE, RecordedRun
 
 LATEST = "auto"
 """The value of `--resume` that stands for the latest state of the run."""
@@ -36,23 +36,52 @@ def find_resume(trainer: Trainer, where: str, settings: TrainingSettings, record
         why = f"the run of this folder's record made {record.output_name}, not {settings.output_name}"
         raise InputError("--resume", why, f"give --output-name {record.output_name}, or start a new run")
     if where in (LATEST, record.run_id):
-        state = _find_latest(trainer, settings, record)
-    else:
-        state = trainer.read_state(Path(where).expanduser().absolute())
-        refuse_stranger(state, record.run_id, record.states)
-        if fault := find_unsound(state, _checkpoints(trainer, settings)):
-            raise InputError(state.folder, f"was saved after the run had diverged: {fault}", "resume from an earlier state")
+        return _find_to_go_on(trainer, settings, record)
+    state = trainer.read_state(Path(where).expanduser().absolute())
+    refuse_stranger(state, record.run_id, record.states)
+    if fault := find_unsound(state, _checkpoints(trainer, settings)):
+        raise InputError(state.folder, f"was saved after the run had diverged: {fault}", "resume from an earlier state")
     if state.step >= settings.max_train_steps:
-        why = f"was saved at step {state.step} of {settings.max_train_steps}: nothing is left to train"
-        if record.state in ("prepared", "running"):  # killed so late that nobody could write its end down
-            why += f". The run was killed after its last save, and {_newest_lora(trainer, settings, state).name} is its LoRA"
-        raise InputError(state.folder, why, LATER_STEPS)
+        raise InputError(state.folder, _nothing_left(state, settings), LATER_STEPS)
     return state
 
 
-def _find_latest(trainer: Trainer, settings: TrainingSettings, record: RecordedRun) -> SavedState:
+def _find_to_go_on(trainer: Trainer, settings: TrainingSettings, record: RecordedRun) -> SavedState:
+    """The latest sound state. Where it is of the last step, and the trainer was ended before it wrote its LoRA, the one before: no trainer
+    goes on where nothing is left to train."""
+    whole = trainer.find_states(settings.output_dir, settings.output_name)
+    state, unusable = _find_latest(trainer, settings, record, whole)
+    if state is None:
+        why = f"holds no whole state of {settings.output_name} that run {record.run_id} has saved"
+        why += f" and whose weights are sound ({unusable} are not usable)" if unusable else ""
+        raise InputError(settings.output_dir, why, "start anew with --overwrite, or name a state that lies elsewhere: --resume DIR")
+    last = settings.max_train_steps
+    if state.step < last:
+        return state
+    why, saved = _nothing_left(state, settings), Checkpoints(trainer, settings.output_dir, settings.output_name, record.run_id)
+    final = settings.output_dir / trainer.checkpoint_name(settings.output_name)
+    if saved.is_ours(final) and (fault := saved.fault_of(final)):
+        raise InputError(state.folder, f"{why}; {final.name}: {fault}", LATER_STEPS)
+    if record.state == FINISHED or record.max_train_steps not in (None, last):
+        raise InputError(state.folder, why, LATER_STEPS)
+    earlier, _ = _find_latest(trainer, settings, record, [each for each in whole if each.step < last])
+    if earlier is None:
+        why = f"was saved at the last step, {state.step}, but the trainer was ended before it wrote the LoRA"
+        raise InputError(state.folder, why, f"give --max-train-steps {state.step + 1}: after one step more it writes the LoRA")
+    warn(f"the trainer was ended before it wrote {final.name}: the steps from {earlier.step} to {last} are trained again")
+    return earlier
+
+
+def _nothing_left(state: SavedState, settings: TrainingSettings) -> str:
+    return f"was saved at step {state.step} of {settings.max_train_steps}: nothing is left to train"
+
+
+def _find_latest(
+    trainer: Trainer, settings: TrainingSettings, record: RecordedRun, states: list[SavedState]
+) -> tuple[SavedState | None, int]:
+    """The latest sound one of the run's states, and how many of its states are not usable."""
     checkpoints, passed_over = _checkpoints(trainer, settings), 0
-    for state in reversed(trainer.find_states(settings.output_dir, settings.output_name)):
+    for state in reversed(states):
         try:
             refuse_stranger(state, record.run_id, record.states)
         except InputError:
@@ -62,19 +91,8 @@ def _find_latest(trainer: Trainer, settings: TrainingSettings, record: RecordedR
             warn(f"{state.folder.name} is passed over: it was saved after the run had diverged ({fault})")
             passed_over += 1
             continue
-        return state
-    why = f"holds no whole state of {settings.output_name} that run {record.run_id} has saved"
-    why += f" and whose weights are sound ({passed_over} are not usable)" if passed_over else ""
-    raise InputError(settings.output_dir, why, "start anew with --overwrite, or name a state folder: --resume DIR")
-
-
-def _newest_lora(trainer: Trainer, settings: TrainingSettings, state: SavedState) -> Path:
-    """The final file if it is whole, else that of the last state's step."""
-    final = settings.output_dir / trainer.checkpoint_name(settings.output_name)
-    try:
-        return final if not check_weights(final).fault else _checkpoints(trainer, settings).get(state.step, final)
-    except (InputError, OSError):  # not there, or cut off by the kill
-        return _checkpoints(trainer, settings).get(state.step, final)
+        return state, passed_over
+    return None, passed_over
 
 
 def _checkpoints(trainer: Trainer, settings: TrainingSettings) -> dict[int, Path]:
@@ -111,6 +129,11 @@ def check_same_run(
         raise InputError(
             "--resume", "the base model is another file than the one that this run began with", "put it back, or start a new run"
         )
+    refuse_changes(trainer, record, plan)
+
+
+def refuse_changes(trainer: Trainer, record: RecordedRun, plan: TrainingPlan) -> None:
+    """Raises InputError if an option that changes what is learnt is not as the recorded run has it."""
     for change in trainer.find_changes(record.argv, plan):
         why = f"{change.option} was {change.was!r} and is now {change.now!r}"
         raise InputError("--resume", why, "give the flags of the first run, or start a new one")

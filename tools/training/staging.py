@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from tools.dataset.caption_checks import has_trigger_word
 from tools.dataset.scan import split_repeats
 from tools.trainers.trainer import Subset
 from tools.trainers.training_settings import TrainingSettings
+from tools.training.removal import remove
 
 STAGE_FOLDER = "staged_dataset"
 MARKER = ".staged_by_lifeos"
@@ -138,9 +138,14 @@ def remove_stage(stage: Path) -> None:
     """Remove a stage of ours. Raises InputError if a folder of that name is not ours."""
     if not stage.exists() and not stage.is_symlink():
         return
-    if stage.is_symlink() or not (stage / MARKER).is_file():
+    if not is_our_stage(stage):
         raise InputError(stage, "is in the way, and was not made by this program", "move it away, or choose another --output-dir")
-    shutil.rmtree(stage)
+    remove(stage)
+
+
+def is_our_stage(stage: Path) -> bool:
+    """Whether a stage of ours is there: marked, or empty, as one that was killed before it could be marked."""
+    return stage.is_dir() and not stage.is_symlink() and ((stage / MARKER).is_file() or not any(stage.iterdir()))
 
 
 def _copy(source: Path, target: Path) -> str:

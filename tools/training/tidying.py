@@ -1,55 +1,64 @@
-"""Remove the states of a run that has finished: each weighs ten times its LoRA, and nothing but a longer run needs them."""
+"""Remove what nobody needs once a run has ended: the states of a finished one, the staged pictures."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
+from lifeos.errors import InputError
+from tools.trainers.trainer import Trainer
 from tools.training.evidence import place_aside
-from tools.training.preparation import Preparation
+from tools.training.removal import find_half_removed, remove
 from tools.training.saved_states import KEEP_ALL, KEEP_LAST
-from tools.training.training_record import TrainingRecord
-
-REMOVING = ".removing-"
-"""How the name of a state begins while it is removed: half removed, it must not be taken for a whole one."""
+from tools.training.staging import STAGE_FOLDER, is_our_stage, remove_stage
+from tools.training.training_record import FINISHED, TrainingRecord
 
 
-class Teller(Protocol):
-    def note(self, message: str) -> None: ...
-
-
-def tidy_states(preparation: Preparation, record: TrainingRecord, keep: str, teller: Teller) -> None:
-    """Remove what the policy does not keep: `all`, `last` (the run can still be made longer), or `none`.
+def tidy_states(trainer: Trainer, record: TrainingRecord, keep: str, tell: Callable[[str], None]) -> None:
+    """Remove what the policy does not keep: `all`, `last` (the run can still be made longer), or `none`. Each state weighs ten times its
+    LoRA, and nothing but a longer run needs it.
 
     Only of this run, and only once its record says that it finished and its LoRA is sound. Also the states that were moved away when it was
     continued from an earlier step.
     """
-    settings, trainer = preparation.settings, preparation.trainer
-    for left in settings.output_dir.glob(f"{REMOVING}*"):
+    output_dir = Path(record.output_dir)
+    aside = place_aside(output_dir, record.run_id)
+    for left in [*find_half_removed(output_dir), *find_half_removed(aside)]:
         _remove(left)
-    if keep == KEEP_ALL or record.state != "finished" or record.has_diverged:
+    if keep == KEEP_ALL or record.state != FINISHED or record.has_diverged:
         return
     own = {state.state: state.step for state in record.states}
     kept = max(own, key=lambda name: (own[name], name), default=None) if keep == KEEP_LAST else None
-    names = [name for name in own if name != kept]
-    aside = place_aside(settings.output_dir, record.run_id)
-    abandoned = [path for path in aside.iterdir() if trainer.is_state(path.name, settings.output_name)] if aside.is_dir() else []
+    # by what is there, not by the record: killed below, it knows those no more that are still to go. What was there before the run began
+    # was moved away, so all are its own
+    going = [path for path in _states_in(output_dir, trainer, record) if path.name != kept] + _states_in(aside, trainer, record)
     record.states = [state for state in record.states if state.state == kept]
     record.write()  # first: a state that the record does not know any more may go
-    for path in [*(settings.output_dir / name for name in names), *abandoned]:
+    for path in going:
         _remove(path)
-    if names or abandoned:
+    if going:
         more = f"; {kept} is kept, so that it can be made longer with --resume --max-train-steps" if kept else ""
-        teller.note(f"{len(names) + len(abandoned)} saved state(s) of the finished run were removed (training.finished_states){more}")
+        tell(f"{len(going)} saved state(s) of the finished run were removed (training.finished_states){more}")
+
+
+def find_leftovers(output_dir: Path, run_id: str) -> list[Path]:
+    """What shows that nobody finished cleaning up after a run: the staged pictures, which go last, and what is half removed."""
+    stage = output_dir / STAGE_FOLDER
+    half_removed = [*find_half_removed(output_dir), *find_half_removed(place_aside(output_dir, run_id))]
+    return [*half_removed, *([stage] if is_our_stage(stage) else [])]
+
+
+def remove_staged(output_dir: Path) -> None:
+    """Nobody reads the staged pictures any more. A folder of that name that is not ours stays."""
+    with contextlib.suppress(OSError, InputError):
+        remove_stage(output_dir / STAGE_FOLDER)
+
+
+def _states_in(folder: Path, trainer: Trainer, record: TrainingRecord) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if trainer.is_state(path.name, record.output_name)) if folder.is_dir() else []
 
 
 def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):
-        if not path.name.startswith(REMOVING):
-            path = path.rename(path.with_name(f"{REMOVING}{path.name}"))
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        remove(path)

@@ -1,7 +1,7 @@
 """`training_record.json`: what a run is, how far it came and what it cost, true at every moment of it.
 
 Written when the run begins and again as it goes, so that a run killed without warning leaves a record that says `running` and how
-far it was. Whether that process still lives is for the reader to ask: `is_running`.
+far it was. Whether that process still lives is for the reader to ask: `is_running`, or `tell_state` for what a person should read.
 """
 
 from __future__ import annotations
@@ -12,15 +12,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lifeos import files, foreign
-from tools.training.process_identity import boot_id, is_same_group
+from lifeos.liveness import boot_id
+from lifeos.locks import is_held
+from tools.families.families import DEFAULT_FAMILY
+from tools.trainers.trainer import DEFAULT_TRAINER
+from tools.training.process_identity import is_same_group
 from tools.training.saved_states import RecordedState
 
 RECORD_FILE = "training_record.json"
+LOCK_FILE = ".training.lock"
+"""Held in the output folder by the command that trains there."""
 SCHEMA = 1
 LARGEST_GROUP = 1 << 31
 """A process id is smaller everywhere; the system call refuses what is larger."""
 
 State = Literal["prepared", "running", "finished", "failed", "interrupted"]
+FINISHED: Literal["finished"] = "finished"
+UNENDED = frozenset({"prepared", "running"})
+"""What a record says of a run that goes on, and for ever of one whose end nobody could write down."""
+KILLED = "killed"
+"""What a run of such a record is called once nobody is at work on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +133,8 @@ class RecordedRun:
     states: list[RecordedState] = field(default_factory=list)
 
     def all_parts(self) -> list[dict[str, Any]]:
-        """The parts of the run so far, the last one among them. Its time and cost are what the earlier ones leave of the whole."""
+        """The parts so far of a run that nobody is at work on, the last one among them, whose time and cost are what the earlier ones leave
+        of the whole."""
         seconds = self.seconds - sum(float(part.get("seconds") or 0) for part in self.parts)
         cost = self.cost_usd - sum(float(part.get("cost_usd") or 0) for part in self.parts)
         last = {
@@ -133,7 +145,7 @@ class RecordedRun:
             "cost_usd": round(max(0.0, cost), 4),
             "gpu": self.gpu,
             "rate_per_hr": self.rate_per_hr,
-            "state": self.state,
+            "state": KILLED if self.state in UNENDED else self.state,
             "failure": self.failure,
         }
         return [*self.parts, last]
@@ -145,6 +157,23 @@ def read_record(output_dir: Path) -> RecordedRun | None:
     if not path.exists():
         return None
     return foreign.read_file(path, RecordedRun, fix="it is no record of a training run: move it away")
+
+
+def read_whole_record(output_dir: Path) -> TrainingRecord:
+    """The record there, to be written on. The folder may have been moved; version 3.0.0 wrote neither trainer nor family, since it knew but
+    one of each. Raises InputError if it is no record."""
+    path = output_dir / RECORD_FILE
+    document: dict[str, Any] = foreign.read_file(path, dict)
+    known = {"trainer": DEFAULT_TRAINER, "family": DEFAULT_FAMILY, **document, "output_dir": str(output_dir)}
+    record: TrainingRecord = foreign.convert(known, TrainingRecord, path, fix="it is no record of a training run: move it away")
+    return record
+
+
+def tell_state(output_dir: Path, record: RecordedRun) -> str:
+    """The state of a run for people: `killed` where its record says that it goes on and nobody is at work on it."""
+    if record.state not in UNENDED or is_running(record) or is_held(output_dir / LOCK_FILE):
+        return record.state
+    return KILLED
 
 
 def is_running(record: RecordedRun) -> bool:

@@ -12,25 +12,24 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any, Protocol
 
 from lifeos import times
-from lifeos.errors import InputError
 from lifeos.locks import Held, hold
 from lifeos.process_group import ProcessGroup
 from lifeos.signals import deaf_to_signals
 from tools.trainers.endings import count_memory_kills, describe_returncode
 from tools.trainers.trainer import Remark, SavedFile, StepReport, Stream, TrainerProcess
 from tools.trainers.trainer_checkout import TrainerCheckout, trainer_environment
-from tools.training.checkpoints import Checkpoints, read_earlier
+from tools.training.checkpoints import Checkpoints, Lookout, read_earlier
 from tools.training.disk_room import describe_full, is_full
 from tools.training.evidence import LOG_FILE, refuse_overwriting, set_aside, set_later_aside, write_evidence
 from tools.training.line_splitter import LineSplitter
-from tools.training.loss_curve import LossPoint, read_loss_table, write_loss_table
+from tools.training.loss_curve import LossPoint, draw_curve_of, read_loss_table, write_loss_table
 from tools.training.one_at_a_time import refuse_second
 from tools.training.preparation import Preparation
 from tools.training.process_identity import RUN_VARIABLE, start_time
-from tools.training.saved_states import KEEP_LAST, RecordedState, fingerprint
-from tools.training.staging import remove_stage
-from tools.training.tidying import tidy_states
-from tools.training.training_record import Price, TrainingRecord
+from tools.training.saved_states import KEEP_LAST
+from tools.training.stocktaking import take_stock
+from tools.training.tidying import remove_staged, tidy_states
+from tools.training.training_record import LOCK_FILE, Price, TrainingRecord
 
 STOP_SIGNALS = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0))
 """As Ctrl-C does, which ends accelerate and the trainer in about 3 s; then harder. Seconds to wait for each."""
@@ -40,9 +39,6 @@ RECORD_SECONDS = 5.0
 
 LAST_OUTPUT_SECONDS = 5.0
 """How long to wait for output after the launcher has ended: something it left behind may hold the pipes open for ever."""
-
-LOOK_SECONDS = 0.5
-"""How often to look whether a checkpoint is whole by now."""
 
 QUEUE_CHUNKS = 256
 
@@ -75,7 +71,7 @@ def run_training(
     settings, stage = preparation.settings, preparation.stage
     assert stage is not None, "prepared on a machine without the dataset"
     settings.output_dir.mkdir(parents=True, exist_ok=True)
-    with hold(settings.output_dir / ".training.lock", str(settings.output_dir)) as held:
+    with hold(settings.output_dir / LOCK_FILE, str(settings.output_dir)) as held:
         before = refuse_second(settings.output_dir)
         refuse_overwriting(preparation, overwrite)
         earlier = None
@@ -87,11 +83,10 @@ def run_training(
         try:
             record = write_evidence(preparation, checkout, price, before if preparation.resume else None)
             _TrainerRun(preparation, record, watcher, held, beat, earlier).train()
-            if record.state == "finished":
-                tidy_states(preparation, record, finished_states, watcher)
-        finally:
-            with contextlib.suppress(OSError, InputError):
-                remove_stage(stage.stage)
+            draw_curve_of(settings.output_dir, settings.output_name, preparation.trainer)
+            tidy_states(preparation.trainer, record, finished_states, watcher.note)
+        finally:  # last: as long as they are there, the cleaning up is taken up again (`finishing`)
+            remove_staged(settings.output_dir)
     return record
 
 
@@ -111,6 +106,7 @@ class _TrainerRun:
         self._output_dir = preparation.settings.output_dir
         settings = preparation.settings
         self._checkpoints = Checkpoints(preparation.trainer, settings.output_dir, settings.output_name, record.run_id, earlier)
+        self._lookout = Lookout(self._checkpoints)
         self._diverged, self._said_nan, self._said_unwritten = "", False, False
         self._points = [point for point in read_loss_table(self._output_dir) if point.step <= record.first_step]
         self._began = time.monotonic()
@@ -186,7 +182,6 @@ class _TrainerRun:
         for stream, pipe in pipes:
             threading.Thread(target=_pump, args=(stream, pipe, self._chunks), daemon=True).start()
         open_pipes, last_word = 2, math.inf
-        self._next_look = 0.0
         while open_pipes and time.monotonic() < last_word:
             with contextlib.suppress(queue.Empty):
                 source, data = self._chunks.get(timeout=0.2)
@@ -199,14 +194,11 @@ class _TrainerRun:
         for source, splitter in self._splitters.items():
             for line in splitter.flush():
                 self._see(line, source)
+        self._lookout.settle()  # what it found, the end finds too: no file is read by two at once
 
     def _look_at_checkpoints(self, group: ProcessGroup, log: IO[bytes]) -> None:
         """Stop a run whose saved weights are no numbers: every further step is paid for nothing."""
-        now = time.monotonic()
-        if self._diverged or now < self._next_look:
-            return
-        self._next_look = now + LOOK_SECONDS
-        if fault := self._checkpoints.look(now):
+        if not self._diverged and (fault := self._lookout.poll(time.monotonic())):
             self._diverged = self._diverged_because(fault, " and was stopped")
             group.stop(*STOP_SIGNALS)
             self._drain(log)
@@ -299,14 +291,13 @@ class _TrainerRun:
         return f"{final.name}: {fault}" if fault else ""
 
     def _end(self, state: Any, fault: str) -> None:
+        self._lookout.close()
         record = self._record
         record.state, record.failure = state, fault or None
         record.ended = times.stamp()
         record.account(time.monotonic() - self._began)
-        if why := self._checkpoints.correct_all():
-            self._remark(f"the metadata of a LoRA file tell the last part only, and could not be made to tell the whole run: {why}")
-        record.lora_files, record.last_good = self._checkpoints.list(), self._checkpoints.last_good()
-        record.states = self._find_states()
+        if told := take_stock(self._preparation.trainer, record, self._checkpoints):
+            self._remark(told)
         self._write_last_record()
         self._write(lambda: write_loss_table(self._output_dir, self._points))
 
@@ -314,17 +305,8 @@ class _TrainerRun:
         try:
             self._record.write()
         except OSError:
-            stage = self._preparation.stage
-            if stage:  # nobody reads the staged pictures any more: on a full disk they make the room that the record needs
-                with contextlib.suppress(OSError, InputError):
-                    remove_stage(stage.stage)
+            remove_staged(self._output_dir)  # on a full disk they make the room that the record needs
             self._record.write()
-
-    def _find_states(self) -> list[RecordedState]:
-        """The states that are there now. Whatever was there before the run began was moved away, or is in the record already."""
-        preparation = self._preparation
-        found = preparation.trainer.find_states(self._output_dir, preparation.settings.output_name)
-        return [RecordedState(state.folder.name, state.step, fingerprint(state.folder)) for state in found]
 
 
 def _pump(source: Stream, pipe: Any, chunks: queue.Queue[tuple[Stream, bytes]]) -> None:

@@ -23,7 +23,7 @@ from evals.skin.realism import SkinScore
 from lifeos.errors import InputError
 from lifeos.images import decode_picture
 from tests.evals.portraits import group, noise, portrait, write_references
-from tests.lifeos.test_color_profiles import profile_of
+from tests.lifeos.display_profiles import profile_of
 
 POLICY = load_thresholds()
 

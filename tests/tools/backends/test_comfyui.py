@@ -11,7 +11,7 @@ import pytest
 
 from lifeos.errors import InputError, UnavailableError
 from tests.tools.backends.fakes import fake_server
-from tests.tools.backends.test_contract import plain_graph
+from tests.tools.backends.job_graphs import plain_graph, sampled_graph
 from tools.backends import comfyui as client_module
 from tools.backends import comfyui_events
 from tools.backends.address import read_address
@@ -24,11 +24,6 @@ from tools.workflows.workflow import Settings, Workflow
 
 STATS = {"system": {"comfyui_version": "0.8.0"}, "devices": []}
 PATIENCE = 15.0
-
-
-def sampled_graph(seed: int) -> dict[str, Any]:
-    settings = Settings(positive="a test", seed=seed, steps=4, width=64, height=64, checkpoint="embedded_demo_sdxl.safetensors")
-    return Workflow.built_in().place(settings)
 
 
 def submit(server: ComfyServer, graph: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ import requests
 from PIL import Image
 
 from lifeos.errors import InputError
+from tests.tools.backends.job_graphs import plain_graph
 from tools.backends.backend import PromptEnd, RejectedPrompt
 from tools.backends.comfyui import ComfyServer
 from tools.stand_in import start_embedded_server
@@ -48,15 +49,6 @@ def server(url: str) -> Iterator[ComfyServer]:
     with ComfyServer(url) as server:
         server.connect()
         yield server
-
-
-def plain_graph(**inputs: object) -> Graph:
-    """One flat picture, of a random colour: an identical prompt would come from the cache."""
-    colour = random.SystemRandom().randrange(1 << 24)
-    return {
-        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": colour, **inputs}},
-        "2": {"class_type": "SaveImage", "inputs": {"filename_prefix": "lifeos_test/plain", "images": ["1", 0]}},
-    }
 
 
 def slow_graph(server: ComfyServer, *, sampling: bool = False) -> Graph:

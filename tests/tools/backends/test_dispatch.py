@@ -15,8 +15,7 @@ import pytest
 
 from lifeos.errors import UnavailableError
 from tests.tools.backends.fakes import fake_server
-from tests.tools.backends.test_comfyui import sampled_graph
-from tests.tools.backends.test_contract import plain_graph
+from tests.tools.backends.job_graphs import plain_graph, sampled_graph
 from tools.backends import server_lane
 from tools.backends.comfyui import ComfyServer
 from tools.backends.dispatch import Dispatcher, Finished, Job

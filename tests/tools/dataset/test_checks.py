@@ -16,8 +16,8 @@ from PIL import Image
 
 from lifeos.findings import Finding
 from tests.capabilities import POSIX, tells_cases_apart
+from tests.lifeos.display_profiles import profile_of
 from tests.lifeos.odd_pictures import chunk, encoded, exif, png, png_xmp, raw_profile, stored, turned, xmp
-from tests.lifeos.test_color_profiles import profile_of
 from tests.tools.dataset.sets import make_picture, make_set
 from tools.dataset.build import BuildRequest, build_dataset_manifest
 from tools.dataset.caption_checks import count_tokens, has_trigger_word

@@ -1,26 +1,44 @@
-"""What the tests of the production pipeline share: a small plan, a scorer that needs no model, and ways to look at a batch."""
+"""What the tests of the production pipeline share: a small plan, scorers that need no model, ways to run a batch and to look at it."""
 
 from __future__ import annotations
 
 import hashlib
+import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from evals.judging.records import Assessment, FaceScore, Geometry
 from evals.load_thresholds import load_thresholds
 from evals.skin.realism import SkinScore
+from lifeos.files import read_records
+from tests.tools.backends.fakes import Fake
+from tools.backends.comfyui import ComfyServer
 from tools.production.filing import BatchFolder
 from tools.production.finish import Ending, finish_batch
-from tools.production.journal import Journal, read_state
+from tools.production.intake import Intake
+from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import Item, Plan, Variant, judging_policy
-from tools.production.runner import BatchEnd
+from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
+from tools.production.stopping import StopSignal
 from tools.workflows.workflow import Settings, Workflow
+
+if TYPE_CHECKING:
+    from tools.stand_in.server import EmbeddedServer
 
 SETTINGS = Settings(width=64, height=96, steps=2, checkpoint="embedded_demo_sdxl.safetensors", lora="amiranoor_v3.safetensors")
 WORKFLOW = Workflow.built_in()
+
+NAMES = [
+    "0001_p001_v01_seed100_cafe.png",
+    "0002_p002_v01_seed101_park.png",
+    "0003_p001_v02_seed102_cafe.png",
+    "0004_p002_v02_seed103_park.png",
+]
+"""The pictures of `make_plan()`."""
 
 
 def make_policy(**production: Any) -> dict[str, Any]:
@@ -129,3 +147,68 @@ def make_batch(tmp_path: Path, plan: Plan, rows: list[tuple[float | None, list[s
 def finish(plan: Plan, folder: BatchFolder, *, why: str = "complete", history: Path | None = None) -> dict[str, Any]:
     end = BatchEnd(why, read_state(folder.root / "journal.jsonl"))
     return finish_batch(plan, folder, end, Ending(make_policy(), {"cfg": 5.0, "negative": NASTY}, history), lambda text: None)
+
+
+def run(
+    folder: BatchFolder,
+    plan: Plan,
+    *servers: EmbeddedServer | Fake,
+    limits: Limits | None = None,
+    scorer: Any = None,
+    stop: StopSignal | None = None,
+    rate: float = 0.0,
+    outage_seconds: float = 5,
+    note: Callable[[str], None] = lambda text: None,
+    **production: Any,
+) -> BatchEnd:
+    """A batch on real connections to these servers. `production` changes the policy."""
+    clients = [ComfyServer(server.url, outage_seconds=outage_seconds) for server in servers]
+    for client in clients:
+        client.connect()
+    try:
+        equipment = Equipment(scorer or HashScorer(), make_policy(**production), clients, graph_maker(plan), rate, workers=2)
+        return run_batch(plan, folder, equipment, limits or Limits(), stop=stop, note=note)
+    finally:
+        for client in clients:
+            client.close()
+
+
+def picture(shade: int, kind: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), (shade, 0, 0)).save(out, kind)
+    return out.getvalue()
+
+
+class Scripted:
+    """Gives each picture the face score that was written down for its bytes, and remembers who was asked for."""
+
+    def __init__(self, scores: dict[bytes, float]) -> None:
+        self.scores = scores
+        self.asked: list[str] = []
+
+    def assess_bytes(self, data: bytes, path: Path) -> Assessment:
+        self.asked.append(path.name)
+        return make_assessment(path.name, self.scores[data])
+
+
+class Bench:
+    """An intake over a batch in a folder. `again` is the one that a new run of the program would have."""
+
+    def __init__(self, root: Path, plan: Plan, scores: dict[bytes, float], policy: dict[str, Any] | None = None) -> None:
+        self.plan, self.scorer, self.policy = plan, Scripted(scores), policy or make_policy()
+        self.folder = BatchFolder(root)
+        self.folder.prepare()
+        self.path = root / JOURNAL_FILE
+        self.intake = Intake(plan, self.folder, Journal(self.path), read_state(self.path), self.scorer, self.policy)
+
+    def again(self) -> Intake:
+        self.close()
+        self.intake = Intake(self.plan, self.folder, Journal(self.path), read_state(self.path), self.scorer, self.policy)
+        return self.intake
+
+    def close(self) -> None:
+        self.intake.journal.close()
+
+    def written(self, *fields: str) -> list[tuple[Any, ...]]:
+        """The named fields of each record."""
+        return [tuple(record.data.get(name) for name in fields) for record in read_records(self.path)]

@@ -14,8 +14,7 @@ from PIL import Image
 
 from lifeos.errors import EXIT_GATE, InputError, UnavailableError
 from lifeos.files import read_records
-from tests.tools.production.scenes import HashScorer, filed, finish, make_assessment, make_plan, make_policy
-from tests.tools.production.test_runner import NAMES, run
+from tests.tools.production.scenes import NAMES, Bench, HashScorer, filed, finish, make_assessment, make_plan, make_policy, picture, run
 from tools.backends.comfyui import ComfyServer
 from tools.production.filing import BatchFolder
 from tools.production.intake import describe_node
@@ -279,7 +278,6 @@ def test_a_picture_that_somebody_retouched_is_left_alone(folder: BatchFolder, em
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP"])
 def test_a_file_as_long_as_it_was_is_not_read_at_each_start(folder: BatchFolder, monkeypatch: Any, kind: str) -> None:
-    from tests.tools.production.test_intake import Bench, picture
     from tools.production.healing import find_losses
 
     bench = Bench(folder.root, make_plan(), {picture(1, kind): 0.9})
@@ -295,7 +293,6 @@ def test_a_file_as_long_as_it_was_is_not_read_at_each_start(folder: BatchFolder,
 
 
 def test_only_the_lost_one_of_several_pictures_of_a_prompt_is_replaced(folder: BatchFolder) -> None:
-    from tests.tools.production.test_intake import Bench, picture
     from tools.production.healing import give_up_lost
 
     bench = Bench(folder.root, make_plan(), {picture(1): 0.9, picture(2): 0.4})

@@ -22,9 +22,8 @@ from lifeos import picture_formats
 from lifeos.escaping import escape_csv, escape_html, escape_markdown_code
 from tests.capabilities import LINUX
 from tests.evals.portraits import portrait, write_references
+from tests.lifeos.odd_pictures import ODD_TAGS, jpeg, jpeg_exif, turned
 from tests.lifeos.odd_pictures import exif as exif_block
-from tests.lifeos.odd_pictures import jpeg, jpeg_exif
-from tests.lifeos.test_picture_metadata import ODD_TAGS, turned
 from tests.tools.production.scenes import finish, make_batch, make_plan
 from tools import production_pipeline
 

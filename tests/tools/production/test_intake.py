@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,60 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from evals.judging import gates
 from evals.judging.records import Assessment, Reading
-from lifeos.files import read_records
-from tests.tools.production.scenes import filed, make_assessment, make_plan, make_policy
+from tests.tools.production.scenes import Bench, Scripted, filed, make_assessment, make_plan, make_policy, picture
 from tools.production.filing import BatchFolder
-from tools.production.intake import Intake, find_stored, flat_names, picture_names, stem_of
-from tools.production.journal import JOURNAL_FILE, Journal, read_state
+from tools.production.intake import find_stored, flat_names, picture_names, stem_of
+from tools.production.journal import read_state
 from tools.production.plan import Plan, Variant
 from tools.workflows.workflow import Settings
 
 NAME, SECOND = "0001_p001_v01_seed100_cafe.png", "0001_p001_v01_seed100_cafe_2.png"
-
-
-def picture(shade: int, kind: str = "PNG") -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (8, 8), (shade, 0, 0)).save(out, kind)
-    return out.getvalue()
-
-
-class Scripted:
-    """Gives each picture the face score that was written down for its bytes, and remembers who was asked for."""
-
-    def __init__(self, scores: dict[bytes, float]) -> None:
-        self.scores = scores
-        self.asked: list[str] = []
-
-    def assess_bytes(self, data: bytes, path: Path) -> Assessment:
-        self.asked.append(path.name)
-        return make_assessment(path.name, self.scores[data])
-
-
-class Bench:
-    """An intake over a batch in a folder. `again` is the one that a new run of the program would have."""
-
-    def __init__(self, root: Path, plan: Plan, scores: dict[bytes, float], policy: dict[str, Any] | None = None) -> None:
-        self.plan, self.scorer, self.policy = plan, Scripted(scores), policy or make_policy()
-        self.folder = BatchFolder(root)
-        self.folder.prepare()
-        self.path = root / JOURNAL_FILE
-        self.intake = Intake(plan, self.folder, Journal(self.path), read_state(self.path), self.scorer, self.policy)
-
-    def again(self) -> Intake:
-        self.close()
-        self.intake = Intake(self.plan, self.folder, Journal(self.path), read_state(self.path), self.scorer, self.policy)
-        return self.intake
-
-    def close(self) -> None:
-        self.intake.journal.close()
-
-    def written(self, *fields: str) -> list[tuple[Any, ...]]:
-        """The named fields of each record."""
-        return [tuple(record.data.get(name) for name in fields) for record in read_records(self.path)]
 
 
 @pytest.fixture

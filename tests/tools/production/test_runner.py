@@ -18,15 +18,15 @@ from PIL import Image
 from lifeos.errors import UnavailableError
 from lifeos.files import read_records
 from tests.power_loss import Disk
-from tests.tools.backends.fakes import Fake, fake_server
-from tests.tools.production.scenes import HashScorer, filed, graph_maker, make_plan, make_policy
+from tests.tools.backends.fakes import fake_server
+from tests.tools.production.scenes import NAMES, HashScorer, filed, graph_maker, make_plan, run
 from tools.backends.backend import Workload
 from tools.backends.comfyui import ComfyServer
 from tools.production import batch_progress
 from tools.production.filing import BatchFolder
 from tools.production.journal import Journal, read_state
 from tools.production.plan import Plan
-from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
+from tools.production.runner import Limits
 from tools.production.stopping import StopSignal
 from tools.stand_in import Faults
 
@@ -36,40 +36,9 @@ if TYPE_CHECKING:
     StartServer = Callable[..., EmbeddedServer]
 
 
-def run(
-    folder: BatchFolder,
-    plan: Plan,
-    *servers: EmbeddedServer | Fake,
-    limits: Limits | None = None,
-    scorer: Any = None,
-    stop: StopSignal | None = None,
-    rate: float = 0.0,
-    outage_seconds: float = 5,
-    note: Callable[[str], None] = lambda text: None,
-    **production: Any,
-) -> BatchEnd:
-    clients = [ComfyServer(server.url, outage_seconds=outage_seconds) for server in servers]
-    for client in clients:
-        client.connect()
-    try:
-        equipment = Equipment(scorer or HashScorer(), make_policy(**production), clients, graph_maker(plan), rate, workers=2)
-        return run_batch(plan, folder, equipment, limits or Limits(), stop=stop, note=note)
-    finally:
-        for client in clients:
-            client.close()
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> BatchFolder:
     return BatchFolder(tmp_path / "batch")
-
-
-NAMES = [
-    "0001_p001_v01_seed100_cafe.png",
-    "0002_p002_v01_seed101_park.png",
-    "0003_p001_v02_seed102_cafe.png",
-    "0004_p002_v02_seed103_park.png",
-]
 
 
 def test_a_whole_batch(folder: BatchFolder, embedded_server: StartServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 import uuid
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 import websocket
 
+from tests.tools.workflows.built_graphs import node
 from tools.stand_in.node_class import FileChoice
 from tools.stand_in.node_classes import NODE_CLASSES
 
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
     from tools.stand_in.server import EmbeddedServer
 
 PATIENCE_SECONDS = 30.0
+
+CHECKPOINT, LORA, STYLE, TURBO = "base.safetensors", "person.safetensors", "style.safetensors", "turbo.safetensors"
+MODELS = {
+    "checkpoints": [CHECKPOINT], "loras": [LORA, STYLE, TURBO], "diffusion_models": ["unet.safetensors"],
+    "text_encoders": ["clip.safetensors"], "vae": ["vae.safetensors"], "unet_gguf": ["q4.gguf"],
+}  # fmt: skip
 
 Graph = dict[str, dict[str, Any]]
 
@@ -127,14 +135,48 @@ def new_id() -> str:
 def models_of(graph: Graph) -> dict[str, list[str]]:
     """The model files that a graph names, by folder: a server that has them can run it."""
     found: dict[str, list[str]] = {}
-    for node in graph.values():
-        known = NODE_CLASSES.get(node["class_type"])
+    for each in graph.values():
+        known = NODE_CLASSES.get(each["class_type"])
         if known is None:
             continue
         for name, spec in {**known.required, **known.optional}.items():
-            value = node["inputs"].get(name)
+            value = each["inputs"].get(name)
             if isinstance(spec.kind, FileChoice) and isinstance(value, str) and value not in spec.kind.words:
                 found.setdefault(spec.kind.folder, []).append(value)
-        rows = [value["lora"] for value in node["inputs"].values() if isinstance(value, dict) and "lora" in value]
+        rows = [value["lora"] for value in each["inputs"].values() if isinstance(value, dict) and "lora" in value]
         found.setdefault("loras", []).extend(rows)
+    return found
+
+
+def base_graph(**nodes: dict[str, Any]) -> Graph:
+    """Checkpoint, two texts, latent, sampler, decoder, saver, each by a name; more nodes, or others in their place."""
+    graph = {
+        "loader": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINT),
+        "positive": node("CLIPTextEncode", text="wanted", clip=["loader", 1]),
+        "negative": node("CLIPTextEncode", text="unwanted", clip=["loader", 1]),
+        "latent": node("EmptyLatentImage", width=64, height=64, batch_size=1),
+        "sampler": node(
+            "KSampler", model=["loader", 0], seed=11, steps=3, cfg=4.0, sampler_name="euler", scheduler="normal", positive=["positive", 0],
+            negative=["negative", 0], latent_image=["latent", 0], denoise=1.0,
+        ),
+        "decoder": node("VAEDecode", samples=["sampler", 0], vae=["loader", 2]),
+        "saver": node("SaveImage", images=["decoder", 0], filename_prefix="graphs/g"),
+    }  # fmt: skip
+    return graph | copy.deepcopy(nodes)
+
+
+def changed(graph: Graph, name: str, **inputs: Any) -> Graph:
+    graph[name]["inputs"] |= inputs
+    return graph
+
+
+def run(server: EmbeddedServer, graph: Graph) -> dict[str, Any]:
+    entry = wait_for(server, queue(server, graph))
+    assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1]
+    return entry
+
+
+def passes(server: EmbeddedServer, graph: Graph, saver: str = "saver") -> list[dict[str, Any]]:
+    """The passes of samplers over the first picture that a node saved."""
+    found: list[dict[str, Any]] = run(server, graph)["meta"][saver]["sampled"][0]
     return found

@@ -15,61 +15,36 @@ import requests
 from PIL import Image
 
 from tests.allowed_skips import NO_CASES
-from tests.tools.stand_in.embedded_graphs import Graph, connect, get, models_of, post, queue, read_until_idle, wait_for
+from tests.tools.stand_in.embedded_graphs import (
+    CHECKPOINT,
+    LORA,
+    MODELS,
+    STYLE,
+    TURBO,
+    Graph,
+    base_graph,
+    changed,
+    connect,
+    get,
+    models_of,
+    passes,
+    post,
+    queue,
+    read_until_idle,
+    run,
+    wait_for,
+)
+from tests.tools.workflows.built_graphs import node
 from tools.stand_in import start_embedded_server
 from tools.stand_in.node_class import read_spec, types_match
 from tools.stand_in.node_classes import NODE_CLASSES
 from tools.stand_in.server import EmbeddedServer
-
-CHECKPOINT, LORA, STYLE, TURBO = "base.safetensors", "person.safetensors", "style.safetensors", "turbo.safetensors"
-MODELS = {
-    "checkpoints": [CHECKPOINT], "loras": [LORA, STYLE, TURBO], "diffusion_models": ["unet.safetensors"],
-    "text_encoders": ["clip.safetensors"], "vae": ["vae.safetensors"], "unet_gguf": ["q4.gguf"],
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
     with start_embedded_server(models=MODELS) as started:
         yield started
-
-
-def node(class_type: str, **inputs: Any) -> dict[str, Any]:
-    return {"class_type": class_type, "inputs": inputs}
-
-
-def base_graph(**nodes: dict[str, Any]) -> Graph:
-    """Checkpoint, two texts, latent, sampler, decoder, saver, each by a name; more nodes, or others in their place."""
-    graph = {
-        "loader": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINT),
-        "positive": node("CLIPTextEncode", text="wanted", clip=["loader", 1]),
-        "negative": node("CLIPTextEncode", text="unwanted", clip=["loader", 1]),
-        "latent": node("EmptyLatentImage", width=64, height=64, batch_size=1),
-        "sampler": node(
-            "KSampler", model=["loader", 0], seed=11, steps=3, cfg=4.0, sampler_name="euler", scheduler="normal", positive=["positive", 0],
-            negative=["negative", 0], latent_image=["latent", 0], denoise=1.0,
-        ),
-        "decoder": node("VAEDecode", samples=["sampler", 0], vae=["loader", 2]),
-        "saver": node("SaveImage", images=["decoder", 0], filename_prefix="graphs/g"),
-    }  # fmt: skip
-    return graph | copy.deepcopy(nodes)
-
-
-def changed(graph: Graph, name: str, **inputs: Any) -> Graph:
-    graph[name]["inputs"] |= inputs
-    return graph
-
-
-def run(server: EmbeddedServer, graph: Graph) -> dict[str, Any]:
-    entry = wait_for(server, queue(server, graph))
-    assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1]
-    return entry
-
-
-def passes(server: EmbeddedServer, graph: Graph, saver: str = "saver") -> list[dict[str, Any]]:
-    """The passes of samplers over the first picture that a node saved."""
-    found: list[dict[str, Any]] = run(server, graph)["meta"][saver]["sampled"][0]
-    return found
 
 
 def loras(scene: dict[str, Any], key: str = "loras") -> list[tuple[str, float]]:
@@ -573,7 +548,7 @@ def test_official_templates_run(embedded_server: Callable[..., EmbeddedServer], 
         graph = json.loads(file.read_text(encoding="utf-8"))
         has_unknown = any(node["class_type"] not in NODE_CLASSES for node in graph.values())
         server = embedded_server(models=models_of(graph))
-        for name in {str(node["inputs"]["image"]) for node in graph.values() if node["class_type"] == "LoadImage"}:
+        for name in {str(each["inputs"]["image"]) for each in graph.values() if each["class_type"] == "LoadImage"}:
             upload(server, name)
         (refused if has_unknown else ran).append(file.name)
         if has_unknown:

@@ -15,6 +15,7 @@ from PIL import Image
 from lifeos.errors import InputError, UnavailableError
 from tests.tools.stand_in.embedded_graphs import (
     Graph,
+    changed,
     flat_graph,
     get,
     images_of,
@@ -42,11 +43,6 @@ def older() -> Iterator[EmbeddedServer]:
     """The server before it cancelled jobs, wanted canonical ids and explained its refusals."""
     with start_embedded_server(version="0.8.0") as started:
         yield started
-
-
-def changed(graph: Graph, node: str, **inputs: Any) -> Graph:
-    graph[node]["inputs"] |= inputs
-    return graph
 
 
 def without(graph: Graph, node: str, name: str) -> Graph:

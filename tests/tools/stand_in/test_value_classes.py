@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.tools.stand_in.test_embedded_graphs import LORA, MODELS, Graph, base_graph, changed, node, passes
+from tests.tools.stand_in.embedded_graphs import LORA, MODELS, Graph, base_graph, changed, passes
+from tests.tools.workflows.built_graphs import node
 from tools.stand_in import start_embedded_server
 from tools.stand_in.server import EmbeddedServer
 from tools.stand_in.value_classes import FUNCTIONS

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Mapping
 from pathlib import Path
+
+from tests.tools.trainers.safetensors_files import write_safetensors
 
 SDXL_WEIGHTS: Mapping[str, list[int]] = {
     "model.diffusion_model.input_blocks.0.0.weight": [320, 4, 3, 3],
@@ -15,22 +15,6 @@ SDXL_WEIGHTS: Mapping[str, list[int]] = {
     "first_stage_model.decoder.conv_in.weight": [512, 4, 3, 3],
 }
 """Name and shape of some weights of an SDXL checkpoint."""
-
-
-def write_safetensors(path: Path, weights: Mapping[str, list[int]]) -> Path:
-    """A header of such weights. The weights themselves are as many zeros: a sparse file of their true length."""
-    end, header = 0, {}
-    for name, shape in weights.items():
-        size = 2
-        for side in shape:
-            size *= side
-        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [end, end + size]}
-        end += size
-    raw = json.dumps(header).encode()
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(raw)) + raw)
-        file.truncate(8 + len(raw) + end)
-    return path
 
 
 def write_checkpoint(path: Path, *, without: str = "no such part") -> Path:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.trainers.checkpoints import SDXL_WEIGHTS, write_checkpoint, write_safetensors
+from tests.tools.trainers.checkpoints import SDXL_WEIGHTS, write_checkpoint
+from tests.tools.trainers.safetensors_files import write_safetensors
 from tools.families.families import SDXL
 from tools.trainers.base_model import find_base_fault
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from evals.scorecards.card_inputs import read_batch_config, read_training_params
 from lifeos.errors import LifeosError
 from tests.examples import EXAMPLES
-from tests.tools.trainers.sd_scripts.test_states import make_state
+from tests.tools.trainers.sd_scripts.made_states import make_state
 from tools import lora_info
 from tools.trainers.header_comparison import compare_headers, render_header_comparison
 from tools.trainers.lora_header import read_lora_header

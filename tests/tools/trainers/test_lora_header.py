@@ -11,45 +11,8 @@ from typing import Any
 import pytest
 
 from lifeos.errors import InputError
+from tests.tools.trainers.safetensors_files import METADATA, write_lora
 from tools.trainers.lora_header import read_lora_header
-
-METADATA = {
-    "ss_network_dim": "32",
-    "ss_network_alpha": "16.0",
-    "ss_optimizer": "prodigyopt.prodigy.Prodigy(decouple=True)",
-    "ss_unet_lr": "1.0",
-    "ss_clip_skip": "None",
-    "ss_noise_offset": "None",
-    "ss_steps": "2500",
-    "ss_seed": "42",
-    "ss_new_sd_model_hash": "12345e67",
-    "ss_sd_model_name": "base.safetensors",
-    "sshs_model_hash": "45a5",
-    "modelspec.trigger_phrase": "ohwx person",
-    "modelspec.resolution": "1024x1024",
-    "ss_datasets": json.dumps(
-        [
-            {
-                "batch_size_per_device": 2,
-                "subsets": [
-                    {"is_reg": True, "num_repeats": 1, "class_tokens": "person"},
-                    {"is_reg": False, "num_repeats": 10, "class_tokens": "ohwx person"},
-                ],
-            }
-        ]
-    ),
-    "ss_training_comment": json.dumps({"dataset_id": "abc", "dataset_manifest_hash": "def"}),
-}
-"""In the form that sd-scripts v0.10.1 writes: all text, "None" for unset."""
-
-
-def write_lora(path: Path, metadata: dict[str, str] | None, keys: tuple[str, ...] = ("lora_unet_a.weight",)) -> Path:
-    header: dict[str, Any] = {key: {"dtype": "F16", "shape": [1], "data_offsets": [0, 2]} for key in keys}
-    if metadata is not None:
-        header["__metadata__"] = metadata
-    raw = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(raw)) + raw + b"\0\0")
-    return path
 
 
 def test_training_params(tmp_path: Path) -> None:

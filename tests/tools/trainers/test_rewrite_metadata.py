@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.trainers.test_weights_check import write_weights
+from tests.tools.trainers.safetensors_files import write_weights
 from tools.trainers import rewrite_metadata as module
 from tools.trainers.lora_header import read_lora_header
 from tools.trainers.rewrite_metadata import rewrite_metadata

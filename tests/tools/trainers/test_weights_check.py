@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from pathlib import Path
@@ -11,18 +10,9 @@ import numpy as np
 import pytest
 
 from lifeos.errors import InputError
+from tests.tools.trainers.safetensors_files import write_weights
 from tools.trainers import weights_check
 from tools.trainers.weights_check import WeightsVerdict, check_weights
-
-
-def write_weights(path: Path, **weights: tuple[str, bytes]) -> Path:
-    header, data = {}, b""
-    for name, (dtype, raw) in weights.items():
-        header[name] = {"dtype": dtype, "shape": [len(raw)], "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps({"__metadata__": {"a": "b"}, **header}).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
-    return path
 
 
 def bfloat(value: float) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tools.training.loss_curve import CSV_FILE, LossPoint, draw_loss_curve, read_loss_table, write_loss_table
 
 
@@ -45,3 +47,11 @@ def test_a_continued_run_is_drawn_in_parts(tmp_path: Path) -> None:
 def test_losses_that_are_no_numbers_are_not_drawn(tmp_path: Path) -> None:
     (tmp_path / CSV_FILE).write_text("step,average_loss\n1,nan\n2,inf\n3,1e999", encoding="utf-8")
     assert draw_loss_curve(tmp_path, read_loss_table(tmp_path), [2], "v3") is None
+
+
+def test_no_place_for_the_legend_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With hundreds of checkpoints and thousands of steps that took seconds, and matplotlib warned of it."""
+    from matplotlib.legend import Legend
+
+    monkeypatch.setattr(Legend, "_find_best_position", None)
+    assert draw_loss_curve(tmp_path, [LossPoint(1, 0.5), LossPoint(2, 0.25)], [2], "v3") is not None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
 
 from lifeos.errors import InputError, UnavailableError
 from tools.trainers.trainer import Subset
-from tools.training import staging
 from tools.training.disk_room import check_room
 from tools.training.staging import MARKER, StagedFile, StagePlan, make_stage, remove_stage
 
@@ -82,9 +82,27 @@ def test_what_we_did_not_make_is_never_removed(plan: StagePlan, tmp_path: Path, 
 
 def test_there_must_be_room_for_the_copies_and_for_what_the_policy_reserves(plan: StagePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     size = sum(map(len, PICTURES.values()))  # 27 bytes
-    usage = staging.shutil.disk_usage(plan.stage.parent.parent)
-    monkeypatch.setattr(staging.shutil, "disk_usage", lambda folder: usage._replace(free=2_000_000_000 + size))
+    usage = shutil.disk_usage(plan.stage.parent.parent)
+    monkeypatch.setattr("tools.training.disk_room.shutil.disk_usage", lambda folder: usage._replace(free=2_000_000_000 + size))
     check_room(plan, 2.0)
-    monkeypatch.setattr(staging.shutil, "disk_usage", lambda folder: usage._replace(free=2_000_000_000 + size - 1))
+    monkeypatch.setattr("tools.training.disk_room.shutil.disk_usage", lambda folder: usage._replace(free=2_000_000_000 + size - 1))
     with pytest.raises(UnavailableError, match=r"2\.0 GB are free, 2\.0 GB are wanted for the staged pictures"):
         check_room(plan, 2.0)
+
+
+def test_a_stage_that_was_killed_before_it_was_marked_or_while_it_was_removed_is_in_nobodys_way(tmp_path: Path) -> None:
+    """Removing begins with another name: whatever goes first then, the marker too, no half stage bears the name of one."""
+    stage = tmp_path / "staged_dataset"
+    stage.mkdir()
+    remove_stage(stage)
+    for _ in range(2):
+        (tmp_path / ".removing-staged_dataset").mkdir(exist_ok=True)
+        (tmp_path / ".removing-staged_dataset" / "left.png").touch()
+        stage.mkdir()
+        (stage / MARKER).touch()
+        remove_stage(stage)
+        assert list(tmp_path.iterdir()) == []
+    (tmp_path / "staged_dataset").mkdir()
+    (tmp_path / "staged_dataset" / "mine.png").touch()
+    with pytest.raises(InputError, match="is in the way, and was not made by this program"):
+        remove_stage(stage)

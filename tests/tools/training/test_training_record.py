@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from lifeos.liveness import boot_id
 from tests.capabilities import POSIX
-from tests.tools.trainers.test_lora_header import write_lora
+from tests.tools.trainers.safetensors_files import write_lora
 from tools.trainers import kohya_header
 from tools.trainers.trainer_checkout import trainer_environment
 from tools.training import process_identity
@@ -63,7 +64,7 @@ def test_nothing_of_our_python_reaches_the_trainer_s(monkeypatch: pytest.MonkeyP
 
 def test_a_process_of_another_start_of_the_machine_is_never_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as process:
-        now, boot = start_time(process.pid), process_identity.boot_id()
+        now, boot = start_time(process.pid), boot_id()
         assert now is not None
         here = replace(recorded(process.pid), boot_id=boot, process_started=now)
         assert is_running(here)
@@ -86,7 +87,7 @@ def test_a_group_whose_leader_is_gone_is_known_by_its_run() -> None:
     with subprocess.Popen([sys.executable, "-c", leave], start_new_session=True, env=environment) as process:
         started = start_time(process.pid)
         process.wait()
-        record = replace(recorded(process.pid), boot_id=process_identity.boot_id(), process_started=started or 1.0)
+        record = replace(recorded(process.pid), boot_id=boot_id(), process_started=started or 1.0)
         try:
             assert is_running(record)
             assert not is_running(replace(record, run_id="another"))

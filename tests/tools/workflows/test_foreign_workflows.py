@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from lifeos.errors import InputError, LifeosError
 from tests.examples import EXAMPLES
-from tests.tools.backends.test_lying_server import JSON, mutated
+from tests.tools.backends.any_answers import JSON, mutated
 from tools.workflows.workflow import Settings, Workflow
 
 BUILT_IN = Workflow.built_in().graph

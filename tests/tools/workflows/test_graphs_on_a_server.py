@@ -15,7 +15,7 @@ from PIL import Image
 from lifeos.files import read_json
 from tests.allowed_skips import NO_CASES
 from tests.tools.stand_in.embedded_graphs import models_of, queue, wait_for
-from tests.tools.workflows.test_real_graphs import EXPECTED, FILES
+from tests.tools.workflows.real_graphs import EXPECTED, FILES
 from tools.backends.comfyui import ComfyServer
 from tools.stand_in import start_embedded_server
 from tools.stand_in.server import EmbeddedServer

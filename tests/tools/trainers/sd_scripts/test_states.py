@@ -9,20 +9,10 @@ from pathlib import Path
 import pytest
 
 from lifeos.errors import InputError
-from tests.tools.trainers.test_lora_header import write_lora
+from tests.tools.trainers.safetensors_files import write_lora
+from tests.tools.trainers.sd_scripts.made_states import make_state
 from tools.trainers.sd_scripts.states import find_states, is_state, is_whole, read_checkpoint_name, read_state
 from tools.trainers.trainer import CheckpointName, SavedState
-
-
-def make_state(folder: Path, step: int, run_id: str | None, *, whole: bool = True, text: str | None = None, name: str = "v3") -> Path:
-    state = folder / f"{name}-step{step:08d}-state"
-    state.mkdir(parents=True)
-    (state / "train_state.json").write_text(json.dumps({"current_epoch": 0, "current_step": step}) if text is None else text)
-    if whole:
-        (state / "random_states_0.pkl").write_bytes(b"random")
-    if run_id is not None:
-        write_lora(folder / f"{name}-step{step:08d}.safetensors", {"ss_training_comment": json.dumps({"run_id": run_id})})
-    return state
 
 
 def test_whole_states_and_whose_they_are(tmp_path: Path) -> None:
