@@ -19,6 +19,8 @@ FEWEST = 3
 LEAST_SHOWN = 15
 """Pictures from which a figure shows anything: with none wrong of 15 the truth may still be 20 %."""
 PASS, BORDERLINE, REJECTED = "pass", "borderline", "rejected"
+LEAST_CORRELATED = 60
+"""Pictures from which a correlation is known to some ± .13, and a ratio of two shares of rejections means anything."""
 CERTAIN_UNIT = 43.2
 """The smallest face unit in pixels that is measured at the scale of 48."""
 
@@ -37,13 +39,15 @@ class Row:
     pictures: int
     goal: float | None = None
     at_least: bool = False
+    least: int = LEAST_SHOWN
+    """Pictures from which this figure shows anything."""
 
     @property
     def status(self) -> str:
         """`shown`, `missed`, `not shown` (too few pictures), or empty for a report."""
         if self.goal is None:
             return ""
-        if self.value is None or self.pictures < LEAST_SHOWN:
+        if self.value is None or self.pictures < self.least:
             return "not shown"
         reached = self.value >= self.goal - 1e-9 if self.at_least else self.value <= self.goal + 1e-9
         return "shown" if reached else "missed"
@@ -195,9 +199,23 @@ def _lightness(group: str, items: Sequence[Judged]) -> list[Row]:
     darker, lighter = (sum((item.scores["untouched"].texture or 0.0) < TEXTURE_POINT for item in half) / len(half) for half in halves)
     ratio = max(darker, lighter) / max(min(darker, lighter), 1e-9) if max(darker, lighter) else 1.0
     return [
-        Row(group, f"skin lightness ({angles[0]:.0f}° to {angles[-1]:.0f}°) with texture: |Spearman|", correlation, None, count, 0.15),
         Row(
-            group, f"below the limit: darker half {darker:.0%}, lighter half {lighter:.0%}: ratio", min(ratio, 99.0), None, len(known), 1.5
+            group,
+            f"skin lightness ({angles[0]:.0f}° to {angles[-1]:.0f}°) with texture: |Spearman|",
+            correlation,
+            None,
+            count,
+            0.15,
+            least=LEAST_CORRELATED,
+        ),
+        Row(
+            group,
+            f"below the limit: darker half {darker:.0%}, lighter half {lighter:.0%}: ratio",
+            min(ratio, 99.0),
+            None,
+            len(known),
+            1.5,
+            least=LEAST_CORRELATED,
         ),
     ]
 

@@ -27,7 +27,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.skin_copies import LONGEST_SIDE, changed_copies
-from benchmarks.skin_figures import FEWEST, LEAST_SHOWN, Copies, Row, agreement_row, judge, skin_rows, verdict_of
+from benchmarks.skin_figures import FEWEST, Copies, Row, agreement_row, judge, skin_rows, verdict_of
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from lifeos.images import ImageError, find_pictures, read_picture
@@ -196,7 +196,7 @@ def render(rows: Sequence[Row]) -> str:
         lines.append(f"  {row.name:62}{_figure(row):>8}  {_of(row):>9}  {_goal(row)}".rstrip())
     missed = [row for row in rows if row.status == "missed"]
     lines += ["", f"{sum(row.status == 'shown' for row in rows)} goals shown, {len(missed)} missed, "
-              f"{sum(row.status == 'not shown' for row in rows)} not shown (fewer than {LEAST_SHOWN} pictures)"]  # fmt: skip
+              f"{sum(row.status == 'not shown' for row in rows)} not shown (too few pictures)"]  # fmt: skip
     return "\n".join(lines).lstrip("\n")
 
 

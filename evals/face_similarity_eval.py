@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from evals.judging.assessor import Assessor
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from evals.judging.gates import gate_of, means
 from evals.judging.inputs import left_out_lines
+from evals.judging.likeness_range import describe_likeness
 from evals.judging.records import Assessment
 from evals.load_thresholds import load_thresholds
 from lifeos import cli
@@ -50,6 +51,9 @@ class FaceEvaluation:
     provider: str
     left_out: tuple[LeftOut, ...] = ()
     references_left_out: tuple[str, ...] = ()
+    likeness: Mapping[str, Any] = field(default_factory=dict)
+    """What a score stands between (`LikenessRange`)."""
+    warnings: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -66,6 +70,8 @@ class FaceEvaluation:
             "images_without_face": self.faceless,
             **eval_command.inputs_document(self.left_out, self.generated, self.references_left_out),
             "mean_similarity": self.mean,
+            "likeness": dict(self.likeness) or None,
+            "warnings": list(self.warnings),
             "pass": self.passed,
             "protocol": dict(self.protocol),
             "provider": self.provider,
@@ -107,6 +113,8 @@ def evaluate_faces(assessor: Assessor, generated: Path, reference: Path, policy:
         provider=assessor.provider,
         left_out=listing.left_out,
         references_left_out=assessor.references.left_out,
+        likeness=assessor.likeness,
+        warnings=assessor.warnings,
     )
 
 
@@ -124,6 +132,8 @@ def render(evaluation: FaceEvaluation) -> str:
         return "\n".join([*lines, "no picture has a score: fail"])
     verdict = "pass" if evaluation.passed else "fail"
     count = f"{len(scored)} of {counted(len(evaluation.assessments), 'picture')}"
+    between = describe_likeness(evaluation.mean, evaluation.likeness)
+    lines += [f"face similarity {between}"] if between else []
     return "\n".join([*lines, f"mean face similarity {evaluation.mean:.4f} over {count}, threshold {evaluation.threshold:.2f}: {verdict}"])
 
 

@@ -91,6 +91,8 @@ def main(argv: list[str] | None = None) -> int:
         provider=assessor.provider,
         kind=DEMO if are_demo_pictures(listing.pictures) else "",
         inputs=eval_command.inputs_document(listing.left_out, args.generated, assessor.references.left_out),
+        likeness=assessor.likeness,
+        warnings=assessor.warnings,
     )
     warnings = eval_command.warn_of_overlap(assessments, assessor)
     for line in left_out_lines(listing.left_out, args.generated):
@@ -101,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _write(card: Scorecard, args: Any, warnings: Sequence[str]) -> None:
     from evals.comparison.history import record_run
-    from evals.scorecards.card_report import render_report, render_summary
+    from evals.scorecards.card_report import likeness_line, render_report, render_summary
 
     report = args.latest_report or args.project_root / REPORT_FILE
     history = args.history_file or args.project_root / HISTORY_FILE
@@ -111,7 +113,8 @@ def _write(card: Scorecard, args: Any, warnings: Sequence[str]) -> None:
     record_run(history, card.history_row())
     if args.json:
         cli.print_json(document)
-    cli.say(f"{render_summary(card)}\nreport: {report}\nhistory: {history} (run {card.run_id})", as_json=args.json)
+    between = f"\n{line}" if (line := likeness_line(card)) else ""
+    cli.say(f"{render_summary(card)}{between}\nreport: {report}\nhistory: {history} (run {card.run_id})", as_json=args.json)
 
 
 if __name__ == "__main__":

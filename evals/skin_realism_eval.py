@@ -65,6 +65,7 @@ class SkinEvaluation:
     provider: str
     left_out: tuple[LeftOut, ...] = ()
     references_left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def gates(self) -> tuple[MeanResult, MeanResult, MeanResult]:
@@ -93,6 +94,7 @@ class SkinEvaluation:
             "texture_pass": self.texture.passed,
             "color_naturalness_pass": self.color.passed,
             "pass": self.passed,
+            "warnings": list(self.warnings),
             "protocol": dict(self.protocol),
             "provider": self.provider,
             "per_image": [self._image(item) for item in self.assessments],
@@ -144,6 +146,7 @@ def evaluate_skin(assessor: Assessor, generated: Path, reference: Path, policy: 
         provider=assessor.provider,
         left_out=listing.left_out,
         references_left_out=assessor.references.left_out,
+        warnings=assessor.warnings,
     )
 
 

@@ -71,7 +71,8 @@ class Assessor:
     """Scores pictures against one reference set. Thread safe.
 
     `protocol` holds everything that makes scores comparable, and its `id`. `provider` is what really runs. `description` is one line for
-    people, `warnings` the lines that they should read before trusting a score. `reference_hashes`: SHA-256 of the references.
+    people, `warnings` the lines that they should read before trusting a score. `reference_hashes`: SHA-256 of the references. `likeness`:
+    what a face score stands between (`LikenessRange`).
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Assessor:
         folders: Mapping[str, Path] | None = None,
     ) -> None:
         from evals.faces.policy_scale import PolicyScale, doubt_of
+        from evals.judging.likeness_range import doubts_about, measure_range
         from evals.judging.protocol import protocol_of
         from evals.judging.skin_sight import SkinSight
 
@@ -107,7 +109,8 @@ class Assessor:
         count = len(references.names)
         self.description = f"face engine {name}, {counted(count, 'reference')}, protocol {self.protocol['id']}"
         doubt = doubt_of(row, engine.scale_key, self.protocol["models"])
-        self.warnings = (*engine.notes, *((doubt,) if doubt else ()), *references.warnings())
+        self.warnings = (*engine.notes, *((doubt,) if doubt else ()), *references.left_out, *doubts_about(references, self.scale))
+        self.likeness = measure_range(references, self.scale, engine.scale_key).to_json()
         if want_skin and not references.skin.levels:
             self.warnings += ("no reference shows enough skin in colour: skin cannot be judged, and no picture can be approved",)
 

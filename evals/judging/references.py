@@ -52,13 +52,6 @@ class ReferenceSet:
         """The cosine to each reference: which one is the most alike."""
         return np.asarray(self.embeddings @ embedding, dtype=np.float64)
 
-    def warnings(self) -> tuple[str, ...]:
-        """What a person should know before trusting scores against this set."""
-        found = list(self.left_out)
-        if len(self.names) == 1:
-            found.append("only one reference with a face: scores depend on that one picture; five or more are steadier")
-        return tuple(found)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Reference:

@@ -96,6 +96,10 @@ class Scorecard:
     """Whether the policy promotes no run of one pose (`scorecard.one_pose`)."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """What was left out of the folders (`eval_command.inputs_document`); empty where nobody listed them."""
+    likeness: Mapping[str, Any] = field(default_factory=dict)
+    """What a face score stands between (`evals.judging.likeness_range`); empty where it is not known."""
+    warnings: tuple[str, ...] = ()
+    """What to know before trusting its scores."""
 
     @property
     def passed(self) -> dict[str, bool]:
@@ -178,6 +182,8 @@ class Scorecard:
             "approved": self.approved,
             "rejected": len(self.pictures) - self.approved,
             **self.inputs,
+            "likeness": dict(self.likeness) or None,
+            "warnings": list(self.warnings),
             "means": _means_json(self.means),
             "configs": [_config_json(config) for config in self.configs],
             "per_image": [_picture_json(picture) for picture in self.pictures],
@@ -202,6 +208,8 @@ def build_scorecard(
     kind: str = "",
     inputs: Mapping[str, Any] | None = None,
     copies: Mapping[str, CopyOf] | None = None,
+    likeness: Mapping[str, Any] | None = None,
+    warnings: Sequence[str] = (),
 ) -> Scorecard:
     """The scorecard of a run. `config_of` tells a picture's configuration (default: what its name says); `timestamp` is UTC with `Z`.
 
@@ -240,6 +248,8 @@ def build_scorecard(
         kind=kind,
         one_pose_blocks=policy["scorecard"]["one_pose"] == BLOCK,
         inputs=inputs or {},
+        likeness=likeness or {},
+        warnings=tuple(warnings),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from evals.judging.gates import GATES, Gate
+from evals.judging.likeness_range import describe_likeness
 from evals.judging.picture_verdict import describe_group
 from evals.judging.records import explain_reason
 from evals.judging.variety import variety_rows
@@ -109,7 +110,15 @@ def _score_table(card: Scorecard) -> str:
         mean, outcome = card.means.by_gate[gate.key], "pass" if card.passed[gate.key] else "FAIL"
         limit = f"{'at most ' if gate.lower_is_better else ''}{card.thresholds[gate.key]:.2f}"
         lines.append(f"| {gate.heading} | {_number(mean.value)} | {mean.scored} of {mean.made} | {limit} | {outcome} |")
-    return "\n".join([*lines, f"| **Overall** | **{_number(card.means.overall)}** | | | **{card.grade or 'no grade'}** |"])
+    table = "\n".join([*lines, f"| **Overall** | **{_number(card.means.overall)}** | | | **{card.grade or 'no grade'}** |"])
+    between = likeness_line(card)
+    return f"{table}\n\n{escape(between)}." if between else table
+
+
+def likeness_line(card: Scorecard) -> str:
+    """`Face similarity 0.71: strangers 0.02, your references among themselves 0.78`; empty where that is not known."""
+    between = describe_likeness(card.means.value("face"), card.likeness)
+    return f"Face similarity {between}" if between else ""
 
 
 def _config_table(card: Scorecard) -> str:

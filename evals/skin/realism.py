@@ -39,8 +39,9 @@ DOUBT = {64: 0.12, 48: 0.12, 32: 0.5, 24: 0.5}
 """How far the texture may be off at each scale: two standard deviations of what benign changes (JPEG, another size, exposure) do to it;
 on small faces one of what people differ by there, which is as much as full smoothing takes off."""
 
-GRAIN_SHARE = 0.60
-"""Noise floor over the skin's finest texture. Above it the texture may be grain, and says nothing of skin."""
+GRAIN_SHARE, GRAIN_DOUBT = 0.60, 0.05
+"""Noise floor over the skin's finest texture. Above it the texture may be grain, and says nothing of skin. Another size of the picture
+moves it by so much."""
 COLOR_GRAIN_SHARE = -0.5
 """The same for colour, in log2, where the skin's chroma noise is over the references' by `COLOR_GRAIN_NOISE`."""
 GRAIN_RAW = 0.3
@@ -160,11 +161,11 @@ def score_skin(measurement: SkinMeasurement, reference: SkinReference) -> SkinSc
         "too_coarse": _logistic((COARSE_LIMIT - offset) / SMOOTH_WIDTH),
         "too_noisy": _logistic((NOISY_LIMIT - noise) / NOISY_WIDTH),
     }
-    most = GRAIN_RAW if has_grain(level, noise) else 1.0
+    most, least, highest = (GRAIN_RAW if has_grain(level, noise, doubt) else 1.0 for doubt in (0.0, -GRAIN_DOUBT, GRAIN_DOUBT))
     texture = min(most, math.prod(sides.values()))
     low, high = (
-        min(most, _smoothness_side(offset + move, scale) * sides["too_coarse"] * sides["too_noisy"])
-        for move in (-DOUBT[scale], DOUBT[scale])
+        min(cap, _smoothness_side(offset + move, scale) * sides["too_coarse"] * sides["too_noisy"])
+        for move, cap in ((-DOUBT[scale], least), (DOUBT[scale], highest))
     )
     color = math.exp(-((max(0.0, distance - 1.0) / 10.0) ** 2))
     flags = [flag for flag, side in sides.items() if side < 0.5]
@@ -192,9 +193,12 @@ def edge_correction(edges: float) -> float:
     return min(max(0.0, -edges - EDGE_FREE), MOST_FORGIVEN) - SHARPENED_SHARE * max(0.0, edges - EDGE_FREE)
 
 
-def has_grain(level: SkinLevel, noise_offset: float) -> bool:
-    """Whether the whole picture is about as grainy as the skin, in luma or in colour: then the skin's texture is no evidence."""
-    if level.noise_share > GRAIN_SHARE:
+def has_grain(level: SkinLevel, noise_offset: float, doubt: float = 0.0) -> bool:
+    """Whether the whole picture is about as grainy as the skin, in luma or in colour: then the skin's texture is no evidence.
+
+    `doubt` is added to the limit of luma.
+    """
+    if level.noise_share > GRAIN_SHARE + doubt:
         return True
     share = level.color_noise_share
     return share is not None and share > COLOR_GRAIN_SHARE and noise_offset > COLOR_GRAIN_NOISE

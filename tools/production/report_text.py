@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from evals.judging.likeness_range import describe_likeness
 from evals.judging.variety import variety_rows
 from lifeos.escaping import escape_csv, escape_markdown
 from lifeos.escaping import escape_markdown_code as code
@@ -72,6 +73,8 @@ def render_markdown(document: Mapping[str, Any]) -> str:
     parts = [title, escape_markdown(document["judgement"])]
     if document["engine_notice"]:
         parts.append(f"> **Demo pictures.** {escape_markdown(document['engine_notice'])}")
+    if document["warnings"]:
+        parts.append("**Before you trust this**\n\n" + "\n".join(f"- {escape_markdown(line)}" for line in document["warnings"]))
     parts += [_counts(document), _means(document), _best_and_worst(document), _settings(document), _sameness(document)]
     parts += [_per_prompt(document), _per_shot(document), _per_config(document), _borderline(document), _rejections(document)]
     parts += [_duplicates(document), _decisions(document), _deleted(document), _failures(document), _left_out(document)]
@@ -115,7 +118,15 @@ def _means(document: Mapping[str, Any]) -> str:
     approved, every = document["means"]["approved"], document["means"]["all"]
     rows = [(gate["heading"], *(_mean_cell(means, gate["mean"]) for means in (approved, every))) for gate in document["gates"]]
     rows.append(("Overall", format_score(approved["overall"]), format_score(every["overall"])))
-    return "## Mean scores\n\n" + _table(("", "approved set", "all pictures"), rows)
+    table = "## Mean scores\n\n" + _table(("", "approved set", "all pictures"), rows)
+    between = likeness_line(document)
+    return f"{table}\n\n{between}" if between else table
+
+
+def likeness_line(document: Mapping[str, Any]) -> str:
+    """What the mean face score of all pictures stands between; empty where that is not known."""
+    between = describe_likeness(document["means"]["all"].get("face_similarity"), document["likeness"])
+    return f"Face similarity of all pictures {between}." if between else ""
 
 
 def _mean_cell(means: Mapping[str, Any], name: str) -> str:

@@ -413,8 +413,8 @@ def test_each_scale_has_its_own_effect_and_doubt(scale: int, offset: float, expe
 @pytest.mark.parametrize(
     ("share", "color_share", "noise", "grain"),
     [
-        pytest.param(0.60, None, 0.0, False, id="at the limit"),
-        pytest.param(0.61, None, 0.0, True, id="above it"),
+        pytest.param(0.55, None, 0.0, False, id="below the limit"),
+        pytest.param(0.66, None, 0.0, True, id="above it"),
         pytest.param(0.1, -0.4, 0.6, True, id="in colour"),
         pytest.param(0.1, -0.6, 0.6, False, id="skin more colourful than the rest"),
         pytest.param(0.1, -0.4, 0.4, False, id="no more than the references' noise"),
@@ -428,6 +428,17 @@ def test_grain_is_what_the_whole_picture_has(share: float, color_share: float | 
     assert ("grain" in found.flags) is grain
     assert passes(found) is not grain
     assert found.texture_range is not None and (found.texture_range[1] < TEXTURE_POINT) is grain  # and is not borderline
+
+
+@pytest.mark.parametrize(("share", "grain", "unsure"), [(0.54, False, False), (0.57, False, True), (0.63, True, True), (0.66, True, False)])
+def test_grain_near_its_limit_is_borderline(share: float, grain: bool, unsure: bool) -> None:
+    reference = SkinReference.from_measurements([measurement(scales=(64,))])
+    usual = measurement(0.5, scales=(64,))
+    found = score_skin(replace(usual, levels={64: replace(usual.levels[64], noise_share=share)}), reference)
+    assert ("grain" in found.flags, passes(found)) == (grain, not grain)
+    assert found.texture_range is not None
+    low, high = found.texture_range
+    assert (low < TEXTURE_POINT <= high) is unsure
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--output-dir",
             "../pictures_v2",
         ],
-        ["evals/scorecard.py", "--generated", "../pictures_v2", "--reference", "../references", "--run-id", "v2", "--engine", "dlib"],
+        ["evals/scorecard.py", "--generated", "../pictures_v2", "--reference", "../references", "--run-id", "v2"],
     )
     for step in steps:
         done = _python(root, *step)

@@ -175,3 +175,26 @@ def test_pictures_that_were_moved_are_shown_where_they_are(tmp_path: Path) -> No
     assert document["counts"]["moved_by_hand"] == 1
     assert (document["images"][2]["verdict"], document["images"][2]["place"]) == ("approved", "approved")
     assert f'href="approved/{name}"' in (folder.root / "batch_report.html").read_text(encoding="utf-8")
+
+
+def test_floor_ceiling_and_warnings_stand_in_every_report(tmp_path: Path) -> None:
+    warnings = ["only 3 references with a face: five or more are steadier", "reference <b>.png is far less like the others"]
+    likeness = {"strangers": 0.021, "references": 0.784, "warnings": warnings}
+    plan = make_plan(likeness=likeness)
+    folder = make_batch(tmp_path, plan, ROWS)
+    document = finish(plan, folder)
+    mean = document["means"]["all"]["face_similarity"]
+    assert mean == 0.7  # .9, .7 and .5; one has no face
+    assert document["likeness"] == {"strangers": 0.021, "references": 0.784} and document["warnings"] == warnings
+    line = "Face similarity of all pictures 0.70: strangers 0.02, your references among themselves 0.78."
+    markdown, html = ((folder.root / f"batch_report.{kind}").read_text(encoding="utf-8") for kind in ("md", "html"))
+    assert line in markdown and line in html
+    assert "**Before you trust this**\n\n- only 3 references" in markdown and f"- {escape_markdown(warnings[1])}" in markdown
+    assert "Before you trust this.</strong> only 3 references" in html and "<b>.png" not in html
+
+
+def test_a_batch_of_before_has_no_floor_and_says_nothing(tmp_path: Path) -> None:
+    folder = make_batch(tmp_path, make_plan(), ROWS)
+    document = finish(make_plan(), folder)
+    assert (document["likeness"], document["warnings"]) == (None, [])
+    assert "strangers" not in (folder.root / "batch_report.md").read_text(encoding="utf-8")
