@@ -21,7 +21,7 @@ from evals.scorecards.card import ConfigScore, Scorecard, build_scorecard
 from evals.scorecards.card_report import render_report
 from evals.skin.realism import SkinScore
 from lifeos import cli
-from tools.production.journal import BatchState
+from tools.production.batch_state import BatchState
 from tools.production.plan import Plan
 from tools.production.report_document import build_document
 from tools.production.request import Request

@@ -41,9 +41,9 @@ from tools import dataset_manifest, lora_info, production_pipeline
 from tools.cost import billing
 from tools.cycle import cycle_record
 from tools.pod_health_check import check_model_file
+from tools.production.batch_state import BatchState
 from tools.production.filing import BatchFolder
 from tools.production.finish import record_once
-from tools.production.journal import BatchState
 from tools.sweep.running import Sweep, check_begun
 from tools.sweep.sweep_report import record_runs
 

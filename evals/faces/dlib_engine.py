@@ -65,7 +65,7 @@ def open_engine(request: EngineRequest) -> FaceEngine:
         raise InputError("--model-pack", "dlib has no model packs", "leave it out, or use --engine insightface")
     if request.face_model:
         raise InputError("--face-model", "dlib has one model of its own", "leave it out, or use --engine onnx")
-    return DlibEngine(_choose_detector(request))
+    return DlibEngine(_choose_detector(request), keeps_own=request.begun.get("detector", {}).get("name") == OWN_DETECTOR)
 
 
 def _choose_detector(request: EngineRequest) -> YuNet | None:
@@ -86,7 +86,8 @@ class DlibEngine:
     scale_key = SCALE_KEY
     provider = "dlib CPU"
 
-    def __init__(self, yunet: YuNet | None = None) -> None:
+    def __init__(self, yunet: YuNet | None = None, *, keeps_own: bool = False) -> None:
+        """`keeps_own`: what goes on was begun with dlib's own detector, whatever is installed now."""
         self._folder = _weights_folder()
         self._mean = read_stranger_mean()
         self.model_sha256 = sha256_file(self._folder / EMBEDDER)
@@ -94,7 +95,8 @@ class DlibEngine:
         self._models = _load_models(self._folder)
         self.notes: tuple[str, ...] = ()
         if self._yunet is None:
-            self.notes = ("dlib's own face detector misses many close-ups: python -m lifeos setup brings a better one (YuNet, MIT)",)
+            why = "a new batch takes a better one" if keeps_own else "python -m lifeos setup brings a better one (YuNet, MIT)"
+            self.notes = (f"dlib's own face detector misses many close-ups: {why}",)
 
     def identity(self) -> dict[str, Any]:
         files = {name: sha256_file(self._folder / name) for name in (PREDICTOR, EMBEDDER)}

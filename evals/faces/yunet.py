@@ -76,7 +76,8 @@ class YuNet:
         if self.sha256 not in known:
             wanted = " or ".join(f"{one[:12]}…" for one in known)
             why = f"not the detector that was calibrated: its SHA-256 is {self.sha256[:12]}…, {wanted} is expected"
-            raise UnavailableError(model, why, "remove it, then run: python -m lifeos setup")
+            command = "setup --dlib" if model.name == FLOAT_FILE else "setup"
+            raise UnavailableError(model, why, f"remove it, then run: python -m lifeos {command}")
         self._model = np.frombuffer(data, np.uint8)  # OpenCV on Windows opens no path with an ö in it
         self._local = threading.local()
         self._detector("whole")  # a fault shows here, not in the middle of a batch

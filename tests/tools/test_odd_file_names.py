@@ -15,7 +15,8 @@ from tests.capabilities import LINUX
 from tests.checkouts import ROOT
 from tests.evals.portraits import portrait, write_references
 from tests.tools.dataset.sets import make_picture
-from tools.production.journal import Journal, JournalRecord, read_journal
+from tools.production.batch_state import JournalRecord
+from tools.production.journal import Journal, read_journal
 
 ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 NAMES = (b"caf\xe9 \x1b[31m.png", b"b;=1+1.png", b"two\nlines\r `x` | y.png")

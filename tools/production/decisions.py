@@ -26,8 +26,9 @@ from lifeos.counting import counted, verb
 from lifeos.escaping import escape_line
 from lifeos.files import warn
 from lifeos.images import is_picture_name
+from tools.production.batch_state import BatchState
 from tools.production.filing import APPROVED, REJECTED, WORK, BatchFolder
-from tools.production.journal import JOURNAL_FILE, BatchState, Journal, now_text
+from tools.production.journal import JOURNAL_FILE, Journal, now_text
 from tools.production.stopping import Note
 
 DECISIONS_FILE = "decisions.jsonl"

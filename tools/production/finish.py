@@ -17,10 +17,11 @@ from lifeos.counting import counted
 from lifeos.file_names import stored_path
 from lifeos.picture_names import format_config
 from tools.production import report_document, report_html, report_text
+from tools.production.batch_state import BatchState
 from tools.production.choices import left_out_of
 from tools.production.decisions import STRANGER, Settled, settle_decisions
 from tools.production.filing import BatchFolder
-from tools.production.journal import JOURNAL_FILE, BatchState, Journal, now_text, read_state
+from tools.production.journal import JOURNAL_FILE, Journal, now_text, read_state
 from tools.production.plan import Plan
 from tools.production.resemblance import find_marked
 from tools.production.results import BatchResults, PictureResult, read_results

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lifeos.counting import counted
 from lifeos.files import sha256_file
-from tools.production.journal import BatchState
+from tools.production.batch_state import BatchState
 from tools.production.plan import Plan, Stage, check_same
 from tools.production.stopping import Note
 

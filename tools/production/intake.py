@@ -13,8 +13,9 @@ from evals.judging.picture_verdict import Verdict, verdict
 from evals.judging.records import Assessment, explain_reason
 from lifeos.errors import InputError
 from lifeos.picture_names import format_picture_name
+from tools.production.batch_state import BatchState, ScoredFile
 from tools.production.filing import BatchFolder, suffix_of
-from tools.production.journal import BatchState, Journal, ScoredFile
+from tools.production.journal import Journal
 from tools.production.plan import Item, Plan
 from tools.production.thumbnails import write_thumbnail
 

@@ -21,11 +21,12 @@ from tools.backends.registry import ConnectedBackend, connect_backends
 from tools.cost.meter import beat
 from tools.cost.rates import find_rate
 from tools.production import choices
+from tools.production.batch_state import BatchState
 from tools.production.budget import estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable, disk_is_full
 from tools.production.finish import Ending, finish_batch
 from tools.production.growth import check_growth, say_changed_sources
-from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_state
+from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import PLAN_FILE, Plan, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, limits_of, make_plan, plan_generation, settings_of
 from tools.production.protocol_change import Rescoring, describe_change, is_finished, kept, look_through, rescore, settled_plan

@@ -25,11 +25,12 @@ from evals.judging.records import Assessment
 from lifeos.counting import counted
 from lifeos.locks import Held
 from lifeos.progress import track
+from tools.production.batch_state import BatchState, with_scales
 from tools.production.decisions import Settled, settle_decisions
 from tools.production.filing import BatchFolder
 from tools.production.healing import give_up_lost
 from tools.production.intake import Scorer, scored_fields
-from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_state, with_scales
+from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import Plan, write_plan
 from tools.production.rejudging import finish_moves, plan_in_force, policy_in_force
 from tools.production.resemblance import find_rejected

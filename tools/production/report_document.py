@@ -13,9 +13,9 @@ from evals.judging.picture_verdict import DUPLICATE, UNMEASURED, describe_group
 from evals.judging.variety import ALIKE, SAME, SHOT_TYPES, Sameness, measure_sameness
 from evals.skin.realism import BORDERLINE
 from lifeos.counting import counted, verb
+from tools.production.batch_state import ENDINGS, BatchState, Session
 from tools.production.budget import format_seconds
 from tools.production.decisions import MOVE
-from tools.production.journal import ENDINGS, BatchState, Session
 from tools.production.plan import Plan, judging_policy, sha256_of
 from tools.production.results import (
     BY_HAND,

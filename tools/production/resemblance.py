@@ -9,9 +9,9 @@ from evals.judging.duplicates import CopyOf, Entry, find_copies
 from evals.judging.variety import find_like_hashes
 from lifeos.images import ImageError
 from tools.dataset.near_duplicates import MOST_PICTURES, WHOLE, GreyLook, Pair, find_pairs, make_look
+from tools.production.batch_state import BatchState
 from tools.production.decisions import Settled
 from tools.production.filing import BatchFolder
-from tools.production.journal import BatchState
 from tools.production.plan import Plan
 from tools.production.thumbnails import read_thumbnail
 from tools.production.weeding import find_duplicates, in_order

@@ -13,9 +13,10 @@ from evals.judging.picture_verdict import verdict
 from evals.judging.records import Assessment
 from lifeos.files import warn
 from lifeos.picture_names import parse_picture_name
+from tools.production.batch_state import BatchState
 from tools.production.decisions import OWNER, Decision, Settled
 from tools.production.filing import APPROVED, REJECTED, BatchFolder
-from tools.production.journal import JOURNAL_FILE, BatchState, read_journal
+from tools.production.journal import JOURNAL_FILE, read_journal
 from tools.production.plan import Plan
 
 OTHER_PLACE = "removed"

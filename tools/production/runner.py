@@ -23,13 +23,14 @@ from lifeos.progress import Progress
 from tools.backends.backend import Backend, PromptEnd, Tariff
 from tools.backends.dispatch import Dispatcher, Finished, Job
 from tools.production.batch_progress import BatchProgress
+from tools.production.batch_state import BatchState, ItemState
 from tools.production.brakes import Brakes
 from tools.production.budget import BatchBudget, usd_per_hour
 from tools.production.decisions import Settled, settle_decisions
 from tools.production.filing import RESERVE_BYTES, BatchFolder, disk_is_full
 from tools.production.healing import give_up_lost
 from tools.production.intake import Intake, Scorer, SetUpError, describe_node, find_stored
-from tools.production.journal import JOURNAL_FILE, BatchState, ItemState, Journal, read_state
+from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import Item, Plan
 from tools.production.rejudging import finish_moves
 from tools.production.resemblance import find_rejected

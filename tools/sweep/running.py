@@ -14,11 +14,12 @@ from lifeos.errors import InputError
 from tools.backends.backend import Backend
 from tools.backends.registry import connect_backends
 from tools.production import choices
+from tools.production.batch_state import BatchState
 from tools.production.budget import estimate, format_seconds
 from tools.production.decisions import read_settled
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
-from tools.production.journal import JOURNAL_FILE, BatchState, read_state
+from tools.production.journal import JOURNAL_FILE, read_state
 from tools.production.pipeline import Circumstances, backend_options, check_health, queued_before, rate_of
 from tools.production.plan import Item, Plan, Variant, check_same, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, make_plan, plan_generation

@@ -31,7 +31,9 @@ FLOAT_YUNET = {
 
 def test_auto_goes_on_with_what_was_begun() -> None:
     assert choose_engine("auto", POLICY).identity()["engine"] == "sface"
-    assert choose_engine("auto", POLICY, begun=HOG).identity()["detector"]["name"] == "dlib_hog"
+    kept = choose_engine("auto", POLICY, begun=HOG)
+    assert kept.identity()["detector"]["name"] == "dlib_hog"
+    assert kept.notes == ("dlib's own face detector misses many close-ups: a new batch takes a better one",)
     begun = choose_engine("dlib", POLICY).identity()
     assert choose_engine("auto", POLICY, begun=begun).identity() == begun
     assert choose_engine("sface", POLICY, begun=HOG).identity()["engine"] == "sface", "what is asked for by name is given"

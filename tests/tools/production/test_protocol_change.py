@@ -19,10 +19,11 @@ from evals.judging.records import Assessment
 from evals.load_thresholds import load_thresholds
 from lifeos import files
 from lifeos.errors import InputError
+from tools.production.batch_state import BatchState
 from tools.production.decisions import DecidedPicture, Decision, read_settled
 from tools.production.filing import BatchFolder
 from tools.production.finish import Ending, finish_batch
-from tools.production.journal import JOURNAL_FILE, BatchState, Journal, read_state
+from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.pipeline import resume
 from tools.production.plan import PLAN_FILE, Plan, judging_policy, read_plan, write_plan
 from tools.production.protocol_change import Rescoring

@@ -1,0 +1,347 @@
+"""What the journal of a batch adds up to: how far each picture came, as one record after the other is taken into account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from evals.judging.duplicates import CopyOf
+
+ENDINGS = {
+    "complete": "every planned picture was made",
+    "incomplete": "not every planned picture was made; the same command tries the others again",
+    "target": "the wanted number of approved pictures was reached",
+    "max_images": "--max-images was reached",
+    "max_cost": "--max-cost was reached",
+    "interrupted": "it was interrupted; the same command continues",
+    "error": "it was stopped by an error; the same command continues",
+}
+"""How a run of the program may end, in the journal's word and in words for people."""
+T = TypeVar("T")
+
+PAUSES = frozenset({"rejudged", "refiled", "rescored", "protocol", "placed", "lost", "begun_anew"})
+"""Events outside of a run of the program with its servers: they, and what follows until the next run, are nobody's time."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A downloaded picture, in a record, and the id of the node that saved it."""
+
+    file: str
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredFile:
+    """What is asked of an assessment here: which bytes it is of, and why they could not be read, None where they could."""
+
+    sha256: str = ""
+    reason: str | None = None
+    bytes: int | None = None
+    """How long its file was; None in journals of older versions."""
+    dhash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRecord:
+    """One line of the journal as it is read back; what an event does not hold is None. Scores are left to `results`."""
+
+    event: str
+    time: str = ""
+    item: int | None = None
+    file: str | None = None
+    files: tuple[StoredFile, ...] | None = None
+    prompt_id: str | None = None
+    server: str | None = None
+    servers: tuple[str, ...] = ()
+    rate_per_hr: float | None = None
+    handle: str | None = None
+    usd: float | None = None
+    seconds: float | None = None
+    approved: bool | None = None
+    reason: str | None = None
+    pictures: int | None = None
+    why: str | None = None
+    policy: dict[str, Any] | None = None
+    changed: dict[str, bool] | None = None
+    moves: tuple[str, ...] = ()
+    duplicates: dict[str, CopyOf] | None = None
+    assessment: ScoredFile | None = None
+    bytes: int | None = None
+    place: str | None = None
+    places: dict[str, str] | None = None
+    protocol_id: str | None = None
+    protocol: dict[str, Any] | None = None
+    scales: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.time and datetime.fromisoformat(self.time).tzinfo is None:
+            raise ValueError("a time with its zone is wanted")
+
+
+def _there(value: T | None, name: str) -> T:
+    """A field that an event cannot do without. Raises ValueError where it is missing."""
+    if value is None:
+        raise ValueError(f"{name} is missing")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """A picture's verdict under another protocol, which is not in force yet."""
+
+    protocol_id: str
+    approved: bool
+    scored: ScoredFile
+
+
+@dataclass(slots=True)
+class ItemState:
+    """How far an item came. `files` are the names of its pictures once they were downloaded."""
+
+    prompt_id: str | None = None
+    server: str | None = None
+    handle: str | None = None
+    """The server's own name for the prompt, where it does not take ours."""
+    files: tuple[str, ...] = ()
+    seconds: float | None = None
+    failure: str | None = None
+    nodes: dict[str, str] = field(default_factory=dict)
+    """The ids of the nodes that saved them, as far as they are known."""
+    lost: tuple[str, ...] = ()
+    """Those of its pictures that are gone or damaged: the item is made again."""
+
+    @property
+    def is_made(self) -> bool:
+        """Whether all of its pictures are there, as far as the journal knows."""
+        return bool(self.files) and not self.lost
+
+
+@dataclass(slots=True)
+class Session:
+    """One run of the program on the batch, as the journal shows it. A killed one ends with its last record."""
+
+    started: str
+    last: str
+    servers: int = 0
+    rate_per_hr: float = 0.0
+    charged: float = 0.0
+    """Dollars for pictures that were paid for one by one."""
+
+    @property
+    def seconds(self) -> float:
+        times = [datetime.fromisoformat(text) for text in (self.started, self.last)]
+        return max(0.0, (times[1] - times[0]).total_seconds())
+
+    @property
+    def usd(self) -> float:
+        return self.seconds / 3600 * self.rate_per_hr * self.servers + self.charged
+
+
+@dataclass(slots=True)
+class BatchState:
+    """What the journal adds up to. `verdicts` tells of each scored picture whether the gates approved it."""
+
+    items: dict[int, ItemState] = field(default_factory=dict)
+    verdicts: dict[str, bool] = field(default_factory=dict)
+    scored: dict[str, ScoredFile] = field(default_factory=dict)
+    filed: set[str] = field(default_factory=set)
+    places: dict[str, str] = field(default_factory=dict)
+    """The folder in which each filed picture was last put or seen, `/`-separated: one that lies elsewhere was moved by hand."""
+    sessions: list[Session] = field(default_factory=list)
+    recorded: int | None = None
+    """Pictures in the newest row of this batch in the evaluation history; None: there is no row yet, or it is out of date."""
+    policy: dict[str, Any] | None = None
+    """The judging sections of the policy that the batch was last judged again with; None: that of its plan is in force."""
+    protocol: dict[str, Any] | None = None
+    """The protocol under which all pictures were scored again; None: that of its plan is in force."""
+    scales: dict[str, Any] | None = None
+    """The policy's rows of the face engines that came with it."""
+    rescored: dict[str, Rescored] = field(default_factory=dict)
+    """What was scored again so far, under a protocol that is not in force yet."""
+    ending: str = "interrupted"
+    """How the newest run of the program ended; `interrupted` where it was killed or goes on."""
+    rejudged: int = 0
+    """How often it was judged again."""
+    paused: bool = False
+    """Whether no run of the program is under way, as far as the journal shows."""
+    moves: dict[str, bool] = field(default_factory=dict)
+    """Pictures that have still to move, since they were judged again or are duplicates, and whether to `approved`."""
+    duplicates: dict[str, CopyOf] = field(default_factory=dict)
+    """Pictures that the gates approve, and that are rejected because the batch holds them already."""
+
+    def approves(self, name: str) -> bool:
+        """Whether a picture is approved, as long as no person decides otherwise: by the gates, and not as a duplicate."""
+        return self.verdicts.get(name, False) and name not in self.duplicates
+
+    def settle_moves(self) -> None:
+        """What was to move has moved."""
+        self.places |= {name: "approved" if approved else "rejected" for name, approved in self.moves.items()}
+        self.moves = {}
+
+    def item(self, index: int) -> ItemState:
+        return self.items.setdefault(index, ItemState())
+
+    def is_settled(self, name: str) -> bool:
+        """Whether a picture has its place and a verdict. One that was away while all others were scored again has none."""
+        return name in self.filed and name in self.verdicts
+
+    def apply(self, record: JournalRecord) -> None:
+        """Take one record into account. Unknown events are left alone: a newer version may write some."""
+        if record.event in PAUSES:
+            self.paused = True
+        if self.sessions and not self.paused and record.event != "started":  # the pause between two runs is nobody's time
+            self.sessions[-1].last = record.time or self.sessions[-1].last
+        handler = _HANDLERS.get(record.event)
+        if handler is not None:
+            handler(self, record)
+
+
+def _started(state: BatchState, record: JournalRecord) -> None:
+    time = _there(record.time or None, "time")
+    state.ending, state.paused = "interrupted", False
+    state.sessions.append(Session(time, time, len(record.servers), record.rate_per_hr or 0.0))
+
+
+def _begun_anew(state: BatchState, record: JournalRecord) -> None:
+    state.items.clear()
+
+
+def _submitted(state: BatchState, record: JournalRecord) -> None:
+    prompt_id, server = _there(record.prompt_id, "prompt_id"), _there(record.server, "server")
+    item = state.item(_there(record.item, "item"))
+    item.prompt_id, item.server, item.handle, item.failure = prompt_id, server, None, None
+
+
+def _accepted(state: BatchState, record: JournalRecord) -> None:
+    item = state.item(_there(record.item, "item"))
+    if item.prompt_id == _there(record.prompt_id, "prompt_id"):
+        item.handle = record.handle
+
+
+def _charged(state: BatchState, record: JournalRecord) -> None:
+    usd = _there(record.usd, "usd")
+    if state.sessions:
+        state.sessions[-1].charged += usd
+
+
+def _downloaded(state: BatchState, record: JournalRecord) -> None:
+    stored = _there(record.files, "files")
+    item = state.item(_there(record.item, "item"))
+    item.files, item.nodes = tuple(each.file for each in stored), {each.file: each.node for each in stored if each.node}
+    item.seconds, item.failure, item.lost = record.seconds, None, ()
+
+
+def _scored(state: BatchState, record: JournalRecord) -> None:
+    name = _there(record.file, "file")
+    state.verdicts[name] = _there(record.approved, "approved")
+    state.scored[name] = replace(record.assessment or ScoredFile(), bytes=record.bytes)
+
+
+def _filed(state: BatchState, record: JournalRecord) -> None:
+    name = _there(record.file, "file")
+    state.filed.add(name)
+    if record.place is not None:
+        state.places[name] = record.place
+
+
+def _lost(state: BatchState, record: JournalRecord) -> None:
+    name = _there(record.file, "file")
+    item = state.item(_there(record.item, "item"))
+    item.lost = (*item.lost, name) if name not in item.lost else item.lost
+    forget(state, name)
+
+
+def forget(state: BatchState, name: str) -> None:
+    """A picture that is made again has neither score nor place."""
+    state.filed.discard(name)
+    for known in (state.verdicts, state.scored, state.places, state.rescored, state.duplicates):
+        known.pop(name, None)
+
+
+def _placed(state: BatchState, record: JournalRecord) -> None:
+    state.places |= _there(record.places, "places")
+
+
+def _failed(state: BatchState, record: JournalRecord) -> None:
+    reason = _there(record.reason, "reason")
+    state.item(_there(record.item, "item")).failure = reason
+
+
+def _ended(state: BatchState, record: JournalRecord) -> None:
+    if record.why not in ENDINGS:
+        raise ValueError(f"unknown ending {record.why!r}")
+    state.ending = record.why
+
+
+def _rejudged(state: BatchState, record: JournalRecord) -> None:
+    policy, changed = _there(record.policy, "policy"), _there(record.changed, "changed")
+    state.policy, state.recorded = policy, None
+    state.rejudged += 1
+    state.rescored.clear()  # judged by the rules of before
+    state.verdicts |= changed
+    if record.duplicates is not None:
+        state.duplicates = dict(record.duplicates)
+    state.moves = {name: state.approves(name) for name in record.moves if name in state.verdicts}
+
+
+def _duplicates(state: BatchState, record: JournalRecord) -> None:
+    state.duplicates = dict(_there(record.duplicates, "duplicates"))
+    state.moves |= {name: state.approves(name) for name in record.moves if name in state.verdicts}
+
+
+def _rescored(state: BatchState, record: JournalRecord) -> None:
+    name, approved = _there(record.file, "file"), _there(record.approved, "approved")
+    scored = replace(record.assessment or ScoredFile(), bytes=record.bytes)
+    state.rescored[name] = Rescored(_there(record.protocol_id, "protocol_id"), approved, scored)
+
+
+def _protocol(state: BatchState, record: JournalRecord) -> None:
+    """A picture that could not be scored again, because its owner took it away, has no verdict any more."""
+    protocol, scales = _there(record.protocol, "protocol"), _there(record.scales, "scales")
+    fresh = {name: each for name, each in state.rescored.items() if each.protocol_id == record.protocol_id}
+    state.verdicts = {name: each.approved for name, each in fresh.items()}
+    state.scored |= {name: each.scored for name, each in fresh.items()}
+    state.protocol, state.scales, state.recorded, state.rescored = protocol, scales, None, {}
+    if state.policy is not None:
+        state.policy = with_scales(state.policy, scales)
+    state.duplicates = dict(record.duplicates or {})
+    state.moves = {name: state.approves(name) for name in record.moves if name in state.verdicts}
+
+
+def with_scales(policy: Mapping[str, Any], scales: Mapping[str, Any]) -> dict[str, Any]:
+    """The judging sections of a policy with other rows of the face engines."""
+    return {**policy, "face_similarity": {**policy.get("face_similarity", {}), "engines": dict(scales)}}
+
+
+def _refiled(state: BatchState, record: JournalRecord) -> None:
+    state.settle_moves()
+
+
+def _recorded(state: BatchState, record: JournalRecord) -> None:
+    state.recorded = record.pictures or 0
+
+
+_HANDLERS: dict[str, Callable[[BatchState, JournalRecord], None]] = {
+    "begun_anew": _begun_anew,
+    "started": _started,
+    "submitted": _submitted,
+    "accepted": _accepted,
+    "charged": _charged,
+    "downloaded": _downloaded,
+    "scored": _scored,
+    "filed": _filed,
+    "lost": _lost,
+    "placed": _placed,
+    "failed": _failed,
+    "ended": _ended,
+    "rejudged": _rejudged,
+    "duplicates": _duplicates,
+    "refiled": _refiled,
+    "moved": _refiled,
+    "rescored": _rescored,
+    "protocol": _protocol,
+    "recorded": _recorded,
+}
