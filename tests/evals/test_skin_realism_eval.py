@@ -37,6 +37,7 @@ KEYS = [
     "texture_pass",
     "color_naturalness_pass",
     "pass",
+    "warnings",
     "protocol",
     "provider",
     "per_image",
