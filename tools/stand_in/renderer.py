@@ -34,9 +34,9 @@ CLOSE_WORDS = ("close up", "close-up", "closeup", "headshot", "portrait")
 MEDIUM_WORDS = ("walking", "sitting", "full body", "poolside", "street", "standing", "rooftop", "medium shot")
 
 STRANGER = {
-    "face_width": -0.135, "midface": 0.135, "lower_face": 4.32, "eye_row": 4.536, "eye_distance": -4.536, "eye_size": 0.176, "eye_slant": 4.104,
-    "brow_height": 2.592, "nose_width": 0.216, "nose_length": -2.376, "mouth_width": 0.189, "mouth_height": -3.024, "lip_fullness": -0.324,
-    "jaw_width": 4.86, "cheek_width": 3.888, "chin_length": 5.4, "smile": -4.536,
+    "face_width": -0.135, "midface": 0.135, "lower_face": 4.32, "eye_row": 4.536, "eye_distance": -4.536, "eye_size": 0.176,
+    "eye_slant": 4.104, "brow_height": 2.592, "nose_width": 0.216, "nose_length": -2.376, "mouth_width": 0.189, "mouth_height": -3.024,
+    "lip_fullness": -0.324, "jaw_width": 4.86, "cheek_width": 3.888, "chin_length": 5.4, "smile": -4.536,
 }  # fmt: skip
 """The invented face at a drift of 1: amounts of `warps.FEATURES`. Nobody's: it is the same portrait, reshaped."""
 
