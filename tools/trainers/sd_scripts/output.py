@@ -82,19 +82,19 @@ class FailureWatch:
     """Remembers the end of what the trainer printed, to say afterwards why it failed."""
 
     def __init__(self) -> None:
-        self._lines: list[str] = []
+        self._lines: list[tuple[Stream, str]] = []
 
-    def see(self, line: str) -> None:
+    def see(self, line: str, stream: Stream) -> None:
         if line.endswith(TRACEBACK):
             line = TRACEBACK  # it follows the unfinished line of the step counter
         if read_counter(line) is None:
-            self._lines.append(line)
+            self._lines.append((stream, line))
             del self._lines[:-MAX_KEPT_LINES]
 
     def cause(self) -> str:
         """The signal that killed the trainer; else the last line of the last traceback that is not the launcher's own; else a line that
         says that something is wrong; else its last words; else empty."""
-        said = [line.strip() for line in self._lines if line.strip() and not LAUNCHER_FAILURE.match(line)]
+        said = [line.strip() for _, line in self._lines if line.strip() and not LAUNCHER_FAILURE.match(line)]
         raised = self._find_raised()
         if killed := self._find_signal():
             return f"{killed}. It had said before: {raised}" if raised else killed
@@ -104,18 +104,18 @@ class FailureWatch:
         return errors[-1] if errors else f"it gave no reason; its last words: {said[-1]}" if said else ""
 
     def _find_raised(self) -> str:
-        cause, inside = "", False
-        for line in self._lines:
+        cause, inside = "", set[Stream]()  # what comes by the other pipe may be read in the middle of a traceback
+        for stream, line in self._lines:
             if line.strip() == TRACEBACK:
-                inside = True
-            elif inside and line and not line[0].isspace():
-                inside = False
+                inside.add(stream)
+            elif stream in inside and line and not line[0].isspace():
+                inside.remove(stream)
                 if not LAUNCHER_FAILURE.match(line):
                     cause = line.strip()
         return cause
 
     def _find_signal(self) -> str:
-        for line in reversed(self._lines):
+        for _, line in reversed(self._lines):
             if LAUNCHER_FAILURE.match(line):
                 killed, exited = KILLED.search(line), EXITED.search(line)
                 return describe_signal(killed[1]) if killed else describe_returncode(int(exited[1])) if exited else ""
@@ -130,7 +130,7 @@ class SdScriptsOutput:
         self._failure = FailureWatch()
 
     def read(self, line: str, stream: Stream) -> StepReport | SavedFile | Remark | None:
-        self._failure.see(line)
+        self._failure.see(line, stream)
         counter = read_counter(line) if stream == "stderr" else None
         if counter:  # after a resume the counter's total is what was left
             return StepReport(self._max_steps - counter.total + counter.step, counter.seconds_per_step, counter.loss)

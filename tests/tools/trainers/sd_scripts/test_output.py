@@ -84,8 +84,19 @@ FAILED = COMMAND + " returned non-zero exit status {0}."
 def test_the_cause_is_not_the_launcher_s(text: str, cause: str) -> None:
     watch = FailureWatch()
     for line in text.splitlines():
-        watch.see(line)
+        watch.see(line, "stderr")
     assert watch.cause().startswith(cause) and bool(watch.cause()) == bool(cause)
+
+
+def test_what_comes_by_the_other_pipe_is_not_taken_for_the_cause() -> None:
+    """Both are read as they come: a line printed long ago may arrive in the middle of a traceback."""
+    watch = FailureWatch()
+    watch.see("Traceback (most recent call last):", "stderr")
+    watch.see('  File "train.py", line 7, in save', "stderr")
+    watch.see("saving checkpoint: /out/v3-step00000015.safetensors", "stdout")
+    watch.see("OSError: [Errno 28] No space left on device", "stderr")
+    watch.see("  2 of 20", "stdout")
+    assert watch.cause() == "OSError: [Errno 28] No space left on device"
 
 
 def test_steps_are_counted_from_the_run_s_start() -> None:
