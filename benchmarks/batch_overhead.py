@@ -76,10 +76,11 @@ def time_generation(server: Any, plan: Any, make_graph: Any) -> float:
 
 def time_batch(server: Any, plan: Any, assessor: Any, policy: Any, make_graph: Any, folder: Path) -> float:
     """Seconds of the whole batch, from the plan to the finished reports."""
+    from tools.production.budget import Limits
     from tools.production.filing import BatchFolder
     from tools.production.finish import Ending, finish_batch
     from tools.production.plan import write_plan
-    from tools.production.runner import Equipment, Limits, run_batch
+    from tools.production.runner import Equipment, run_batch
 
     started = time.perf_counter()
     batch = BatchFolder(folder)

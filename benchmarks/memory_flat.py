@@ -64,11 +64,12 @@ class Watched:
 def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     from evals.judging.assessor import open_assessor
     from evals.load_thresholds import load_thresholds
+    from tools.production.budget import Limits
     from tools.production.choices import find_sources
     from tools.production.filing import BatchFolder
     from tools.production.finish import Ending, finish_batch
     from tools.production.plan import Plan, judging_policy, write_plan
-    from tools.production.runner import Equipment, Limits, run_batch
+    from tools.production.runner import Equipment, run_batch
 
     write_pictures(work / "pictures", args.pictures, args.width, args.height)
     policy = load_thresholds()

@@ -88,7 +88,7 @@ def score_plain(paths: Sequence[Path], assessor: Any, engine: Any) -> Scores:
             skins.append(None)
             continue
         subject = choose_subject(found, picture.width, picture.height)
-        measured = measure_skin(picture.rgb, subject.landmarks, subject.box, reference=references.skin)
+        measured = measure_skin(picture.rgb, subject.landmarks, subject.box, usual_noise=references.skin.noise)
         skins.append(score_skin(measured, references.skin).score)
     return list(zip(faces, skins, strict=True))
 

@@ -27,4 +27,5 @@ class SkinSight:
     def measure(self, rgb: Rgb, face: Face, reference: SkinReference | None = None) -> SkinMeasurement:
         """As `measure_skin`."""
         found = yunet.find_points(rgb, face) if self._looks_again else None
-        return measure_skin(rgb, face.landmarks if found is None else found, face.box, reference=reference)
+        usual_noise = None if reference is None else reference.noise
+        return measure_skin(rgb, face.landmarks if found is None else found, face.box, usual_noise=usual_noise)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evals.skin.filters import Plane
-    from evals.skin.realism import SkinReference
 
 SCALES = (64, 48, 32, 24)
 """Face units, in pixels, that faces are downscaled to. Never up: that would add smoothness that the picture does not have."""
@@ -91,13 +90,14 @@ def measure_skin(
     landmarks5: NDArray[np.floating[Any]],
     box: tuple[float, float, float, float],
     *,
-    reference: SkinReference | None = None,
+    usual_noise: Mapping[int, float] | None = None,
 ) -> SkinMeasurement:
     """Measure the skin of one face.
 
     `rgb`: uint8, height x width x 3. `landmarks5`: 5 x 2 pixels (left eye, right eye, nose, left and right mouth corner, as seen in
-    the picture). `box`: the face, (x0, y0, x1, y1). With `reference`, only the scale that scoring will need is measured; without,
-    every scale, as references need. The score is the same. Never raises for a bad face: the measurement's `reason` is set.
+    the picture). `box`: the face, (x0, y0, x1, y1). `usual_noise`: the references' chroma noise at each scale that they have
+    (`SkinReference.noise`): then only the scale that scoring will need is measured; without, every scale, as references need. The score is
+    the same. Never raises for a bad face: the measurement's `reason` is set.
     """
     import numpy as np
 
@@ -108,8 +108,8 @@ def measure_skin(
     fitting = [scale for scale in SCALES if scale * SCALE_SLACK <= frame.unit]
     if not fitting:
         return SkinMeasurement(frame.unit, "face_too_small")
-    if reference is not None:
-        fitting = [scale for scale in fitting if scale in reference.levels][:1]
+    if usual_noise is not None:
+        fitting = [scale for scale in fitting if scale in usual_noise][:1]
     x0, y0, x1, y1 = crop_box(frame, rgb.shape[1], rgb.shape[0])
     if x1 - x0 < LEAST_BLOCK or y1 - y0 < LEAST_BLOCK:
         return SkinMeasurement(frame.unit, "too_little_skin")
@@ -121,8 +121,7 @@ def measure_skin(
     for scale in fitting:
         skin = _measure_level(pixels, near, scale)
         if skin is not None:
-            usual = None if reference is None else reference.levels[scale].noise
-            levels[scale] = _with_noise_floor(skin, rgb, frame, scale, usual)
+            levels[scale] = _with_noise_floor(skin, rgb, frame, scale, usual_noise[scale] if usual_noise is not None else None)
     if fitting and not levels:
         return SkinMeasurement(frame.unit, "too_little_skin")
     is_large = box[2] - box[0] >= UPSCALED_WIDTH

@@ -105,6 +105,11 @@ class SkinReference:
     levels: Mapping[int, ReferenceLevel]
     count: int
 
+    @property
+    def noise(self) -> dict[int, float]:
+        """Their chroma noise by scale, as `measure_skin` wants it."""
+        return {scale: level.noise for scale, level in self.levels.items()}
+
     @classmethod
     def from_measurements(cls, measurements: Sequence[SkinMeasurement]) -> SkinReference:
         """Condense the references' measurements, which must have been taken at every scale (`measure_skin` without a reference).

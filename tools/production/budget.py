@@ -8,10 +8,25 @@ from dataclasses import dataclass, field
 from statistics import mean, median
 
 from tools.backends.backend import Tariff
+from tools.production.plan import Plan
 
 SECONDS_PER_HOUR = 3600
 RECENT = 20
 LEAST_GAPS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a batch stops early. `max_images` counts the pictures of all runs."""
+
+    max_images: int | None = None
+    max_cost: float | None = None
+
+    def most(self, plan: Plan) -> int:
+        """How many pictures there will be at most."""
+        if self.max_images is None:
+            return plan.planned
+        return self.max_images if plan.target_approved is not None else min(self.max_images, plan.planned)
 
 
 @dataclass(frozen=True, slots=True)

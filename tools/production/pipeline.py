@@ -22,7 +22,7 @@ from tools.cost.meter import beat
 from tools.cost.rates import find_rate
 from tools.production import choices
 from tools.production.batch_state import BatchState
-from tools.production.budget import estimate, format_seconds
+from tools.production.budget import Limits, estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable, disk_is_full
 from tools.production.finish import Ending, finish_batch
 from tools.production.growth import check_growth, say_changed_sources
@@ -33,7 +33,7 @@ from tools.production.protocol_change import Rescoring, describe_change, is_fini
 from tools.production.rejudging import Rejudged, describe_rules, finish_moves, policy_in_force, rejudge
 from tools.production.request import Request
 from tools.production.results import INCOMPLETE, count_missing
-from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
+from tools.production.runner import BatchEnd, Equipment, run_batch
 from tools.production.stopping import Note, StopSignal
 from tools.trainers.lora_header import read_lora_header
 

@@ -12,11 +12,11 @@ from evals.judging.assessor import Assessor
 from lifeos.errors import InputError
 from tools.backends.backend import Backend
 from tools.production import choices
+from tools.production.budget import Limits
 from tools.production.growth import grown_from
 from tools.production.journal import now_text
 from tools.production.plan import Item, Plan, Variant, judging_policy
 from tools.production.request import Request
-from tools.production.runner import Limits
 from tools.workflows.seeds import choose_base_seed
 from tools.workflows.workflow import Placed, Settings, Workflow, check_models, find_models
 

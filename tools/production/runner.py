@@ -25,7 +25,7 @@ from tools.backends.dispatch import Dispatcher, Finished, Job
 from tools.production.batch_progress import BatchProgress
 from tools.production.batch_state import BatchState, ItemState
 from tools.production.brakes import Brakes
-from tools.production.budget import BatchBudget, usd_per_hour
+from tools.production.budget import BatchBudget, Limits, usd_per_hour
 from tools.production.decisions import Settled, settle_decisions
 from tools.production.filing import RESERVE_BYTES, BatchFolder, disk_is_full
 from tools.production.healing import give_up_lost
@@ -45,20 +45,6 @@ MAX_PENDING = 16
 """Downloaded pictures that wait for a worker: beyond it no more prompts are queued, so that memory stays flat."""
 
 LOCK_REFRESH_SECONDS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Where a batch stops early. `max_images` counts the pictures of all runs."""
-
-    max_images: int | None = None
-    max_cost: float | None = None
-
-    def most(self, plan: Plan) -> int:
-        """How many pictures there will be at most."""
-        if self.max_images is None:
-            return plan.planned
-        return self.max_images if plan.target_approved is not None else min(self.max_images, plan.planned)
 
 
 @dataclass(frozen=True, slots=True)

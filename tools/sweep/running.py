@@ -15,7 +15,7 @@ from tools.backends.backend import Backend
 from tools.backends.registry import connect_backends
 from tools.production import choices
 from tools.production.batch_state import BatchState
-from tools.production.budget import estimate, format_seconds
+from tools.production.budget import Limits, estimate, format_seconds
 from tools.production.decisions import read_settled
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
@@ -27,7 +27,7 @@ from tools.production.protocol_change import Rescoring, describe_change, is_fini
 from tools.production.rejudging import finish_moves
 from tools.production.request import Request
 from tools.production.results import COMPLETE, FINISHED, INCOMPLETE, read_results
-from tools.production.runner import Equipment, Limits, run_batch
+from tools.production.runner import Equipment, run_batch
 from tools.production.stopping import StopSignal
 from tools.sweep.analysis import Shot, survivors
 from tools.sweep.design import Config, Rung

@@ -236,7 +236,7 @@ def test_the_values_are_known() -> None:
 
 @pytest.mark.parametrize("rgb", [pytest.param(enlarged, id="as it is"), pytest.param(lambda: add_noise(enlarged(), 8.0), id="noisy")])
 def test_measuring_for_a_reference_gives_the_same_score(rgb: Callable[[], Rgb], reference: SkinReference) -> None:
-    quick = measured(rgb(), reference=reference)
+    quick = measured(rgb(), usual_noise=reference.noise)
     assert set(quick.levels) == {64}
     assert score_skin(quick, reference) == scored(rgb(), reference)
 
@@ -297,7 +297,7 @@ def test_a_face_cut_by_the_edge_is_judged_by_what_is_left_of_it(cut: int, reason
     left = cut * ENLARGED
     found = measure_skin(
         np.ascontiguousarray(enlarged()[:, left:]), np.subtract(LANDMARKS * ENLARGED, (left, 0)), (x0 - left, y0, x1 - left, y1),
-        reference=reference,
+        usual_noise=reference.noise,
     )  # fmt: skip
     assert found.reason == reason
     if reason is None:
@@ -350,7 +350,7 @@ def test_references_without_skin_are_left_out() -> None:
 def test_no_reference_shows_skin() -> None:
     nothing = SkinReference.from_measurements([SkinMeasurement(40.0, "grey")])
     assert score_skin(measurement(), nothing) == SkinScore(None, "no_reference_skin")
-    assert score_skin(measured(enlarged(), reference=nothing), nothing) == SkinScore(None, "no_reference_skin")
+    assert score_skin(measured(enlarged(), usual_noise=nothing.noise), nothing) == SkinScore(None, "no_reference_skin")
     assert SkinReference.from_measurements([]).levels == {}
 
 

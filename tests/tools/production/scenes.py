@@ -17,12 +17,13 @@ from evals.skin.realism import SkinScore
 from lifeos.files import read_records
 from tests.tools.backends.fakes import Fake
 from tools.backends.comfyui import ComfyServer
+from tools.production.budget import Limits
 from tools.production.filing import BatchFolder
 from tools.production.finish import Ending, finish_batch
 from tools.production.intake import Intake
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import Item, Plan, Variant, judging_policy
-from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
+from tools.production.runner import BatchEnd, Equipment, run_batch
 from tools.production.stopping import StopSignal
 from tools.workflows.workflow import Settings, Workflow
 

@@ -16,12 +16,13 @@ from lifeos.errors import EXIT_GATE, InputError, UnavailableError
 from lifeos.files import read_records
 from tests.tools.production.scenes import NAMES, Bench, HashScorer, filed, finish, make_assessment, make_plan, make_policy, picture, run
 from tools.backends.comfyui import ComfyServer
+from tools.production.budget import Limits
 from tools.production.filing import BatchFolder
 from tools.production.intake import describe_node
 from tools.production.journal import Journal, read_state
 from tools.production.pipeline import Outcome
 from tools.production.results import ending_of
-from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
+from tools.production.runner import BatchEnd, Equipment, run_batch
 from tools.stand_in import Faults
 from tools.stand_in.picture_store import PictureStore
 

@@ -20,6 +20,7 @@ from evals.load_thresholds import load_thresholds
 from lifeos import files
 from lifeos.errors import InputError
 from tools.production.batch_state import BatchState
+from tools.production.budget import Limits
 from tools.production.decisions import DecidedPicture, Decision, read_settled
 from tools.production.filing import BatchFolder
 from tools.production.finish import Ending, finish_batch
@@ -29,7 +30,7 @@ from tools.production.plan import PLAN_FILE, Plan, judging_policy, read_plan, wr
 from tools.production.protocol_change import Rescoring
 from tools.production.rejudging import rejudge
 from tools.production.results import read_results
-from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
+from tools.production.runner import BatchEnd, Equipment, run_batch
 
 from .scenes import filed, make_assessment, make_plan
 

@@ -23,10 +23,10 @@ from tests.tools.production.scenes import NAMES, HashScorer, filed, graph_maker,
 from tools.backends.backend import Workload
 from tools.backends.comfyui import ComfyServer
 from tools.production import batch_progress
+from tools.production.budget import Limits
 from tools.production.filing import BatchFolder
 from tools.production.journal import Journal, read_state
 from tools.production.plan import Plan
-from tools.production.runner import Limits
 from tools.production.stopping import StopSignal
 from tools.stand_in import Faults
 

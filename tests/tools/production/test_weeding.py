@@ -24,6 +24,7 @@ from tests.evals.portraits import portrait
 from tests.tools.production.scenes import HashScorer, filed, graph_maker, make_plan, make_policy
 from tools.backends.comfyui import ComfyServer
 from tools.production import filing, weeding
+from tools.production.budget import Limits
 from tools.production.decisions import DECISIONS_FILE
 from tools.production.filing import BatchFolder
 from tools.production.finish import Ending, finish_batch
@@ -31,7 +32,7 @@ from tools.production.intake import Intake
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import Item, Plan, Variant, write_plan
 from tools.production.rejudging import rejudge
-from tools.production.runner import BatchEnd, Equipment, Limits, run_batch
+from tools.production.runner import BatchEnd, Equipment, run_batch
 from tools.production.weeding import find_duplicates
 from tools.workflows.workflow import Settings
 
