@@ -81,25 +81,34 @@ def test_a_row_is_worse_in_its_own_direction(row: Row, worse: bool) -> None:
     assert row.is_worse is worse
 
 
-def test_faces_are_compared_by_highest_and_mean_cosine() -> None:
+def test_faces_are_compared_by_highest_cosine_and_that_to_the_middle() -> None:
     # references along x and y: a face along x has cosines 1 and 0, one in between .707 and .707
     labelled = sets(references=[sample(1, 0), sample(0, 1)], passed=[sample(1, 1)], failed=[sample(1, 0)], strangers=[sample(1, -1)])
     rows = {row.name: row for row in compare_faces(labelled)}
     passed = rows["passed vs failed, AUC"]
-    assert (passed.plain, passed.new) == (0.0, 1.0)  # highest .707 < 1, mean .707 > .5
+    assert (passed.plain, passed.new) == (0.0, 1.0)  # highest .707 < 1, to the middle 1 > .707
     moved = rows["largest move of a score as one reference is dropped"]
     assert (moved.plain, moved.new) == (pytest.approx(np.sqrt(2)), pytest.approx(np.sqrt(0.5)))  # the stranger: .707 and -.707
     left_out = rows["lowest reference left out less highest stranger"]
     assert (left_out.plain, left_out.new) == (pytest.approx(-np.sqrt(0.5)), pytest.approx(0.0))
 
 
+def test_the_middle_of_varied_references_is_as_long_as_any_face() -> None:
+    # references 60° to both sides: to their middle a face there has 1, to either alone .5; the mean of the two cosines would be .5
+    apart = [sample(1, np.sqrt(3)), sample(1, -np.sqrt(3))]
+    rows = {row.name: row for row in compare_faces(sets(references=apart, passed=[sample(1, 0)]))}
+    moved = rows["largest move of a score as one reference is dropped"]
+    assert (moved.plain, moved.new) == (pytest.approx(0.0), pytest.approx(0.5))
+
+
 def test_one_reference_is_not_compared() -> None:
     assert compare_faces(sets(references=[sample(1, 0)], passed=[sample(1, 1)])) == []
 
 
-def test_the_scale_is_proposed_between_right_and_wrong() -> None:
+@pytest.mark.parametrize("references", [[at(1.0)], [sample(1, np.sqrt(3)), sample(1, -np.sqrt(3))]], ids=["one", "varied"])
+def test_the_scale_is_proposed_between_right_and_wrong(references: list[Sample]) -> None:
     labelled = sets(
-        references=[at(1.0)], passed=[at(0.7), at(0.9), at(0.4)], failed=[at(0.5), at(0.3), at(0.2)], strangers=[at(0.0), at(0.1)]
+        references=references, passed=[at(0.7), at(0.9), at(0.4)], failed=[at(0.5), at(0.3), at(0.2)], strangers=[at(0.0), at(0.1)]
     )
     # of the middles only .35 (one of three wrong kept) and .6 (one of three right lost) err least: their mean is .475
     assert propose_scale(labelled) == {"stranger": 0.05, "warn": 0.404, "pass": 0.475, "same": 1.0}
