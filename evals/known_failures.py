@@ -81,7 +81,7 @@ def build_parser() -> cli.Parser:
     )
     parser.add_argument("--only", action="append", metavar="NAME", help="run this regression alone; repeatable")
     parser.add_argument("--list", action="store_true", help="print the names of the regressions and what each checks")
-    findings.add_format(parser)
+    parser.add_format()
     return parser
 
 

@@ -21,7 +21,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from lifeos import cli
 from lifeos.counting import counted
 from lifeos.errors import EXIT_OK
-from lifeos.findings import add_format, render_annotations, wants_annotations
+from lifeos.findings import render_annotations, wants_annotations
 from lifeos.policy.loading import BUILT_IN, PolicyError, flatten, load_policy, load_thresholds
 
 __all__ = ["load_thresholds"]
@@ -33,7 +33,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--thresholds", type=Path, metavar="FILE", help="another policy file (default: evals/thresholds.yaml)")
     parser.add_argument("--explain", action="store_true", help="each value with its source: file:line or built-in")
     parser.add_argument("--check", action="store_true", help="only say whether the policy is valid")
-    add_format(parser)
+    parser.add_format()
     return parser
 
 

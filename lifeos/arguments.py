@@ -115,6 +115,16 @@ class Parser(argparse.ArgumentParser):
     def add_json(self) -> None:
         self.add_argument("--json", action="store_true", help="print one JSON document on stdout; people's text goes to stderr")
 
+    def add_format(self) -> None:
+        """`--format` and `--json` of every check."""
+        self.add_argument(
+            "--format",
+            choices=("text", "json", "github"),
+            help="text for people, one JSON document, or text with GitHub annotations and a job summary "
+            "(default: github when GITHUB_ACTIONS=true, else text)",
+        )
+        self.add_json()
+
     def add_skip_install(self) -> None:
         self.add_argument("--skip-install", action="store_true", help="has no effect; scripts never install packages")
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from lifeos import cli, environment, web
 from lifeos.errors import UnavailableError
-from lifeos.findings import Finding, Report, add_format, publish
+from lifeos.findings import Finding, Report, publish
 
 COMFY_URL = "http://127.0.0.1:8188"
 TIMEOUT_SECONDS = 3
@@ -150,7 +150,7 @@ def report_of(found: list[Finding]) -> Report:
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__, prog="python -m lifeos doctor")
     parser.add_argument("--comfy-url", default=COMFY_URL, metavar="URL", help="the ComfyUI to look for")
-    add_format(parser)
+    parser.add_format()
     return parser
 
 

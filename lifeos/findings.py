@@ -11,15 +11,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from lifeos.escaping import escape_line, escape_markdown
 from lifeos.printing import print_json, say
 from lifeos.shells import in_this_shell
-
-if TYPE_CHECKING:
-    from lifeos.arguments import Parser
 
 Severity = Literal["error", "warning", "notice", "ok"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "notice", "ok")
@@ -152,17 +149,6 @@ def render_summary(report: Report) -> str:
             lines.append(f"| | | and {len(found) - MAX_SUMMARY_ROWS} more in the log | |")
         lines.append("")
     return "\n".join(lines) + "\n"
-
-
-def add_format(parser: Parser) -> None:
-    """`--format` and `--json` of every check."""
-    parser.add_argument(
-        "--format",
-        choices=("text", "json", "github"),
-        help="text for people, one JSON document, or text with GitHub annotations and a job summary "
-        "(default: github when GITHUB_ACTIONS=true, else text)",
-    )
-    parser.add_json()
 
 
 def wants_annotations(format: str | None, environ: Mapping[str, str] = os.environ) -> bool:

@@ -27,7 +27,7 @@ def build_parser() -> cli.Parser:
     parser.add_project_root()
     text = cli.policy_help("allow so many lines in all", "context_budget.total_max_lines")
     parser.add_argument("--total-max", type=cli.whole_number, metavar="N", help=text)
-    findings.add_format(parser)
+    parser.add_format()
     return parser
 
 

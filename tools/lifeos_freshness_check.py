@@ -35,7 +35,7 @@ def build_parser() -> cli.Parser:
     text = cli.policy_help("allow this age", "freshness.max_age_days", "freshness.ci_max_age_days", note="the second in CI")
     parser.add_argument("--max-age-days", type=cli.non_negative, metavar="X", help=text)
     parser.add_argument("--skip-in-ci", action="store_true", help="in CI judge nothing and say so")
-    findings.add_format(parser)
+    parser.add_format()
     return parser
 
 

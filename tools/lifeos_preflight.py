@@ -29,7 +29,7 @@ def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     parser.add_project_root()
     parser.add_argument("--skip-commands", action="store_true", help="do not look for git and the agent command")
-    findings.add_format(parser)
+    parser.add_format()
     return parser
 
 

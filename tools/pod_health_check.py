@@ -27,7 +27,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from lifeos import cli
 from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, InputError, UnavailableError, did_you_mean
-from lifeos.findings import Finding, Report, add_format, publish
+from lifeos.findings import Finding, Report, publish
 from tools.families.families import SDXL
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ def build_parser() -> cli.Parser:
     text = cli.policy_help("GPU memory that must be free; if given, there must be a GPU", "production.min_free_vram_mb")
     parser.add_argument("--min-free-vram-mb", type=cli.non_negative, metavar="X", help=text)
     parser.add_project_root()
-    add_format(parser)
+    parser.add_format()
     parser.add_skip_install()
     return parser
 
