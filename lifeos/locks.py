@@ -17,10 +17,10 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from lifeos import times
 from lifeos.errors import LockedError
 from lifeos.liveness import birth, is_alive
 
@@ -137,8 +137,7 @@ def _counts(claim: Path, owner: dict[str, Any]) -> bool:
 
 def _ourselves() -> dict[str, Any]:
     pid = os.getpid()
-    since = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"pid": pid, "host": socket.gethostname(), "since": since, "started": birth(pid)}
+    return {"pid": pid, "host": socket.gethostname(), "since": times.stamp(), "started": birth(pid)}
 
 
 @contextlib.contextmanager

@@ -37,7 +37,8 @@ def _start_holder(lock: Path, root: Path) -> subprocess.Popen[bytes]:
 def test_a_second_holder_is_told_who_has_it(tmp_path: Path, project_root: Path) -> None:
     lock = tmp_path / "batch.lock"
     with _start_holder(lock, project_root) as child:
-        with pytest.raises(LockedError, match=f"^batch: in use by process {child.pid} on "), locks.hold(lock, "batch"):
+        holder = rf"^batch: in use by process {child.pid} on \S+ since \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ \("
+        with pytest.raises(LockedError, match=holder), locks.hold(lock, "batch"):
             pytest.fail("two holders")
         child.communicate()
     with locks.hold(lock, "batch"):

@@ -10,10 +10,11 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lifeos import times
 from lifeos.files import append_record, read_records, read_text, write_text
 from lifeos.guardrails.checkout import Checkout, Document
 from lifeos.guardrails.context_budget import check_context_budget
@@ -99,7 +100,7 @@ def apply_plan(plan: PromotionPlan, project_root: Path, *, now: datetime) -> Non
             project_root / LEDGER,
             {
                 "id": finding.id,
-                "promoted": now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+                "promoted": times.stamp(now),
                 "briefing": plan.briefing.path.name,
                 "severity": finding.severity,
                 "text": finding.text,

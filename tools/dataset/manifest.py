@@ -16,11 +16,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from lifeos import files
+from lifeos import files, times
 from lifeos.errors import InputError
 from lifeos.file_names import stored_path
 from lifeos.findings import Finding
@@ -113,10 +113,9 @@ def now_utc() -> str:
     """The moment for `created`; SOURCE_DATE_EPOCH (reproducible-builds.org) overrides the clock."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     try:
-        moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+        return times.stamp(datetime.fromtimestamp(int(epoch), times.UTC) if epoch else None)
     except (ValueError, OverflowError, OSError):
         raise InputError("SOURCE_DATE_EPOCH", f"{epoch!r} is not a number of seconds since 1970") from None
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def manifest_lines(document: dict[str, Any]) -> Iterator[bytes]:
