@@ -18,7 +18,8 @@ WARN_WAY, PASS_WAY = 0.5, 0.6
 another face and still be more like the character than a stranger is. With it the rows of SFace and of the small InsightFace pack come out
 that were set by looking at pictures."""
 MOST_REJECTED = 0.1
-"""The pass mark rejects no larger share of the character's own photos, whatever it then lets through."""
+"""The pass mark rejects no larger share of the character's own photos. Where that mark lets through more strangers than may reach the
+warn mark, there is none."""
 ABOVE_HIGHEST = 0.005
 """By how much the pass mark lies above the highest stranger who was shown."""
 LEAST_GAP = 0.02
@@ -119,7 +120,7 @@ def calibrate(
     if floor.highest is not None and passing < floor.highest + ABOVE_HIGHEST:
         passing = floor.highest + ABOVE_HIGHEST
         limited = "the pass mark lies above the highest stranger shown"
-    highest = float(np.quantile(own, MOST_REJECTED, method="higher"))
+    highest = float(np.sort(own)[int(len(own) * MOST_REJECTED)])  # that many lie below it
     passing = _up(passing)
     if passing > highest:
         passing = int(highest * 100) / 100

@@ -32,11 +32,11 @@ class Floor:
 
     def share_above(self, cosine: float) -> float:
         """The share of strangers at that cosine or above it, by the normal curve."""
-        return 1.0 - NormalDist(self.mean, self.deviation).cdf(cosine)
+        return NormalDist(-self.mean, self.deviation).cdf(-cosine)  # mirrored: 1 - cdf ends at 1e-16
 
     def cosine_at(self, share: float) -> float:
         """The cosine that this share of strangers reaches."""
-        return NormalDist(self.mean, self.deviation).inv_cdf(1.0 - share)
+        return -NormalDist(-self.mean, self.deviation).inv_cdf(share)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -54,6 +54,13 @@ def test_a_mark_lets_through_no_more_than_was_wished() -> None:
     assert strict.passing.cosine == 0.33  # 3.291 deviations
 
 
+def test_a_share_may_be_as_small_as_one_likes() -> None:
+    """The normal curve's 20 deviations, 2.75e-89: 1 - 2.75e-89 is 1 in floating point, of which there is no such cosine."""
+    floor = Floor(0.01, 0.02, 205)
+    assert floor.share_above(0.41) == pytest.approx(2.7536e-89, rel=1e-4)
+    assert floor.cosine_at(2.7536e-89) == pytest.approx(0.41, abs=1e-6)
+
+
 def test_no_stranger_who_was_shown_passes() -> None:
     """One of them is far above what the curve says."""
     shown = np.array([*np.linspace(-0.1, 0.1, 40), 0.45])
@@ -69,6 +76,14 @@ def test_the_own_photos_set_an_upper_end() -> None:
     found = marks(Floor(0.0, 0.125, 205), own)
     assert (found.passing.cosine, found.warn.cosine) == (0.3, 0.28)
     assert found.passing.rejects == Rate(1, 10) and "lower than wished for" in found.limited
+
+
+@pytest.mark.parametrize(("photos", "rejected"), [(5, 0), (9, 0), (10, 1), (13, 1), (19, 1), (20, 2), (21, 2)])
+def test_a_pass_mark_rejects_at_most_a_tenth_of_the_own_photos(photos: int, rejected: int) -> None:
+    """All of them below the mark that was wished for: as many are rejected as a tenth allows, however few they are."""
+    own = 0.3 + 0.01 * np.arange(photos)
+    found = marks(Floor(0.0, 0.05, 205), own, pass_accepts=1e-40)
+    assert found.passing.rejects == Rate(rejected, photos) and "lower than wished for" in found.limited
 
 
 def test_an_engine_that_cannot_tell_them_apart_has_no_marks() -> None:
