@@ -42,7 +42,7 @@ FEWEST_STRANGERS = 20
 """With none of 20 above a mark, up to 3 in 20 may be."""
 WARN_ACCEPTS = 0.01
 PASS_ACCEPTS = 0.002
-"""The marks let through no larger shares of strangers, unless others are wished for."""
+"""The marks let through no larger shares of strangers, unless others are wished for, or the own photos want lower marks."""
 NAMED = 3
 SHOWN_SHARES = (WARN_ACCEPTS, PASS_ACCEPTS)
 

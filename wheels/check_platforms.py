@@ -1,4 +1,4 @@
-"""Ask the package index whether every package of the locks has a wheel for each system that the README names. Installs nothing.
+"""Ask the package index whether each package of a machine without a GPU has a wheel for every system of the README. Installs nothing.
 
     python wheels/check_platforms.py
     python wheels/check_platforms.py --lock requirements.txt --python 3.12

@@ -19,7 +19,8 @@ POLICY_SCORES = (0.0, 0.5, 0.6, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class PolicyScale:
-    """The four cosines of one engine at which its score is known: an average stranger's, the warn and the pass mark, the same picture's."""
+    """The four cosines of one engine at which its score is known: an average stranger's, the warn and the pass mark, and 1: the
+    middle of the references itself."""
 
     stranger: float
     warn: float
@@ -35,7 +36,7 @@ class PolicyScale:
         return {"stranger": self.stranger, "warn": self.warn, "pass": self.passing, "same": self.same}
 
     def score(self, cosine: float) -> float:
-        """0 = an average stranger, 0.60 = the pass mark, 1 = the same picture; straight lines between."""
+        """0 = an average stranger, 0.60 = the pass mark, 1 = the middle of the references itself; straight lines between."""
         return float(np.interp(cosine, (self.stranger, self.warn, self.passing, self.same), POLICY_SCORES))
 
 
