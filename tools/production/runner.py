@@ -288,7 +288,7 @@ class _Run:
         if outcome.kind == "done":
             self.brakes.made_one()
             data, nodes = [picture for _, picture in finished.pictures], [ref.node for ref, _ in finished.pictures]
-            self._work(item, self._admit, item, data, outcome.seconds, outcome.prompt_id, nodes)
+            self._work(item, self.intake.admit, item, data, seconds=outcome.seconds, prompt_id=outcome.prompt_id, nodes=nodes)
             return
         where = f" at {describe_node(finished.job.graph, outcome.node)}" if outcome.node else ""
         reason = f"{outcome.kind}{where}: {outcome.message}"
@@ -310,9 +310,6 @@ class _Run:
         self.budget.measured(outcome.seconds if outcome.kind == "done" else None, charged)
         if charged:
             self.journal.append("charged", usd=charged, item=item.index if item is not None else None)
-
-    def _admit(self, item: Item, data: list[bytes], seconds: float | None, prompt_id: str, nodes: list[str]) -> None:
-        self.intake.admit(item, data, seconds=seconds, prompt_id=prompt_id, nodes=nodes)
 
     def _fail(self, item: Item, reason: str, seconds: float | None = None) -> None:
         self.journal.append("failed", item=item.index, reason=reason, seconds=seconds)
@@ -349,9 +346,9 @@ class _Run:
 
     # Workers
 
-    def _work(self, item: Item, task: Callable[..., None], *arguments: Any) -> None:
+    def _work(self, item: Item, task: Callable[..., None], *arguments: Any, **options: Any) -> None:
         self.may_hold_duplicates = True
-        self.pending[self.pool.submit(task, *arguments)] = item
+        self.pending[self.pool.submit(task, *arguments, **options)] = item
 
     def _collect(self, *, block: bool) -> None:
         """Take note of the items that passed the gate; raises what went wrong there."""
