@@ -88,18 +88,19 @@ class DlibEngine:
 
     def __init__(self, yunet: YuNet | None = None, *, keeps_own: bool = False) -> None:
         """`keeps_own`: what goes on was begun with dlib's own detector, whatever is installed now."""
-        self._folder = _weights_folder()
+        folder = _weights_folder()
         self._mean = read_stranger_mean()
-        self.model_sha256 = sha256_file(self._folder / EMBEDDER)
+        self._hashes = {name: sha256_file(folder / name) for name in (PREDICTOR, EMBEDDER)}
+        self.model_sha256 = self._hashes[EMBEDDER]
         self._yunet = yunet
-        self._models = _load_models(self._folder)
+        self._models = _load_models(folder)
         self.notes: tuple[str, ...] = ()
         if self._yunet is None:
             why = "a new batch takes a better one" if keeps_own else "python -m lifeos setup brings a better one (YuNet, MIT)"
             self.notes = (f"dlib's own face detector misses many close-ups: {why}",)
 
     def identity(self) -> dict[str, Any]:
-        files = {name: sha256_file(self._folder / name) for name in (PREDICTOR, EMBEDDER)}
+        files = dict(self._hashes)
         if self._yunet:
             files[self._yunet.file], detector = self._yunet.sha256, self._yunet.identity()
         else:

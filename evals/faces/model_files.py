@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from lifeos.model_folders import model_folders
 __all__ = ["SFACE", "YUNET_INT8", "ModelFile", "find", "require"]
 
 
-def find(file: ModelFile, folders: Iterable[Path] | None = None) -> Path | None:
+def find(file: ModelFile, folders: Sequence[Path] | None = None) -> Path | None:
     """The file, where set-up put it (beside the packages of the running Python), else in the first folder that has it; None for none.
 
     `folders`: where models lie (default: the usual model folders). A file of that name with other bytes is passed over.
@@ -23,20 +23,20 @@ def find(file: ModelFile, folders: Iterable[Path] | None = None) -> Path | None:
     return next((path for path in _places(file, folders) if _sha256_of(path) == file.sha256), None)
 
 
-def require(file: ModelFile, folders: Iterable[Path] | None = None) -> Path:
+def require(file: ModelFile, folders: Sequence[Path] | None = None) -> Path:
     """The file that `find` finds. Raises UnavailableError where there is none, or only one with other bytes."""
-    places = list(_places(file, folders))
-    for path in places:
-        if _sha256_of(path) == file.sha256:
-            return path
+    found = find(file, folders)
+    if found is not None:
+        return found
     fix = "run: python -m lifeos setup; or, for the engine dlib: python -m lifeos setup --dlib"
-    if places:
-        why = f"damaged or another file: its SHA-256 is {_sha256_of(places[0])[:12]}…, {file.sha256[:12]}… is expected"
-        raise UnavailableError(places[0], why, fix)
+    wrong = next(_places(file, folders), None)
+    if wrong is not None:
+        why = f"damaged or another file: its SHA-256 is {_sha256_of(wrong)[:12]}…, {file.sha256[:12]}… is expected"
+        raise UnavailableError(wrong, why, fix)
     raise UnavailableError(file.title, f"its model file {file.name} is not here", fix)
 
 
-def _places(file: ModelFile, folders: Iterable[Path] | None) -> Iterator[Path]:
+def _places(file: ModelFile, folders: Sequence[Path] | None) -> Iterator[Path]:
     packages = [Path(entry) / WHEEL_FOLDER for entry in sys.path if entry]
     for folder in (*packages, *(model_folders() if folders is None else folders)):
         if (folder / file.name).is_file():

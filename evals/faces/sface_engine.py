@@ -19,7 +19,7 @@ from evals.faces.onnx_embedder import OnnxEmbedder, Recipe
 from evals.faces.onnx_session import require_package
 from evals.faces.policy_scale import require_row
 from lifeos.errors import InputError
-from lifeos.files import read_json, sha256_file
+from lifeos.files import read_json
 
 NAME = SCALE_KEY = "sface"
 MEAN_FILE = Path(__file__).with_name("data") / "sface_stranger_mean.json"
@@ -40,21 +40,18 @@ def open_engine(request: EngineRequest) -> FaceEngine:
     if request.model_pack:
         raise InputError("--model-pack", "SFace has no model packs", "leave it out, or use --engine insightface")
     require_package("onnxruntime", NAME)
-    key = SCALE_KEY
-    if request.face_model is None:
-        path = model_files.require(model_files.SFACE, request.folders)
-    else:
-        path = request.face_model
-        if sha256_file(path) != model_files.SFACE.sha256:  # another file: its scale was not measured with the default one
-            key = f"{SCALE_KEY}_{path.stem}"
-            if request.needs_row:
-                require_row(request.scales, key, f"face model {path.name}")
-    mean, mean_id = read_stranger_mean()
+    path = request.face_model or model_files.require(model_files.SFACE, request.folders)
     yunet = open_yunet(request)
     embedder = OnnxEmbedder(path, RECIPE, prefer_cpu=True, unpacks_weights=True)
+    mean, mean_id = read_stranger_mean()
     if embedder.length != len(mean):
         why = f"its embeddings have {embedder.length} numbers, SFace's have {len(mean)}"
         raise InputError(path, why, "use --engine onnx for a model of another kind")
+    key = SCALE_KEY
+    if embedder.sha256 != model_files.SFACE.sha256:  # another file: its scale was not measured with the default one
+        key = f"{SCALE_KEY}_{path.stem}"
+        if request.needs_row:
+            require_row(request.scales, key, f"face model {path.name}")
     return AlignedEngine(NAME, key, yunet, embedder, mean=mean, mean_id=mean_id)
 
 

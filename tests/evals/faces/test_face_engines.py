@@ -185,6 +185,12 @@ def test_threads_do_not_change_scores(engine: FaceEngine) -> None:
         assert np.allclose(one.embedding, other.embedding, atol=1e-6)
 
 
+def test_identity_reads_no_file(engine: FaceEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for several times in each run; the files were hashed when the engine was opened."""
+    monkeypatch.setattr("builtins.open", lambda *_args, **_more: pytest.fail("a file is opened"))
+    assert engine.identity()["models"]
+
+
 def test_identity_names_files_and_hashes(model_root: Path, make_engine: Callable[[str], FaceEngine]) -> None:
     pack = make_engine("insightface").identity()
     assert pack["models"] == {
