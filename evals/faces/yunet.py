@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evals.faces import model_files
 from evals.faces.face_engine import Face, Rgb
@@ -48,18 +47,14 @@ def find_float_file(folders: Iterable[Path]) -> Path | None:
     return next((folder / FLOAT_FILE for folder in folders if (folder / FLOAT_FILE).is_file()), None)
 
 
-def find_points(rgb: Rgb, face: Face) -> NDArray[np.float64] | None:
-    """Five landmarks of a face that any engine found, by YuNet: the same points whichever engine runs.
-
-    None where YuNet's file is not installed, or where it sees no face in that box.
-    """
+def open_installed() -> YuNet | None:
+    """The detector of the default engine, opened once; None where its file is not installed."""
     path = model_files.find(model_files.YUNET_INT8)
-    refined = _shared(path).refine(rgb, face) if path is not None else None
-    return refined.landmarks if refined is not None else None
+    return None if path is None else _opened(path)
 
 
 @cache
-def _shared(path: Path) -> YuNet:
+def _opened(path: Path) -> YuNet:
     return YuNet(path)
 
 

@@ -21,11 +21,11 @@ class SkinSight:
     def __init__(self, engine: FaceEngine) -> None:
         identity = engine.identity()
         has_them = "refined_at" in identity.get("detector", {}) and model_files.YUNET_INT8.sha256 in identity.get("models", {}).values()
-        self._looks_again = not has_them and model_files.find(model_files.YUNET_INT8) is not None
-        self.points = f"yunet {model_files.YUNET_INT8.sha256[:16]}" if has_them or self._looks_again else ENGINES_OWN
+        self._yunet = None if has_them else yunet.open_installed()
+        self.points = f"yunet {model_files.YUNET_INT8.sha256[:16]}" if has_them or self._yunet else ENGINES_OWN
 
     def measure(self, rgb: Rgb, face: Face, reference: SkinReference | None = None) -> SkinMeasurement:
         """As `measure_skin`."""
-        found = yunet.find_points(rgb, face) if self._looks_again else None
+        seen = self._yunet.refine(rgb, face) if self._yunet else None
         usual_noise = None if reference is None else reference.noise
-        return measure_skin(rgb, face.landmarks if found is None else found, face.box, usual_noise=usual_noise)
+        return measure_skin(rgb, (seen or face).landmarks, face.box, usual_noise=usual_noise)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from evals.faces import model_files
+from evals.faces.engines import choose_engine
 from evals.faces.face_engine import Face, Rgb
 from evals.judging.skin_sight import ENGINES_OWN, SkinSight
+from evals.load_thresholds import load_thresholds
 from evals.skin.measurement import measure_skin
 from evals.skin.realism import SkinReference, score_skin
 from tests.evals.faces.toy_engine import ToyEngine
@@ -53,9 +55,25 @@ def test_two_engines_see_the_same_skin() -> None:
 
 
 def test_points_of_yunet_are_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evals.faces.yunet.find_points", lambda rgb, face: pytest.fail("a second look"))
+    monkeypatch.setattr("evals.faces.yunet.YuNet.refine", lambda *_: pytest.fail("a second look"))
     face = SeeingEngine().find(enlarged())[0][0]
     assert SkinSight(SeeingEngine()).measure(enlarged(), face).levels
+
+
+@pytest.mark.parametrize("name", ["sface", "dlib"])
+def test_an_engine_of_ours_has_looked_already(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = choose_engine(name, load_thresholds())
+    face = engine.find(enlarged())[0][0]
+    monkeypatch.setattr("evals.faces.yunet.YuNet.refine", lambda *_: pytest.fail("a second look"))
+    assert SkinSight(engine).measure(enlarged(), face).levels
+
+
+def test_the_search_for_yunet_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that goes away while a batch runs leaves it with the points that its protocol names."""
+    sight, face = SkinSight(WanderingEngine()), WanderingEngine().find(enlarged())[0][0]
+    before = sight.measure(enlarged(), face)
+    monkeypatch.setattr(model_files, "find", lambda file, folders=(): None)
+    assert sight.measure(enlarged(), face).levels[64].texture == before.levels[64].texture
 
 
 def test_without_yunet_the_engines_own_points_are_taken_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
