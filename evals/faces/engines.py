@@ -116,15 +116,6 @@ def choose_engine(
     return opened
 
 
-def auto_choice(policy: Mapping[str, Any]) -> tuple[str, str]:
-    """The engine that `auto` takes for what is begun now, and why. Raises LifeosError where none is ready."""
-    request = read_request(policy)
-    row = _first_ready(request)
-    found = row.load().check(request)
-    before = [other.name for other in ENGINES[: ENGINES.index(row)]]
-    return row.name, f"{found}; not ready: {', '.join(before)}" if before else found
-
-
 def free_engine(model_root: Path | None = None) -> str:
     """The first engine that anybody may use and that is ready; the default one where none is, which then says what it lacks."""
     from lifeos.policy.loading import load_thresholds

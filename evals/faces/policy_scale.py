@@ -40,15 +40,14 @@ class PolicyScale:
         return float(np.interp(cosine, (self.stranger, self.warn, self.passing, self.same), POLICY_SCORES))
 
 
-def doubt_of(row: Mapping[str, Any], key: str, files: Mapping[str, str]) -> str:
-    """Why the marks of an engine's row may not fit the model that runs, for people; empty where they were measured with one of `files`
-    (name -> SHA-256)."""
+def doubt_of(row: Mapping[str, Any], key: str, model_sha256: str) -> str:
+    """Why the marks of an engine's row may not fit the model that runs, for people; empty where they were measured with it."""
     measured = row.get("model")
     if "note" in row:
         why = f"are {row['note']}"
     elif measured is None:
         why = "were not measured with this model file, as far as the policy says"
-    elif not any(digest.startswith(measured) for digest in files.values()):
+    elif not model_sha256.startswith(measured):
         why = f"were measured with another model file ({measured}…)"
     else:
         return ""

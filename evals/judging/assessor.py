@@ -108,7 +108,7 @@ class Assessor:
         name = f"{self.protocol['engine']} ({self.protocol['model_pack']}, {engine.provider})"
         count = len(references.names)
         self.description = f"face engine {name}, {counted(count, 'reference')}, protocol {self.protocol['id']}"
-        doubt = doubt_of(row, engine.scale_key, self.protocol["models"])
+        doubt = doubt_of(row, engine.scale_key, engine.model_sha256)
         self.warnings = (*engine.notes, *((doubt,) if doubt else ()), *references.left_out, *doubts_about(references, self.scale))
         self.likeness = measure_range(references, self.scale, engine.scale_key).to_json()
         if want_skin and not references.skin.levels:
