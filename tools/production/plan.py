@@ -18,6 +18,7 @@ from evals.judging.protocol import chosen_part, measured_otherwise
 from lifeos import foreign
 from lifeos.errors import InputError
 from lifeos.files import write_json
+from lifeos.picture_names import parse_picture_name
 from lifeos.policy.schema import check_policy
 from tools.production.prompts import shorten
 from tools.workflows.graph import read_graph
@@ -153,6 +154,9 @@ class Plan:
         return self.prompts[item.prompt_id - 1] if item.prompt_id is not None else ""
 
     def config_of(self, item: Item) -> str:
+        """The configuration of an item's pictures, as the name of an existing one tells; empty in a batch that has one."""
+        if item.source is not None:
+            return parse_picture_name(item.source).config or ""
         return self.variants[item.variant].config if self.variants else ""
 
     def to_json(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evals.judging.duplicates import CopyOf, Entry, find_copies
+from evals.judging.duplicates import CopyOf, find_copies
 from evals.judging.variety import find_like_hashes
 from lifeos.images import ImageError
 from tools.dataset.near_duplicates import MOST_PICTURES, WHOLE, GreyLook, Pair, find_pairs, make_look
@@ -14,9 +14,7 @@ from tools.production.decisions import Settled
 from tools.production.filing import BatchFolder
 from tools.production.plan import Plan
 from tools.production.thumbnails import read_thumbnail
-from tools.production.weeding import find_duplicates, in_order
-
-Alike = dict[tuple[str, str], str]
+from tools.production.weeding import entry_of, find_duplicates, in_order
 
 
 def find_rejected(
@@ -30,23 +28,29 @@ def find_rejected(
     if not policy["production"]["reject_near_duplicates"]:
         return same
     refused = {name for name, decision in settled.decisions.items() if not decision.approved}
-    names = [name for name in in_order(state) if verdicts.get(name) and name not in same and name not in refused]
-    return find_duplicates(plan, state, verdicts, find_alike(folder, state, settled, names))
+    order = in_order(plan, state)
+    configs = {name: order[name] for name in order if verdicts.get(name) and name not in same and name not in refused}
+    return find_duplicates(plan, state, verdicts, find_alike(folder, state, settled, configs))
 
 
 def find_marked(folder: BatchFolder, state: BatchState, settled: Settled, configs: Mapping[str, str]) -> dict[str, CopyOf]:
     """Of pictures that are approved, those that are nearly the same as one before them. `configs`: picture -> configuration, in order."""
-    entries = [Entry(name, state.scored[name].sha256 if name in state.scored else None, config) for name, config in configs.items()]
-    return find_copies(entries, find_alike(folder, state, settled, list(configs)))
+    entries = (entry_of(state, name, config) for name, config in configs.items())
+    return find_copies(entries, find_alike(folder, state, settled, configs))
 
 
-def find_alike(folder: BatchFolder, state: BatchState, settled: Settled, names: Sequence[str]) -> Alike:
-    """Pairs of these pictures, in the order of the plan, that are nearly the same, and how.
+def find_alike(folder: BatchFolder, state: BatchState, settled: Settled, configs: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """Pairs of these pictures that are nearly the same, and how, among those of one configuration. `configs`: as for `find_marked`."""
+    sets: dict[str, list[str]] = {}
+    for name, config in configs.items():
+        sets.setdefault(config, []).append(name)
+    return {pair: how for names in sets.values() for pair, how in _find_alike(folder, state, settled, names).items()}
 
-    Hashes of the whole pictures find changed and mirrored ones; in up to 300 pictures the cut-out ones are sought as well.
-    """
+
+def _find_alike(folder: BatchFolder, state: BatchState, settled: Settled, names: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Hashes of the whole pictures find changed and mirrored ones; in up to 300 pictures the cut-out ones are sought as well."""
     hashes = [state.scored[name].dhash if name in state.scored else None for name in names]
-    alike: Alike = {(names[first], names[second]): how for first, second, how in find_like_hashes(hashes)}
+    alike = {(names[first], names[second]): how for first, second, how in find_like_hashes(hashes)}
     if len(names) <= MOST_PICTURES:
         looks = [look for name in names if (look := _look_at(folder, state, settled, name)) is not None]
         for pair in find_pairs(looks) if len(looks) > 1 else ():

@@ -199,7 +199,7 @@ def _result(
         prompt_id=told.prompt_id if told else item.prompt_id,
         variation=told.variation if told else item.variation,
         seed=told.seed if told else item.seed,
-        config=(told.config or "") if told else plan.config_of(item),
+        config=plan.config_of(item),
         prompt=plan.prompt_of(item),
         seconds=state.item(index).seconds,
         source=item.source,

@@ -15,7 +15,6 @@ from typing import Any
 
 from evals.judging.duplicates import Alike, CopyOf, Entry, find_copies
 from lifeos.counting import counted, verb
-from lifeos.picture_names import parse_picture_name
 from tools.production.batch_state import BatchState
 from tools.production.decisions import Settled, moved_by_hand, read_settled
 from tools.production.filing import BatchFolder
@@ -29,23 +28,18 @@ UNSETTLED = ("interrupted", "error")
 
 def find_duplicates(plan: Plan, state: BatchState, verdicts: Mapping[str, bool], alike: Alike | None = None) -> dict[str, CopyOf]:
     """The duplicates among the pictures that the gates approve by these `verdicts`. `alike`: pairs that are nearly the same."""
-    entries = [
-        Entry(name, state.scored[name].sha256 if name in state.scored else None, config_of(plan, index))
-        for name, index in in_order(state).items()
-        if verdicts.get(name)
-    ]
-    return find_copies(entries, alike)
+    order = in_order(plan, state)
+    return find_copies((entry_of(state, name, config) for name, config in order.items() if verdicts.get(name)), alike)
 
 
-def in_order(state: BatchState) -> dict[str, int]:
-    """Every picture in the order of the plan, with the number of its item."""
-    return {name: index for index, item in sorted(state.items.items()) for name in item.files}
+def entry_of(state: BatchState, name: str, config: str) -> Entry:
+    """A picture among those that may be duplicates: each configuration of a sweep is a set of its own."""
+    return Entry(name, state.scored[name].sha256 if name in state.scored else None, config)
 
 
-def config_of(plan: Plan, index: int) -> str:
-    """The configuration of an item's pictures, empty in a batch that has one: each configuration of a sweep is a set of its own."""
-    item = plan.item(index)
-    return plan.config_of(item) if item.source is None else parse_picture_name(item.source).config or ""
+def in_order(plan: Plan, state: BatchState) -> dict[str, str]:
+    """Every picture in the order of the plan, with its configuration."""
+    return {name: plan.config_of(plan.item(index)) for index, item in sorted(state.items.items()) for name in item.files}
 
 
 def weed_out(found: dict[str, CopyOf], folder: BatchFolder, state: BatchState, journal: Journal, note: Note) -> Settled | None:

@@ -23,9 +23,9 @@ from lifeos.files import read_records
 from tests.evals.portraits import portrait
 from tests.tools.production.scenes import HashScorer, filed, graph_maker, make_plan, make_policy
 from tools.backends.comfyui import ComfyServer
-from tools.production import filing, weeding
+from tools.production import filing, resemblance, weeding
 from tools.production.budget import Limits
-from tools.production.decisions import DECISIONS_FILE
+from tools.production.decisions import DECISIONS_FILE, NOTHING_SETTLED
 from tools.production.filing import BatchFolder
 from tools.production.finish import Ending, finish_batch
 from tools.production.intake import Intake
@@ -335,6 +335,21 @@ def test_configurations_of_a_sweep_are_sets_of_their_own(tmp_path: Path) -> None
     journal.close()
     state = read_state(tmp_path / JOURNAL_FILE)
     assert {name: copy.file for name, copy in find_duplicates(plan, state, state.verdicts).items()} == {"a_2.png": "a_1.png"}
+
+
+def test_configurations_are_compared_each_within_itself(tmp_path: Path) -> None:
+    """The first picture of `b` is like that of `a`, which is none of its set; the second is like the first of `b`."""
+    names = {1: "a_1.png", 5: "b_1.png", 6: "b_2.png"}
+    folder = BatchFolder(tmp_path)
+    folder.prepare()
+    journal = Journal(tmp_path / JOURNAL_FILE)
+    for index, name in names.items():
+        journal.append("downloaded", item=index, files=[{"file": name}])
+        journal.append("scored", item=index, file=name, approved=True, assessment={"sha256": f"{index}" * 64, "dhash": f"{index:016x}"})
+    journal.close()
+    state, configs = read_state(tmp_path / JOURNAL_FILE), {name: name[0] for name in names.values()}
+    found = resemblance.find_marked(folder, state, NOTHING_SETTLED, configs)
+    assert {name: copy.file for name, copy in found.items()} == {"b_2.png": "b_1.png"}
 
 
 # nearly the same
