@@ -26,6 +26,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.picture_changes import BENIGN, FILTERS, SIZES, STRENGTHS, add_noise
+from benchmarks.rank_figures import area_under_curve, rank_correlation
 from benchmarks.sample_pictures import Sample, SampleSets, make_sets, read_sets, sight
 from evals.faces.engine_flags import add_engine_flags, given_engine
 from evals.load_thresholds import load_thresholds
@@ -75,34 +76,6 @@ class Row:
         if self.plain is None or self.new is None or not self.gates:
             return False
         return self.new < self.plain - TIE if self.higher else self.new > self.plain + TIE
-
-
-def area_under_curve(better: Sequence[float], worse: Sequence[float]) -> float | None:
-    """The chance that one of `better` scores above one of `worse`; a tie counts half (Mann and Whitney's U)."""
-    import numpy as np
-
-    if not better or not worse:
-        return None
-    above, below = np.asarray(better)[:, None], np.asarray(worse)[None, :]
-    return float((above > below).mean() + 0.5 * (above == below).mean())
-
-
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's coefficient; 0 where one of the two does not vary."""
-    import numpy as np
-
-    one, two = _ranks(first), _ranks(second)
-    if one.std() == 0 or two.std() == 0:
-        return 0.0
-    return float(np.corrcoef(one, two)[0, 1])
-
-
-def _ranks(values: Sequence[float]) -> NDArray[np.float64]:
-    """Ranks, those of equal values averaged."""
-    import numpy as np
-
-    array = np.asarray(values, dtype=np.float64)
-    return np.array([(array < value).sum() + 0.5 * ((array == value).sum() - 1) for value in array])
 
 
 def compare_faces(sets: SampleSets) -> list[Row]:

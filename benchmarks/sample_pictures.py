@@ -8,7 +8,7 @@ no longer; the people of the group photo are strangers.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,8 +30,9 @@ LONGEST_SIDE = 1600
 """Larger pictures are reduced first: the changes and their doubles would take minutes."""
 PASSED_SHARES, FAILED_SHARES = (0.0, 0.15, 0.3), (0.4, 0.5, 0.6)
 """How much of another face lies over the character's in pictures that should pass, and in such that should not."""
-LEAST_FACE = 60
-"""Height in pixels of faces that are taken out of a group photo."""
+LEAST_FACE, MARGIN = 60, 0.6
+"""Height in pixels of faces that are taken out of a group photo, and how much of their longer side is kept around them."""
+GROUP_PHOTO = ("insightface", "data/images/t1.jpg")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,33 +74,40 @@ def read_sets(engine: FaceEngine, folders: dict[str, Path | None], limit: int) -
     sets: dict[str, list[Sample]] = {}
     missed: dict[str, int] = {}
     for label, folder in folders.items():
-        paths = find_pictures(folder, recursive=True) if folder else []
-        if folder and not paths:
-            raise InputError(folder, "no pictures in it", f"give --{label} a folder with pictures")
-        paths = [paths[index * len(paths) // min(limit, len(paths))] for index in range(min(limit, len(paths)))]
-        found = [sight(engine, path.name, rgb) for path, rgb in _read(paths, label)]
+        paths = choose_pictures(folder, label, limit) if folder else []
+        found = [sight(engine, name, rgb) for name, rgb in read_reduced(paths, label, LONGEST_SIDE)]
         sets[label] = [sample for sample in found if sample is not None]
         missed[label] = len(paths) - len(sets[label])
     return SampleSets(**sets, missed=missed, source="labelled folders")
 
 
-def _read(paths: list[Path], label: str) -> Iterator[tuple[Path, Rgb]]:
+def choose_pictures(folder: Path, label: str, limit: int) -> list[Path]:
+    """At most `limit` pictures of the folder that `--label` names, evenly chosen. Raises InputError if none is there."""
+    paths = find_pictures(folder, recursive=True)
+    if not paths:
+        raise InputError(folder, "no pictures in it", f"give --{label} a folder with pictures")
+    count = min(limit, len(paths))
+    return [paths[index * len(paths) // count] for index in range(count)]
+
+
+def read_reduced(paths: list[Path], label: str, longest_side: int) -> Iterator[tuple[str, Rgb]]:
+    """Name and picture, larger ones reduced to `longest_side`; what cannot be read is left out."""
     for path in track(paths, f"reading {label}", unit="picture"):
         try:
             rgb = read_picture(path).rgb
         except ImageError:
             continue
         longest = max(rgb.shape[:2])
-        yield path, resize(rgb, LONGEST_SIDE / longest) if longest > LONGEST_SIDE else rgb
+        yield path.name, resize(rgb, longest_side / longest) if longest > longest_side else rgb
 
 
 def make_sets(engine: FaceEngine) -> SampleSets:
     """A small character and its strangers, made from pictures that come with the dependencies."""
-    portrait = sight(engine, "portrait", _packaged("skimage", "data/astronaut.png"))
-    group = _packaged("insightface", "data/images/t1.jpg")
+    portrait = sight(engine, "portrait", packaged("skimage", "data/astronaut.png"))
+    group = packaged(*GROUP_PHOTO)
     if portrait is None:
         raise UnavailableError("sample pictures", "no face found in the portrait", "use another --engine")
-    others = [sample for rgb in crop_faces(engine, group) if (sample := sight(engine, "stranger", rgb)) is not None]
+    others = [sample for rgb in crop_faces(engine.find, group) if (sample := sight(engine, "stranger", rgb)) is not None]
     if not others:
         raise UnavailableError("sample pictures", "no face found in the group photo", "use another --engine")
     made: dict[str, Sequence[Sample | None]] = {
@@ -116,24 +124,26 @@ def make_sets(engine: FaceEngine) -> SampleSets:
     )
 
 
-def _packaged(package: str, name: str) -> Rgb:
+def packaged(package: str, name: str) -> Rgb:
+    """A picture that comes with a package. Raises UnavailableError if that is not installed."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise UnavailableError(package, "is not installed, and its sample picture is wanted", "run: python -m lifeos setup")
     return read_picture(Path(spec.origin).parent / name).rgb
 
 
-def crop_faces(engine: FaceEngine, rgb: Rgb) -> list[Rgb]:
-    """Portraits out of a group photo: each face with as much around it as leaves the next one out of the middle."""
+def crop_faces(find: Callable[[Rgb], tuple[list[Face], str]], rgb: Rgb, *, margin: float = MARGIN, least: float = LEAST_FACE) -> list[Rgb]:
+    """Portraits out of a group photo: each face of `least` pixels in height, with `margin` of its longer side around it, which leaves the
+    next one out of the middle."""
     import numpy as np
 
     portraits = []
-    for face in engine.find(rgb)[0]:
+    for face in find(rgb)[0]:
         x0, y0, x1, y1 = face.box
-        margin = 0.6 * max(x1 - x0, y1 - y0)
-        left, top = (max(0, int(value - margin)) for value in (x0, y0))
-        if y1 - y0 >= LEAST_FACE:
-            portraits.append(np.ascontiguousarray(rgb[top : int(y1 + margin), left : int(x1 + margin)]))
+        around = margin * max(x1 - x0, y1 - y0)
+        left, top = (max(0, int(value - around)) for value in (x0, y0))
+        if y1 - y0 >= least:
+            portraits.append(np.ascontiguousarray(rgb[top : int(y1 + around), left : int(x1 + around)]))
     return portraits
 
 

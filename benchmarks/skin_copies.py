@@ -1,4 +1,4 @@
-"""The changed copies of a picture by which the skin score is tried: each with a name, what it should do is in `skin_validity.py`."""
+"""The changed copies of a picture by which the skin score is tried: each with a name, what it should do is in `skin_figures.py`."""
 
 from __future__ import annotations
 
@@ -35,13 +35,12 @@ DEFOCUS_SHARE = 0.02
 SMALL_WIDTHS = (128, 80)
 
 
-def changed_copies(rgb: Rgb, face: Face, unit: float) -> Iterator[tuple[str, Rgb]]:
-    """`untouched`, then every change. `unit` is the face unit in pixels."""
+def changed_copies(rgb: Rgb, face: Face) -> Iterator[tuple[str, Rgb]]:
+    """`untouched`, then every change."""
     yield "untouched", rgb
-    for name, smooth in FILTERS.items():
-        for strength in STRENGTHS:
-            yield f"{name} {strength}", smooth(rgb, face, strength)
-    plastic = FILTERS["bilateral"](rgb, face, 1.0)
+    filtered = {f"{name} {strength}": smooth(rgb, face, strength) for name, smooth in FILTERS.items() for strength in STRENGTHS}
+    yield from filtered.items()
+    plastic = filtered["bilateral 1.0"]
     white, film = add_grain(plastic, 3.0), add_film_grain(plastic, 6.0)
     full = "bilateral 1.0 +"
     yield f"{full} white grain 3", white

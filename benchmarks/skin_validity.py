@@ -15,7 +15,7 @@ Exit codes: 0 no goal is missed · 1 one is, on 15 pictures or more · 2 bad usa
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,11 +26,12 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from benchmarks.sample_pictures import GROUP_PHOTO, choose_pictures, crop_faces, packaged, read_reduced
 from benchmarks.skin_copies import LONGEST_SIDE, changed_copies
 from benchmarks.skin_figures import FEWEST, Copies, Row, agreement_row, judge, skin_rows, verdict_of
 from lifeos import cli
-from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
-from lifeos.images import ImageError, find_pictures, read_picture
+from lifeos.errors import EXIT_GATE, EXIT_OK, InputError, UnavailableError
+from lifeos.images import ImageError
 from lifeos.progress import track
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from evals.faces.face_engine import Face
     from evals.faces.yunet import YuNet
+    from evals.skin.regions import FaceFrame
 
     Rgb = NDArray[np.uint8]
 
@@ -59,10 +61,10 @@ def measure_copies(yunet: YuNet, name: str, rgb: Rgb) -> Copies | None:
     if frame is None:
         return None
     measured = {}
-    for change, copy in changed_copies(rgb, face, frame.unit):
+    for change, copy in changed_copies(rgb, face):
         seen = face if change == "untouched" else _seen_again(yunet, copy, face, copy.shape[0] / rgb.shape[0])
         measured[change] = measure_skin(copy, seen.landmarks, seen.box)
-    return Copies(name, frame.unit, measured, skin_lightness(rgb, face))
+    return Copies(name, frame.unit, measured, skin_lightness(rgb, frame))
 
 
 def _seen_again(yunet: YuNet, copy: Rgb, face: Face, factor: float) -> Face:
@@ -71,15 +73,13 @@ def _seen_again(yunet: YuNet, copy: Rgb, face: Face, factor: float) -> Face:
     return yunet.refine(copy, expected) or expected
 
 
-def skin_lightness(rgb: Rgb, face: Face) -> float:
+def skin_lightness(rgb: Rgb, frame: FaceFrame) -> float:
     """The individual typology angle of the cheeks in degrees: over 55 very light, under -30 dark."""
     import cv2
     import numpy as np
 
-    from evals.skin.regions import crop_box, face_frame, skin_mask
+    from evals.skin.regions import crop_box, skin_mask
 
-    frame = face_frame(face.landmarks, face.box)
-    assert frame is not None
     x0, y0, x1, y1 = crop_box(frame, rgb.shape[1], rgb.shape[0])
     lab = np.asarray(cv2.cvtColor(rgb[y0:y1, x0:x1].astype(np.float32) / np.float32(255), cv2.COLOR_RGB2Lab), dtype=np.float32)
     skin = lab[skin_mask(lab, frame.shifted(-x0, -y0)) > 0]
@@ -89,7 +89,7 @@ def skin_lightness(rgb: Rgb, face: Face) -> float:
 
 
 def engine_verdicts(pictures: Sequence[tuple[str, Rgb]], model_root: Path | None) -> dict[str, dict[str, str]]:
-    """The verdict on each untouched picture by each engine that is ready here, against the others of the folder."""
+    """The verdict on each untouched picture by the first two engines that are ready here, against all the others."""
     from evals.faces.engines import choose_engine
     from evals.faces.subject import choose_subject
     from evals.judging.skin_sight import SkinSight
@@ -99,6 +99,8 @@ def engine_verdicts(pictures: Sequence[tuple[str, Rgb]], model_root: Path | None
 
     found: dict[str, dict[str, str]] = {}
     for name in ("sface", "insightface", "dlib"):
+        if len(found) == 2:
+            break
         try:
             engine = choose_engine(name, load_thresholds(), prefer_cpu=True, model_root=model_root)
         except LifeosError:
@@ -115,44 +117,14 @@ def engine_verdicts(pictures: Sequence[tuple[str, Rgb]], model_root: Path | None
     return found
 
 
-def read_group(folder: Path, limit: int) -> Iterator[tuple[str, Rgb]]:
-    """At most `limit` pictures of a folder, evenly chosen; large ones reduced."""
-    import cv2
-    import numpy as np
-
-    paths = find_pictures(folder, recursive=True)
-    if not paths:
-        raise InputError(folder, "no pictures in it", "name a folder with pictures")
-    count = min(limit, len(paths))
-    for path in [paths[index * len(paths) // count] for index in range(count)]:
-        try:
-            rgb = read_picture(path).rgb
-        except ImageError:
-            continue
-        shrink = LONGEST_SIDE / max(rgb.shape[:2])
-        if shrink < 1.0:
-            rgb = np.asarray(cv2.resize(rgb, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        yield path.name, rgb
-
-
 def packaged_pictures(yunet: YuNet) -> Iterator[tuple[str, Rgb]]:
-    """Portraits that come with packages, and the faces of InsightFace's group photo where it is installed."""
-    import numpy as np
-
+    """Portraits that come with packages, and the faces of InsightFace's group photo; of those that are installed."""
     for package, name in (("skimage", "data/astronaut.png"), ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")):
-        spec = importlib.util.find_spec(package)
-        path = Path(spec.origin).parent / name if spec is not None and spec.origin is not None else None
-        if path is not None and path.is_file():
-            yield path.stem, read_picture(path).rgb
-    spec = importlib.util.find_spec("insightface")
-    if spec is None or spec.origin is None:
-        return
-    group = read_picture(Path(spec.origin).parent / "data/images/t1.jpg").rgb
-    for number, face in enumerate(yunet.find(group)[0], 1):
-        x0, y0, x1, y1 = face.box
-        margin = 0.8 * max(x1 - x0, y1 - y0)
-        left, top = (max(0, int(value - margin)) for value in (x0, y0))
-        yield f"group {number}", np.ascontiguousarray(group[top : int(y1 + margin), left : int(x1 + margin)])
+        with contextlib.suppress(UnavailableError, ImageError):
+            yield Path(name).stem, packaged(package, name)
+    with contextlib.suppress(UnavailableError, ImageError):
+        portraits = crop_faces(yunet.find, packaged(*GROUP_PHOTO), margin=0.8, least=0)
+        yield from ((f"group {number}", rgb) for number, rgb in enumerate(portraits, 1))
 
 
 def run(args: Any) -> list[Row]:
@@ -165,7 +137,9 @@ def run(args: Any) -> list[Row]:
     yunet = YuNet(model_files.require(model_files.YUNET_INT8))
     folders = {group: getattr(args, group) for group in GROUPS}
     sources: dict[str, list[tuple[str, Rgb]]] = {
-        group: list(read_group(folder, args.limit)) for group, folder in folders.items() if folder is not None
+        group: list(read_reduced(choose_pictures(folder, group, args.limit), group, LONGEST_SIDE))
+        for group, folder in folders.items()
+        if folder is not None
     }
     if not sources:
         sources = {"photos": list(packaged_pictures(yunet))}

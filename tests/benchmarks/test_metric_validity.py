@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.metric_validity import Row, ScaleComparison, area_under_curve, compare_faces, main, propose_scale, rank_correlation, render
+from benchmarks.metric_validity import Row, ScaleComparison, compare_faces, main, propose_scale, render
 from benchmarks.picture_changes import mix_faces
 from benchmarks.plain_metrics import measure_plain_skin, score_plain_skin
+from benchmarks.rank_figures import area_under_curve, rank_correlation
 from benchmarks.sample_pictures import Sample, SampleSets, read_sets
 from evals.faces.face_engine import Face
 from lifeos import cli

@@ -86,7 +86,7 @@ def test_the_table_shows_figure_count_and_goal() -> None:
 def test_every_copy_differs_from_the_picture_and_keeps_its_shape() -> None:
     rgb = np.asarray(portrait())
     points = np.array([[200.0, 102.0], [247.0, 103.0], [220.0, 125.0], [199.0, 143.0], [240.0, 144.0]])
-    copies = dict(changed_copies(rgb, Face((178.0, 63.0, 268.0, 176.0), points, 1.0), 43.0))
+    copies = dict(changed_copies(rgb, Face((178.0, 63.0, 268.0, 176.0), points, 1.0)))
     assert np.array_equal(copies.pop("untouched"), rgb)
     for name, copy in copies.items():
         assert copy.shape[:2] != rgb.shape[:2] or (copy.shape == rgb.shape and not np.array_equal(copy, rgb)), name
@@ -107,6 +107,7 @@ def test_a_small_run_through_the_real_code(tmp_path: Path, capsys: pytest.Captur
     assert rows["domain transform: Spearman with strength"]["value"] > 0.9
     assert rows["bilateral, white grain 6: pass"]["hits"] == 0
     assert {row["status"] for row in rows.values()} == {"", "not shown"}
+    assert [name for name, row in rows.items() if not row["pictures"]] == []  # each names a change that is made
 
 
 @pytest.mark.parametrize(
