@@ -35,6 +35,7 @@ from tools.cost.rates import find_rate
 from tools.families.families import DEFAULT_FAMILY, find_family
 from tools.trainers.trainer import DEFAULT_TRAINER, ParserVerdict, Trainer, find_row
 from tools.trainers.training_settings import TrainingSettings
+from tools.training.evidence import LOG_FILE
 from tools.training.finishing import OpenEnd, find_open_end, finish_run
 from tools.training.loss_curve import PNG_FILE
 from tools.training.preparation import Preparation, prepare
@@ -286,7 +287,7 @@ def report(args: argparse.Namespace, record: TrainingRecord) -> int:
     if args.json:
         cli.print_json(files.read_json(output_dir / RECORD_FILE))
     if record.state != FINISHED:
-        log = output_dir / "training_log.txt"
+        log = output_dir / LOG_FILE
         failure = record.failure or ""
         good = f"the last good checkpoint: {record.last_good}; " if record.last_good and record.last_good not in failure else ""
         how = "go on with --resume; " if record.states and not record.has_diverged else ""

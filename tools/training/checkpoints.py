@@ -76,8 +76,13 @@ class Checkpoints:
         named = self._trainer.read_checkpoint_name(path.name, self._output_name)
         return named is not None and is_lora_of(path, self._run_id, self._trainer.dialect)
 
+    @property
+    def final(self) -> Path:
+        """The file that the trainer writes after the last step, whether it is there or not."""
+        return self._output_dir / self._trainer.checkpoint_name(self._output_name)
+
     def is_final(self, path: Path) -> bool:
-        return path.name == self._trainer.checkpoint_name(self._output_name)
+        return path.name == self.final.name
 
     def fault_of(self, path: Path, *, as_final: bool = False) -> str:
         """What is wrong with the weights of a file, in a few words; empty if they are sound. Those of the final one, or of one that is

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import re
 import shutil
 from pathlib import Path
@@ -19,16 +18,11 @@ FULL = re.compile(
 )
 """How Python, Rust (safetensors), PyTorch and Windows say it. PyTorch's two do not name the reason."""
 
-FULL_ERRNOS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 SHOWN = 3
 
 
 def is_full(text: str) -> bool:
     return FULL.search(text) is not None
-
-
-def is_full_error(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in FULL_ERRNOS
 
 
 def describe_full(output_dir: Path, output_name: str, trainer: Trainer, said: str) -> str:

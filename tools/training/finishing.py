@@ -50,8 +50,9 @@ def find_open_end(trainer: Trainer, settings: TrainingSettings, family: Family, 
     is_recorded = record.state == FINISHED
     if is_recorded and not find_leftovers(settings.output_dir, record.run_id):
         return None
-    lora = find_last_lora(trainer, settings, record.run_id)
-    if lora is None or (is_recorded and not _is_final(trainer, settings, lora)):
+    saved = Checkpoints(trainer, settings.output_dir, settings.output_name, record.run_id)
+    lora = find_last_lora(trainer, settings, saved)
+    if lora is None or (is_recorded and not saved.is_final(lora)):
         return None
     checkout = locate(settings.trainer_dir, settings.trainer_python)
     identity = RunIdentity(record.run_id, record.dataset_id, None)
@@ -59,9 +60,8 @@ def find_open_end(trainer: Trainer, settings: TrainingSettings, family: Family, 
     return OpenEnd(record.run_id, lora, settings.max_train_steps)
 
 
-def find_last_lora(trainer: Trainer, settings: TrainingSettings, run_id: str) -> Path | None:
+def find_last_lora(trainer: Trainer, settings: TrainingSettings, saved: Checkpoints) -> Path | None:
     """The whole and sound file that holds the weights of a run's last step: the final one, else the checkpoint of that step."""
-    saved = Checkpoints(trainer, settings.output_dir, settings.output_name, run_id)
     for path in reversed(saved.find()):
         named = trainer.read_checkpoint_name(path.name, settings.output_name)
         if named and (named.is_final or named.step == settings.max_train_steps):
@@ -69,10 +69,6 @@ def find_last_lora(trainer: Trainer, settings: TrainingSettings, run_id: str) ->
             if said == settings.max_train_steps and not saved.fault_of(path, as_final=True):
                 return path
     return None
-
-
-def _is_final(trainer: Trainer, settings: TrainingSettings, lora: Path) -> bool:
-    return lora.name == trainer.checkpoint_name(settings.output_name)
 
 
 def finish_run(trainer: Trainer, settings: TrainingSettings, end: OpenEnd, keep: str, tell: Callable[[str], None]) -> TrainingRecord:
@@ -97,20 +93,22 @@ def finish_run(trainer: Trainer, settings: TrainingSettings, end: OpenEnd, keep:
 
 def _write_end(trainer: Trainer, settings: TrainingSettings, record: TrainingRecord, end: OpenEnd) -> None:
     """What the files tell only until they are changed first, the record's `finished` last: whoever finds that need not look at them."""
-    output_dir, final = settings.output_dir, settings.output_dir / trainer.checkpoint_name(settings.output_name)
+    output_dir = settings.output_dir
+    earlier = read_earlier(trainer, output_dir, settings.output_name, record.run_id) if record.parts else None
+    saved = Checkpoints(trainer, output_dir, settings.output_name, record.run_id, earlier)
+    final = saved.final
     what = f"its record said: {record.state}" + (f", {record.failure}" if record.failure else "")
     if record.state in UNENDED and record.ended is None:
         _account_until(record, end.lora)
     if end.lora != final:
-        _remark(record, f"the trainer ended before it had written {final.name}: it is a copy of {end.lora.name}, of the same step")
+        record.remark(f"the trainer ended before it had written {final.name}: it is a copy of {end.lora.name}, of the same step")
     record.write()
     if end.lora != final:
         with files.replacing(final) as temporary:
             shutil.copyfile(end.lora, temporary)
-    _remark(record, f"nobody saw this run end ({what}); its end was written down from its files at {times.stamp()}")
-    earlier = read_earlier(trainer, output_dir, settings.output_name, record.run_id) if record.parts else None
+    record.remark(f"nobody saw this run end ({what}); its end was written down from its files at {times.stamp()}")
     record.steps, record.state, record.failure = end.step, FINISHED, None
-    _remark(record, take_stock(trainer, record, Checkpoints(trainer, output_dir, settings.output_name, record.run_id, earlier)))
+    record.remark(take_stock(trainer, record, saved))
     record.write()
 
 
@@ -120,8 +118,3 @@ def _account_until(record: TrainingRecord, lora: Path) -> None:
     unseen = max(0.0, written - (Path(record.output_dir) / RECORD_FILE).stat().st_mtime)
     record.account(record.seconds - sum(float(part.get("seconds") or 0) for part in record.parts) + unseen)
     record.ended = times.stamp(datetime.fromtimestamp(written, times.UTC))
-
-
-def _remark(record: TrainingRecord, text: str) -> None:
-    if text and text not in record.remarks:
-        record.remarks.append(text)

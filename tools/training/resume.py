@@ -59,16 +59,15 @@ def _find_to_go_on(trainer: Trainer, settings: TrainingSettings, record: Recorde
     if state.step < last:
         return state
     why, saved = _nothing_left(state, settings), Checkpoints(trainer, settings.output_dir, settings.output_name, record.run_id)
-    final = settings.output_dir / trainer.checkpoint_name(settings.output_name)
-    if saved.is_ours(final) and (fault := saved.fault_of(final)):
-        raise InputError(state.folder, f"{why}; {final.name}: {fault}", LATER_STEPS)
+    if saved.is_ours(saved.final) and (fault := saved.fault_of(saved.final)):
+        raise InputError(state.folder, f"{why}; {saved.final.name}: {fault}", LATER_STEPS)
     if record.state == FINISHED or record.max_train_steps not in (None, last):
         raise InputError(state.folder, why, LATER_STEPS)
     earlier, _ = _find_latest(trainer, settings, record, [each for each in whole if each.step < last])
     if earlier is None:
         why = f"was saved at the last step, {state.step}, but the trainer was ended before it wrote the LoRA"
         raise InputError(state.folder, why, f"give --max-train-steps {state.step + 1}: after one step more it writes the LoRA")
-    warn(f"the trainer was ended before it wrote {final.name}: the steps from {earlier.step} to {last} are trained again")
+    warn(f"the trainer was ended before it wrote {saved.final.name}: the steps from {earlier.step} to {last} are trained again")
     return earlier
 
 

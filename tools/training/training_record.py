@@ -100,6 +100,13 @@ class TrainingRecord:
         self.seconds = round(sum(each[0] for each in before) + seconds, 3)
         self.cost_usd = round(sum(each[1] for each in before) + seconds / 3600 * self.rate_per_hr, 4)
 
+    def remark(self, text: str) -> bool:
+        """Keep what a person should know; False if there is nothing to say, or it is said already."""
+        is_new = bool(text) and text not in self.remarks
+        if is_new:
+            self.remarks.append(text)
+        return is_new
+
     def write(self) -> None:
         files.write_json(Path(self.output_dir) / RECORD_FILE, asdict(self))
 

@@ -255,8 +255,7 @@ class _TrainerRun:
             self._remark(f"the loss is NaN from step {step} on: {more}")
 
     def _remark(self, text: str) -> None:
-        if text not in self._record.remarks:
-            self._record.remarks.append(text)
+        if self._record.remark(text):
             self._watcher.note(f"warning: {text}")
 
     def _write(self, write: Callable[[], object]) -> None:
@@ -280,8 +279,7 @@ class _TrainerRun:
 
     def _find_fault(self) -> str:
         """Why the run is no success though every process ended with 0; empty if it is."""
-        preparation = self._preparation
-        final = self._output_dir / preparation.trainer.checkpoint_name(preparation.settings.output_name)
+        final = self._checkpoints.final
         if not self._checkpoints.is_ours(final):
             return f"return code 0, but {final.name} was not written: {self._output.cause() or 'it gave no message'}"
         self._checkpoints.correct(final)  # before its weights are read: a file that changes is read again
@@ -296,8 +294,7 @@ class _TrainerRun:
         record.state, record.failure = state, fault or None
         record.ended = times.stamp()
         record.account(time.monotonic() - self._began)
-        if told := take_stock(self._preparation.trainer, record, self._checkpoints):
-            self._remark(told)
+        self._remark(take_stock(self._preparation.trainer, record, self._checkpoints))
         self._write_last_record()
         self._write(lambda: write_loss_table(self._output_dir, self._points))
 
