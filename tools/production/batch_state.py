@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -176,6 +176,11 @@ class BatchState:
         """Whether a picture is approved, as long as no person decides otherwise: by the gates, and not as a duplicate."""
         return self.verdicts.get(name, False) and name not in self.duplicates
 
+    def reject_duplicates(self, found: Mapping[str, CopyOf], moves: Collection[str]) -> None:
+        """From here on these are the duplicates; `moves` have still to move, by the verdicts of now."""
+        self.duplicates = dict(found)
+        self.moves |= {name: self.approves(name) for name in moves if name in self.verdicts}
+
     def settle_moves(self) -> None:
         """What was to move has moved."""
         self.places |= {name: "approved" if approved else "rejected" for name, approved in self.moves.items()}
@@ -282,14 +287,11 @@ def _rejudged(state: BatchState, record: JournalRecord) -> None:
     state.rejudged += 1
     state.rescored.clear()  # judged by the rules of before
     state.verdicts |= changed
-    if record.duplicates is not None:
-        state.duplicates = dict(record.duplicates)
-    state.moves = {name: state.approves(name) for name in record.moves if name in state.verdicts}
+    state.reject_duplicates(state.duplicates if record.duplicates is None else record.duplicates, record.moves)
 
 
 def _duplicates(state: BatchState, record: JournalRecord) -> None:
-    state.duplicates = dict(_there(record.duplicates, "duplicates"))
-    state.moves |= {name: state.approves(name) for name in record.moves if name in state.verdicts}
+    state.reject_duplicates(_there(record.duplicates, "duplicates"), record.moves)
 
 
 def _rescored(state: BatchState, record: JournalRecord) -> None:
@@ -307,8 +309,7 @@ def _protocol(state: BatchState, record: JournalRecord) -> None:
     state.protocol, state.scales, state.recorded, state.rescored = protocol, scales, None, {}
     if state.policy is not None:
         state.policy = with_scales(state.policy, scales)
-    state.duplicates = dict(record.duplicates or {})
-    state.moves = {name: state.approves(name) for name in record.moves if name in state.verdicts}
+    state.reject_duplicates(record.duplicates or {}, record.moves)
 
 
 def with_scales(policy: Mapping[str, Any], scales: Mapping[str, Any]) -> dict[str, Any]:

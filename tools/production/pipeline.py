@@ -172,7 +172,7 @@ def resume(
     news = _news(folder, saved, wanted, state)
     if state.policy is not None:
         note(f"judged again since it began: {describe_rules(policy_in_force(policy, saved, state))} are in force")
-    finish_moves(folder, state, note)
+    finish_moves(folder, state)
     plan, older = wanted, describe_change(saved.protocol, wanted.protocol)
     if news:
         plan = kept(saved, wanted)

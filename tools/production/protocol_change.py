@@ -37,7 +37,7 @@ from tools.production.rejudging import finish_moves, plan_in_force, policy_in_fo
 from tools.production.resemblance import find_rejected
 from tools.production.runner import LOCK_REFRESH_SECONDS
 from tools.production.stopping import Note
-from tools.production.weeding import to_record
+from tools.production.weeding import find_moves, to_record
 
 NAMED = 3
 
@@ -75,7 +75,7 @@ def is_finished(plan: Plan, folder: BatchFolder, state: BatchState, limits: Limi
 def look_through(folder: BatchFolder, state: BatchState, note: Note) -> Settled:
     """Give up what is lost and settle what was decided, as each run does first: what there is to do is known then."""
     folder.prepare()
-    finish_moves(folder, state, note)  # else they would look like a person's
+    finish_moves(folder, state)  # else they would look like a person's
     with contextlib.closing(Journal(folder.root / JOURNAL_FILE)) as journal:
         give_up_lost(folder, state, journal, note)
     return settle_decisions(folder, state, note, on_warning=lambda text: None)  # the run tells the rest
@@ -109,16 +109,15 @@ def rescore(
             journal.append("rescored", protocol_id=protocol["id"], **scored_fields(there[name], name, assessment, judged, size))
             verdicts[name] = judged.approved
         copies = find_rejected(wanted, folder, state, settled, verdicts, policy)
-        now = {name: approved and name not in copies for name, approved in verdicts.items()}
-        moves = [name for name, approved in now.items() if approved != state.approves(name) and name not in settled.decisions]
+        moves = find_moves(state, settled, verdicts, copies)
         scales = wanted.policy["face_similarity"]["engines"]
-        counts = {"protocol": protocol, "scales": scales, "moves": moves, "duplicates": to_record(copies)}
+        counts = {"protocol": protocol, "scales": scales, "moves": list(moves), "duplicates": to_record(copies)}
         journal.append("protocol", protocol_id=protocol["id"], durable=True, **counts)
-    _tell(moves, now, [name for name in names if name not in verdicts], tools.note)
+    _tell(moves, [name for name in names if name not in verdicts], tools.note)
     state = read_state(path, tools.note)
     plan = replace(wanted, policy=with_scales(saved.policy, scales))
     write_plan(folder.root, plan)
-    finish_moves(folder, state, tools.note)
+    finish_moves(folder, state)
     return plan, state
 
 
@@ -158,9 +157,9 @@ def _assess(
                 tools.held.refresh()
 
 
-def _tell(moves: Sequence[str], verdicts: Mapping[str, bool], away: Sequence[str], note: Note) -> None:
+def _tell(moves: Mapping[str, bool], away: Sequence[str], note: Note) -> None:
     if moves:
-        ups = sum(verdicts[name] for name in moves)
+        ups = sum(moves.values())
         note(f"scored again: {counted(ups, 'rejected picture')} now approved, {len(moves) - ups} approved now rejected")
     if away:
         note(f"{counted(len(away), 'picture')} that somebody took away could not be scored again, and count no more")

@@ -26,7 +26,7 @@ from tools.production.plan import Plan, judging_policy, read_plan
 from tools.production.resemblance import find_rejected
 from tools.production.results import read_scores
 from tools.production.stopping import Note
-from tools.production.weeding import carry_out, to_record
+from tools.production.weeding import carry_out, find_moves, to_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,8 @@ def rejudge(folder: BatchFolder, policy: Mapping[str, Any], note: Note) -> Rejud
     path = folder.root / JOURNAL_FILE
     state = read_state(path, note)
     plan = plan_in_force(plan, state)
-    finish_moves(folder, state, note)
+    finish_moves(folder, state)
     settled = settle_decisions(folder, state, note)
-    decided = settled.decisions
     started = time.monotonic()
     wanted = wanted_policy(policy, state.policy if state.policy is not None else plan.policy)
     judged = _judge(folder, state, wanted, note)
@@ -96,19 +95,18 @@ def rejudge(folder: BatchFolder, policy: Mapping[str, Any], note: Note) -> Rejud
         raise InputError(folder.root, "no picture of this batch was scored yet", "continue it with the command that began it")
     changed = {name: approved for name, approved in judged.items() if approved != state.verdicts[name]}
     copies = find_rejected(plan, folder, state, settled, state.verdicts | judged, policy)
-    now = {name: approved and name not in copies for name, approved in judged.items()}
-    moves = [name for name, approved in now.items() if approved != state.approves(name) and name not in decided]
+    moves = find_moves(state, settled, judged, copies)
     seconds = time.monotonic() - started
     if changed or moves or copies != state.duplicates or state.policy != wanted:
         # else the same command again, perhaps after it was killed: the journal holds it already
         with contextlib.closing(Journal(path)) as journal:
-            journal.append("rejudged", policy=wanted, changed=changed, moves=moves, duplicates=to_record(copies), durable=True)
+            journal.append("rejudged", policy=wanted, changed=changed, moves=list(moves), duplicates=to_record(copies), durable=True)
         state = read_state(path, note)
-        finish_moves(folder, state, note)
-    moved = [now[name] for name in moves if name not in settled.gone]
+        finish_moves(folder, state)
+    moved = [approved for name, approved in moves.items() if name not in settled.gone]
     up = sum(moved)
     merged = policy_in_force(policy, plan, state)
-    return Rejudged(replace(plan, policy=wanted), merged, len(judged), up, len(moved) - up, len(decided), seconds)
+    return Rejudged(replace(plan, policy=wanted), merged, len(judged), up, len(moved) - up, len(settled.decisions), seconds)
 
 
 def _judge(folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], note: Note) -> dict[str, bool]:
@@ -117,14 +115,12 @@ def _judge(folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], no
     return {name: verdict(record.assessment, policy).approved for name, record in scores.items() if record.assessment is not None}
 
 
-def finish_moves(folder: BatchFolder, state: BatchState, note: Note) -> None:
+def finish_moves(folder: BatchFolder, state: BatchState) -> None:
     """Move what has still to move, since it was judged again or is a duplicate. A no-op for a batch that was not killed in between."""
     if not state.moves:
         return
-    carry_out(folder, state)
     with contextlib.closing(Journal(folder.root / JOURNAL_FILE)) as journal:
-        journal.append("refiled", pictures=len(state.moves))
-    state.settle_moves()
+        carry_out(folder, state, journal, "refiled")
 
 
 def render_rejudged(changed: Rejudged) -> str:

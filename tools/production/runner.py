@@ -93,7 +93,7 @@ def run_batch(
     state = read_state(folder.root / JOURNAL_FILE, note)
     journal = Journal(folder.root / JOURNAL_FILE)
     try:
-        finish_moves(folder, state, note)
+        finish_moves(folder, state)
         give_up_lost(folder, state, journal, note)
         settled = settle_decisions(folder, state, note)
         run = _Run(plan, folder, equipment, limits, state, settled, journal, held, stop or StopSignal(), note)

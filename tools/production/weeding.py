@@ -50,19 +50,22 @@ def weed_out(found: dict[str, CopyOf], folder: BatchFolder, state: BatchState, j
     if found == state.duplicates:
         return None
     settled = read_settled(folder, state, lambda text: None)  # told where the run began
-    changed = sorted(found.keys() ^ state.duplicates.keys())
-    stays = settled.decisions.keys() | moved_by_hand(state, settled.found)
-    moves = [name for name in changed if name in state.filed and name not in stays]
-    journal.append("duplicates", duplicates=to_record(found), moves=moves, durable=True)
-    state.duplicates = found
-    state.moves |= {name: state.approves(name) for name in moves}
-    carry_out(folder, state)
-    journal.append("moved", pictures=len(moves))
-    state.settle_moves()
+    by_hand = moved_by_hand(state, settled.found)
+    filed = {name: approved for name, approved in state.verdicts.items() if name in state.filed and name not in by_hand}
+    moves = find_moves(state, settled, filed, found)
+    journal.append("duplicates", duplicates=to_record(found), moves=list(moves), durable=True)
+    state.reject_duplicates(found, moves)
+    carry_out(folder, state, journal, "moved")
     fresh = sum(name in found for name in moves)
     if fresh:
         note(f"{counted(fresh, 'picture')} {verb(fresh, 'is a duplicate', 'are duplicates')} of another in this batch: moved into rejected")
     return read_settled(folder, state, lambda text: None)
+
+
+def find_moves(state: BatchState, settled: Settled, verdicts: Mapping[str, bool], copies: Mapping[str, CopyOf]) -> dict[str, bool]:
+    """The pictures that change their place by these verdicts and duplicates, and whether into approved/. What a person decided stays."""
+    now = {name: approved and name not in copies for name, approved in verdicts.items()}
+    return {name: approved for name, approved in now.items() if approved != state.approves(name) and name not in settled.decisions}
 
 
 def to_record(found: Mapping[str, CopyOf]) -> dict[str, Any]:
@@ -70,7 +73,9 @@ def to_record(found: Mapping[str, CopyOf]) -> dict[str, Any]:
     return {name: asdict(copy) for name, copy in found.items()}
 
 
-def carry_out(folder: BatchFolder, state: BatchState) -> None:
-    """Move the pictures that have still to move."""
+def carry_out(folder: BatchFolder, state: BatchState, journal: Journal, event: str) -> None:
+    """Move the pictures that have still to move, and record it: as `moved` within a run of the program, else as `refiled`."""
     for name, approved in state.moves.items():
         folder.refile(name, approved=approved)
+    journal.append(event, pictures=len(state.moves))
+    state.settle_moves()

@@ -280,7 +280,7 @@ class _Running:
             write_plan(folder.root, plan)
             return plan
         check_same(folder.root, saved, plan)
-        finish_moves(folder, state, self.around.note)
+        finish_moves(folder, state)
         if not describe_change(saved.protocol, plan.protocol):
             return plan
         if not self.rescores:

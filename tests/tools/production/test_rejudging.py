@@ -108,7 +108,7 @@ def test_killed_between_two_moves_the_next_command_finishes_them(folder: BatchFo
         rejudge(folder, policy_of(0.8), quiet)
     monkeypatch.setattr(BatchFolder, "refile", real)
     state = read_state(folder.root / JOURNAL_FILE)
-    finish_moves(folder, state, quiet)
+    finish_moves(folder, state)
     assert set(filed(folder).values()) == {"rejected"}
     assert read_state(folder.root / JOURNAL_FILE).moves == {}
 
