@@ -40,6 +40,7 @@ from tools.production.stopping import Note
 from tools.production.weeding import find_moves, to_record
 
 NAMED = 3
+WHY_KEPT = "nothing is left to make, so its numbers stay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,8 @@ def _assess(
     keeps_others = any(gate.needs_others for gate in gates_in_force(policy))
     before: list[Assessment] = []
     refreshed = time.monotonic()
-    with ThreadPoolExecutor(default_workers(), thread_name_prefix="rescore") as pool:
+    pool = ThreadPoolExecutor(default_workers(), thread_name_prefix="rescore")
+    try:
         measured = zip(names, pool.map(measure, names), strict=True)
         for name, (assessment, size) in track(measured, "scoring again", total=len(names), unit="picture"):
             found = keep_readings(assessment, policy, before)
@@ -155,6 +157,8 @@ def _assess(
             if tools.held is not None and time.monotonic() - refreshed >= LOCK_REFRESH_SECONDS:
                 refreshed = time.monotonic()
                 tools.held.refresh()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)  # else a full disk would wait for all that is left
 
 
 def _tell(moves: Mapping[str, bool], away: Sequence[str], note: Note) -> None:

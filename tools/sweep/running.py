@@ -23,7 +23,7 @@ from tools.production.journal import JOURNAL_FILE, read_state
 from tools.production.pipeline import Circumstances, backend_options, check_health, queued_before, rate_of
 from tools.production.plan import Item, Plan, Variant, check_same, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, make_plan, plan_generation
-from tools.production.protocol_change import Rescoring, describe_change, is_finished, kept, look_through, rescore, settled_plan
+from tools.production.protocol_change import WHY_KEPT, Rescoring, describe_change, is_finished, kept, look_through, rescore, settled_plan
 from tools.production.rejudging import finish_moves
 from tools.production.request import Request
 from tools.production.results import COMPLETE, FINISHED, INCOMPLETE, read_results
@@ -214,8 +214,7 @@ class _Running:
         if is_whole and all(
             is_finished(plan, folder, state, Limits(), look_through(folder, state, self.around.note)) for folder, plan, state in begun
         ):
-            kept = "nothing is left to make, so its numbers stay"
-            self.around.note(f"the pictures of this sweep were scored in an older way ({changes.pop()}): {kept}")
+            self.around.note(f"the pictures of this sweep were scored in an older way ({changes.pop()}): {WHY_KEPT}")
             return False
         forget_recorded(self.request.output_dir)
         return True

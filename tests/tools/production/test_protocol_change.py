@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -19,6 +21,7 @@ from evals.judging.records import Assessment
 from evals.load_thresholds import load_thresholds
 from lifeos import files
 from lifeos.errors import InputError
+from tools.production import protocol_change
 from tools.production.batch_state import BatchState
 from tools.production.budget import Limits
 from tools.production.decisions import DecidedPicture, Decision, read_settled
@@ -214,6 +217,24 @@ def test_killed_at_any_step_the_batch_has_one_protocol_and_goes_on(tmp_path: Pat
         assert (scores_of(folder), plan.protocol) == (expected, NOW), f"killed at step {number}"
         assert not (folder.root / "decisions.jsonl").exists(), f"killed at step {number}: our own move was taken for a person's"
         assert len(scorer.seen) == max(0, 4 - number)  # what was scored again is not scored a third time
+
+
+def test_what_stops_it_ends_it_between_two_pictures(folder: BatchFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(TableScorer):
+        def assess_bytes(self, data: bytes, path: Path) -> Assessment:
+            found = super().assess_bytes(data, path)
+            time.sleep(0.3 if len(self.seen) > 1 else 0.0)
+            return found
+
+    def append(journal: Journal, event: str, **fields: Any) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    scorer = Slow()
+    monkeypatch.setattr(protocol_change, "default_workers", lambda: 1)
+    monkeypatch.setattr(Journal, "append", append)
+    with pytest.raises(OSError, match="full"):
+        go_on(folder, scorer)
+    assert len(scorer.seen) <= 2  # of 4: the one that was under way
 
 
 def test_a_finished_batch_keeps_its_numbers(tmp_path: Path) -> None:
