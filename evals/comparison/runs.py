@@ -35,7 +35,7 @@ class RowPicture:
     shot: str | None
     approved: bool | None
     duplicate_of: str | None = None
-    """The picture of the run that is the same file and was approved."""
+    """The picture of the run that is the same file, or by the policy nearly the same picture, and was kept."""
     sha256: str | None = None
     """Of the file that was scored: a folder may have been used again since."""
     reason: str | None = None

@@ -51,8 +51,8 @@ FEWEST = 4
 """With fewer faces than this nothing is said about variety."""
 SAME, ALIKE, VARIED, TOO_FEW = "same", "alike", "varied", "too_few"
 LEADS = {SAME: "one pose", ALIKE: "little variety", VARIED: "varied"}
-WARN, BLOCK = "warn", "block"
-"""The values of `scorecard.one_pose` in the policy: what one pose means for promotion."""
+BLOCK = "block"
+"""The value of `scorecard.one_pose` in the policy that promotes no run of one pose; else it is said."""
 NOT_RECORDED = "not recorded"
 """The line of a run whose row in the history is older than these figures."""
 SAME_PAIRS, ALIKE_PAIRS = 0.80, 0.50

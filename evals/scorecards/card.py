@@ -118,7 +118,7 @@ class Scorecard:
 
     @property
     def duplicates(self) -> int:
-        """The pictures that are not approved because the run holds the same file already."""
+        """The pictures that are not approved because the run holds the same file already, or by the policy nearly the same picture."""
         return sum(picture.copy is not None for picture in self.pictures)
 
     @property

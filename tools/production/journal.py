@@ -1,6 +1,8 @@
 """What happened to each picture of a batch: an append-only log, and the state that it adds up to.
 
     submitted   a prompt id was chosen and is about to be posted (down to the disk before the post)
+    accepted    the server has a name of its own for that prompt (down to the disk)
+    charged     what a server asked for a picture, in dollars
     downloaded  its pictures lie whole in the incoming folder
     scored      a picture was assessed, with the assessment and the verdict
     filed       a picture has its place in approved/ or rejected/
@@ -17,8 +19,9 @@
     started, ended, recorded    a run of the program began, ended; the scorecard is in the history
 
 The files are the truth about pictures, the journal about submissions and scores. A record that a power loss tore off means
-only that a step is done again: a score, a move. So only `submitted` waits for the disk: without it a picture that a
-server is making would be made twice.
+only that a step is done again: a score, say. What must not be done twice or otherwise is on the disk before the step is taken
+(`durable`): without `submitted` and `accepted` a picture that a server is making would be made twice, and a picture that was moved
+without a record would look as if a person had moved it.
 """
 
 from __future__ import annotations
