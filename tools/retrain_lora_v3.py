@@ -268,7 +268,7 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
         schedule = f"the schedule of the learning rate ({settings.lr_scheduler}) is that of {settings.max_train_steps} steps from here on"
         cli.note(f"warning: {longer}: {schedule}, as in no run that was planned so from its beginning")
     shown = ConsoleWatcher(settings.max_train_steps, preparation.first_step, price.rate_per_hr)
-    with resume_hint(settings.output_dir), stop_signals(), shown as watcher:
+    with resume_hint(settings), stop_signals(), shown as watcher:
         record = run_training(
             preparation,
             checkout,
@@ -319,13 +319,15 @@ def finish(args: argparse.Namespace, settings: TrainingSettings, trainer: Traine
 
 
 @contextlib.contextmanager
-def resume_hint(output_dir: Path) -> Iterator[None]:
+def resume_hint(settings: TrainingSettings) -> Iterator[None]:
     """What a person who stops a run should know: the same command alone would be refused."""
     try:
         yield
     except KeyboardInterrupt:
-        record = read_record(output_dir)
-        if record and record.states:
+        record = read_record(settings.output_dir)
+        if record and record.state == FINISHED and record.max_train_steps == settings.max_train_steps:
+            cli.note("the LoRA is there: the same command with --resume cleans up what is left")
+        elif record and record.states:
             cli.note(f"the same command with --resume goes on from step {max(state.step for state in record.states)}")
         elif record:
             cli.note("no state was saved yet: the same command with --overwrite begins anew")

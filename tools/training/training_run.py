@@ -83,10 +83,12 @@ def run_training(
         try:
             record = write_evidence(preparation, checkout, price, before if preparation.resume else None)
             _TrainerRun(preparation, record, watcher, held, beat, earlier).train()
-            draw_curve_of(settings.output_dir, settings.output_name, preparation.trainer)
-            tidy_states(preparation.trainer, record, finished_states, watcher.note)
-        finally:  # last: as long as they are there, the cleaning up is taken up again (`finishing`)
+        except BaseException:
             remove_staged(settings.output_dir)
+            raise
+        draw_curve_of(settings.output_dir, settings.output_name, preparation.trainer)
+        tidy_states(preparation.trainer, record, finished_states, watcher.note)
+        remove_staged(settings.output_dir)  # last: as long as they are there, the cleaning up is taken up again (`finishing`)
     return record
 
 

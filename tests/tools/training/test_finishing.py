@@ -210,6 +210,22 @@ def test_killed_between_the_final_file_and_the_end(place: Place, what: str, afte
     assert place.run("--resume") == 2
 
 
+def test_interrupted_while_it_is_cleaned_up(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C between the removal of two states."""
+
+    def interrupt(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tools.training.tidying._remove", interrupt)
+        assert place.run() == 130
+    assert "the LoRA is there: the same command with --resume cleans up what is left" in capsys.readouterr().err
+    left = place.record
+    assert left["state"] == "finished" and len(state_names(place.output)) > 1
+    assert place.run("--resume") == 0
+    assert_finished(place, left)
+
+
 IN_THE_FINISHING = [
     ("tools.training.finishing:_account_until", 0),
     ("tools.training.finishing:shutil.copyfile", 0),
