@@ -222,7 +222,7 @@ def record_runs(sweep: Sweep, end: SweepEnd, policy: Mapping[str, Any], history:
 def make_row(run_id: str, sweep: Sweep, shots: Sequence[Shot], end: SweepEnd, policy: Mapping[str, Any], timestamp: str) -> dict[str, Any]:
     """A configuration's scorecard as a history row; its pictures carry the sweep's prompt numbers and seeds."""
     card = build_scorecard(
-        [shot.assessment for shot in shots],
+        [replace(shot.assessment, file=shot.file) for shot in shots],
         policy,
         run_id=run_id,
         lora_version=sweep.request.lora_version or sweep.run_id,
@@ -233,6 +233,6 @@ def make_row(run_id: str, sweep: Sweep, shots: Sequence[Shot], end: SweepEnd, po
     )
     row = card.history_row()
     for entry, shot in zip(row["images"], shots, strict=True):
-        entry.update(file=shot.file, prompt_id=shot.prompt_id, seed=shot.seed, config=shot.config)
+        entry.update(prompt_id=shot.prompt_id, seed=shot.seed)
     folders = {"generated_dir": sweep.request.output_dir, "reference_dir": sweep.request.reference_dir}
     return {**row, **{name: folder.as_posix() for name, folder in folders.items() if folder is not None}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +11,11 @@ from evals.comparison.selection import how_sure
 from evals.judging.records import Assessment, FaceScore
 from evals.load_thresholds import load_thresholds
 from evals.skin.realism import SkinScore
+from tools.production.request import Request
 from tools.sweep.analysis import Shot, choose, factor_means, heat_map_of, score_configs, survivors
 from tools.sweep.design import make_grid
-from tools.sweep.sweep_report import expectation
+from tools.sweep.running import Sweep, SweepEnd
+from tools.sweep.sweep_report import expectation, make_row
 
 CONFIGS = make_grid(["v-step1000.safetensors", "v-step2000.safetensors"], [0.6, 0.8], [None], [None])
 POLICY = load_thresholds()
@@ -66,6 +69,15 @@ def test_what_to_expect(fair: float | None, said: str) -> None:
     shots = shoot({"step1000_str0.60": 0.5, "step2000_str0.80": 0.7}, range(1, 11))
     selection = replace(choose(shots, CONFIGS, POLICY, None), fair_score=fair)
     assert expectation(selection, score_configs(shots, POLICY)) == said
+
+
+def test_a_row_names_its_pictures_and_the_kept_one_of_two_alike_by_where_they_lie(tmp_path: Path) -> None:
+    sweep = Sweep(Request(tmp_path), (), (), (), None, "sw")
+    shots = [replace(shot, file=f"rung_1/approved/{shot.file}") for shot in shoot({"step1000_str0.60": 0.9}, range(1, 3))]
+    row = make_row("sw_1", sweep, shots, SweepEnd("complete", shots, [], {}, None, 0.0), POLICY, "2026-11-29T12:00:00Z")
+    told = [(each["file"], each["config"], each["prompt_id"], each["seed"], each.get("duplicate_of")) for each in row["images"]]
+    first, second = (f"rung_1/approved/step1000_str0.60_{number}.png" for number in (1, 2))
+    assert told == [(first, "step1000_str0.60", 1, 101, None), (second, "step1000_str0.60", 2, 102, first)]
 
 
 def test_what_was_dropped_early_is_not_said_to_be_as_good() -> None:
