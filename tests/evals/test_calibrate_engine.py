@@ -15,6 +15,7 @@ from PIL import Image
 from evals.calibrate_engine import main
 from evals.faces import engines
 from lifeos import cli
+from lifeos.policy.rewriting import write_engine_row
 from lifeos.project import PROJECT_ROOT
 from tests.evals.faces import toy_engine
 from tools.stand_in import render_references
@@ -98,6 +99,20 @@ def test_strangers_and_own_photos_of_an_engine_without_a_row(tmp_path: Path, pro
     assert rows["toy"] == document["row"] and "sface" in rows
     code, out, _ = run(capsys, *flags)
     assert code == 0 and "0 of 40 strangers shown pass: at most 7.5 % of all, 95 % sure" in out and "pass, in force" in out
+
+
+@pytest.mark.usefixtures("toy")
+def test_what_a_row_says_of_the_model_s_input_stays(tmp_path: Path, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The marks that were written only to have a row go, and so does the note that they were not measured."""
+    own, people = draw(tmp_path / "own", 8, 1, like=5, share=0.6), draw(tmp_path / "people", 40, 2)
+    path, made_up = project / "evals" / "thresholds.yaml", {"stranger": 0.0, "warn": 0.1, "pass": 0.2, "same": 1.0}
+    fed = {"size": 96, "channels": "bgr", "points": [[30.5, 50], [65, 50], [48, 70], [33, 87.25], [62, 87]]}
+    write_engine_row(path, "toy", {**made_up, "note": "made up", "input": fed})
+    flags = ("--reference-dir", own, "--strangers", people, "--engine", "toy", "--project-root", project)
+    code, out, err = run(capsys, *flags, "--write", "--json")
+    assert code == 0, err
+    row = yaml.safe_load(path.read_text(encoding="utf-8"))["face_similarity"]["engines"]["toy"]
+    assert row == {**json.loads(out)["row"], "input": fed} and row["pass"] != made_up["pass"]
 
 
 @pytest.mark.usefixtures("toy")

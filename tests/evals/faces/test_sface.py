@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 
@@ -15,6 +16,7 @@ from evals.faces.alignment import ARCFACE_POINTS, align, fit_similarity
 from evals.faces.engines import choose_engine
 from evals.faces.face_engine import Rgb
 from evals.faces.onnx_embedder import OnnxEmbedder, Recipe
+from evals.faces.onnx_session import CPU
 from evals.faces.subject import sight_subject
 from evals.load_thresholds import load_thresholds
 from lifeos.errors import InputError
@@ -67,6 +69,13 @@ def test_colours_are_red_green_blue() -> None:
     points = np.array([[203.0, 102.0], [247.0, 104.0], [222.0, 126.0], [202.0, 141.0], [243.0, 143.0]])
     right, wrong = (OnnxEmbedder(path, Recipe(mean=0.0, std=1.0, channels=order)).embed(picture, points) for order in ("rgb", "bgr"))
     assert 0.8 < float(right @ wrong) < 0.97
+
+
+def test_it_runs_on_the_cpu_where_cuda_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a laptop's scores and a pod's can be compared."""
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", CPU])
+    engine = choose_engine("sface", POLICY)
+    assert (engine.provider, engine.notes) == (CPU, ())
 
 
 def test_a_mirrored_picture_has_the_same_embedding_when_its_points_are_mirrored() -> None:

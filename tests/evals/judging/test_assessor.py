@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from evals.faces import model_files
 from evals.faces.subject import sight_subject
 from evals.judging.assessor import Assessor, open_assessor
 from evals.judging.picture_verdict import describe_miss, verdict
@@ -221,6 +222,29 @@ def test_a_protocol_differs_where_scores_do(assessor: Assessor, references: Path
     policy["face_similarity"]["engines"]["dlib_centred"]["pass"] = 0.68
     policy["face_similarity"]["pass_threshold"] = 0.9  # judging is not measuring
     assert reopen(references, policy).protocol["id"] == assessor.protocol["id"]
+
+
+def test_a_protocol_names_whose_points_the_skin_has(assessor: Assessor, references: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert assessor.protocol["skin_points"] == "yunet 49f000ec501fef24"
+    unasked = reopen(references, want_skin=False).protocol
+    assert "skin_points" not in unasked and unasked["skin_metric"] is None
+    own_detector = {"engine": "dlib", "detector": {"name": "dlib_hog"}}
+    before = reopen(references, begun=own_detector).protocol
+    monkeypatch.setattr(model_files, "WHEEL_FOLDER", "nowhere")
+    monkeypatch.setattr(model_files, "model_folders", list)
+    after = reopen(references, begun=own_detector).protocol
+    assert after["skin_points"] == "the engine's" and after["id"] != before["id"]
+    assert {key for key in after if after[key] != before[key]} == {"skin_points", "id"}
+
+
+def test_marks_that_were_not_measured_are_said_with_the_scores(assessor: Assessor, references: Path) -> None:
+    assert not any("the marks of" in line for line in assessor.warnings)
+    policy = json.loads(json.dumps(POLICY))
+    policy["face_similarity"]["engines"]["dlib_centred"]["model"] = "49f000ec501f"  # the detector's
+    assert (
+        "the marks of dlib_centred in the policy were measured with another model file (49f000ec501f…)"
+        in reopen(references, policy).warnings
+    )
 
 
 def test_an_insightface_pack_serves_both_scores(references: Path, model_root: Path, tmp_path: Path) -> None:
