@@ -1,0 +1,1 @@
+"""What published pictures carry: so far the invisible watermark (`watermark`)."""
