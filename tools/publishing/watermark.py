@@ -33,7 +33,7 @@ LARGEST_SIDE = 10 * TILE
 WEAKEST = 4.5
 """Deviations; below, a lattice is chance."""
 TRIED = 2
-"""Lattices of each range of sizes that are read."""
+"""Lattices of each range of sizes that are read; twice as many in a wide search."""
 RANGES = ((1, (0.88, 1.38)), (2, (0.67, 1.05)), (1, (0.56, 0.9)), (1, (0.38, 0.58)), (1, (0.26, 0.4)))
 """By what the picture is reduced first, and the sizes that are looked for then; the likeliest first. Each has another band of waves."""
 
@@ -66,7 +66,7 @@ class WatermarkReading:
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
+class Attempt:
     """One way of looking at a picture, and what its tile said."""
 
     tile: TileReading
@@ -80,16 +80,17 @@ def mark(rgb: Rgb, id: int, *, psnr: float = PSNR, check: bool = True) -> Rgb:
     A second mark would destroy both, so the picture is first searched for one; `check=False` leaves that out where the caller knows that
     there is none. Raises WatermarkError for a picture that is marked already, or less than 256 pixels wide or high.
     """
-    _require_rgb(rgb)
+    import numpy as np
+
     if not 0 <= id < 2**ID_BITS:
         raise ValueError(f"{id} is no id of {ID_BITS} bits")
-    height, width = rgb.shape[:2]
+    height, width = _grey(rgb).shape
     if min(height, width) < LEAST_SIDE:
         why = f"{width} x {height} pixels are too few: the mark needs {LEAST_SIDE} a side"
         raise WatermarkError("too_small", why, "publish the picture at a larger size")
     if check and is_marked(rgb):
         raise WatermarkError("marked", "the picture carries a mark already; a second one destroys both", "mark the original")
-    marked = embed(rgb, id, psnr)
+    marked = embed(np.ascontiguousarray(rgb), id, psnr)
     written = _read_whole(_grey(marked))
     if not written.is_certain or written.mark_id != id:
         why = f"at {psnr:g} dB the mark cannot be read back from this picture, which is too small or too full of detail"
@@ -103,7 +104,7 @@ def read(rgb: Rgb, *, made_size: tuple[int, int] | None = None, wide: bool = Fal
     `made_size` (width, height) is that of the picture when it was marked, where the caller knows it: a resized picture is then read sooner.
     `wide` also finds pictures that were turned by any angle or squeezed by up to 18 %, and takes seconds.
     """
-    for attempt in _search(rgb, made_size, wide=wide):
+    for attempt in attempts(rgb, made_size=made_size, wide=wide):
         if attempt.tile.is_certain:
             return _reading_of(attempt)
     return None
@@ -111,15 +112,10 @@ def read(rgb: Rgb, *, made_size: tuple[int, int] | None = None, wide: bool = Fal
 
 def is_marked(rgb: Rgb, *, made_size: tuple[int, int] | None = None, wide: bool = False) -> bool:
     """Whether a picture carries a mark, be it one whose id is damaged."""
-    return any(attempt.tile.stands_out for attempt in _search(rgb, made_size, wide=wide))
+    return any(attempt.tile.stands_out for attempt in attempts(rgb, made_size=made_size, wide=wide))
 
 
-def _require_rgb(rgb: Rgb) -> None:
-    if str(rgb.dtype) != "uint8" or rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise ValueError(f"a picture of uint8, height x width x 3 is wanted, not {rgb.dtype}, {rgb.shape}")
-
-
-def _reading_of(attempt: _Attempt) -> WatermarkReading:
+def _reading_of(attempt: Attempt) -> WatermarkReading:
     tile, lattice = attempt.tile, attempt.lattice
     assert tile.mark_id is not None
     turned = (-lattice.rotation if tile.mirrored else lattice.rotation) - 90.0 * tile.quarter_turns
@@ -127,39 +123,42 @@ def _reading_of(attempt: _Attempt) -> WatermarkReading:
     return WatermarkReading(tile.mark_id, tile.z, lattice.scale, lattice.squeeze, rotation, tile.mirrored, attempt.found)
 
 
-def _search(rgb: Rgb, made_size: tuple[int, int] | None, *, wide: bool) -> Iterator[_Attempt]:
+def attempts(rgb: Rgb, *, made_size: tuple[int, int] | None = None, wide: bool = False) -> Iterator[Attempt]:
     """Every way of looking at a picture, the likeliest and quickest first."""
     import cv2
     import numpy as np
 
-    _require_rgb(rgb)
     grey = _grey(rgb)
     if min(grey.shape) < TILE // 2:
         return
-    yield _Attempt(_read_whole(grey), Lattice(0.0, 1.0, 0.0, 1.0), AS_IT_IS)
+    yield Attempt(_read_whole(grey), Lattice(0.0, 1.0, 0.0, 1.0), AS_IT_IS)
     height, width = grey.shape
     if made_size is not None and made_size != (width, height):
         scale = height / made_size[1]
         lattice = Lattice(0.0, scale, 0.0, width / made_size[0] / scale)
         kind = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
-        yield _Attempt(_read_whole(np.asarray(cv2.resize(grey, made_size, interpolation=kind))), lattice, AT_MADE_SIZE)
-    whole = grey.astype(np.float32)
+        yield Attempt(_read_whole(np.asarray(cv2.resize(grey, made_size, interpolation=kind))), lattice, AT_MADE_SIZE)
+    whole = _middle(grey, 3 * LARGEST_SIDE).astype(np.float32)
     reduced = {1: whole, 2: np.asarray(cv2.resize(whole, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), dtype=np.float32)}
     likeness: dict[int, Autocorrelation] = {}
     for factor, sizes in RANGES:
         if factor not in likeness:
             likeness[factor] = Autocorrelation(residual(_middle(reduced[factor], LARGEST_SIDE)))
-        for lattice in find_lattices(likeness[factor], sizes, wide=wide)[:TRIED]:
+        for lattice in find_lattices(likeness[factor], sizes, wide=wide)[: 2 * TRIED if wide else TRIED]:
             if lattice.strength > WEAKEST:
                 tile = read_tile(fold(residual(_straightened(reduced[factor], lattice))))
-                yield _Attempt(tile, replace(lattice, scale=lattice.scale * factor), BY_LATTICE)
+                yield Attempt(tile, replace(lattice, scale=lattice.scale * factor), BY_LATTICE)
 
 
 def _grey(rgb: Rgb) -> Rgb:
     import cv2
     import numpy as np
 
-    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise ValueError(f"a picture of uint8, height x width x 3 is wanted, not {rgb.dtype}, {rgb.shape}")
+    if rgb.size == 0:
+        return np.zeros(rgb.shape[:2], np.uint8)
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
 def _read_whole(grey: NDArray[Any]) -> TileReading:
@@ -171,8 +170,8 @@ def _read_whole(grey: NDArray[Any]) -> TileReading:
     return read_tile(tile)
 
 
-def _middle(plane: Floats, side: int) -> Floats:
-    """The middle of a plane, at most `side` pixels a side."""
+def _middle(plane: NDArray[Any], side: int) -> NDArray[Any]:
+    """The middle of a picture's plane, at most `side` pixels a side."""
     top, left = (max(0, (length - side) // 2) for length in plane.shape)
     return plane[top : top + side, left : left + side]
 
