@@ -209,12 +209,12 @@ class Result:
 def pictures(args: Any) -> Iterator[tuple[str, Rgb]]:
     """Kind and pixels of the pictures to try."""
     if args.folder is None:
-        yield from (make_picture(number) for number in range(args.pictures))
+        yield from (make_picture(args.first + number) for number in range(args.pictures))
         return
     paths = find_pictures(args.folder, recursive=True)
     if not paths:
         raise InputError(args.folder, "no pictures in it", "give --folder a folder with pictures")
-    yield from (("yours", read_picture(path).rgb) for path in paths[: args.pictures])
+    yield from (("yours", read_picture(path).rgb) for path in paths[args.first :][: args.pictures])
 
 
 def try_marked(result: Result, number: int, kind: str, rgb: Rgb) -> None:
@@ -271,7 +271,7 @@ def parts(rgb: Rgb, count: int, seed: int) -> Iterator[Rgb]:
 def measure(args: Any) -> Result:
     result = Result()
     each = -(-args.unmarked // args.pictures)
-    for number, (kind, rgb) in enumerate(track(pictures(args), "marking and reading", total=args.pictures, unit="picture")):
+    for number, (kind, rgb) in enumerate(track(pictures(args), "marking and reading", total=args.pictures, unit="picture"), args.first):
         if args.only != "unmarked":
             try_marked(result, number, kind, rgb)
         if args.only == "marked":
@@ -307,6 +307,9 @@ def render(result: Result) -> str:
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     parser.add_argument("--pictures", type=cli.positive_int, default=200, metavar="N", help="pictures to mark, change and read")
+    parser.add_argument(
+        "--first", type=cli.whole_number, default=0, metavar="N", help="pictures to leave out before them: divides the work"
+    )
     parser.add_argument("--unmarked", type=cli.positive_int, default=10000, metavar="N", help="small parts of unmarked pictures to read")
     parser.add_argument("--only", choices=("marked", "unmarked"), help="try marked or unmarked pictures alone (default: both)")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="try your own pictures, those of this folder and below")
