@@ -307,9 +307,7 @@ def render(result: Result) -> str:
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     parser.add_argument("--pictures", type=cli.positive_int, default=200, metavar="N", help="pictures to mark, change and read")
-    parser.add_argument(
-        "--first", type=cli.whole_number, default=0, metavar="N", help="pictures to leave out before them: divides the work"
-    )
+    parser.add_argument("--first", type=cli.whole_number, default=0, metavar="N", help="leave out so many before them, to divide the work")
     parser.add_argument("--unmarked", type=cli.positive_int, default=10000, metavar="N", help="small parts of unmarked pictures to read")
     parser.add_argument("--only", choices=("marked", "unmarked"), help="try marked or unmarked pictures alone (default: both)")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="try your own pictures, those of this folder and below")
@@ -321,6 +319,8 @@ def main(argv: list[str] | None = None) -> int:
     import cv2
 
     args = build_parser().parse_args(argv)
+    if args.first < 0:
+        raise InputError("--first", f"{args.first} is below 0", "give the number of pictures to leave out")
     cv2.setNumThreads(1)  # the times are those of one core
     result = measure(args)
     if args.json:
