@@ -20,7 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -304,6 +304,14 @@ def render(result: Result) -> str:
     return "\n".join([*lines, "goals: " + ("; ".join(result.missed_goals()) or "met")])
 
 
+def document_of(result: Result) -> dict[str, Any]:
+    """The result as JSON; `asdict` of the standard library loses the keys of counters."""
+    counted = {item.name: getattr(result, item.name) for item in fields(result)}
+    times = {name: times.row() for name, times in result.times.items()}
+    read_shares = {name: result.share_read(name) for name, _, _ in CHANGES}
+    return counted | {"times": times, "read": read_shares, "missed_goals": result.missed_goals()}
+
+
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     parser.add_argument("--pictures", type=cli.positive_int, default=200, metavar="N", help="pictures to mark, change and read")
@@ -324,9 +332,7 @@ def main(argv: list[str] | None = None) -> int:
     cv2.setNumThreads(1)  # the times are those of one core
     result = measure(args)
     if args.json:
-        times = {name: times.row() for name, times in result.times.items()}
-        read_shares = {name: result.share_read(name) for name, _, _ in CHANGES}
-        cli.print_json(asdict(result) | {"times": times, "read": read_shares, "missed_goals": result.missed_goals()})
+        cli.print_json(document_of(result))
     cli.say(render(result), as_json=args.json)
     return EXIT_GATE if result.missed_goals() else EXIT_OK
 
