@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,15 @@ def test_a_good_picture_and_one_that_cannot_be_marked(tmp_path: Path, capsys: py
     assert "JPEG 50                               50.0%    0  1 yours" in out
     assert "unmarked: 0 ids in 2 pictures, 0 ids in 2 parts; the pattern alone in 0" in out
     assert "goals: JPEG 90: read in 50.0%; at most 2048 a side, JPEG 90: read in 50.0%; " in out
+
+
+def test_the_result_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_pictures(tmp_path / "pictures", make_plain(100, 400))
+    assert cli.run(lambda: main(["--folder", str(folder), "--pictures", "1", "--unmarked", "1", "--json"])) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert (document["refused"], document["unmarked"]) == ({"yours: too_small": 1}, {"pictures": 1, "parts": 1})
+    assert document["missed"]["JPEG 50"] == {"yours": 1}
+    assert document["read"]["JPEG 50"] == 0.0
 
 
 def test_an_empty_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
