@@ -159,10 +159,11 @@ class Times:
 
     def measure(self, work: Callable[[], Any]) -> Any:
         wall, processor = time.perf_counter(), time.thread_time()
-        done = work()
-        self.wall.append(time.perf_counter() - wall)
-        self.processor.append(time.thread_time() - processor)
-        return done
+        try:
+            return work()
+        finally:  # a refusal takes its time too
+            self.wall.append(time.perf_counter() - wall)
+            self.processor.append(time.thread_time() - processor)
 
     def row(self) -> dict[str, float]:
         return {
