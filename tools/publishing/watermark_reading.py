@@ -80,7 +80,7 @@ def read_tile(tile: Floats) -> TileReading:
         for quarter_turns in range(4):
             z, placed = _place(np.rot90(tile[:, ::-1] if mirrored else tile, quarter_turns))
             if z > best.z:
-                best = TileReading(z, id_of(_bits(placed)) if z > LEAST_Z else None, mirrored, quarter_turns)
+                best = TileReading(z, id_of(read_bits(placed)) if z > LEAST_Z else None, mirrored, quarter_turns)
             if best.mark_id is not None:
                 return best
     return best
@@ -108,7 +108,7 @@ def _place(tile: Floats) -> tuple[float, Floats]:
     return float(sync @ row) / length * float(np.sqrt(len(row))), row
 
 
-def _bits(row: Floats) -> Floats:
+def read_bits(row: Floats) -> Floats:
     """How strongly each bit's pattern is in a row: the fit of all patterns together, as each wave can be trusted.
 
     Weighted patterns are no longer at right angles: read one by one, each would hear the others.
