@@ -28,7 +28,7 @@ RIDGE = 0.1
 CLIP = 2.5
 """Deviations; what is stronger is an edge of the picture."""
 LEAST_Z = 6.5
-"""A mark stands out by more; 10,000 unmarked pictures reach 5.2 in all the tries of a search."""
+"""A mark stands out by more. Of 1,260 unmarked pictures and small parts of them none reached 5.8, in all the looks of a search."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ def test_an_unmarked_picture_has_no_id(name: str) -> None:
 
 
 def test_parts_of_unmarked_pictures_stay_far_below_the_gate() -> None:
-    """The highest of some 8 looks at each of 12 parts; the gate is 6.5. Of 10,000 such parts the highest was 6."""
+    """The highest of all the looks at each of 12 parts; the gate is 6.5."""
     rgb = make_scene(900, 900, 7)
     corners = np.random.default_rng(8).integers(0, 650, (12, 2))
     highest = [max(attempt.tile.z for attempt in attempts(rgb[top : top + 250, left : left + 250])) for top, left in corners]
