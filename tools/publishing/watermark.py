@@ -78,7 +78,8 @@ def mark(rgb: Rgb, id: int, *, psnr: float = PSNR, check: bool = True) -> Rgb:
     """The picture (uint8, height x width x 3, in RGB) with a watermark that carries `id` (0 to 2**32 - 1), at least `psnr` dB from it.
 
     A second mark would destroy both, so the picture is first searched for one; `check=False` leaves that out where the caller knows that
-    there is none. Raises WatermarkError for a picture that is marked already, or less than 256 pixels wide or high.
+    there is none. Raises WatermarkError for a picture that is marked already, that is less than 256 pixels wide or high, or from which the
+    mark cannot be read back.
     """
     import numpy as np
 
@@ -101,7 +102,7 @@ def read(rgb: Rgb, *, made_size: tuple[int, int] | None = None, wide: bool = Fal
     """The watermark of a picture (uint8, height x width x 3), or None where none can be read with certainty.
 
     `made_size` (width, height) is that of the picture when it was marked, where the caller knows it: a resized picture is then read sooner.
-    `wide` also finds pictures that were turned by any angle or squeezed by up to 18 %, and takes seconds.
+    `wide` also finds pictures that were turned by any angle or squeezed by up to 18 %, and takes three times as long.
     """
     for attempt in attempts(rgb, made_size=made_size, wide=wide):
         if attempt.tile.mark_id is not None:
