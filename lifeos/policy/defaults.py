@@ -168,5 +168,8 @@ DEFAULTS: dict[str, Any] = {
         "agent_max_cost_usd": 5,
         "guardrail_timeout_minutes": 5,
     },
+    "publishing": {
+        "register": "tools/published_register.jsonl",
+    },
 }
 """Used for whatever evals/thresholds.yaml leaves out, and for all of it where the file is missing. A test compares the two."""

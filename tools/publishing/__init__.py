@@ -1,1 +1,1 @@
-"""What published pictures carry: so far the invisible watermark (`watermark`)."""
+"""What published pictures carry: the invisible watermark (`watermark`), and the register of what its ids stand for (`register`)."""
