@@ -127,7 +127,12 @@ def add_running(parser: cli.Parser) -> None:
     group.add_argument("--skip-health-check", action="store_true", help="do not check the server's queue, nodes and memory first")
     group.add_argument("--run-id", metavar="NAME", help="name in the evaluation history (default: the output directory's)")
     group.add_argument("--lora-version", metavar="NAME", help="version in the evaluation history (default: the LoRA's name)")
-    group.add_argument("--lora-file", type=Path, metavar="FILE", help="the LoRA on this machine: training parameters are read from it")
+    group.add_argument(
+        "--lora-file",
+        type=Path,
+        metavar="FILE",
+        help="the LoRA on this machine: its hash is recorded, and training parameters are read from it",
+    )
     group.add_argument(
         "--dataset-manifest",
         type=Path,

@@ -28,6 +28,8 @@ def grown_from(saved: Plan, wanted: Plan) -> Plan:
     """
     if saved.generates != wanted.generates:
         return wanted
+    if saved.lora_file is None or wanted.lora_file is None:  # a file that comes later says nothing of the pictures before
+        wanted = replace(wanted, lora_file=saved.lora_file)
     if not wanted.generates:
         return replace(wanted, images=(*saved.images, *_added(saved.images, wanted.images)))
     if saved.target_approved is not None and wanted.target_approved is not None:

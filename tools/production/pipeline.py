@@ -27,6 +27,7 @@ from tools.production.filing import BatchFolder, check_room, check_writable, dis
 from tools.production.finish import Ending, finish_batch
 from tools.production.growth import check_growth, say_changed_sources
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
+from tools.production.lora_file import read_lora_file
 from tools.production.plan import PLAN_FILE, Plan, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, limits_of, make_plan, plan_generation, settings_of
 from tools.production.protocol_change import WHY_KEPT, Rescoring, describe_change, is_finished, kept, look_through, rescore, settled_plan
@@ -105,6 +106,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
             generation=generation,
             notice=next((each.info.notice for each in reached if each.info.notice), None),
             training_params=read_lora_header(request.lora_file).training_params if request.lora_file is not None else {},
+            lora_file=read_lora_file(request.lora_file, request.lora) if request.lora_file is not None else None,
         )
         plan = plan_from(saved=saved)
         state = read_state(folder.root / JOURNAL_FILE, around.note)

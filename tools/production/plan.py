@@ -20,6 +20,7 @@ from lifeos.errors import InputError
 from lifeos.files import write_json
 from lifeos.picture_names import parse_picture_name
 from lifeos.policy.schema import check_policy
+from tools.production.lora_file import LoraFile
 from tools.production.prompts import shorten
 from tools.workflows.graph import read_graph
 from tools.workflows.seeds import seed_at
@@ -31,6 +32,7 @@ JUDGING_SECTIONS = ("face_similarity", "skin_realism", "gates", "scorecard")
 """The sections of the policy that decide on a picture. The rest may change while a batch goes on."""
 
 MAX_DIFFERENCES = 6
+LORA_BYTES = "LoRA file (SHA-256)"
 SCALES = "face_similarity.engines."
 """The row of the engine in use stands in the protocol; those of other engines decide nothing."""
 
@@ -113,6 +115,8 @@ class Plan:
     stages: tuple[Stage, ...] = ()
     likeness: dict[str, Any] = field(default_factory=dict)
     """What a face score stands between (`evals.judging.likeness_range`), and with `warnings` what to know before trusting it."""
+    lora_file: LoraFile | None = None
+    """The LoRA as it was when the batch began; None where no file was at hand, and in plans of version 3.0."""
 
     @property
     def generates(self) -> bool:
@@ -170,6 +174,7 @@ class Plan:
             "variants": [{"config": variant.config, "settings": asdict(variant.settings)} for variant in self.variants],
             "workflows": [{"sha256": sha256_of(graph), "graph": graph} for graph in self.workflows],
             "stages": [asdict(stage) for stage in self.stages],
+            "lora_file": asdict(self.lora_file) if self.lora_file is not None else None,
             "planned": seeds if self.generates else [],
         }
 
@@ -216,6 +221,7 @@ class PlanFile:
     command: dict[str, Any] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
     likeness: dict[str, Any] = field(default_factory=dict)
+    lora_file: LoraFile | None = None
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
@@ -284,6 +290,8 @@ def find_differences(saved: Plan, wanted: Plan) -> list[str]:
     rules = _flat(saved.policy)  # a batch of an older version lacks what came later: the rules that it began with stay in force
     later = _flat(wanted.policy).keys() - rules.keys()
     keys = [key for key in {**old, **new} if key not in later and not key.startswith(SCALES)]
+    if saved.lora_file is None or wanted.lora_file is None:  # without the file nothing is known of its bytes
+        keys = [key for key in keys if key != LORA_BYTES]
     changed = [key for key in keys if old.get(key) != new.get(key) and not (key in FOLDERS and _is_one_folder(old.get(key), new.get(key)))]
     return [_difference(key, old.get(key), new.get(key)) for key in changed]
 
@@ -316,6 +324,8 @@ def _identity(plan: Plan, *, chosen_only: bool) -> dict[str, Any]:
         identity[f"{label} config".strip()] = variant.config
     if any(key for key in plan.workflows):
         identity["workflow as sent (SHA-256)"] = [sha256_of(graph) for graph in plan.workflows]
+    if plan.lora_file is not None:
+        identity[LORA_BYTES] = plan.lora_file.sha256
     # the id stands for the rest; it is named only where the rest cannot say what differs
     protocol = chosen_part(plan.protocol) if chosen_only else {key: value for key, value in plan.protocol.items() if key != "id"}
     return identity | _flat(plan.policy) | _flat({"protocol": protocol})

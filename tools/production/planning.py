@@ -15,6 +15,7 @@ from tools.production import choices
 from tools.production.budget import Limits
 from tools.production.growth import grown_from
 from tools.production.journal import now_text
+from tools.production.lora_file import LoraFile
 from tools.production.plan import Item, Plan, Variant, judging_policy
 from tools.production.request import Request
 from tools.workflows.seeds import choose_base_seed
@@ -65,6 +66,7 @@ def make_plan(
     generation: Generation | None,
     notice: str | None,
     training_params: dict[str, Any] | None = None,
+    lora_file: LoraFile | None = None,
 ) -> Plan:
     """The plan that a request means. What is free to choose is taken from `saved`, the batch that is continued."""
     images: tuple[str, ...] = ()
@@ -94,6 +96,7 @@ def make_plan(
         likeness={**assessor.likeness, "warnings": list(assessor.warnings)} if assessor is not None else {},
         engine_notice=notice,
         training_params=training_params or {},
+        lora_file=lora_file,
         command=request.to_json(),
     )
     if saved is not None:
