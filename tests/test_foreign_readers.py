@@ -43,7 +43,7 @@ from tools.cycle import cycle_record
 from tools.pod_health_check import check_model_file
 from tools.production.batch_state import BatchState
 from tools.production.filing import BatchFolder
-from tools.production.finish import record_once
+from tools.production.history_row import record_once
 from tools.sweep.running import Sweep, check_begun
 from tools.sweep.sweep_report import record_runs
 

@@ -86,13 +86,15 @@ def rescore_run(run: Run, paths: Mapping[str, Path], assessor: Assessor, policy:
 
 
 def _with_scores(picture: RowPicture, found: Assessment, policy: Mapping[str, Any]) -> RowPicture:
+    gates_approve = verdict(found, policy).approved and picture.duplicate_of is None
     return replace(
         picture,
         scores={key: reading.score for key, reading in gates.readings(found, policy).items()},
         reason=found.face.reason,
         says_why=True,
         shot=found.geometry.shot_type if found.geometry else None,
-        approved=verdict(found, policy).approved and picture.duplicate_of is None,
+        approved=picture.approved if picture.decided_by is not None else gates_approve,
+        gates_approved=gates_approve if picture.decided_by is not None else None,
     )
 
 

@@ -13,6 +13,7 @@ from evals.judging.records import Reading
 from evals.judging.run_kinds import WHY_NO_EVIDENCE, kind_of_row
 from evals.judging.variety import FEWEST, NOT_RECORDED, PoseFigures
 from lifeos import foreign
+from lifeos.counting import counted, verb
 from lifeos.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -42,6 +43,10 @@ class RowPicture:
     """Why it has no face score. Rows of older versions do not say it: then a picture without one is one without a face."""
     says_why: bool = False
     """Whether the row tells the reason."""
+    decided_by: str | None = None
+    """The person whose verdict `approved` is; None where it is that of the gates."""
+    gates_approved: bool | None = None
+    """What the gates said of a picture about which a person decided."""
 
     def readings(self) -> dict[str, Reading]:
         """What each gate that the row knows of reads from the picture."""
@@ -99,6 +104,17 @@ class Run:
     """Of which pictures else, in words."""
     extra: dict[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+
+    @property
+    def decided_line(self) -> str:
+        """What people decided about its pictures, in a sentence; empty where they decided nothing."""
+        decided = [picture for picture in self.images if picture.decided_by is not None]
+        if not decided:
+            return ""
+        against = [picture for picture in decided if picture.approved is not picture.gates_approved]
+        ups = sum(picture.approved is True for picture in against)
+        told = f"{ups} of them approved and {len(against) - ups} rejected against the gates"
+        return f"{counted(len(decided), 'picture')} {verb(len(decided), 'was', 'were')} decided by people: {told}"
 
     @property
     def why_no_evidence(self) -> str:
@@ -273,6 +289,8 @@ def _read_picture(item: Mapping[str, Any], reader: _Reader) -> RowPicture:
         sha256=_text(item.get("sha256")),
         reason=_text(item.get("reason")),
         says_why="reason" in item,
+        decided_by=_text(item.get("decided_by")),
+        gates_approved=gated if isinstance(gated := item.get("gates_approved"), bool) else None,
     )
 
 

@@ -75,6 +75,8 @@ class JournalRecord:
     protocol_id: str | None = None
     protocol: dict[str, Any] | None = None
     scales: dict[str, Any] | None = None
+    history: str | None = None
+    decided: str | None = None
 
     def __post_init__(self) -> None:
         if self.time and datetime.fromisoformat(self.time).tzinfo is None:
@@ -153,6 +155,10 @@ class BatchState:
     sessions: list[Session] = field(default_factory=list)
     recorded: int | None = None
     """Pictures in the newest row of this batch in the evaluation history; None: there is no row yet, or it is out of date."""
+    recorded_decided: str = ""
+    """What people had decided then (`history_row.digest_of_decided`)."""
+    history: str | None = None
+    """The evaluation history that holds a row of this batch, as far as is known."""
     policy: dict[str, Any] | None = None
     """The judging sections of the policy that the batch was last judged again with; None: that of its plan is in force."""
     protocol: dict[str, Any] | None = None
@@ -322,7 +328,8 @@ def _refiled(state: BatchState, record: JournalRecord) -> None:
 
 
 def _recorded(state: BatchState, record: JournalRecord) -> None:
-    state.recorded = record.pictures or 0
+    state.recorded, state.recorded_decided = record.pictures or 0, record.decided or ""
+    state.history = record.history or state.history
 
 
 _HANDLERS: dict[str, Callable[[BatchState, JournalRecord], None]] = {

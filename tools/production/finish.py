@@ -12,20 +12,20 @@ from evals.judging.records import Assessment
 from evals.judging.run_kinds import DEMO, SORTING, are_demo_pictures
 from evals.scorecards.card import Scorecard, build_scorecard
 from evals.scorecards.card_inputs import Manifest
-from lifeos import files, foreign
-from lifeos.counting import counted
+from lifeos import files
 from lifeos.file_names import stored_path
 from lifeos.picture_names import format_config
 from tools.production import report_document, report_html, report_text
 from tools.production.batch_state import BatchState
 from tools.production.choices import left_out_of
-from tools.production.decisions import STRANGER, Settled, settle_decisions
 from tools.production.filing import BatchFolder
-from tools.production.journal import JOURNAL_FILE, Journal, now_text, read_state
+from tools.production.history_row import mark_decided, record_once
+from tools.production.journal import JOURNAL_FILE, now_text, read_state
 from tools.production.plan import Plan
 from tools.production.resemblance import find_marked
 from tools.production.results import BatchResults, PictureResult, read_results
 from tools.production.runner import BatchEnd
+from tools.production.settling import STRANGER, Settled, settle_decisions
 from tools.production.stopping import Note
 
 ENDED_EARLY = ("interrupted", "error", "max_cost")
@@ -51,7 +51,7 @@ def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending,
     settled = settle_decisions(folder, state, note, on_warning=lambda text: None)  # whoever came here has told
     results = mark_alike(read_results(plan, folder, state, settled, ending.policy), folder, state, settled)
     card = make_scorecard(plan, folder, results, ending) if results.pictures else None
-    row = {**card.history_row(), "batch_id": plan.batch_id} if card is not None else None
+    row = {**mark_decided(card.history_row(), results.pictures), "batch_id": plan.batch_id} if card is not None else None
     if row is not None and end.why not in ENDED_EARLY and ending.history_file is not None:
         record_once(plan, folder, state, row, ending.history_file, note)
     document = report_document.build_document(
@@ -114,51 +114,6 @@ def config_of(plan: Plan, picture: PictureResult) -> str | None:
         return picture.config or None
     settings = plan.variants[plan.item(picture.index).variant].settings
     return format_config(settings.lora, settings.lora_strength)
-
-
-@dataclass(frozen=True, slots=True)
-class FormerRow:
-    """What is asked of a row that the history holds already."""
-
-    batch_id: str | None = None
-    run_id: str | int | None = None
-    timestamp: str | None = None
-    images: tuple[Any, ...] = ()
-    rejudged: int = 0
-    protocol_id: str | None = None
-
-
-def record_once(plan: Plan, folder: BatchFolder, state: BatchState, row: dict[str, Any], history: Path, note: Note) -> None:
-    """Append the row to the history, unless it is there: a run before this one may have been killed right after.
-
-    If the batch has grown since (failed pictures made by a later run, --max-images raised) or was judged or scored again, a new row with
-    the same run id and the time of the former one (`supersedes`) replaces it. The history is append-only; its readers take the newest row.
-    """
-    pictures = len(row["images"])
-    if state.recorded == pictures:
-        return
-    row = {**row, "rejudged": state.rejudged} if state.rejudged else row
-    former: FormerRow | None = None
-    others = set()
-    for line in foreign.read_lines(history, FormerRow) if history.exists() else ():
-        if isinstance(line, foreign.BadLine):
-            note(f"{history}:{line.number}: line skipped ({line.error.why})")
-        elif line.record.batch_id == plan.batch_id:
-            former = line.record
-        else:
-            others.add(line.record.run_id)
-    if former is None and plan.run_id in others:
-        note(f"the run id {plan.run_id} is in {history} already: give one of the two another --run-id to compare them")
-    if former is None:
-        files.append_record(history, row)
-    elif (len(former.images), former.rejudged, former.protocol_id) != (pictures, state.rejudged, row["protocol_id"]):
-        files.append_record(history, {**row, "supersedes": former.timestamp})
-        note(f"{history}: a new row of {plan.run_id} with {counted(pictures, 'picture')} replaces that of {former.timestamp}")
-    journal = Journal(folder.root / JOURNAL_FILE)
-    try:
-        journal.append("recorded", history=str(history), run_id=plan.run_id, pictures=pictures)
-    finally:
-        journal.close()
 
 
 def write_reports(document: dict[str, Any], folder: BatchFolder) -> None:

@@ -14,10 +14,10 @@ from lifeos.images import ImageError, decode_picture
 from lifeos.picture_formats import HEAD_BYTES, format_of
 from tools.backends.picture_bytes import find_damage
 from tools.production.batch_state import BatchState, forget
-from tools.production.decisions import find_pictures_of
 from tools.production.filing import APPROVED, REJECTED, BatchFolder
 from tools.production.journal import Journal
 from tools.production.stopping import Note
+from tools.production.whereabouts import find_pictures_of
 
 TAIL_BYTES = 12
 TAILS = {"PNG": b"\0\0\0\0IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}

@@ -27,7 +27,6 @@ from lifeos.locks import Held
 from lifeos.progress import track
 from tools.production.batch_state import BatchState, with_scales
 from tools.production.budget import Limits
-from tools.production.decisions import Settled, settle_decisions
 from tools.production.filing import BatchFolder
 from tools.production.healing import give_up_lost
 from tools.production.intake import Scorer, scored_fields
@@ -36,6 +35,7 @@ from tools.production.plan import Plan, write_plan
 from tools.production.rejudging import finish_moves, plan_in_force, policy_in_force
 from tools.production.resemblance import find_rejected
 from tools.production.runner import LOCK_REFRESH_SECONDS
+from tools.production.settling import Settled, settle_decisions
 from tools.production.stopping import Note
 from tools.production.weeding import find_moves, to_record
 

@@ -19,12 +19,12 @@ from evals.judging.picture_verdict import verdict
 from lifeos.counting import counted, verb
 from lifeos.errors import InputError
 from tools.production.batch_state import BatchState, with_scales
-from tools.production.decisions import settle_decisions
 from tools.production.filing import BatchFolder
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import Plan, judging_policy, read_plan
 from tools.production.resemblance import find_rejected
 from tools.production.results import read_scores
+from tools.production.settling import settle_decisions
 from tools.production.stopping import Note
 from tools.production.weeding import carry_out, find_moves, to_record
 

@@ -126,6 +126,8 @@ def count_pictures(plan: Plan, results: BatchResults) -> dict[str, int]:
         "moved_by_hand": sum(picture.decision is not None and picture.decision.origin == MOVE for picture in decided),
         "approved_by_hand": sum(picture.is_overruled and picture.approved for picture in decided),
         "rejected_by_hand": sum(picture.is_overruled and not picture.approved for picture in decided),
+        "disputed": sum(picture.is_disputed for picture in decided),
+        "without_reason": sum(picture.lacks_reason for picture in decided),
     }
 
 
@@ -238,6 +240,8 @@ def _image(picture: PictureResult, policy: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": picture.verdict,
         "gates_verdict": "approved" if picture.gates_approve else "rejected",
         "decision": picture.decision.to_json() if picture.decision is not None else None,
+        "verdicts": [decision.to_json() for decision in picture.verdicts],
+        "guards": list(picture.guards_against),
         "reasons": [text for text, _ in picture.objections],
         "rejected_by": list(dict.fromkeys(group[0] for _, group in picture.objections)),
         "overruled": list(picture.reasons) if picture.is_overruled else [],
@@ -306,6 +310,10 @@ def _decided(counts: Mapping[str, int]) -> list[str]:
     """What a person did to the verdicts, so that nobody takes them for the gates'."""
     told = [f"{counts[f'{word}_by_hand']} {word}" for word in ("approved", "rejected") if counts[f"{word}_by_hand"]]
     parts = [f"Decided by hand against the gates: {', '.join(told)}."] if told else []
+    if counts["disputed"]:
+        parts.append(f"Reviewers disagree about {_pictures(counts['disputed'])}; the newest verdict counts.")
+    if counts["without_reason"]:
+        parts.append(f"{_pictures(counts['without_reason'])} approved against a guard of publishing: the reason is missing.")
     if counts["deleted"]:
         parts.append(f"{_pictures(counts['deleted'])} {'was' if counts['deleted'] == 1 else 'were'} deleted or taken away.")
     return parts

@@ -13,6 +13,7 @@ from evals.judging.variety import variety_rows
 from lifeos.escaping import escape_csv, escape_markdown
 from lifeos.escaping import escape_markdown_code as code
 from tools.production.decisions import MOVE
+from tools.production.overruling import titles_of
 from tools.production.prompts import shorten
 from tools.production.report_document import time_and_money
 from tools.production.results import DELETED, describe_person
@@ -23,6 +24,7 @@ SHOWN_REJECTIONS = 200
 CSV_FIRST = ("index", "file", "verdict", "reasons")
 CSV_DECISION = ("gates_verdict", "decided_by", "decided", "decision_reason")
 CSV_DUPLICATES = ("duplicate_of", "nearly_same_as", "alike")
+CSV_VERDICTS = ("reviewers",)
 """At the end, so that columns stay where they were."""
 
 CSV_LAST = (
@@ -51,12 +53,14 @@ def csv_columns(document: Mapping[str, Any]) -> list[str]:
     """The columns of scores.csv: the gates with a weight, the overall score, the other gates, then what else is known."""
     weighted = [gate["name"] for gate in document["gates"] if gate["weight"]]
     others = [gate["name"] for gate in document["gates"] if not gate["weight"]]
-    return [*CSV_FIRST, *weighted, "overall", *others, *CSV_LAST, *CSV_DECISION, *CSV_DUPLICATES]
+    return [*CSV_FIRST, *weighted, "overall", *others, *CSV_LAST, *CSV_DECISION, *CSV_DUPLICATES, *CSV_VERDICTS]
 
 
 def _decision_cells(image: Mapping[str, Any]) -> dict[str, Any]:
     decision = image["decision"] or {}
-    return {"decided_by": decision.get("by"), "decided": decision.get("when"), "decision_reason": decision.get("reason")}
+    said = [f"{one['by']} {one['verdict']}{' (opinion)' if one.get('opinion') else ''}" for one in image["verdicts"]]
+    told = {"decided_by": decision.get("by"), "decided": decision.get("when"), "decision_reason": decision.get("reason")}
+    return {**told, "reviewers": said}
 
 
 def weighted_gates(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -256,7 +260,7 @@ def _duplicates(document: Mapping[str, Any]) -> str:
 
 
 def _decisions(document: Mapping[str, Any]) -> str:
-    decided = [image for image in document["images"] if image["decision"] is not None and image["verdict"] != "deleted"]
+    decided = [image for image in document["images"] if image["verdicts"] and image["verdict"] != "deleted"]
     if not decided:
         return ""
     rows = [
@@ -264,11 +268,21 @@ def _decisions(document: Mapping[str, Any]) -> str:
             f"`{code(image['file'])}`",
             image["verdict"],
             image["gates_verdict"],
-            escape_markdown(describe_decision(image["decision"])),
+            "<br>".join(escape_markdown(describe_verdict(image, one)) for one in reversed(image["verdicts"])),
         )
         for image in decided
     ]
-    return "## Decided by hand\n\nA decision wins over the gates.\n\n" + _table(("picture", "verdict", "the gates'", "by"), rows)
+    text = "A decision wins over the gates. Where several people decided about a picture, the newest verdict counts."
+    return f"## Decided by hand\n\n{text}\n\n" + _table(("picture", "verdict", "the gates'", "by"), rows)
+
+
+def describe_verdict(image: Mapping[str, Any], one: Mapping[str, Any]) -> str:
+    """What one reviewer says of a picture: the decision in force, or another beside it."""
+    text = describe_decision(one)
+    if one == image["decision"]:
+        missing = one["verdict"] == "approved" and image["guards"] and not one["reason"]
+        return f"{text}; the reason why {titles_of(image['guards'])} is overruled is missing" if missing else text
+    return f"{one['verdict']} as an opinion: {text}" if one.get("opinion") else f"{one['verdict']} before: {text}"
 
 
 def describe_decision(decision: Mapping[str, Any]) -> str:

@@ -10,9 +10,9 @@ from evals.judging.variety import find_like_hashes
 from lifeos.images import ImageError
 from tools.dataset.near_duplicates import MOST_PICTURES, WHOLE, GreyLook, Pair, find_pairs, make_look
 from tools.production.batch_state import BatchState
-from tools.production.decisions import Settled
 from tools.production.filing import BatchFolder
 from tools.production.plan import Plan
+from tools.production.settling import Settled
 from tools.production.thumbnails import read_thumbnail
 from tools.production.weeding import entry_of, find_duplicates, in_order
 

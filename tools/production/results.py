@@ -14,10 +14,12 @@ from evals.judging.records import Assessment
 from lifeos.files import warn
 from lifeos.picture_names import parse_picture_name
 from tools.production.batch_state import BatchState
-from tools.production.decisions import OWNER, Decision, Settled
+from tools.production.decisions import OWNER, Decision
 from tools.production.filing import APPROVED, REJECTED, BatchFolder
 from tools.production.journal import JOURNAL_FILE, read_journal
+from tools.production.overruling import guards_among
 from tools.production.plan import Plan
+from tools.production.settling import Settled
 
 OTHER_PLACE = "removed"
 """Of a picture that was filed and is in neither folder: its owner deleted it or took it away."""
@@ -54,6 +56,8 @@ class PictureResult:
     source: str | None = None
     path: str | None = None
     decision: Decision | None = None
+    verdicts: tuple[Decision, ...] = ()
+    """What each reviewer says, the newest last."""
     copy: CopyOf | None = None
     """What it is a duplicate of; a person may have approved it all the same."""
     like: CopyOf | None = None
@@ -75,6 +79,22 @@ class PictureResult:
     def is_overruled(self) -> bool:
         """Whether a person decided otherwise than the gates."""
         return self.decision is not None and self.decision.approved != self.gates_approve
+
+    @property
+    def is_disputed(self) -> bool:
+        """Whether reviewers say different things; the newest verdict counts."""
+        return len({one.approved for one in self.verdicts if not one.opinion}) > 1
+
+    @property
+    def guards_against(self) -> tuple[str, ...]:
+        """The guards of publishing that reject it, whoever decided."""
+        return () if self.gates_approve else guards_among(self.groups)
+
+    @property
+    def lacks_reason(self) -> bool:
+        """Whether a person approved it against a guard, and did not say why."""
+        decision = self.decision
+        return decision is not None and decision.approved and bool(self.guards_against) and not decision.reason
 
     @property
     def objections(self) -> tuple[tuple[str, tuple[str, str, str]], ...]:
@@ -205,6 +225,7 @@ def _result(
         source=item.source,
         path=settled.found.paths.get(name),
         decision=settled.decisions.get(name),
+        verdicts=settled.verdicts.get(name, ()),
         copy=copy,
     )
 

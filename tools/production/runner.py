@@ -26,7 +26,6 @@ from tools.production.batch_progress import BatchProgress
 from tools.production.batch_state import BatchState, ItemState
 from tools.production.brakes import Brakes
 from tools.production.budget import BatchBudget, Limits, usd_per_hour
-from tools.production.decisions import Settled, settle_decisions
 from tools.production.filing import RESERVE_BYTES, BatchFolder, disk_is_full
 from tools.production.healing import give_up_lost
 from tools.production.intake import Intake, Scorer, SetUpError, describe_node, find_stored
@@ -35,6 +34,7 @@ from tools.production.plan import Item, Plan
 from tools.production.rejudging import finish_moves
 from tools.production.resemblance import find_rejected
 from tools.production.results import COMPLETE, ending_of
+from tools.production.settling import Settled, settle_decisions
 from tools.production.stopping import Note, StopSignal
 from tools.production.weeding import UNSETTLED, weed_out
 

@@ -16,10 +16,10 @@ from typing import Any
 from evals.judging.duplicates import Alike, CopyOf, Entry, find_copies
 from lifeos.counting import counted, verb
 from tools.production.batch_state import BatchState
-from tools.production.decisions import Settled, moved_by_hand, read_settled
 from tools.production.filing import BatchFolder
 from tools.production.journal import Journal
 from tools.production.plan import Plan
+from tools.production.settling import Settled, moved_by_hand, read_settled
 from tools.production.stopping import Note
 
 UNSETTLED = ("interrupted", "error")

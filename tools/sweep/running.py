@@ -16,7 +16,6 @@ from tools.backends.registry import connect_backends
 from tools.production import choices
 from tools.production.batch_state import BatchState
 from tools.production.budget import Limits, estimate, format_seconds
-from tools.production.decisions import read_settled
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
 from tools.production.journal import JOURNAL_FILE, read_state
@@ -28,6 +27,7 @@ from tools.production.rejudging import finish_moves
 from tools.production.request import Request
 from tools.production.results import COMPLETE, FINISHED, INCOMPLETE, read_results
 from tools.production.runner import Equipment, run_batch
+from tools.production.settling import read_settled
 from tools.production.stopping import StopSignal
 from tools.sweep.analysis import Shot, survivors
 from tools.sweep.design import Config, Rung

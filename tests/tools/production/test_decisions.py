@@ -15,11 +15,13 @@ from lifeos import locks
 from lifeos.files import read_records
 from tests.tools.production.scenes import ROWS, finish, make_batch, make_plan
 from tools.production import decisions
-from tools.production.decisions import DecidedPicture, Decision, Settled, Whereabouts, read_decisions, settle_decisions, writing
+from tools.production.decisions import DecidedPicture, Decision, read_decisions, writing
 from tools.production.filing import BatchFolder
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import write_plan
 from tools.production.rejudging import rejudge, render_rejudged
+from tools.production.settling import Settled, settle_decisions
+from tools.production.whereabouts import Whereabouts
 
 NAMES = [f"{index:04d}_p001_v01_seed{index}_x.png" for index in (1, 2, 3, 4)]
 """Of ROWS: the first two are approved (0.9, 0.7), the third (0.5) and the fourth (no face) rejected."""

@@ -24,7 +24,7 @@ from lifeos.errors import InputError
 from tools.production import protocol_change
 from tools.production.batch_state import BatchState
 from tools.production.budget import Limits
-from tools.production.decisions import DecidedPicture, Decision, read_settled
+from tools.production.decisions import DecidedPicture, Decision
 from tools.production.filing import BatchFolder
 from tools.production.finish import Ending, finish_batch
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
@@ -34,6 +34,7 @@ from tools.production.protocol_change import Rescoring
 from tools.production.rejudging import rejudge
 from tools.production.results import read_results
 from tools.production.runner import BatchEnd, Equipment, run_batch
+from tools.production.settling import read_settled
 
 from .scenes import filed, make_assessment, make_plan
 

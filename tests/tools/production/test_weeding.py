@@ -25,7 +25,7 @@ from tests.tools.production.scenes import HashScorer, filed, graph_maker, make_p
 from tools.backends.comfyui import ComfyServer
 from tools.production import filing, resemblance, weeding
 from tools.production.budget import Limits
-from tools.production.decisions import DECISIONS_FILE, NOTHING_SETTLED
+from tools.production.decisions import DECISIONS_FILE
 from tools.production.filing import BatchFolder
 from tools.production.finish import Ending, finish_batch
 from tools.production.intake import Intake
@@ -33,6 +33,7 @@ from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import Item, Plan, Variant, write_plan
 from tools.production.rejudging import rejudge
 from tools.production.runner import BatchEnd, Equipment, run_batch
+from tools.production.settling import NOTHING_SETTLED
 from tools.production.weeding import find_duplicates
 from tools.workflows.workflow import Settings
 
