@@ -1,338 +1,142 @@
-"""Show what the scores are worth: the face and skin metrics against the metrics as first sketched, on labelled pictures.
+"""Show what the face score and the sameness measure are worth, on labelled pictures: each figure with its goal beside it.
 
     python benchmarks/metric_validity.py
-    python benchmarks/metric_validity.py --references refs/ --passed good/ --failed bad/ --strangers people/ --photos photos/
+    python benchmarks/metric_validity.py --strangers people/ --varied people/ --engines --model-root models/
+    python benchmarks/metric_validity.py --references refs/ --passed good/ --failed bad/ --strangers people/ --one-pose batch/
 
-Without folders the pictures are made from those that come with scikit-image and InsightFace, and a table of a few faces shows the
-shape, not the size, of the effects. "plain" is the highest cosine of the references, the whole picture's Laplacian and a YCrCb mask;
-"new" is what the scores rest on: the cosine to the middle of the references, and the skin of the cheeks.
-Every changed picture goes through detection again. A photo or reference is scored against the others of its set: one that is coarser
-than all of them gains from a filter at first, which lowers the Spearman of a small mixed set.
-Writes nothing; the last lines propose the policy's row for the face engine.
+Whether faces are found at each size; floor, ceiling and margin of the cosine to the middle of the references; whether one mark holds for
+every five references; whether two engines agree; whether a batch of one pose is told from a varied one. Without references the character
+is the demo's person, rendered, and her strangers are the people of pictures that come with packages, or of --strangers. `shown`: the goal
+is reached on 15 pictures or more. The goals are those of the default engine. What --passed and --failed mean is up to who sorted them: a
+person, or another face model, with which the figure then says how far this one agrees.
+`skin_validity.py` does the same for skin; `--first-sketch` compares both scores with the metrics as first sketched. Writes nothing.
 
-Exit codes: 0 the new metrics are at least as good as the plain ones · 1 one is not · 2 bad usage or input · 3 a model is missing.
+Exit codes: 0 no goal is missed · 1 one is, on 15 pictures or more, or a first sketch is better · 2 bad usage or input · 3 a model is
+missing.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.picture_changes import BENIGN, FILTERS, SIZES, STRENGTHS, add_noise
-from benchmarks.rank_figures import area_under_curve, rank_correlation
-from benchmarks.sample_pictures import Sample, SampleSets, make_sets, read_sets, sight
+from benchmarks.face_figures import found_rows, likeness_rows, sameness_rows, title_of
+from benchmarks.first_sketch import SketchComparison, compare_with_sketch, render_comparison
+from benchmarks.goals import Figure, exit_code, render_figures
+from benchmarks.sample_pictures import LABELS, RENDERED, SampleSets, make_sets, read_sets
+from benchmarks.two_engines import agreement_rows, second_engine
 from evals.faces.engine_flags import add_engine_flags, given_engine
 from evals.load_thresholds import load_thresholds
 from lifeos import cli
-from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
-from lifeos.progress import track
+from lifeos.errors import EXIT_GATE, InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from evals.faces.face_engine import FaceEngine
 
-Pair = tuple[float | None, float | None]
-"""A value of the plain and of the new metric."""
-Scores = dict[str, dict[str, float]]
-"""One picture's scores: way -> change -> score."""
-Likeness = Callable[["NDArray[np.float64]", "NDArray[np.float64]"], float]
-"""How like the references (unit rows) a face (a unit embedding) is."""
-WAYS = ("plain", "new")
-LABELS = ("references", "passed", "failed", "strangers", "photos")
-FEWEST_REFERENCES = 2
-WARN_SHARE = 5 / 6
-"""The warn point lies this far from a stranger to the pass point, as it does for the engines that the policy knows."""
-NOISE_DEVIATION = 20.0
-TIE = 0.005
+WHAT = {
+    "references": "references of the character",
+    "passed": "generated pictures that were accepted",
+    "failed": "generated pictures that were refused",
+    "one_pose": "a batch whose pictures all have one pose; they show the character",
+    "varied": "a batch of many poses and shots, of whomever",
+    "strangers": "faces of other people",
+    "photos": "further photos of faces",
+}
+NEED_REFERENCES = ("passed", "failed")
+CHARACTER = ("references", "passed", "failed", "one_pose")
+LABELS_OF_FOLDERS = (
+    "labels: passed and failed are as the folders were sorted. Where a face model sorted them, the figure is the agreement with that\n"
+    "model, not with a person."
+)
+LABELS_OF_RENDERED = "labels: how far each picture was rendered away from the person. All come from one portrait: an easy character."
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One comparison; a value is None where the pictures for it are missing. `higher` says which side is the better one.
+def measure(engine: FaceEngine, sets: SampleSets, policy: Mapping[str, Any]) -> list[Figure]:
+    """Every figure that the pictures allow."""
+    from evals.faces.policy_scale import PolicyScale
 
-    `gates`: whether a worse value fails the run. Rows that rest on one extreme picture, or where a plain score is stable because it has
-    hit its ceiling, are shown and do not.
-    """
-
-    group: str
-    name: str
-    plain: float | None
-    new: float | None
-    higher: bool = True
-    gates: bool = True
-    count: int = 0
-
-    @property
-    def is_worse(self) -> bool:
-        if self.plain is None or self.new is None or not self.gates:
-            return False
-        return self.new < self.plain - TIE if self.higher else self.new > self.plain + TIE
+    row = policy["face_similarity"]["engines"].get(engine.scale_key)
+    scale = None if row is None else PolicyScale.from_policy(row)
+    return [*found_rows(engine, sets), *likeness_rows(sets, scale), *sameness_rows(sets)]
 
 
-def compare_faces(sets: SampleSets) -> list[Row]:
-    """Likeness: which aggregation over the references tells the character from strangers, and depends least on one reference."""
-    import numpy as np
-
-    if len(sets.references) < FEWEST_REFERENCES:
-        return []
-    references = np.stack([sample.embedding for sample in sets.references])
-    plain, new = _score_faces(sets, references, _highest), _score_faces(sets, references, _to_the_middle)
-
-    def row(name: str, value: Callable[[FaceScores], float | None], *, higher: bool = True, gates: bool = True) -> Row:
-        return Row("face similarity", name, value(plain), value(new), higher, gates)
-
-    return [
-        row("character (generated) vs strangers, AUC", lambda way: area_under_curve(way.passed + way.failed, way.strangers)),
-        row("character (passed) vs strangers, AUC", lambda way: area_under_curve(way.passed, way.strangers)),
-        row("passed vs failed, AUC", lambda way: area_under_curve(way.passed, way.failed)),
-        row("lowest reference left out less highest stranger", lambda way: way.margin, gates=False),
-        row("largest move of a score as one reference is dropped", lambda way: way.largest_move, higher=False),
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class FaceScores:
-    """Cosines under one aggregation over the references, by label; how far the references, each left out, stay above the strangers; and
-    how far any score moves when one reference is dropped."""
-
-    passed: list[float]
-    failed: list[float]
-    strangers: list[float]
-    margin: float | None
-    largest_move: float | None
-
-
-def _highest(references: NDArray[np.float64], embedding: NDArray[np.float64]) -> float:
-    return float((references @ embedding).max())
-
-
-def _to_the_middle(references: NDArray[np.float64], embedding: NDArray[np.float64]) -> float:
-    from evals.faces.centroid import centroid_of
-
-    return float(centroid_of(references) @ embedding)
-
-
-def _score_faces(sets: SampleSets, references: NDArray[np.float64], likeness: Likeness) -> FaceScores:
-    import numpy as np
-
-    def scores(samples: Sequence[Sample]) -> list[float]:
-        return [likeness(references, sample.embedding) for sample in samples]
-
-    strangers = scores(sets.strangers)
-    fewer = [np.delete(references, row, axis=0) for row in range(len(references))]
-    left_out = [likeness(others, reference) for others, reference in zip(fewer, references, strict=True)]
-    seen = [sample.embedding for sample in sets.generated + sets.strangers]
-    moves = [abs(likeness(others, face) - likeness(references, face)) for face in seen for others in fewer]
-    margin = min(left_out) - max(strangers) if strangers else None
-    return FaceScores(scores(sets.passed), scores(sets.failed), strangers, margin, max(moves, default=None))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """One picture and its changed copies, measured by both metrics, by change. `lost`: changed copies in which no face was found."""
-
-    plain: dict[str, Any]
-    new: dict[str, Any]
-    lost: int
-
-
-def measure_changes(engine: FaceEngine, sample: Sample) -> Judged:
-    """The picture as it is (`original`), under every filter and strength (`bilateral 0.5`), and under every benign change."""
-    from benchmarks.plain_metrics import measure_plain_skin
-    from evals.skin.measurement import measure_skin
-
-    changed = {"original": sample.rgb, "noise": add_noise(sample.rgb, NOISE_DEVIATION)}
-    changed |= {
-        f"{name} {strength}": smooth(sample.rgb, sample.face, strength) for name, smooth in FILTERS.items() for strength in STRENGTHS
-    }
-    changed |= {name: change(sample.rgb) for name, change in BENIGN.items()}
-    plain: dict[str, Any] = {}
-    new: dict[str, Any] = {}
-    for name, rgb in changed.items():
-        seen = sight(engine, name, rgb) if name != "original" else sample
-        if seen is not None:
-            plain[name] = measure_plain_skin(rgb)
-            new[name] = measure_skin(rgb, seen.face.landmarks, seen.face.box)
-    return Judged(plain, new, len(changed) - len(new))
-
-
-def score_changes(judged: Sequence[Judged], references: Sequence[Judged]) -> list[Scores]:
-    """way -> change -> score, for each picture. A picture that is itself a reference is scored against the others."""
-    from benchmarks.plain_metrics import score_plain_skin
-    from evals.skin.realism import SkinReference, score_skin
-
-    found = []
-    for item in judged:
-        others = [other for other in references if other is not item]
-        reference = SkinReference.from_measurements([other.new["original"] for other in others])
-        new = {name: score_skin(measured, reference).score for name, measured in item.new.items()}
-        plain = {name: score_plain_skin(measured, [other.plain["original"] for other in others]) for name, measured in item.plain.items()}
-        known = {name: score for name, score in new.items() if score is not None}
-        if "original" in known:
-            found.append({"plain": {name: plain[name] for name in known}, "new": known})
-    return found
-
-
-def compare_skin(group: str, scores: Sequence[Scores]) -> list[Row]:
-    """How both metrics take a beauty filter, noise, and what should not move them."""
-    if not scores:
-        return []
-
-    def row(name: str, pair: Pair, *, higher: bool = True, gates: bool = True) -> Row:
-        return Row(f"skin realism, {group}", name, *pair, higher, gates, len(scores))
-
-    return [
-        *(row(f"original vs strongest {name} filter, AUC", _curves(scores, f"{name} {STRENGTHS[-1]}")) for name in FILTERS),
-        row(f"original vs noise of {NOISE_DEVIATION:.0f} levels, AUC", _curves(scores, "noise")),
-        *(row(f"Spearman with strength, {name}", _correlations(scores, name)) for name in FILTERS),
-        row("mean drift under benign changes", _drifts(scores, tuple(BENIGN)), higher=False),
-        *(row(f"drift: {name}", _drifts(scores, (name,)), higher=False, gates=False) for name in SIZES),
-    ]
-
-
-def _curves(scores: Sequence[Scores], change: str) -> Pair:
-    plain, new = (
-        area_under_curve([item[way]["original"] for item in scores], [item[way][change] for item in scores if change in item[way]])
-        for way in WAYS
-    )
-    return plain, new
-
-
-def _correlations(scores: Sequence[Scores], name: str) -> Pair:
-    names = ["original", *(f"{name} {strength}" for strength in STRENGTHS)]
-    found = []
-    for way in WAYS:
-        values = [[-item[way][step] for step in names] for item in scores if all(step in item[way] for step in names)]
-        ranks = [rank_correlation([0.0, *STRENGTHS], one) for one in values]
-        found.append(sum(ranks) / len(ranks) if ranks else None)
-    return found[0], found[1]
-
-
-def _drifts(scores: Sequence[Scores], changes: tuple[str, ...]) -> Pair:
-    found = []
-    for way in WAYS:
-        moved = [abs(item[way][name] - item[way]["original"]) for item in scores for name in changes if name in item[way]]
-        found.append(sum(moved) / len(moved) if moved else None)
-    return found[0], found[1]
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleComparison:
-    """Every row that the pictures allow. `lost`: changed copies in which no face was found; they are in no row."""
-
-    rows: list[Row]
-    lost: int
-
-
-def run(engine: FaceEngine, sets: SampleSets) -> ScaleComparison:
-    rows = compare_faces(sets)
-    photos, references = _measure(engine, "photos", sets.photos), _measure(engine, "references", sets.references)
-    generated = _measure(engine, "generated", sets.generated) if references else []
-    for label, items in (("photos", photos), ("references", references)):
-        if len(items) > FEWEST_REFERENCES:
-            rows += compare_skin(label, score_changes(items, items))
-    if generated:
-        rows += compare_skin("generated", score_changes(generated, references))
-    return ScaleComparison(rows, sum(item.lost for item in photos + references + generated))
-
-
-def _measure(engine: FaceEngine, label: str, samples: Sequence[Sample]) -> list[Judged]:
-    return [measure_changes(engine, sample) for sample in track(samples, f"changing {label}", unit="picture")]
-
-
-def propose_scale(sets: SampleSets) -> dict[str, float] | None:
-    """The policy's row for an engine: a stranger's mean, and the pass point that errs least between right and wrong pictures."""
-    import numpy as np
-
-    wrong = sets.failed or sets.strangers
-    if not (sets.references and sets.passed and wrong and sets.strangers):
-        return None
-    references = np.stack([sample.embedding for sample in sets.references])
-    right, off, stranger = (
-        [_to_the_middle(references, each.embedding) for each in faces] for faces in (sets.passed, wrong, sets.strangers)
-    )
-    edges = sorted(right + off)
-    candidates = [(low + high) / 2 for low, high in pairwise(edges)]
-    errors = [sum(x < edge for x in right) / len(right) + sum(x >= edge for x in off) / len(off) for edge in candidates]
-    passing = float(np.mean([edge for edge, error in zip(candidates, errors, strict=True) if error == min(errors)]))
-    base = float(np.mean(stranger))
-    return {"stranger": round(base, 3), "warn": round(base + WARN_SHARE * (passing - base), 3), "pass": round(passing, 3), "same": 1.0}
-
-
-def render(sets: SampleSets, comparison: ScaleComparison, scale: Mapping[str, float] | None, engine_key: str) -> str:
-    counts = ", ".join(f"{len(getattr(sets, label))} {label}" for label in LABELS)
-    missed = sum(sets.missed.values())
-    lines = [f"{sets.source}: {counts}; {missed} without a face, engine {engine_key}"]
-    group = ""
-    for row in comparison.rows:
-        if row.group != group:
-            group = row.group
-            title = f"{group} ({row.count} pictures)" if row.count else group
-            lines += ["", f"{title:58}{'plain':>8}{'new':>8}"]
-        lines.append(f"  {row.name:56}{_number(row.plain):>8}{_number(row.new):>8}{'   WORSE' if row.is_worse else ''}")
-    if comparison.lost:
-        lines += ["", f"{comparison.lost} changed copies without a face, in no row"]
-    if scale is not None:
-        lines += ["", "measured scale of the engine, to compare with face_similarity.engines in evals/thresholds.yaml:"]
-        lines.append(f"  {engine_key}: {{{', '.join(f'{key}: {value}' for key, value in scale.items())}}}")
-    return "\n".join(lines)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def render(sets: SampleSets, figures: list[Figure], comparison: SketchComparison | None, engine_key: str) -> str:
+    counts = ", ".join(f"{len(found)} {title_of(label)}" for label in LABELS if (found := getattr(sets, label)))
+    parts = [f"{sets.source}: {counts}; engine {engine_key}", render_figures(figures)]
+    if sets.source == RENDERED:
+        parts.append(LABELS_OF_RENDERED)
+    elif sets.passed or sets.failed:
+        parts.append(LABELS_OF_FOLDERS)
+    if comparison is not None:
+        parts.append(render_comparison(comparison))
+    return "\n\n".join(parts)
 
 
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
-    for label, what in (
-        ("references", "references of the character"),
-        ("passed", "generated pictures that people accepted"),
-        ("failed", "generated pictures that people refused"),
-        ("strangers", "faces of other people"),
-        ("photos", "real photos of faces"),
-    ):
-        parser.add_argument(f"--{label}", type=Path, metavar="DIR", help=what)
+    for label, what in WHAT.items():
+        parser.add_argument(f"--{label.replace('_', '-')}", type=Path, metavar="DIR", help=what)
     add_engine_flags(parser)
     parser.add_argument("--limit", type=cli.positive_int, default=60, metavar="N", help="pictures of each folder, evenly chosen")
+    parser.add_argument("--engines", action="store_true", help="also whether a second face engine that is ready here agrees")
+    parser.add_argument(
+        "--first-sketch", action="store_true", help="also compare with the metrics as first sketched: some seconds a picture"
+    )
     parser.add_project_root()
     parser.add_json()
     return parser
 
 
-def open_engine(args: Any) -> FaceEngine:
-    """The engine, also one that the policy has no row for yet: measuring that row is what this is for."""
+def open_engine(args: Any, policy: Mapping[str, Any]) -> FaceEngine:
+    """The engine, also one that the policy has no row for yet."""
     from evals.faces.engines import choose_engine
 
-    return choose_engine(policy=load_thresholds(args.project_root), needs_row=False, **given_engine(args))
+    return choose_engine(policy=policy, needs_row=False, **given_engine(args))
+
+
+def read_labelled(args: Any, engine: FaceEngine) -> SampleSets:
+    folders: dict[str, Path | None] = {label: getattr(args, label) for label in LABELS}
+    if any(folders[label] for label in CHARACTER):
+        return read_sets(engine, folders, args.limit)
+    return make_sets(engine, folders, args.limit)
 
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    folders: dict[str, Path | None] = {label: getattr(args, label) for label in LABELS}
-    given = any(folders.values())
-    if given and not (args.references or args.photos):
-        raise InputError("--references", "nothing to measure against", "give --references or --photos")
-    for label, folder in folders.items():
-        if folder is not None:
-            cli.require_directory(folder, f"--{label}")
-    engine = open_engine(args)
-    sets = read_sets(engine, folders, args.limit) if given else make_sets(engine)
-    comparison, scale = run(engine, sets), propose_scale(sets)
+    if not args.references and any(getattr(args, label) for label in NEED_REFERENCES):
+        raise InputError("--references", "nothing to measure against", "give --references with --passed or --failed")
+    for label in LABELS:
+        if getattr(args, label) is not None:
+            cli.require_directory(getattr(args, label), f"--{label.replace('_', '-')}")
+    policy = load_thresholds(args.project_root)
+    engine = open_engine(args, policy)
+    sets = read_labelled(args, engine)
+    figures = measure(engine, sets, policy)
+    if args.engines:
+        figures += agreement_rows(engine, second_engine(engine, policy, args.model_root), sets, policy)
+    comparison = compare_with_sketch(engine, sets) if args.first_sketch else None
     if args.json:
-        document = {"source": sets.source, "engine": engine.scale_key, "missed": sets.missed, "lost": comparison.lost, "scale": scale}
-        cli.print_json({**document, "rows": [{**asdict(row), "worse": row.is_worse} for row in comparison.rows]})
+        document: dict[str, Any] = {
+            "source": sets.source,
+            "engine": engine.scale_key,
+            "missed": sets.missed,
+            "rows": [row.to_json() for row in figures],
+        }
+        if comparison is not None:
+            document["lost"] = comparison.lost
+            document["first_sketch"] = [{**asdict(row), "worse": row.is_worse} for row in comparison.rows]
+        cli.print_json(document)
     else:
-        print(render(sets, comparison, scale, engine.scale_key))
-    return EXIT_GATE if any(row.is_worse for row in comparison.rows) else EXIT_OK
+        print(render(sets, figures, comparison, engine.scale_key))
+    if comparison is not None and any(row.is_worse for row in comparison.rows):
+        return EXIT_GATE
+    return exit_code(figures)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Changes of a picture with a known effect on what the metrics should say: beauty filters, benign changes, another person's features."""
+"""Changes of a picture with a known effect on what the metrics should say: beauty filters, benign changes."""
 
 from __future__ import annotations
 
@@ -185,24 +185,6 @@ BENIGN: dict[str, Callable[[Rgb], Rgb]] = {
 }
 """What leaves skin as real as it was."""
 SIZES = ("half size", "double size")
-
-
-def mix_faces(rgb: Rgb, face: Face, other: Rgb, other_face: Face, share: float) -> Rgb:
-    """The picture with `share` of another person's face laid over it, landmarks on landmarks: a likeness that drifts away."""
-    import cv2
-    import numpy as np
-
-    matrix, _ = cv2.estimateAffinePartial2D(other_face.landmarks.astype(np.float32), face.landmarks.astype(np.float32), method=cv2.LMEDS)
-    height, width = rgb.shape[:2]
-    laid = cv2.warpAffine(other, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    unit = face_unit(face)
-    x, y = (float(value) for value in face.landmarks.mean(axis=0))
-    mask = np.zeros((height, width), dtype=np.float32)
-    cv2.ellipse(mask, (round(x), round(y)), (round(0.95 * unit), round(1.2 * unit)), 0, 0, 360, 1.0, -1)
-    weight = cv2.GaussianBlur(mask, (0, 0), max(1.0, 0.15 * unit))[:, :, None]
-    inside = mask > 0
-    laid += rgb[inside].mean(axis=0) - laid[inside].mean(axis=0)  # the other light and skin tone would give it away
-    return _to_bytes(rgb * (1.0 - share * weight) + laid * (share * weight))
 
 
 def _to_bytes(values: Any) -> Rgb:

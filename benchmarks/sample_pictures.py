@@ -1,19 +1,16 @@
-"""Labelled pictures for the benchmarks: from folders, or made from pictures that every installation has.
-
-scikit-image's wheel holds a public-domain portrait (NASA), InsightFace's a group photo. From them a small character is made: the
-portrait in other crops, sizes and lights is the character, with a little of another face over it still the character, with much of one
-no longer; the people of the group photo are strangers.
-"""
+"""Labelled pictures for the benchmarks: from folders, or rendered, with strangers from pictures that every installation has."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.picture_changes import mix_faces, relight, resize
+from benchmarks.picture_changes import resize
+from lifeos import cli
 from lifeos.errors import InputError, UnavailableError
 from lifeos.images import ImageError, find_pictures, read_picture
 from lifeos.progress import track
@@ -28,10 +25,10 @@ if TYPE_CHECKING:
 
 LONGEST_SIDE = 1600
 """Larger pictures are reduced first: the changes and their doubles would take minutes."""
-PASSED_SHARES, FAILED_SHARES = (0.0, 0.15, 0.3), (0.4, 0.5, 0.6)
-"""How much of another face lies over the character's in pictures that should pass, and in such that should not."""
-LEAST_FACE, MARGIN = 60, 0.6
-"""Height in pixels of faces that are taken out of a group photo, and how much of their longer side is kept around them."""
+LABELS = ("references", "passed", "failed", "one_pose", "varied", "strangers", "photos")
+RENDERED = "the demo's person, rendered"
+MARGIN = 0.8
+"""How much of its longer side is kept around a face that is taken out of a group photo."""
 GROUP_PHOTO = ("insightface", "data/images/t1.jpg")
 
 
@@ -47,19 +44,32 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleSets:
-    """Labelled sets; one that nobody gave is empty. `missed`: pictures without a face, by set."""
+    """Labelled sets; one that nobody gave is empty. `unseen`: pictures in which no face was found, by set."""
 
     references: list[Sample]
     passed: list[Sample]
     failed: list[Sample]
+    one_pose: list[Sample]
+    varied: list[Sample]
     strangers: list[Sample]
     photos: list[Sample]
-    missed: dict[str, int]
+    unseen: dict[str, list[tuple[str, Rgb]]]
     source: str
 
     @property
+    def missed(self) -> dict[str, int]:
+        """How many pictures have no face, by set."""
+        return {label: len(pictures) for label, pictures in self.unseen.items()}
+
+    @property
     def generated(self) -> list[Sample]:
-        return self.passed + self.failed
+        """Every picture of the character, or meant to be of her, that is no reference."""
+        return self.passed + self.failed + self.one_pose
+
+    @property
+    def good(self) -> list[Sample]:
+        """Pictures that surely show the character."""
+        return self.passed + self.one_pose
 
 
 def sight(engine: FaceEngine, name: str, rgb: Rgb) -> Sample | None:
@@ -69,16 +79,27 @@ def sight(engine: FaceEngine, name: str, rgb: Rgb) -> Sample | None:
     return None if sighting is None else Sample(name, rgb, sighting.subject, sighting.embedding)
 
 
-def read_sets(engine: FaceEngine, folders: dict[str, Path | None], limit: int) -> SampleSets:
+def read_sets(engine: FaceEngine, folders: Mapping[str, Path | None], limit: int) -> SampleSets:
     """Pictures from labelled folders, at most `limit` of each, evenly chosen."""
+    pictures = {
+        label: read_reduced(choose_pictures(folder, label, limit), label, LONGEST_SIDE) if (folder := folders.get(label)) else ()
+        for label in LABELS
+    }
+    return _sight_all(engine, pictures, "labelled folders")
+
+
+def _sight_all(engine: FaceEngine, pictures: Mapping[str, Iterable[tuple[str, Rgb]]], source: str) -> SampleSets:
     sets: dict[str, list[Sample]] = {}
-    missed: dict[str, int] = {}
-    for label, folder in folders.items():
-        paths = choose_pictures(folder, label, limit) if folder else []
-        found = [sight(engine, name, rgb) for name, rgb in read_reduced(paths, label, LONGEST_SIDE)]
-        sets[label] = [sample for sample in found if sample is not None]
-        missed[label] = len(paths) - len(sets[label])
-    return SampleSets(**sets, missed=missed, source="labelled folders")
+    unseen: dict[str, list[tuple[str, Rgb]]] = {}
+    for label, named in pictures.items():
+        sets[label], unseen[label] = [], []
+        for name, rgb in named:
+            sample = sight(engine, name, rgb)
+            if sample is None:
+                unseen[label].append((name, rgb))
+            else:
+                sets[label].append(sample)
+    return SampleSets(**sets, unseen=unseen, source=source)
 
 
 def choose_pictures(folder: Path, label: str, limit: int) -> list[Path]:
@@ -91,37 +112,39 @@ def choose_pictures(folder: Path, label: str, limit: int) -> list[Path]:
 
 
 def read_reduced(paths: list[Path], label: str, longest_side: int) -> Iterator[tuple[str, Rgb]]:
-    """Name and picture, larger ones reduced to `longest_side`; what cannot be read is left out."""
+    """Name and picture, larger ones reduced to `longest_side`; what cannot be read is named and left out."""
     for path in track(paths, f"reading {label}", unit="picture"):
         try:
             rgb = read_picture(path).rgb
-        except ImageError:
+        except ImageError as error:
+            cli.note(f"left out: {error}")
             continue
         longest = max(rgb.shape[:2])
         yield path.name, resize(rgb, longest_side / longest) if longest > longest_side else rgb
 
 
-def make_sets(engine: FaceEngine) -> SampleSets:
-    """A small character and its strangers, made from pictures that come with the dependencies."""
-    portrait = sight(engine, "portrait", packaged("skimage", "data/astronaut.png"))
-    group = packaged(*GROUP_PHOTO)
-    if portrait is None:
-        raise UnavailableError("sample pictures", "no face found in the portrait", "use another --engine")
-    others = [sample for rgb in crop_faces(engine.find, group) if (sample := sight(engine, "stranger", rgb)) is not None]
-    if not others:
-        raise UnavailableError("sample pictures", "no face found in the group photo", "use another --engine")
-    made: dict[str, Sequence[Sample | None]] = {
-        "references": _made(engine, _variations(portrait.rgb)),
-        "passed": _made(engine, _mixed(portrait, others, PASSED_SHARES)),
-        "failed": _made(engine, _mixed(portrait, others, FAILED_SHARES)),
-        "strangers": _made(engine, [rgb for other in others for rgb in _variations(other.rgb)[:3]]),
-        "photos": [portrait, *others],
+def make_sets(engine: FaceEngine, folders: Mapping[str, Path | None], limit: int) -> SampleSets:
+    """The rendered character, and what the folders hold that need not show one; without strangers among them the people of pictures that
+    come with packages are hers."""
+    from benchmarks.rendered_sets import render_character
+
+    given = {label: choose_pictures(folder, label, limit) for label in ("varied", "strangers", "photos") if (folder := folders.get(label))}
+    pictures: dict[str, Iterable[tuple[str, Rgb]]] = {
+        label: track(list(named), f"rendering {label}", unit="picture") for label, named in render_character(limit).items()
     }
-    return SampleSets(
-        **{label: [sample for sample in samples if sample] for label, samples in made.items()},
-        missed={label: sum(sample is None for sample in samples) for label, samples in made.items()},
-        source="made from scikit-image's portrait and InsightFace's group photo",
-    )
+    pictures |= {label: read_reduced(given.get(label, []), label, LONGEST_SIDE) for label in ("varied", "strangers", "photos")}
+    if "strangers" not in given:
+        pictures["strangers"] = people(engine.find)
+    return _sight_all(engine, pictures, RENDERED)
+
+
+def people(find: Callable[[Rgb], tuple[list[Face], str]]) -> Iterator[tuple[str, Rgb]]:
+    """People of pictures that come with packages, of those that are installed; none of them is the rendered character."""
+    with contextlib.suppress(UnavailableError, ImageError):
+        yield "grace_hopper", packaged("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")
+    with contextlib.suppress(UnavailableError, ImageError):
+        portraits = crop_faces(find, packaged(*GROUP_PHOTO))
+        yield from ((f"group {number}", rgb) for number, rgb in enumerate(portraits, 1))
 
 
 def packaged(package: str, name: str) -> Rgb:
@@ -132,41 +155,14 @@ def packaged(package: str, name: str) -> Rgb:
     return read_picture(Path(spec.origin).parent / name).rgb
 
 
-def crop_faces(find: Callable[[Rgb], tuple[list[Face], str]], rgb: Rgb, *, margin: float = MARGIN, least: float = LEAST_FACE) -> list[Rgb]:
-    """Portraits out of a group photo: each face of `least` pixels in height, with `margin` of its longer side around it, which leaves the
-    next one out of the middle."""
+def crop_faces(find: Callable[[Rgb], tuple[list[Face], str]], rgb: Rgb) -> list[Rgb]:
+    """Portraits out of a group photo, each with a margin that leaves the next face out of the middle."""
     import numpy as np
 
     portraits = []
     for face in find(rgb)[0]:
         x0, y0, x1, y1 = face.box
-        around = margin * max(x1 - x0, y1 - y0)
+        around = MARGIN * max(x1 - x0, y1 - y0)
         left, top = (max(0, int(value - around)) for value in (x0, y0))
-        if y1 - y0 >= least:
-            portraits.append(np.ascontiguousarray(rgb[top : int(y1 + around), left : int(x1 + around)]))
+        portraits.append(np.ascontiguousarray(rgb[top : int(y1 + around), left : int(x1 + around)]))
     return portraits
-
-
-def _made(engine: FaceEngine, pictures: list[Rgb]) -> list[Sample | None]:
-    return [sight(engine, f"picture {number}", rgb) for number, rgb in enumerate(pictures, 1)]
-
-
-def _variations(rgb: Rgb) -> list[Rgb]:
-    """One picture as several might have been taken: mirrored, cropped, smaller, in other light."""
-    import numpy as np
-
-    height, width = rgb.shape[:2]
-    mirrored = np.ascontiguousarray(rgb[:, ::-1])
-    cropped = np.ascontiguousarray(rgb[: int(0.9 * height), int(0.05 * width) : int(0.95 * width)])
-    return [
-        rgb,
-        relight(mirrored, 0.92, 0.92, 0.92),
-        relight(cropped, 1.04, 1.0, 0.95),
-        resize(relight(rgb, 0.95, 1.0, 1.04), 0.8),
-        relight(np.ascontiguousarray(cropped[:, ::-1]), 1.05, 1.05, 1.05),
-    ]
-
-
-def _mixed(portrait: Sample, others: list[Sample], shares: tuple[float, ...]) -> list[Rgb]:
-    pictures = [mix_faces(portrait.rgb, portrait.face, other.rgb, other.face, share) for share in shares for other in others]
-    return [_variations(rgb)[number % 5] for number, rgb in enumerate(pictures)]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchmarks.goals import Figure, share
 from benchmarks.picture_changes import BENIGN, STRENGTHS
 from benchmarks.rank_figures import area_under_curve, rank_correlation
 from benchmarks.skin_copies import FULL
@@ -16,41 +17,11 @@ if TYPE_CHECKING:
     from evals.skin.measurement import SkinMeasurement
 
 FEWEST = 3
-LEAST_SHOWN = 15
-"""Pictures from which a figure shows anything: with none wrong of 15 the truth may still be 20 %."""
 PASS, BORDERLINE, REJECTED = "pass", "borderline", "rejected"
 LEAST_CORRELATED = 60
 """Pictures from which a correlation is known to some ± .13, and a ratio of two shares of rejections means anything."""
 CERTAIN_UNIT = 43.2
 """The smallest face unit in pixels that is measured at the scale of 48."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure of one group of pictures: of a share, `hits` of `pictures`; else `hits` is None, and `pictures` how many it rests on.
-
-    `goal` is the bound, `at_least` its side; a row without a goal is a report.
-    """
-
-    group: str
-    name: str
-    value: float | None
-    hits: int | None
-    pictures: int
-    goal: float | None = None
-    at_least: bool = False
-    least: int = LEAST_SHOWN
-    """Pictures from which this figure shows anything."""
-
-    @property
-    def status(self) -> str:
-        """`shown`, `missed`, `not shown` (too few pictures), or empty for a report."""
-        if self.goal is None:
-            return ""
-        if self.value is None or self.pictures < self.least:
-            return "not shown"
-        reached = self.value >= self.goal - 1e-9 if self.at_least else self.value <= self.goal + 1e-9
-        return "shown" if reached else "missed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,27 +71,26 @@ def judge(copies: Sequence[Copies], references: Sequence[Copies] | None) -> list
     return found
 
 
-def skin_rows(group: str, judged: Sequence[Judged]) -> list[Row]:
+def skin_rows(group: str, judged: Sequence[Judged]) -> list[Figure]:
     """Every figure of one group."""
     large = [item for item in judged if item.unit >= CERTAIN_UNIT]
     larger = [item for item in judged if item.unit >= 1.3 * CERTAIN_UNIT]
     kept = [item for item in large if item.verdict("untouched") != REJECTED]
 
-    def share(
+    def verdicts_share(
         name: str, items: Sequence[Judged], change: str, verdicts: Sequence[str], goal: float | None, *, at_least: bool = False
-    ) -> Row:
+    ) -> Figure:
         seen = [verdict for item in items if (verdict := item.verdict(change)) is not None]
-        hits = sum(verdict in verdicts for verdict in seen)
-        return Row(group, name, hits / len(seen) if seen else None, hits if seen else None, len(seen), goal, at_least)
+        return share(group, name, sum(verdict in verdicts for verdict in seen), len(seen), goal, at_least=at_least)
 
     rows = [
-        share("untouched: pass", large, "untouched", (PASS,), None),
-        share("untouched: pass or borderline", large, "untouched", (PASS, BORDERLINE), 0.95, at_least=True),
-        share("untouched: rejected", large, "untouched", (REJECTED,), 0.03),
+        verdicts_share("untouched: pass", large, "untouched", (PASS,), None),
+        verdicts_share("untouched: pass or borderline", large, "untouched", (PASS, BORDERLINE), 0.95, at_least=True),
+        verdicts_share("untouched: rejected", large, "untouched", (REJECTED,), 0.03),
     ]
     for name in FULL:
         rows += [_curve(group, large, name), _correlation(group, large, name)]
-    goals = (
+    changes = (
         *((name, f"{name} 1.0", 0.10) for name in FULL),
         ("bilateral, white grain 3", "bilateral 1.0 + white grain 3", 0.15),
         ("bilateral, white grain 3, JPEG 85", "bilateral 1.0 + white grain 3, JPEG 85", 0.20),
@@ -134,15 +104,15 @@ def skin_rows(group: str, judged: Sequence[Judged]) -> list[Row]:
         ("reduced and enlarged 4 times, sharpened", "enlarged 4 times", None),
         ("grain painted on the face alone", "painted grain", None),
     )
-    for title, change, goal in goals:
-        rows.append(share(f"{title}: pass", kept, change, (PASS,), goal))
-        rows.append(share(f"{title}: borderline", kept, change, (BORDERLINE,), None))
+    for title, change, goal in changes:
+        rows.append(verdicts_share(f"{title}: pass", kept, change, (PASS,), goal))
+        rows.append(verdicts_share(f"{title}: borderline", kept, change, (BORDERLINE,), None))
     rows += [
-        share("slight defocus: rejected", kept, "defocus", (REJECTED,), 0.20),
-        share("mild makeup: rejected", kept, "makeup", (REJECTED,), 0.15),
-        share("plastic face of 128 pixels: pass", larger, "plastic 128 px", (PASS,), 0.15),
-        share("plastic face of 80 pixels: pass", judged, "plastic 80 px", (PASS,), 0.0),
-        share("face of 80 pixels: borderline", judged, "80 px", (BORDERLINE,), None),
+        verdicts_share("slight defocus: rejected", kept, "defocus", (REJECTED,), 0.20),
+        verdicts_share("mild makeup: rejected", kept, "makeup", (REJECTED,), 0.15),
+        verdicts_share("plastic face of 128 pixels: pass", larger, "plastic 128 px", (PASS,), 0.15),
+        verdicts_share("plastic face of 80 pixels: pass", judged, "plastic 80 px", (PASS,), 0.0),
+        verdicts_share("face of 80 pixels: borderline", judged, "80 px", (BORDERLINE,), None),
         _flips(group, large, "half size", 0.05),
         _flips(group, large, "JPEG 60", 0.05),
         _drift(group, large),
@@ -151,36 +121,38 @@ def skin_rows(group: str, judged: Sequence[Judged]) -> list[Row]:
     return rows
 
 
-def _curve(group: str, items: Sequence[Judged], name: str) -> Row:
+def _curve(group: str, items: Sequence[Judged], name: str) -> Figure:
     both = [(item.scores["untouched"], item.scores[f"{name} 1.0"]) for item in items if f"{name} 1.0" in item.scores]
     value = area_under_curve([one.texture or 0.0 for one, _ in both], [other.texture or 0.0 for _, other in both])
-    return Row(group, f"{name}: AUC against untouched", value, None, len(both), 0.95, at_least=True)
+    return Figure(group, f"{name}: AUC against untouched", value, None, len(both), 0.95, at_least=True)
 
 
-def _correlation(group: str, items: Sequence[Judged], name: str) -> Row:
+def _correlation(group: str, items: Sequence[Judged], name: str) -> Figure:
     steps = ["untouched", *(f"{name} {strength}" for strength in STRENGTHS)]
     whole = [item for item in items if all(step in item.scores for step in steps)]
     ranks = [rank_correlation([0.0, *STRENGTHS], [-(item.scores[step].texture or 0.0) for step in steps]) for item in whole]
-    return Row(group, f"{name}: Spearman with strength", sum(ranks) / len(ranks) if ranks else None, None, len(ranks), 0.94, at_least=True)
+    return Figure(
+        group, f"{name}: Spearman with strength", sum(ranks) / len(ranks) if ranks else None, None, len(ranks), 0.94, at_least=True
+    )
 
 
-def _flips(group: str, items: Sequence[Judged], change: str, goal: float) -> Row:
+def _flips(group: str, items: Sequence[Judged], change: str, goal: float) -> Figure:
     pairs = [(before, after) for item in items if (before := item.verdict("untouched")) and (after := item.verdict(change))]
     hits = sum({before, after} == {PASS, REJECTED} for before, after in pairs)
-    return Row(group, f"{change}: flips", hits / len(pairs) if pairs else None, hits if pairs else None, len(pairs), goal)
+    return share(group, f"{change}: flips", hits, len(pairs), goal)
 
 
-def _drift(group: str, items: Sequence[Judged]) -> Row:
+def _drift(group: str, items: Sequence[Judged]) -> Figure:
     moved = [
         abs((item.scores[change].score or 0.0) - (item.scores["untouched"].score or 0.0))
         for item in items
         for change in BENIGN
         if change in item.scores and item.scores[change].scale == item.scores["untouched"].scale
     ]
-    return Row(group, "benign changes: mean drift of the score", sum(moved) / len(moved) if moved else None, None, len(items))
+    return Figure(group, "benign changes: mean drift of the score", sum(moved) / len(moved) if moved else None, None, len(items))
 
 
-def _lightness(group: str, items: Sequence[Judged]) -> list[Row]:
+def _lightness(group: str, items: Sequence[Judged]) -> list[Figure]:
     """Whether light skin and dark skin are judged alike: the correlation, and the rejections of the darker half over the lighter half's."""
     known = sorted((item for item in items if math.isfinite(item.lightness)), key=lambda item: item.lightness)
     if len(known) < 2 * FEWEST:
@@ -192,7 +164,7 @@ def _lightness(group: str, items: Sequence[Judged]) -> list[Row]:
     darker, lighter = (sum((item.scores["untouched"].texture or 0.0) < TEXTURE_POINT for item in half) / len(half) for half in halves)
     ratio = max(darker, lighter) / max(min(darker, lighter), 1e-9) if max(darker, lighter) else 1.0
     return [
-        Row(
+        Figure(
             group,
             f"skin lightness ({angles[0]:.0f}° to {angles[-1]:.0f}°) with texture: |Spearman|",
             correlation,
@@ -201,7 +173,7 @@ def _lightness(group: str, items: Sequence[Judged]) -> list[Row]:
             0.15,
             least=LEAST_CORRELATED,
         ),
-        Row(
+        Figure(
             group,
             f"below the limit: darker half {darker:.0%}, lighter half {lighter:.0%}: ratio",
             min(ratio, 99.0),
@@ -213,19 +185,11 @@ def _lightness(group: str, items: Sequence[Judged]) -> list[Row]:
     ]
 
 
-def agreement_row(judged_by: Mapping[str, Mapping[str, str]]) -> Row | None:
+def agreement_row(judged_by: Mapping[str, Mapping[str, str]]) -> Figure | None:
     """The share of pictures on which two engines agree, by the verdicts of each on each picture; None with fewer than two engines."""
     if len(judged_by) < 2:
         return None
     first, second = list(judged_by)[:2]
     both = judged_by[first].keys() & judged_by[second].keys()
     hits = sum(judged_by[first][name] == judged_by[second][name] for name in both)
-    return Row(
-        "engines",
-        f"{first} and {second}: the same verdict",
-        hits / len(both) if both else None,
-        hits if both else None,
-        len(both),
-        0.92,
-        True,
-    )
+    return share("engines", f"{first} and {second}: the same verdict", hits, len(both), 0.92, at_least=True)

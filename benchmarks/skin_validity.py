@@ -19,18 +19,20 @@ import contextlib
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.sample_pictures import GROUP_PHOTO, choose_pictures, crop_faces, packaged, read_reduced
+from benchmarks.goals import Figure, exit_code, render_figures
+from benchmarks.sample_pictures import choose_pictures, packaged, people, read_reduced
 from benchmarks.skin_copies import LONGEST_SIDE, changed_copies
-from benchmarks.skin_figures import FEWEST, Copies, Row, agreement_row, judge, skin_rows, verdict_of
+from benchmarks.skin_figures import FEWEST, Copies, agreement_row, judge, skin_rows, verdict_of
+from benchmarks.two_engines import ready_engines
 from lifeos import cli
-from lifeos.errors import EXIT_GATE, EXIT_OK, InputError, UnavailableError
+from lifeos.errors import InputError, UnavailableError
 from lifeos.images import ImageError
 from lifeos.progress import track
 
@@ -90,21 +92,14 @@ def skin_lightness(rgb: Rgb, frame: FaceFrame) -> float:
 
 def engine_verdicts(pictures: Sequence[tuple[str, Rgb]], model_root: Path | None) -> dict[str, dict[str, str]]:
     """The verdict on each untouched picture by the first two engines that are ready here, against all the others."""
-    from evals.faces.engines import choose_engine
     from evals.faces.subject import choose_subject
     from evals.judging.skin_sight import SkinSight
     from evals.load_thresholds import load_thresholds
     from evals.skin.realism import SkinReference, score_skin
-    from lifeos.errors import LifeosError
 
     found: dict[str, dict[str, str]] = {}
-    for name in ("sface", "insightface", "dlib"):
-        if len(found) == 2:
-            break
-        try:
-            engine = choose_engine(name, load_thresholds(), prefer_cpu=True, model_root=model_root)
-        except LifeosError:
-            continue
+    for engine in islice(ready_engines(load_thresholds(), model_root), 2):
+        name = engine.scale_key
         sight, measured = SkinSight(engine), {}
         for picture, rgb in track(pictures, f"looking with {name}", unit="picture"):
             if faces := engine.find(rgb)[0]:
@@ -118,16 +113,13 @@ def engine_verdicts(pictures: Sequence[tuple[str, Rgb]], model_root: Path | None
 
 
 def packaged_pictures(yunet: YuNet) -> Iterator[tuple[str, Rgb]]:
-    """Portraits that come with packages, and the faces of InsightFace's group photo; of those that are installed."""
-    for package, name in (("skimage", "data/astronaut.png"), ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")):
-        with contextlib.suppress(UnavailableError, ImageError):
-            yield Path(name).stem, packaged(package, name)
+    """Portraits and faces of a group photo that come with packages; of those that are installed."""
     with contextlib.suppress(UnavailableError, ImageError):
-        portraits = crop_faces(yunet.find, packaged(*GROUP_PHOTO), margin=0.8, least=0)
-        yield from ((f"group {number}", rgb) for number, rgb in enumerate(portraits, 1))
+        yield "astronaut", packaged("skimage", "data/astronaut.png")
+    yield from people(yunet.find)
 
 
-def run(args: Any) -> list[Row]:
+def run(args: Any) -> list[Figure]:
     import cv2
 
     from evals.faces import model_files
@@ -147,7 +139,7 @@ def run(args: Any) -> list[Row]:
     for group, pictures in sources.items():
         seen = [measure_copies(yunet, name, rgb) for name, rgb in track(pictures, f"changing {group}", unit="picture")]
         copies[group] = [item for item in seen if item is not None]
-    rows: list[Row] = []
+    rows: list[Figure] = []
     for group, items in copies.items():
         references = copies.get("references") if group == "generated" else None
         if len(references or items) >= FEWEST:
@@ -158,37 +150,6 @@ def run(args: Any) -> list[Row]:
         row = agreement_row(engine_verdicts([pair for pictures in sources.values() for pair in pictures], args.model_root))
         rows += [row] if row is not None else []
     return rows
-
-
-def render(rows: Sequence[Row]) -> str:
-    lines: list[str] = []
-    group = ""
-    for row in rows:
-        if row.group != group:
-            group = row.group
-            lines += ["", f"{group:64}{'figure':>8}  {'of':>9}  goal"]
-        lines.append(f"  {row.name:62}{_figure(row):>8}  {_of(row):>9}  {_goal(row)}".rstrip())
-    missed = [row for row in rows if row.status == "missed"]
-    lines += ["", f"{sum(row.status == 'shown' for row in rows)} goals shown, {len(missed)} missed, "
-              f"{sum(row.status == 'not shown' for row in rows)} not shown (too few pictures)"]  # fmt: skip
-    return "\n".join(lines).lstrip("\n")
-
-
-def _figure(row: Row) -> str:
-    if row.value is None:
-        return "–"
-    return f"{row.value:.0%}" if row.hits is not None else f"{row.value:.3f}"
-
-
-def _of(row: Row) -> str:
-    return f"{row.hits} of {row.pictures}" if row.hits is not None else f"{row.pictures}"
-
-
-def _goal(row: Row) -> str:
-    if row.goal is None:
-        return ""
-    bound = f"{row.goal:.0%}" if row.hits is not None or row.value is None else f"{row.goal:g}"
-    return f"{'≥' if row.at_least else '≤'} {bound:6} {row.status}"
 
 
 def build_parser() -> cli.Parser:
@@ -213,10 +174,10 @@ def main(argv: list[str] | None = None) -> int:
             cli.require_directory(getattr(args, group), f"--{group}")
     rows = run(args)
     if args.json:
-        cli.print_json({"rows": [{**asdict(row), "status": row.status} for row in rows]})
+        cli.print_json({"rows": [row.to_json() for row in rows]})
     else:
-        print(render(rows))
-    return EXIT_GATE if any(row.status == "missed" for row in rows) else EXIT_OK
+        print(render_figures(rows))
+    return exit_code(rows)
 
 
 if __name__ == "__main__":

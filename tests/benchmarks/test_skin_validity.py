@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.goals import Figure, exit_code, render_figures
 from benchmarks.skin_copies import changed_copies
-from benchmarks.skin_figures import Judged, Row, agreement_row, skin_rows, verdict_of
-from benchmarks.skin_validity import main, render
+from benchmarks.skin_figures import Judged, agreement_row, skin_rows, verdict_of
+from benchmarks.skin_validity import main
 from evals.faces.face_engine import Face
 from evals.skin.realism import SkinScore
 from lifeos import cli
@@ -21,17 +22,17 @@ from tests.evals.portraits import portrait
 @pytest.mark.parametrize(
     ("row", "status"),
     [
-        (Row("g", "n", 0.15, 3, 20, 0.15), "shown"),
-        (Row("g", "n", 0.20, 4, 20, 0.15), "missed"),
-        (Row("g", "n", 0.00, 0, 14, 0.15), "not shown"),
-        (Row("g", "n", 1.00, 14, 14, 0.15), "not shown"),
-        (Row("g", "n", 0.95, 19, 20, 0.95, at_least=True), "shown"),
-        (Row("g", "n", 0.90, 18, 20, 0.95, at_least=True), "missed"),
-        (Row("g", "n", None, None, 0, 0.95), "not shown"),
-        (Row("g", "n", 0.90, 18, 20), ""),
+        (Figure("g", "n", 0.15, 3, 20, 0.15), "shown"),
+        (Figure("g", "n", 0.20, 4, 20, 0.15), "missed"),
+        (Figure("g", "n", 0.00, 0, 14, 0.15), "not shown"),
+        (Figure("g", "n", 1.00, 14, 14, 0.15), "not shown"),
+        (Figure("g", "n", 0.95, 19, 20, 0.95, at_least=True), "shown"),
+        (Figure("g", "n", 0.90, 18, 20, 0.95, at_least=True), "missed"),
+        (Figure("g", "n", None, None, 0, 0.95), "not shown"),
+        (Figure("g", "n", 0.90, 18, 20), ""),
     ],
 )
-def test_a_goal_is_shown_missed_or_not_shown(row: Row, status: str) -> None:
+def test_a_goal_is_shown_missed_or_not_shown(row: Figure, status: str) -> None:
     assert row.status == status
 
 
@@ -77,10 +78,19 @@ def test_engines_agree_by_the_pictures_that_both_see() -> None:
 
 
 def test_the_table_shows_figure_count_and_goal() -> None:
-    table = render([Row("photos", "filter: pass", 0.05, 1, 20, 0.10), Row("photos", "AUC", 0.9, None, 20, 0.95, at_least=True)])
-    assert table.splitlines()[1].split() == ["filter:", "pass", "5%", "1", "of", "20", "≤", "10%", "shown"]
-    assert table.splitlines()[2].split() == ["AUC", "0.900", "20", "≥", "0.95", "missed"]
-    assert table.splitlines()[-1] == "1 goals shown, 1 missed, 0 not shown (too few pictures)"
+    figures = [
+        Figure("photos", "filter: pass", 0.05, 1, 20, 0.10),
+        Figure("photos", "AUC", 0.9, None, 20, 0.95, at_least=True, on="20 good and 30 bad"),
+        Figure("photos", "few", 0.0, 0, 4, 0.10),
+        Figure("photos", "report", 0.5, None, 4),
+    ]
+    lines = render_figures(figures).splitlines()
+    assert lines[1].split() == ["filter:", "pass", "5%", "1", "of", "20", "≤", "10%", "shown", "on", "20", "pictures"]
+    assert lines[2].split() == ["AUC", "0.900", "≥", "0.95", "missed", "on", "20", "good", "and", "30", "bad"]
+    assert lines[3].endswith("not shown: 4 pictures, 15 wanted")
+    assert lines[4].split() == ["report", "0.500", "4", "pictures"]
+    assert lines[-1] == "1 goals shown, 1 missed, 1 not shown (too few pictures)"
+    assert (exit_code(figures), exit_code([figures[0], *figures[2:]])) == (1, 0)
 
 
 def test_every_copy_differs_from_the_picture_and_keeps_its_shape() -> None:
