@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 POSIX = hasattr(os, "killpg")
@@ -63,3 +64,28 @@ def keeps_permissions(folder: Path) -> bool:
     kept = path.stat().st_mode & 0o777 == 0o640
     path.unlink()
     return POSIX and kept
+
+
+def replaces_in_one_step(folder: Path) -> bool:
+    """Whether a file that is replaced is there at every moment: the FUSE drivers of exFAT and NTFS remove the old one first."""
+    path, spare = folder / ".replaced", folder / ".spare"
+    path.touch()
+    ended = threading.Event()
+
+    def replace() -> None:
+        for _ in range(300):
+            spare.touch()
+            spare.replace(path)
+        ended.set()
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    always = True
+    while not ended.is_set():
+        try:
+            path.read_bytes()
+        except FileNotFoundError:
+            always = False
+    writer.join()
+    path.unlink()
+    return always
