@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "a comparison": ("evals.compare_versions", [*HISTORY, "--v1", "v2_sweep", "--v2", "v3_sweep", "--output", "{}/c.md"]),
     "the leaderboard": ("evals.leaderboard", [*HISTORY, "--output", "{}/l.md"]),
     "a LoRA": ("tools.lora_info", ["{}/training/v3-step00000010.safetensors"]),
+    "a certificate": ("tools.certify", ["{}/finished_batch/approved/0001_p001_v01_seed7_close-up-portrait.png", "--project-root", "{}"]),
     "a manifest": ("tools.dataset_manifest", ["--dataset-dir", "{}/dataset"]),
     "a verified manifest": ("tools.dataset_manifest", ["--verify", "{}/dataset_manifest.json", "--dataset-dir", "{}/dataset"]),
     "two manifests": ("tools.dataset_manifest", ["--compare", "{}/dataset_manifest_before.json", "{}/dataset_manifest.json"]),

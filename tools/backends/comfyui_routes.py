@@ -37,6 +37,14 @@ class ServerApi:
         names: list[str] = self._transport.record(reply, path, list[str]) if reply.status == 200 else []
         return names
 
+    def lora_metadata(self, name: str) -> dict[str, str] | None:
+        """The metadata in the header of a LoRA file, None where there is no such file or none in it. Its weights stay where they are."""
+        path = "/view_metadata/loras"
+        reply = self._transport.get(path, {"filename": name}, limit=LARGE_ANSWER)
+        if reply.status != 200:
+            return None
+        return {key: value for key, value in self._transport.record(reply, path, dict[str, Any]).items() if isinstance(value, str)}
+
     def model_folders(self) -> list[str]:
         """The folders that `models` knows."""
         names: list[str] = self._transport.get_record("/models", list[str])
