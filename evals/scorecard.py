@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     manifest_file = args.dataset_manifest or (find_own_manifest(header) if header else None)
     manifest = read_manifest(manifest_file) if manifest_file else None
     listing = eval_command.list_generated(args.generated, args.reference)
-    assessor = eval_command.open_assessor_for(args, policy)
+    assessor = eval_command.open_assessor_for(args, policy, want_guards=True)
     assessments = eval_command.assess_pictures(assessor, listing.pictures)
     batch_config = read_batch_config(args.generated)
     now = times.stamp()

@@ -103,9 +103,14 @@ def choose_subject(faces: Sequence[Face], width: int, height: int) -> Face:
     return max(faces, key=prominence)
 
 
+def second_face_share(faces: Sequence[Face], subject: Face) -> float:
+    """The area of the largest other face, in shares of the subject's: 0 where there is none, 1 for one of its size."""
+    return max((face.area / max(subject.area, 1e-9) for face in faces if face is not subject), default=0.0)
+
+
 def has_second_face(faces: Sequence[Face], subject: Face, area_ratio: float) -> bool:
-    """Whether another face has at least that share of the subject's area."""
-    return any(face is not subject and face.area >= area_ratio * subject.area for face in faces)
+    """Whether another face has more than that share of the subject's area."""
+    return second_face_share(faces, subject) > area_ratio
 
 
 def measure_pose(landmarks: NDArray[np.float64]) -> tuple[float, float]:

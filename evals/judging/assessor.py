@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from evals.judging.gates import check_known, gates_in_force
 from evals.judging.records import CONVERTED, NOT_MEASURED, Assessment, FaceScore, Geometry, Reading
-from evals.judging.view import View
+from evals.judging.view import Prepared, Setting, View
 from evals.skin.realism import SkinScore
 from lifeos.counting import counted
 from lifeos.project import require_directory
@@ -40,10 +40,11 @@ def open_assessor(
     face_model: Path | None = None,
     begun: Mapping[str, Any] | None = None,
     want_skin: bool = True,
+    want_guards: bool = True,
     folders: Mapping[str, Path] | None = None,
 ) -> Assessor:
     """An assessor for the references in a folder. `folders`: further folders, by name, for the measures of gates that need one; `begun`:
-    the protocol of the batch that goes on, whose engine `auto` then is.
+    the protocol of the batch that goes on, whose engine `auto` then is. `want_guards`: whether further gates are measured.
 
     Raises InputError (no usable reference, a gate or model pack that is not known) or UnavailableError (no engine, no model).
     """
@@ -59,7 +60,7 @@ def open_assessor(
         engine, policy, prefer_cpu=prefer_cpu, model_root=model_root, model_pack=model_pack, face_model=face_model, begun=begun
     )
     references = load_references(reference_dir, chosen, want_skin=want_skin, workers=default_workers())
-    return Assessor(chosen, references, policy, want_skin=want_skin, folders=folders)
+    return Assessor(chosen, references, policy, want_skin=want_skin, want_guards=want_guards, folders=folders)
 
 
 def default_workers() -> int:
@@ -71,8 +72,8 @@ class Assessor:
     """Scores pictures against one reference set. Thread safe.
 
     `protocol` holds everything that makes scores comparable, and its `id`. `provider` is what really runs. `description` is one line for
-    people, `warnings` the lines that they should read before trusting a score. `reference_hashes`: SHA-256 of the references. `likeness`:
-    what a face score stands between (`LikenessRange`).
+    people, `warnings` the lines that they should read before trusting a score, `for_owner` those that may name files.
+    `reference_hashes`: SHA-256 of the references. `likeness`: what a face score stands between (`LikenessRange`).
     """
 
     def __init__(
@@ -82,9 +83,11 @@ class Assessor:
         policy: Mapping[str, Any],
         *,
         want_skin: bool = True,
+        want_guards: bool = True,
         folders: Mapping[str, Path] | None = None,
     ) -> None:
         from evals.faces.policy_scale import PolicyScale, doubt_of
+        from evals.guards.second_face import limit_in_force
         from evals.judging.likeness_range import doubts_about, measure_range
         from evals.judging.protocol import protocol_of
         from evals.judging.skin_sight import SkinSight
@@ -95,15 +98,20 @@ class Assessor:
         self._centroid, self._skin = references.centroid, SkinSight(engine) if want_skin else None
         self.scale = PolicyScale.from_policy(row)
         self._least_height, self._widest_yaw = limits["low_confidence_face_px"], limits["low_confidence_yaw_deg"]
-        self._second_face = limits["second_face_area_ratio"]
+        self._second_face = limit_in_force(policy)
         self._known: dict[str, Assessment] = {}
-        self._measured = [gate for gate in gates_in_force(policy) if gate.measure is not None]
+        self._measured = [gate for gate in gates_in_force(policy) if gate.measure is not None and want_guards]
         self._policy, self._folders, self._memory = policy, folders or {}, dict[str, Any]()
+        prepared = self._prepare_measures()
         self.provider = engine.provider
         self.reference_hashes = frozenset(references.hashes)
         points = None if self._skin is None else self._skin.points
         self.protocol: dict[str, Any] = protocol_of(
-            engine, references, self.scale.to_json(), skin_points=points, measures={gate.key: gate.metric for gate in self._measured}
+            engine,
+            references,
+            self.scale.to_json(),
+            skin_points=points,
+            measures={gate.key: f"{gate.metric} {prepared[gate.key].identity}".strip() for gate in self._measured},
         )
         name = f"{self.protocol['engine']} ({self.protocol['model_pack']}, {engine.provider})"
         count = len(references.names)
@@ -111,8 +119,15 @@ class Assessor:
         doubt = doubt_of(row, engine.scale_key, engine.model_sha256)
         self.warnings = (*engine.notes, *((doubt,) if doubt else ()), *references.left_out, *doubts_about(references, self.scale))
         self.likeness = measure_range(references, self.scale, engine.scale_key).to_json()
+        self.warnings += tuple(line for each in prepared.values() for line in each.warnings)
+        self.for_owner = tuple(line for each in prepared.values() for line in each.for_owner)
         if want_skin and not references.skin.levels:
             self.warnings += ("no reference shows enough skin in colour: skin cannot be judged, and no picture can be approved",)
+
+    def _prepare_measures(self) -> dict[str, Prepared]:
+        """What the gates that are measured need, made ready before anything is judged, by gate key."""
+        around = Setting(self.engine, self.references, self.scale, self._policy, self._folders, self._memory, default_workers())
+        return {gate.key: gate.prepare(around) if gate.prepare is not None else Prepared() for gate in self._measured}
 
     def assess(self, path: Path) -> Assessment:
         """Assess one file. Never raises for a bad picture: its `reason` says what is wrong with it."""

@@ -42,11 +42,11 @@ def add_gate_arguments(parser: cli.Parser, *, fails_when: str) -> None:
     parser.add_skip_install()
 
 
-def open_assessor_for(args: Any, policy: Mapping[str, Any], *, want_skin: bool = True) -> Assessor:
+def open_assessor_for(args: Any, policy: Mapping[str, Any], *, want_skin: bool = True, want_guards: bool = False) -> Assessor:
     """The assessor that the judging flags ask for; says which engine runs, and what to know before trusting its scores."""
-    assessor = open_assessor(args.reference, policy, want_skin=want_skin, **given_engine(args))
+    assessor = open_assessor(args.reference, policy, want_skin=want_skin, want_guards=want_guards, **given_engine(args))
     cli.say(assessor.description, as_json=args.json)
-    for line in assessor.warnings:
+    for line in (*assessor.warnings, *assessor.for_owner):
         cli.say(f"note: {line}", as_json=True)
     return assessor
 

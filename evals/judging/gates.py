@@ -17,86 +17,17 @@ The rule for what is missing, everywhere:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from evals.judging.records import NOT_MEASURED, Assessment, Reading
+from evals.guards import lookalike, second_face
+from evals.judging.gate import DIGITS, Gate, GateFolder, guard_row, look_up, measured
+from evals.judging.records import Assessment, Reading
 from lifeos.counting import counted, verb
 from lifeos.errors import InputError, did_you_mean
 
-if TYPE_CHECKING:
-    from evals.judging.view import View
-
-DIGITS = 4
-"""Scores are compared, averaged and stored after rounding to this many decimals."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """One row of the table.
-
-    `read` takes the score, or the reason why there is none, from an assessment; `others` are the pictures of the batch that were
-    assessed before it. `measure` makes what `read` finds in `Assessment.measures`, for gates that are not part of face or skin.
-    `subject` is what could not be judged when the score is missing; gates of one subject share that reason.
-    """
-
-    key: str
-    title: str
-    heading: str
-    subject: str
-    limit_key: str
-    flag: str
-    read: Callable[[Assessment, Sequence[Assessment]], Reading]
-    mean_name: str
-    """Of its mean in `eval_scores` of a history row."""
-    pass_name: str
-    """Of whether that mean passes, in `eval_scores`."""
-    picture_name: str
-    """Of a picture's score in `images` of a history row."""
-    document_name: str
-    """Of its mean in the documents of scorecards and batches."""
-    weight_key: str | None = None
-    lower_is_better: bool = False
-    zero_key: str | None = None
-    """Policy key that makes a missing score count as 0 in the mean, for the reasons in `zero_reasons`."""
-    zero_reasons: frozenset[str] = frozenset()
-    measure: Callable[[View], Reading] | None = None
-    metric: str = ""
-    """Name and version of the measure, for the protocol: scores of another version are not comparable."""
-    span: tuple[float, float] = (0.0, 1.0)
-    """The lowest and highest score that is possible."""
-    needs_others: bool = False
-    """Whether `read` looks at the other pictures of the batch: only then are they kept at hand."""
-
-    def reading(self, assessment: Assessment, others: Sequence[Assessment] = ()) -> Reading:
-        """What the gate reads from a picture: what was kept when it was judged among others, else what it reads now."""
-        kept = assessment.measures.get(self.key)
-        return self.read(assessment, others) if kept is None else kept
-
-    def limit(self, policy: Mapping[str, Any]) -> float | None:
-        """Its limit in the policy; None where the policy does not hold one: then the gate is off."""
-        value = look_up(policy, self.limit_key)
-        return None if value is None else float(value)
-
-    def weight(self, policy: Mapping[str, Any]) -> float:
-        """Its share of the overall score, 0 for none."""
-        return float(policy["scorecard"]["weights"].get(self.weight_key, 0.0)) if self.weight_key else 0.0
-
-    def passes(self, score: float, limit: float) -> bool:
-        """Whether a score reaches the limit, both at 4 decimals: 0.59996 passes 0.60."""
-        ours, wanted = round(score, DIGITS), round(limit, DIGITS)
-        return ours <= wanted if self.lower_is_better else ours >= wanted
-
-    def counts_as_zero(self, reason: str | None, policy: Mapping[str, Any]) -> bool:
-        """Whether a score that is missing for that reason is 0 in the mean."""
-        return self.zero_key is not None and reason in self.zero_reasons and bool(look_up(policy, self.zero_key))
-
-
-def measured(key: str) -> Callable[[Assessment, Sequence[Assessment]], Reading]:
-    """A gate's `read` for a score that its `measure` put into `Assessment.measures`."""
-    return lambda assessment, others: assessment.measures.get(key) or Reading(None, assessment.reason or NOT_MEASURED)
-
+__all__ = ["DIGITS", "GATES", "Gate", "look_up", "measured"]
 
 GATES: tuple[Gate, ...] = (
     Gate(
@@ -155,6 +86,16 @@ GATES: tuple[Gate, ...] = (
         picture_name="color",
         document_name="color_naturalness_score",
     ),
+    guard_row("second_face", "second face", second_face.measure, second_face.METRIC, lower_is_better=True),
+    guard_row(
+        "lookalike",
+        "likeness to a listed person",
+        lookalike.measure,
+        lookalike.METRIC,
+        lower_is_better=True,
+        prepare=lookalike.prepare,
+        folder=GateFolder("gates.lookalike.folder", "--listed-dir", "pictures of people whom no picture may resemble, for that gate"),
+    ),
 )
 
 
@@ -177,8 +118,11 @@ def limits_of(policy: Mapping[str, Any]) -> dict[str, float]:
 
 
 def headline_gates(policy: Mapping[str, Any]) -> tuple[Gate, ...]:
-    """The gates that narrow tables and comparisons show: those with a weight, and one for each subject that has none of these."""
-    in_force = gates_in_force(policy)
+    """The gates that narrow tables and comparisons show: those with a weight, and one for each subject that has none of these.
+
+    Guards are not among them: of those the pictures that they stop are counted (`evals/comparison/guard_stops.py`).
+    """
+    in_force = [gate for gate in gates_in_force(policy) if not gate.is_guard]
     weighted = {gate.subject for gate in in_force if gate.weight_key}
     first = {gate.subject: gate.key for gate in reversed(in_force) if gate.subject not in weighted}
     return tuple(gate for gate in in_force if gate.weight_key or first.get(gate.subject) == gate.key)
@@ -332,13 +276,3 @@ def rank_key(total: Means, policy: Mapping[str, Any], name: str) -> tuple[bool, 
 def place_key(score: float | None, shortfall: str, name: str) -> tuple[bool, bool, float, str]:
     """The same for a score whose shortfall (see `why_not_ranked`) is known already."""
     return score is None, bool(shortfall), -(score or 0.0), name
-
-
-def look_up(policy: Mapping[str, Any], key: str) -> Any:
-    """The value of a dotted policy key, None where it is not there."""
-    value: Any = policy
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return None
-        value = value[part]
-    return value

@@ -27,6 +27,13 @@ class Reason:
     kind: str
     cause: str
     text: str
+    note: str = ""
+    """What only the owner of the batch should read: it may name files."""
+
+    @property
+    def sentence(self) -> str:
+        """With the note: for the owner's records and reports."""
+        return f"{self.text}: {self.note}" if self.note else self.text
 
     @property
     def group(self) -> tuple[str, str, str]:
@@ -47,7 +54,12 @@ class Verdict:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The grounds as sentences for people."""
+        """The grounds as sentences for whoever owns the batch."""
+        return tuple(ground.sentence for ground in self.grounds)
+
+    @property
+    def public_reasons(self) -> tuple[str, ...]:
+        """The same without notes that may name files: for what is shown to others or committed."""
         return tuple(ground.text for ground in self.grounds)
 
 
@@ -55,7 +67,8 @@ def verdict(assessment: Assessment, policy: Mapping[str, Any], others: Sequence[
     """The verdict on one picture by the limits of the policy.
 
     If a score cannot be measured (no face, too little skin), the picture is rejected. A measure that was never asked for
-    (`not_measured`) is no gate. What stops every gate (an unreadable file, no face) is one reason, not one for each gate.
+    (`not_measured`) is no gate. What stops every gate (an unreadable file, no face) is one reason, not one for each gate; beside it stands
+    what was measured all the same.
     """
     grounds: list[Reason] = []
     for gate in gates.gates_in_force(policy):
@@ -68,7 +81,8 @@ def verdict(assessment: Assessment, policy: Mapping[str, Any], others: Sequence[
             ground = _unmeasured(gate, reading.reason or "", assessment)
         elif not gate.passes(reading.score, limit):
             kind = ABOVE if gate.lower_is_better else BELOW
-            ground = Reason(gate.key, kind, "", describe_miss(gate.title, reading.score, limit, kind))
+            text = describe_miss(gate.title, reading.score, limit, kind)
+            ground = Reason(gate.key, kind, reading.cause, f"{text}: {reading.cause}" if reading.cause else text, reading.note)
         else:
             continue
         if ground.group not in {known.group for known in grounds}:
@@ -76,7 +90,7 @@ def verdict(assessment: Assessment, policy: Mapping[str, Any], others: Sequence[
     if not grounds and rejects_borderline(policy) and is_borderline(assessment.skin, policy):
         grounds.append(_uncertain(assessment, policy))
     whole = [ground for ground in grounds if not ground.gate]
-    return Verdict(not grounds, tuple(whole[:1] or grounds))
+    return Verdict(not grounds, tuple([*whole[:1], *(ground for ground in grounds if ground.kind in (BELOW, ABOVE))] if whole else grounds))
 
 
 def approves(picture: Mapping[str, Reading], policy: Mapping[str, Any]) -> bool:
@@ -126,4 +140,5 @@ def describe_group(group: tuple[str, str, str], limits: Mapping[str, float]) -> 
     title = next((gate.title for gate in gates.GATES if gate.key == key), key)
     if kind == UNCERTAIN:
         return f"{title} borderline"
-    return f"{title} {kind} {f'{limits[key]:.2f}' if key in limits else 'its limit'}"
+    missed = f"{title} {kind} {f'{limits[key]:.2f}' if key in limits else 'its limit'}"
+    return f"{missed}: {cause}" if cause else missed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from evals.skin.realism import SkinScore
@@ -29,10 +29,22 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one gate reads from a picture: a score, or None and the reason why there is none."""
+    """What one gate reads from a picture: a score, or None and the reason why there is none.
+
+    `cause` says in words what the score comes from (`blurred as a whole`); pictures that are rejected for one cause are counted together.
+    `note` is for whoever owns the batch: it may name files (of training pictures, of people who must not be resembled), so it stands in the
+    batch's own records and reports, and nowhere else.
+    """
 
     score: float | None
     reason: str | None = None
+    cause: str = ""
+    note: str = ""
+
+    @property
+    def public(self) -> Reading:
+        """The same without the note."""
+        return replace(self, note="") if self.note else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +107,15 @@ class Assessment:
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back to an equal assessment."""
         document = asdict(self)
+        document["measures"] = {key: _reading_to_json(reading) for key, reading in self.measures.items()}
         if not self.measures:
             del document["measures"]
         return document
+
+    @property
+    def public(self) -> Assessment:
+        """The same without the notes of its readings, which are for the owner of the batch."""
+        return replace(self, measures={key: reading.public for key, reading in self.measures.items()})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Assessment:
@@ -109,6 +127,12 @@ class Assessment:
             fields["geometry"] = Geometry(**{**data["geometry"], "landmarks": landmarks})
         fields["measures"] = {key: Reading(**value) for key, value in data.get("measures", {}).items()}
         return cls(**fields)
+
+
+def _reading_to_json(reading: Reading) -> dict[str, Any]:
+    """What is empty is left out."""
+    told = {"cause": reading.cause, "note": reading.note}
+    return {"score": reading.score, "reason": reading.reason, **{key: text for key, text in told.items() if text}}
 
 
 def _skin_from_json(data: Mapping[str, Any]) -> SkinScore:

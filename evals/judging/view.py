@@ -1,4 +1,4 @@
-"""What the measure of a gate sees of a picture while it is assessed."""
+"""What a gate's measure sees: of its surroundings before anything is judged, and of each picture while that is assessed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evals.faces.face_engine import FaceEngine
+    from evals.faces.policy_scale import PolicyScale
     from evals.faces.subject import Sighting
     from evals.judging.references import ReferenceSet
     from lifeos.images import Picture
@@ -28,3 +30,27 @@ class View:
     policy: Mapping[str, Any]
     folders: Mapping[str, Path]
     memory: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setting:
+    """What stands around all pictures of an assessor, for a gate's `prepare`: what that makes ready it keeps in `memory`, where the measure
+    finds it. `scale` turns a cosine of `engine` into the policy's score."""
+
+    engine: FaceEngine
+    references: ReferenceSet
+    scale: PolicyScale
+    policy: Mapping[str, Any]
+    folders: Mapping[str, Path]
+    memory: dict[str, Any]
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a gate made ready. `identity` joins its metric in the protocol: scores with another are not comparable. `warnings`: what people
+    should read before they trust it; `for_owner` the same where it names files: it is said, and stored nowhere."""
+
+    identity: str = ""
+    warnings: tuple[str, ...] = ()
+    for_owner: tuple[str, ...] = ()

@@ -328,8 +328,8 @@ def _config_json(score: ConfigScore) -> dict[str, Any]:
 
 
 def _picture_json(picture: ScoredPicture) -> dict[str, Any]:
-    verdict = {"approved": picture.verdict.approved, "reasons": list(picture.verdict.reasons)}
+    verdict = {"approved": picture.verdict.approved, "reasons": list(picture.verdict.public_reasons)}
     named = {"config": picture.config, "prompt_id": picture.prompt_id, "seed": picture.seed}
-    measured = picture.assessment.to_json()
+    measured = picture.assessment.public.to_json()
     del measured["file"]
     return {"image": picture.file, **named, **verdict, **measured}

@@ -181,7 +181,7 @@ def _picture_table(card: Scorecard, pictures: Sequence[ScoredPicture]) -> str:
     for picture in pictures:
         item = picture.assessment
         flags = [flag.replace("_", " ") for flag in dict.fromkeys((*item.face.flags, *item.skin.flags))]
-        remarks = "; ".join([*picture.verdict.reasons, *flags]) or "–"
+        remarks = "; ".join([*picture.verdict.public_reasons, *flags]) or "–"
         scores = " | ".join(_number(picture.readings[gate.key].score) for gate in shown)
         lines.append(f"| `{code(picture.file)}` | {scores} | {escape(remarks)} |")
     return "\n".join(lines)

@@ -86,10 +86,18 @@ def load_policy(
     if faults:
         place = (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
         raise PolicyError(file, sorted((replace(fault, path=place) for fault in faults), key=lambda fault: fault.line))
+    _place_folders(values, root)
     sources = {key: f"{file.name}:{lines[key]}" if key in lines else BUILT_IN for key in flatten(values)}
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     _override(values, sources, given)
     return Policy(values, sources)
+
+
+def _place_folders(values: dict[str, Any], root: Path) -> None:
+    """The folders that gates look into are named from the checkout, and mean the same from everywhere."""
+    for gate in values["gates"].values():
+        if gate.get("folder"):
+            gate["folder"] = str((root / Path(gate["folder"]).expanduser()).resolve())
 
 
 def _override(values: dict[str, Any], sources: dict[str, str], given: dict[str, Any]) -> None:
@@ -104,6 +112,10 @@ def _override(values: dict[str, Any], sources: dict[str, str], given: dict[str, 
     if only_pass and face["warn_threshold"] > face["pass_threshold"]:  # --threshold 0.3: what passes needs no warning
         face["warn_threshold"] = face["pass_threshold"]
         sources["face_similarity.warn_threshold"] = COMMAND_LINE
+    for name, gate in values["gates"].items():
+        if "limit" not in gate:
+            why = "has no limit, so that guard is off, and the flag that was given for it has no use"
+            raise InputError(f"gates.{name}", why, f"give --{name.replace('_', '-')}-threshold X too, or write its limit into the policy")
     sections = {key.partition(".")[0] for key in given}
     faults = [fault for fault in check_policy(values, {}, whole=True) if fault.rule.partition(".")[0] in sections]
     if faults:

@@ -95,7 +95,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         if generation is not None and around.check_health:
             check_health(servers, generation, policy, around.note, queued_before(folder.root))
         reference_dir, assessor = choices.choose_references(request, policy, around.root, around.note, saved.protocol if saved else None)
-        for line in assessor.warnings:
+        for line in (*assessor.warnings, *assessor.for_owner):
             around.note(f"warning: {line}")
         plan_from = partial(
             make_plan,

@@ -12,9 +12,10 @@ import time
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from evals.judging.gates import GATES, look_up
+from evals.judging.gates import GATES, gates_in_force, look_up
 from evals.judging.picture_verdict import verdict
 from lifeos.counting import counted, verb
 from lifeos.errors import InputError
@@ -90,6 +91,7 @@ def rejudge(folder: BatchFolder, policy: Mapping[str, Any], note: Note) -> Rejud
     settled = settle_decisions(folder, state, note)
     started = time.monotonic()
     wanted = wanted_policy(policy, state.policy if state.policy is not None else plan.policy)
+    check_measured(folder.root, wanted, plan)
     judged = _judge(folder, state, wanted, note)
     if not judged:
         raise InputError(folder.root, "no picture of this batch was scored yet", "continue it with the command that began it")
@@ -107,6 +109,25 @@ def rejudge(folder: BatchFolder, policy: Mapping[str, Any], note: Note) -> Rejud
     up = sum(moved)
     merged = policy_in_force(policy, plan, state)
     return Rejudged(replace(plan, policy=wanted), merged, len(judged), up, len(moved) - up, len(settled.decisions), seconds)
+
+
+def check_measured(root: Path, wanted: Mapping[str, Any], plan: Plan) -> None:
+    """Raises InputError for a guard that the policy asks for now and that the batch was never measured for: without it a picture would be
+    approved that nobody looked at in this way."""
+    known = plan.protocol.get("measures", {})
+    own, now = plan.policy.get("gates", {}), wanted["gates"]
+    for gate in gates_in_force(wanted):
+        key = gate.limit_key.split(".")[1]
+        if gate.measure is not None and gate.key not in known:
+            raise InputError(gate.limit_key, f"the pictures in {root} were never measured for the guard {gate.title}", score_anew(root))
+        if gate.folder is not None and now[key].get("folder") not in (None, own.get(key, {}).get("folder")):
+            why = f"is {now[key]['folder']}, and the pictures in {root} were measured against {own.get(key, {}).get('folder')}"
+            raise InputError(gate.folder.key, why, score_anew(root))
+
+
+def score_anew(root: Path) -> str:
+    """What to do where the scores of a batch do not tell enough."""
+    return f"score its pictures as a batch of their own: production_pipeline.py --images {root} --output-dir NEW"
 
 
 def _judge(folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], note: Note) -> dict[str, bool]:

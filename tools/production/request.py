@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from evals.judging.gate_limits import limits_from_words, limits_to_words
+from evals.judging.gate_limits import GivenValue, limits_from_words, limits_to_words
 from lifeos.counting import counted
 from lifeos.errors import InputError
 from tools.workflows.node_flags import NAMES, to_overrides
@@ -49,8 +49,8 @@ class Request:
     width: int | None = None
     height: int | None = None
     base_seed: int | None = None
-    limits: Mapping[str, float] = field(default_factory=dict)
-    """The limits of gates that were given, by policy key."""
+    limits: Mapping[str, GivenValue] = field(default_factory=dict)
+    """The limits of gates that were given, and their folders, by policy key."""
     engine: str | None = None
     model_root: Path | None = None
     model_pack: str | None = None

@@ -182,7 +182,7 @@ class _Running:
     """That of the newest rung."""
 
     def run(self, held: locks.Held) -> SweepEnd:
-        for line in self.assessor.warnings:
+        for line in (*self.assessor.warnings, *self.assessor.for_owner):
             self.around.note(f"warning: {line}")
         self.rescores = self._must_rescore()
         shots: list[Shot] = []

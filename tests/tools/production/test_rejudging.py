@@ -220,3 +220,25 @@ def test_the_row_goes_into_the_history_of_the_batch(folder: BatchFolder, tmp_pat
     assert sum(1 for _ in read_records(tmp_path / "own.jsonl")) == 1 and not (tmp_path / "history.jsonl").exists()
     rejudge_batch(Request(folder.root, history_file=tmp_path / "named.jsonl"), policy_of(0.7), around(tmp_path))
     assert sum(1 for _ in read_records(tmp_path / "named.jsonl")) == 1
+
+
+@pytest.mark.parametrize("guard", ["second_face", "lookalike"])
+def test_a_guard_that_was_never_measured_approves_nothing(folder: BatchFolder, guard: str) -> None:
+    """Neither by the policy nor by a flag: the batch stays as it was, and the message says what to do."""
+    before = (folder.root / JOURNAL_FILE).read_bytes()
+    with pytest.raises(InputError) as caught:
+        rejudge(folder, {**policy_of(0.5), "gates": {guard: {"limit": 0.5}}}, quiet)
+    assert caught.value.what == f"gates.{guard}.limit" and "were never measured for the guard" in caught.value.why
+    assert f"--images {folder.root} --output-dir NEW" in caught.value.fix
+    assert (folder.root / JOURNAL_FILE).read_bytes() == before
+
+
+def test_likeness_to_other_people_than_the_batch_was_measured_against_is_refused(folder: BatchFolder) -> None:
+    plan = read_plan(folder.root)
+    assert plan is not None
+    on = {"lookalike": {"limit": 0.6, "folder": "/people"}}
+    write_plan(folder.root, replace(plan, policy={**plan.policy, "gates": on}, protocol={**plan.protocol, "measures": {"lookalike": "x"}}))
+    with pytest.raises(InputError, match=r"gates\.lookalike\.folder: is /others, and the pictures in .* were measured against /people"):
+        rejudge(folder, {**policy_of(0.6), "gates": {"lookalike": {"limit": 0.6, "folder": "/others"}}}, quiet)
+    for same in ({"limit": 0.7, "folder": "/people"}, {"limit": 0.7}):
+        assert rejudge(folder, {**policy_of(0.6), "gates": {"lookalike": same}}, quiet).pictures == 4
