@@ -73,9 +73,10 @@ BRIGHTNESS = Gate(
 @pytest.fixture
 def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The table of gates with the toy's row, in every module that looks into it."""
+    table = GATES  # this module has it too, and is changed among the others
     for module in list(sys.modules.values()):
-        if getattr(module, "GATES", None) is GATES:
-            monkeypatch.setattr(module, "GATES", (*GATES, BRIGHTNESS))
+        if getattr(module, "GATES", None) is table:
+            monkeypatch.setattr(module, "GATES", (*table, BRIGHTNESS))
     yield
 
 
