@@ -66,7 +66,8 @@ class EngineCalibration:
     def row(self) -> dict[str, Any]:
         """The row for the policy."""
         marks = {"warn": self.calibration.warn.cosine, "pass": self.calibration.passing.cosine}
-        return {"stranger": round(self.floor.mean, 2), **marks, "same": 1.0, **({"model": self.model} if self.model else {})}
+        stranger = round(self.floor.mean, 2) + 0.0  # not -0.0
+        return {"stranger": stranger, **marks, "same": 1.0, **({"model": self.model} if self.model else {})}
 
     def to_json(self) -> dict[str, Any]:
         found = self.calibration
@@ -123,7 +124,11 @@ def measure(
     wishes = {"warn_accepts": warn_accepts or WARN_ACCEPTS, "pass_accepts": pass_accepts or PASS_ACCEPTS}
     found = calibrate(floor, own, strangers, None if row is None else PolicyScale.from_policy(row), **wishes)
     if isinstance(found, str):
-        raise InputError(f"face engine {engine.scale_key}", found, "check that every reference shows the character, or take another engine")
+        raise InputError(
+            f"face engine {engine.scale_key}",
+            found,
+            "check that every reference and own photo shows the character, not from the side; or take another engine",
+        )
     warnings = (*references.left_out, *notes, *more_notes)
     name = f"{engine.identity()['engine']} ({engine.identity()['model_pack']})"
     model = engine.model_sha256[:12]
@@ -213,7 +218,7 @@ def render(found: EngineCalibration) -> str:
     rare = ", ".join(f"{_share(share)} reach {found.floor.cosine_at(share):.2f}" for share in SHOWN_SHARES)
     highest = "" if found.floor.highest is None else f", highest {found.floor.highest:.2f}"
     lines.append(f"floor:   strangers: mean {found.floor.mean:.2f}{highest}; {rare} (normal curve through {found.floor.people} people)")
-    lines.append(f"  {'':13} {'cosine':>6}  {'strangers let through':24} own photos rejected")
+    lines.append(f"  {'':13} {'cosine':>6}  {'strangers let through':26} own photos rejected")
     table = [
         ("warn, in force", marks.warn_now),
         ("pass, in force", marks.pass_now),
@@ -245,7 +250,7 @@ def _range(cosines: Vector) -> str:
 
 def _mark_line(name: str, mark: Mark) -> str:
     rejected = f"{_counts(mark.rejects)} ({_share(mark.rejects.low)} to {_share(mark.rejects.high)}, {SURE_WORDS})"
-    return f"  {name:14} {mark.cosine:5.2f}  {_share(mark.accepts):24} {rejected}"
+    return f"  {name:14} {mark.cosine:5.2f}  {_share(mark.accepts):26} {rejected}"
 
 
 def _counts(rate: Rate) -> str:

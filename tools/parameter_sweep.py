@@ -238,26 +238,51 @@ def preview(args: argparse.Namespace, sweep: Sweep, policy: dict[str, Any]) -> i
     from tools.cost.rates import find_rate
     from tools.production.planning import plan_generation
     from tools.sweep.design import describe
-    from tools.sweep.running import placed_lines
+    from tools.sweep.running import check_begun, placed_lines
     from tools.workflows.seeds import round_seed
+
+    begun = check_begun(sweep.request.output_dir, sweep)
 
     total = sum(rung.pictures for rung in sweep.rungs)
     seconds = total * policy["production"]["seconds_per_picture"]
     rates = policy["cost"]["rates_per_hr"]
     gpu = args.gpu or policy["cost"]["default_gpu"]
     rate = args.rate_per_hr if args.rate_per_hr is not None else rates[find_rate(rates, gpu)]
-    request = replace(sweep.request, base_seed=sweep.request.base_seed or 0)
-    placed = placed_lines(sweep, plan_generation(request, policy, []), round_seed(request.base_seed or 0, 1))
-    document = {**sweep.to_json(), "images": total, "seconds": seconds, "usd": round(seconds / 3600 * rate, 2), "placed": placed}
+    seed = next((seed for seed in (sweep.request.base_seed, begun) if seed is not None), 0)
+    request = replace(sweep.request, base_seed=seed)
+    placed = placed_lines(sweep, plan_generation(request, policy, []), round_seed(seed, 1))
+    unchecked: list[str] = []
+    document = {
+        **sweep.to_json(),
+        "images": total,
+        "seconds": seconds,
+        "usd": round(seconds / 3600 * rate, 2),
+        "placed": placed,
+        "continues": begun is not None,
+        "older_scores": _older_scores(args, sweep, policy, unchecked) if begun is not None else [],
+        "unchecked": unchecked,
+    }
     names = "\n".join(f"  {config.name}" for config in sweep.configs)
     text = (
         f"{describe(sweep.configs, sweep.rungs)}\nabout {seconds / 60:.0f} minutes and ${document['usd']:.2f} on one GPU\n{names}\n"
-        + "\n".join(f"  {line}" for line in placed)
+        + "\n".join(f"  {line}" for line in [*placed, *document["older_scores"], *(f"not checked: {line}" for line in unchecked)])
     )
     cli.say(text, as_json=args.json)
     if args.json:
         cli.print_json(document)
     return EXIT_OK
+
+
+def _older_scores(args: argparse.Namespace, sweep: Sweep, policy: dict[str, Any], unchecked: list[str]) -> list[str]:
+    """What would be scored again, of a sweep that goes on."""
+    from lifeos.errors import UnavailableError
+    from tools.sweep.running import foretell_scoring
+
+    try:
+        return foretell_scoring(sweep, policy, args.project_root, unchecked.append)
+    except UnavailableError as error:
+        unchecked.append(f"the references: {error}")
+        return []
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -52,6 +52,12 @@ def test_sweep_end_to_end(tmp_path: Path, server: EmbeddedServer, references: Pa
     assert "These are demo pictures, which recommend nothing for a LoRA. Of real ones it would read: Use step2000_str0.80" in report
     assert "](heat_map.png)" in report and (tmp_path / "sw" / "heat_map.png").read_bytes()[:4] == b"\x89PNG"
     assert "no evidence about any LoRA" in report  # the embedded server says what it is
+    floor, ceiling = (document["likeness"][name] for name in ("strangers", "references"))
+    face = next(entry["means"]["face"] for entry in document["ranking"] if entry["config"] == document["chosen"])
+    among = f"strangers {floor:.2f}, your references among themselves {ceiling:.2f}"
+    assert f"Face similarity of step2000_str0.80 {face:.2f}: {among}." in report and floor < face
+    few = "only 3 references with a face: five or more are steadier"
+    assert few in document["warnings"] and f"**Before you trust this**\n\n- {few}" in report
     rows = [json.loads(line) for line in (tmp_path / "h.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {row["run_id"] for row in rows} == {f"sw_{name}" for name in document_names(document)}
 

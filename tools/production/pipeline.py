@@ -30,7 +30,7 @@ from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.lora_file import read_lora_file
 from tools.production.plan import PLAN_FILE, Plan, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, limits_of, make_plan, plan_generation, settings_of
-from tools.production.protocol_change import WHY_KEPT, Rescoring, describe_change, is_finished, kept, look_through, rescore, settled_plan
+from tools.production.protocol_change import Rescoring, describe_change, is_finished, kept, kept_line, look_through, rescore, settled_plan
 from tools.production.rejudging import Rejudged, describe_rules, finish_moves, policy_in_force, rejudge
 from tools.production.request import Request
 from tools.production.results import INCOMPLETE, count_missing
@@ -188,7 +188,7 @@ def resume(
         settled = look_through(folder, state, note)
         if is_finished(plan, folder, state, limits, settled):
             plan = kept(saved, wanted)
-            note(f"its pictures were scored in an older way ({older}): {WHY_KEPT}")
+            note(kept_line(older))
         else:
             plan, state = rescore(folder, saved, wanted, state, settled, tools)
     return policy_in_force(policy, plan, state), plan, state

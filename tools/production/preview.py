@@ -22,6 +22,7 @@ from tools.production.journal import JOURNAL_FILE, read_state
 from tools.production.pipeline import Circumstances, budget_warning, continued, may_begin_anew, placed_lines, rate_of
 from tools.production.plan import Plan, sha256_of
 from tools.production.planning import limits_of, make_plan, plan_generation, settings_of
+from tools.production.protocol_change import foretell
 from tools.production.request import Request
 
 SHOWN_ITEMS = 5
@@ -43,11 +44,13 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         request, policy, saved=saved, reference_dir=reference_dir, assessor=assessor, generation=generation,
         notice=notices[0] if notices else None,
     )  # fmt: skip
-    grows: list[str] = []
+    limits, state = limits_of(request, plan), read_state(folder.root / JOURNAL_FILE)
+    grows, older = list[str](), ""
     is_known = assessor is not None and (servers or request.images is not None)
-    if saved is not None and is_known and not may_begin_anew(saved, plan, read_state(folder.root / JOURNAL_FILE)):
+    if saved is not None and is_known and not may_begin_anew(saved, plan, state):
         grows = check_growth(folder.root, saved, plan)
-    limits = limits_of(request, plan)
+    if saved is not None and state.scored:
+        older = foretell(folder, saved, plan, state, limits)
     rules = policy["production"]
     wanted = limits.most(plan)
     count, rate = max(1, len(request.comfy_urls or ())), rate_of(plan, policy, around)
@@ -59,6 +62,7 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         "output_dir": str(folder.root),
         "continues": saved is not None,
         "grows": grows,
+        "older_scores": older or None,
         "pictures": wanted,
         "target_approved": plan.target_approved,
         "prompts": list(plan.prompts),
@@ -111,6 +115,8 @@ def render_preview(document: Mapping[str, Any]) -> str:
     lines = [f"dry run: {would} batch {document['run_id']} in {document['output_dir']}"]
     if document["grows"]:
         lines.append(f"  it grows: {'; '.join(document['grows'])}")
+    if document["older_scores"]:
+        lines.append(f"  {document['older_scores']}")
     if document["source_dir"] is not None:
         pictures = f"{counted(document['pictures'], 'picture')} from {document['source_dir']}"
         lines.append(f"  {pictures} {verb(document['pictures'], 'is', 'are')} scored and copied; none is moved or altered")

@@ -28,14 +28,14 @@ from lifeos.progress import track
 from tools.production.batch_state import BatchState, with_scales
 from tools.production.budget import Limits
 from tools.production.filing import BatchFolder
-from tools.production.healing import give_up_lost
+from tools.production.healing import find_losses, give_up_lost
 from tools.production.intake import Scorer, scored_fields
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import Plan, write_plan
 from tools.production.rejudging import finish_moves, plan_in_force, policy_in_force
 from tools.production.resemblance import find_rejected
 from tools.production.runner import LOCK_REFRESH_SECONDS
-from tools.production.settling import Settled, settle_decisions
+from tools.production.settling import Settled, read_settled, settle_decisions
 from tools.production.stopping import Note
 from tools.production.weeding import find_moves, to_record
 
@@ -82,6 +82,36 @@ def look_through(folder: BatchFolder, state: BatchState, note: Note) -> Settled:
     return settle_decisions(folder, state, note, on_warning=lambda text: None)  # the run tells the rest
 
 
+def foretell(folder: BatchFolder, saved: Plan, wanted: Plan, state: BatchState, limits: Limits) -> str:
+    """What a run would say of pictures that were scored in an older way, without writing anything; empty where there are none."""
+    older = describe_change(plan_in_force(saved, state).protocol, wanted.protocol)
+    settled = read_settled(folder, state, lambda text: None)
+    if older and is_finished(wanted, folder, state, limits, settled) and not any(find_losses(folder, state)):
+        return kept_line(older)
+    return foretell_rescoring(plan_in_force(saved, state), wanted.protocol, folder, state)
+
+
+def foretell_rescoring(plan: Plan, protocol: Mapping[str, Any], folder: BatchFolder, state: BatchState) -> str:
+    """The line with which a run begins to score the pictures of a batch again; empty where their scores were measured as today's are."""
+    older = describe_change(plan.protocol, protocol)
+    count = len(_scored_and_there(state, read_settled(folder, state, lambda text: None)))
+    return rescored_line(older, count) if older and count else ""
+
+
+def kept_line(older: str) -> str:
+    return f"its pictures were scored in an older way ({older}): {WHY_KEPT}"
+
+
+def rescored_line(older: str, count: int) -> str:
+    return f"its pictures were scored in an older way ({older}): all {count} are scored again, so that the batch has one protocol"
+
+
+def _scored_and_there(state: BatchState, settled: Settled) -> dict[str, int]:
+    """The pictures that have a verdict and lie in their places, with their plan numbers."""
+    names = {name: index for index, item in sorted(state.items.items()) for name in item.files if state.is_settled(name)}
+    return {name: index for name, index in names.items() if name in settled.found.paths}
+
+
 def kept(saved: Plan, wanted: Plan) -> Plan:
     """The wanted plan of a batch that stays under the protocol of before."""
     return replace(wanted, protocol=saved.protocol, policy=saved.policy, engine=saved.engine, likeness=saved.likeness)
@@ -94,12 +124,9 @@ def rescore(
 
     The caller holds the lock of the directory. Ctrl-C ends it between two pictures; the same command goes on.
     """
-    names = {name: index for index, item in sorted(state.items.items()) for name in item.files if state.is_settled(name)}
-    there = {name: index for name, index in names.items() if name in settled.found.paths}
-    tools.note(
-        f"its pictures were scored in an older way ({describe_change(saved.protocol, wanted.protocol)}): "
-        f"all {len(there)} are scored again, so that the batch has one protocol"
-    )
+    names = [name for _, item in sorted(state.items.items()) for name in item.files if state.is_settled(name)]
+    there = _scored_and_there(state, settled)
+    tools.note(rescored_line(describe_change(saved.protocol, wanted.protocol), len(there)))
     path, protocol = folder.root / JOURNAL_FILE, wanted.protocol
     policy = policy_in_force(tools.policy, saved, state)
     verdicts = _known(folder, state, settled, protocol["id"], policy)

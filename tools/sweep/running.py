@@ -18,17 +18,28 @@ from tools.production.batch_state import BatchState
 from tools.production.budget import Limits, estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
+from tools.production.healing import find_losses
 from tools.production.journal import JOURNAL_FILE, read_state
 from tools.production.pipeline import Circumstances, backend_options, check_health, queued_before, rate_of
 from tools.production.plan import Item, Plan, Variant, check_same, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, make_plan, plan_generation
-from tools.production.protocol_change import WHY_KEPT, Rescoring, describe_change, is_finished, kept, look_through, rescore, settled_plan
-from tools.production.rejudging import finish_moves
+from tools.production.protocol_change import (
+    WHY_KEPT,
+    Rescoring,
+    describe_change,
+    foretell_rescoring,
+    is_finished,
+    kept,
+    look_through,
+    rescore,
+    settled_plan,
+)
+from tools.production.rejudging import finish_moves, plan_in_force
 from tools.production.request import Request
 from tools.production.results import COMPLETE, FINISHED, INCOMPLETE, read_results
 from tools.production.runner import Equipment, run_batch
 from tools.production.settling import read_settled
-from tools.production.stopping import StopSignal
+from tools.production.stopping import Note, StopSignal
 from tools.sweep.analysis import Shot, survivors
 from tools.sweep.design import Config, Rung
 from tools.workflows.seeds import choose_base_seed, round_seed
@@ -71,6 +82,8 @@ class SweepEnd:
     notice: str | None
     usd: float
     error: Exception | None = None
+    likeness: Mapping[str, Any] = field(default_factory=dict)
+    """As of a plan: what a face score stands between, and with `warnings` what to know before trusting it; that of the newest rung."""
 
 
 def check_begun(root: Path, sweep: Sweep) -> int | None:
@@ -131,6 +144,43 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
         return run.run(held)
 
 
+def foretell_scoring(sweep: Sweep, policy: Mapping[str, Any], root: Path, note: Note) -> list[str]:
+    """What a run would say of pictures that were scored in an older way, without writing anything. It opens the face engine."""
+    folders = [BatchFolder(sweep.request.output_dir / f"rung_{rung.number}") for rung in sweep.rungs]
+    rungs = [(folder, plan, read_state(folder.root / JOURNAL_FILE)) for folder in folders if (plan := read_plan(folder.root)) is not None]
+    if not rungs:
+        return []
+    _, assessor = choices.choose_references(sweep.request, policy, root, note, rungs[0][1].protocol)
+    begun = [(folder, plan_in_force(plan, state), state) for folder, plan, state in rungs]
+    changes = _older_ways([plan for _, plan, _ in begun], assessor.protocol)
+    if not changes:
+        return []
+    if _has_one_protocol(sweep, [plan for _, plan, _ in begun]) and all(
+        is_finished(plan, folder, state, Limits(), read_settled(folder, state, note)) and not any(find_losses(folder, state))
+        for folder, plan, state in begun
+    ):
+        return [_kept_line(changes)]
+    return [
+        f"round {folder.root.name.removeprefix('rung_')}: {line}"
+        for folder, plan, state in begun
+        if (line := foretell_rescoring(plan, assessor.protocol, folder, state))
+    ]
+
+
+def _older_ways(plans: Sequence[Plan], protocol: Mapping[str, Any]) -> list[str]:
+    """How scores of those rounds were measured otherwise than by `protocol`."""
+    return sorted({describe_change(plan.protocol, protocol) for plan in plans} - {""})
+
+
+def _has_one_protocol(sweep: Sweep, begun: Sequence[Plan]) -> bool:
+    """Whether all rounds were begun, under one protocol."""
+    return len(begun) == len(sweep.rungs) and len({plan.protocol.get("id") for plan in begun}) == 1
+
+
+def _kept_line(changes: Sequence[str]) -> str:
+    return f"the pictures of this sweep were scored in an older way ({changes[0]}): {WHY_KEPT}"
+
+
 def placed_lines(sweep: Sweep, generation: Generation, seed: int) -> list[str]:
     """Where everything goes in the graph of the first configuration's first picture, and the digest of that graph."""
     settings = replace(settings_for(sweep.configs[0], generation), positive=sweep.prompts[0], seed=seed)
@@ -180,6 +230,7 @@ class _Running:
     """Whether rungs whose pictures were scored in an older way are scored again."""
     protocol: dict[str, Any] = field(default_factory=dict)
     """That of the newest rung."""
+    likeness: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self, held: locks.Held) -> SweepEnd:
         for line in (*self.assessor.warnings, *self.assessor.for_owner):
@@ -201,20 +252,20 @@ class _Running:
             unmade += why == INCOMPLETE
         if why == COMPLETE and unmade:
             why = INCOMPLETE
-        return SweepEnd(why, shots, left, dict(self.protocol), self.notice, usd, error)
+        return SweepEnd(why, shots, left, dict(self.protocol), self.notice, usd, error, self.likeness)
 
     def _must_rescore(self) -> bool:
         """Whether the sweep is not finished, or was killed while it scored again, and some of its pictures were scored in an older way."""
         rungs = [(folder, self._begun(folder)) for folder in (self._folder(rung) for rung in self.sweep.rungs)]
         begun = [(folder, plan, state) for folder, (plan, state) in rungs if plan is not None]
-        changes = {describe_change(plan.protocol, self.assessor.protocol) for _, plan, _ in begun} - {""}
+        plans = [plan for _, plan, _ in begun]
+        changes = _older_ways(plans, self.assessor.protocol)
         if not changes:
             return False
-        is_whole = len(begun) == len(rungs) and len({plan.protocol.get("id") for _, plan, _ in begun}) == 1
-        if is_whole and all(
+        if _has_one_protocol(self.sweep, plans) and all(
             is_finished(plan, folder, state, Limits(), look_through(folder, state, self.around.note)) for folder, plan, state in begun
         ):
-            self.around.note(f"the pictures of this sweep were scored in an older way ({changes.pop()}): {WHY_KEPT}")
+            self.around.note(_kept_line(changes))
             return False
         forget_recorded(self.request.output_dir)
         return True
@@ -240,7 +291,7 @@ class _Running:
         folder = self._folder(rung)
         folder.root.mkdir(parents=True, exist_ok=True)
         plan = self._plan(rung, left, folder, held)
-        self.protocol = plan.protocol
+        self.protocol, self.likeness = plan.protocol, plan.likeness
         rate = rate_of(plan, self.policy, self.around)
         need = estimate(plan.planned, self.policy["production"]["seconds_per_picture"], [server.tariff(rate) for server in self.servers])
         self.around.note(

@@ -13,6 +13,7 @@ from evals.comparison.rendering import signed
 from evals.comparison.selection import Candidate, Selection, how_sure
 from evals.comparison.verdicts import IMPROVED, REGRESSED, UNCHANGED
 from evals.judging.gates import DIGITS, Gate, headline_gates
+from evals.judging.likeness_range import describe_likeness
 from evals.scorecards.card import ConfigScore, build_scorecard
 from lifeos import files
 from lifeos.counting import counted
@@ -85,6 +86,8 @@ def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence
         f"**{escape(judgement(selection, end))}**",
         expectation(selection, scored),
     ]
+    if warnings := end.likeness.get("warnings"):
+        parts.append("**Before you trust this**\n\n" + "\n".join(f"- {escape(line)}" for line in warnings))
     parts.append(_table(selection, scored, headline_gates(policy)))
     parts.append(
         "Score: the overall score, as a scorecard of these pictures gives it. Behind: how much lower a configuration scores than the "
@@ -92,6 +95,7 @@ def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence
         f"because it was tried on fewer prompts. All intervals of the column are right at once ({sure} sure), although many configurations "
         "were compared. A picture without a score is left out of the mean; Scored says how many have one."
     )
+    parts.append(escape(likeness_line(selection, scored, end)))
     parts += [
         f"{escape(candidate.name)} cannot be ranked: {escape(candidate.shortfall)}."
         for candidate in selection.ranked
@@ -116,6 +120,13 @@ def expectation(selection: Selection, scored: Mapping[str, ConfigScore]) -> str:
     if level == expected:
         return f"{text} Expect about as much for new prompts."
     return f"{text} Expect {expected} for new prompts: the best of many always looks a little better than it is."
+
+
+def likeness_line(selection: Selection, scored: Mapping[str, ConfigScore], end: SweepEnd) -> str:
+    """What the face score of the chosen configuration, else of the first, stands between; empty where that is not known."""
+    shown = selection.chosen or next(iter(selection.ranked), None)
+    between = "" if shown is None else describe_likeness(scored[shown.name].means.value("face"), end.likeness)
+    return f"Face similarity of {shown.name} {between}." if shown is not None and between else ""
 
 
 def _table(selection: Selection, scored: Mapping[str, ConfigScore], gates: Sequence[Gate]) -> str:
@@ -195,6 +206,8 @@ def to_document(
         "images": len(end.shots),
         "cost_usd": round(end.usd, 4),
         "protocol": end.protocol,
+        "likeness": {name: end.likeness[name] for name in ("strangers", "references")} if end.likeness else None,
+        "warnings": list(end.likeness.get("warnings", [])),
         "report": str(report),
         "pictures": [name for _, name in pictures],
     }  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evals.calibrate_engine import PASS_ACCEPTS, WARN_ACCEPTS
+from evals.calibrate_engine import PASS_ACCEPTS, WARN_ACCEPTS, EngineCalibration
 from evals.faces.calibration import Calibration, Rate, calibrate, find_own_among
 from evals.faces.centroid import centroid_of
 from evals.faces.dlib_engine import read_stranger_mean
@@ -159,3 +159,9 @@ def test_the_stranger_mean_of_dlib_is_another_thing() -> None:
     """It is subtracted before an embedding is made; the carried mean is of what is left."""
     known = statistics_of("dlib_centred")
     assert known is not None and float(np.linalg.norm(known.mean)) < 0.2 < float(np.linalg.norm(read_stranger_mean()))
+
+
+def test_an_average_stranger_at_nothing_is_written_without_a_sign() -> None:
+    found = marks(Floor(-0.004, 0.08, 100), np.array([0.6] * 10))
+    whole = EngineCalibration("toy", "toy", "", 10, np.array([0.6] * 10), NOBODY, Floor(-0.004, 0.08, 100), NOBODY, found)
+    assert str(whole.row["stranger"]) == "0.0"

@@ -161,6 +161,13 @@ def test_what_is_left_out_is_in_every_report(tmp_path: Path, capfd: pytest.Captu
     assert document["left_out"] == left_out
     assert (document["counts"]["left_out"], document["counts"]["generated"]) == (1, 2)
     assert document["references_left_out"] == ["reference ref.heic left out: HEIC is read where pillow-heif is installed"]
+    plan = json.loads((tmp_path / "out" / "batch.json").read_text(encoding="utf-8"))
+    plan["protocol"] |= {"aggregation": "mean", "id": "0123456789abcdef"}  # as if the version before had made it
+    (tmp_path / "out" / "batch.json").write_text(json.dumps(plan), encoding="utf-8")
+    portrait().resize((460, 460)).save(tmp_path / "pictures" / "zz.png")
+    older = "its pictures were scored in an older way (aggregation mean then, centroid now): all 2 are scored again"
+    assert run(tmp_path, "--dry-run") == 0
+    assert f"  {older}, so that the batch has one protocol\n" in capfd.readouterr().out
     for page in ("batch_report.md", "batch_report.html"):
         text = (tmp_path / "out" / page).read_text(encoding="utf-8")
         assert "What was left out" in text and "IMG_1.HEIC" in text, page

@@ -30,7 +30,7 @@ from tools.production.finish import Ending, finish_batch
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.pipeline import resume
 from tools.production.plan import PLAN_FILE, Plan, judging_policy, read_plan, write_plan
-from tools.production.protocol_change import Rescoring
+from tools.production.protocol_change import Rescoring, foretell
 from tools.production.rejudging import rejudge
 from tools.production.results import read_results
 from tools.production.runner import BatchEnd, Equipment, run_batch
@@ -163,6 +163,31 @@ def test_an_unfinished_batch_is_scored_again_as_a_whole(folder: BatchFolder) -> 
     again = TableScorer()
     assert go_on(folder, again, silent.append)[0] == plan
     assert (silent, again.seen) == ([], [])
+
+
+def all_files(root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def foretold(batch: BatchFolder, protocol: dict[str, Any] = NOW) -> str:
+    """What a dry run says, which writes nothing."""
+    saved, before = read_plan(batch.root), all_files(batch.root)
+    assert saved is not None
+    said = foretell(batch, saved, planned(batch, protocol), read_state(batch.root / JOURNAL_FILE), Limits())
+    assert all_files(batch.root) == before
+    return said
+
+
+def test_a_dry_run_says_what_will_be_scored_again(tmp_path: Path) -> None:
+    older = "its pictures were scored in an older way (aggregation mean then, centroid now)"
+    unfinished, finished = begin(tmp_path / "unfinished"), begin(tmp_path / "finished", made=5)
+    assert foretold(unfinished) == f"{older}: all 4 are scored again, so that the batch has one protocol"
+    assert foretold(unfinished, THEN) == ""
+    assert foretold(finished) == f"{older}: nothing is left to make, so its numbers stay"
+    (finished.root / "approved" / "e.png").write_bytes(picture("e.png")[:40])  # damaged: it will be made again
+    assert foretold(finished).endswith(": all 5 are scored again, so that the batch has one protocol")
+    go_on(unfinished, TableScorer())
+    assert foretold(unfinished) == ""
 
 
 class Killed(BaseException):

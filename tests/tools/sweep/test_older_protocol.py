@@ -66,8 +66,20 @@ def test_a_sweep_of_the_version_before(
     one, two = folder / "rung_1", folder / "rung_2"
     kept = [variant["config"] for variant in json.loads((two / "batch.json").read_text(encoding="utf-8"))["variants"]]
 
+    def foretold() -> list[str]:
+        """What a dry run says; it writes nothing."""
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert cli.run(lambda: main([*LORAS, *PROMPTS, *SMALL, *paths, "--dry-run", "--json"])) == 0
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+        document = json.loads(capsys.readouterr().out)
+        assert document["continues"] and document["unchecked"] == []
+        said: list[str] = document["older_scores"]
+        return said
+
+    assert foretold() == []
     age(one)
     age(two)
+    assert foretold() == [f"the pictures of this sweep were {OLDER}: nothing is left to make, so its numbers stay"]
     same, err = run()  # finished: its numbers stay, under their own protocol
     assert err.count(OLDER) == 1 and "nothing is left to make, so its numbers stay" in err
     assert (rescored(one), rescored(two)) == (0, 0) and same["ranking"] == first["ranking"]
@@ -82,6 +94,11 @@ def test_a_sweep_of_the_version_before(
     journal.write_text("".join(f"{line}\n" for line in lines if json.loads(line).get("item") != last), encoding="utf-8")
     for path in two.rglob(f"*_{last:04d}_*.png"):
         path.unlink()
+    scored_again = "are scored again, so that the batch has one protocol"
+    assert foretold() == [
+        f"round 1: its pictures were {OLDER}: all 4 {scored_again}",
+        f"round 2: its pictures were {OLDER}: all {last - 1} {scored_again}",
+    ]
     again, err = run()
     assert err.count(OLDER) == 2 and "round 1: its pictures were scored" in err and "round 2: its pictures were scored" in err
     assert rescored(one) == 4 and rescored(two) == last - 1 and len(server.executed) == made + 1
