@@ -62,7 +62,7 @@ def describe(scripts: dict[str, Path]) -> str:
 def run_tests(arguments: list[str]) -> int:
     """ruff, mypy and pytest, as CI runs them; with arguments only pytest. The first failing check is the exit code.
 
-    dlib is installed for them: they read batches that version 3.0.0 made with it.
+    All extras are installed for them: dlib, since they read batches that version 3.0.0 made with it, and what signs pictures.
     """
     python = environment.ensure(environment.find_profile(), development=True)
     os.chdir(cli.PROJECT_ROOT)

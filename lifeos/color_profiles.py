@@ -6,6 +6,7 @@ alone, so that the checks of training sets, which do not decode, make it too. Th
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 from typing import TYPE_CHECKING
@@ -40,6 +41,15 @@ def foreign_colors(profile: bytes | None) -> str | None:
     except (struct.error, IndexError, ValueError, ArithmeticError):
         return None
     return name or "an unnamed colour profile"
+
+
+def is_rgb_profile(profile: bytes | None) -> bool:
+    """Whether these bytes are a profile of RGB colours whose tags can be read."""
+    if profile is None or len(profile) < 132 or profile[36:40] != b"acsp" or profile[16:20] != b"RGB ":
+        return False
+    with contextlib.suppress(struct.error):
+        return bool(_read_tags(profile))
+    return False
 
 
 def to_srgb(image: PillowImage.Image, profile: bytes) -> PillowImage.Image:

@@ -23,7 +23,10 @@ COMFY_URL = "http://127.0.0.1:8188"
 TIMEOUT_SECONDS = 3
 LOW_DISK_GB = 3
 SETUP = "python -m lifeos setup"
-BRINGS = "setup brings the packages and the default face engine's models; --dlib adds the engine dlib, --insightface a model pack"
+BRINGS = (
+    "setup brings the packages and the default face engine's models; --dlib adds the engine dlib, --publish what signs pictures,"
+    " --insightface a model pack"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,9 @@ def examine(comfy_url: str = COMFY_URL) -> Iterator[Finding]:
     profile = environment.find_profile()
     folder = environment.folder_of(profile)
     if environment.is_complete(folder):
-        widest = environment.with_dlib(folder)
-        python = environment.python_of(widest)
-        yield well("environment", f"{profile.name}, current" + (", with dlib" if widest != folder else ""))
+        python = environment.python_of(environment.widest_of(folder))
+        extras = sorted(environment.made_extras(folder))
+        yield well("environment", f"{profile.name}, current" + (f", with {' and '.join(extras)}" if extras else ""))
         yield from examine_packages(_probe(python), profile.name)
         yield from examine_engines(_ask(python, "evals.faces"))
     else:

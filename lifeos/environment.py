@@ -2,9 +2,9 @@
 
 One folder per profile and stamp (`cpu-1f0c…`), where the stamp covers the locks, the Python and the platform. A changed lock
 therefore makes a new folder beside the old one, which a running batch may still be using; nothing is ever changed in place. A
-folder without its stamp file is an interrupted installation and is made again. Two extras lie in small environments of their own, each
-of which sees the packages of those below it through a `.pth` file: dlib (`dlib-…`), which `setup --dlib` makes and everything then runs
-in, and over that the tools of the tests (`dev-…`).
+folder without its stamp file is an interrupted installation and is made again. Extras lie in small environments of their own, each of
+which sees the packages of those below it through a `.pth` file: dlib (`dlib-…`, of `setup --dlib`), over that what signs pictures
+(`publish-…`, of `setup --publish`), and over all the tools of the tests (`dev-…`). Everything runs in the widest that is made.
 
 uv could make and keep such environments too, but then it would have to be installed first: this module needs a Python alone, and
 uses uv's installer where it finds one.
@@ -21,7 +21,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,7 @@ PROFILES = {
     "gpu": Profile("gpu", PROJECT_ROOT / "requirements-gpu.txt", MODELS_LOCK),
 }
 DLIB = Profile("dlib", PROJECT_ROOT / "requirements-dlib.txt")
+PUBLISH = Profile("publish", PROJECT_ROOT / "requirements-publish.txt")
 DEVELOPMENT = Profile("dev", PROJECT_ROOT / "requirements-dev.txt")
 
 
@@ -105,9 +106,17 @@ def is_complete(folder: Path) -> bool:
 
 
 def find_made() -> Path | None:
-    """The Python of the environment for this machine, with dlib where that is made, whichever Python asks; None where there is none."""
+    """The Python of the environment for this machine, with the extras that are made, whichever Python asks; None where there is none."""
     folder = _find_folder(find_profile(), None)
-    return python_of(_find_folder(DLIB, folder) or folder) if folder else None
+    if folder is None:
+        return None
+    stacks = []
+    for names in _COMBINATIONS:
+        top: Path | None = folder
+        for extra in _extras(names):
+            top = _find_folder(extra, top) if top is not None else None
+        stacks.append(top)
+    return python_of(next(top for top in stacks if top is not None))
 
 
 def _find_folder(profile: Profile, base: Path | None) -> Path | None:
@@ -120,26 +129,48 @@ def _find_folder(profile: Profile, base: Path | None) -> Path | None:
     return None
 
 
-def with_dlib(folder: Path) -> Path:
-    """The environment of dlib over another, where it is made: everything runs in it then. Else that other one."""
-    extended = folder_of(DLIB, folder)
-    return extended if is_complete(extended) else folder
+_COMBINATIONS: tuple[frozenset[str], ...] = (frozenset({"dlib", "publish"}), frozenset({"publish"}), frozenset({"dlib"}), frozenset())
+"""The extras that an environment may have, the widest first."""
 
 
-def ensure(profile: Profile, *, dlib: bool = False, development: bool = False) -> Path:
+def _extras(names: Collection[str]) -> list[Profile]:
+    """The extras of these names, in the order in which they lie upon each other."""
+    return [extra for name, extra in (("dlib", DLIB), ("publish", PUBLISH)) if name in names]
+
+
+def _stack(folder: Path, names: Collection[str]) -> list[Path]:
+    """The folders of an environment with these extras, its own first."""
+    folders = [folder]
+    for extra in _extras(names):
+        folders.append(folder_of(extra, folders[-1]))
+    return folders
+
+
+def made_extras(folder: Path) -> frozenset[str]:
+    """The names of the extras that were made over an environment, be it not all of them in one."""
+    return frozenset().union(*(names for names in _COMBINATIONS if names and is_complete(_stack(folder, names)[-1])))
+
+
+def widest_of(folder: Path) -> Path:
+    """The environment over this one in which everything runs: that with the extras that are made; else itself."""
+    return next(top for names in _COMBINATIONS if is_complete(top := _stack(folder, names)[-1]) or not names)
+
+
+def ensure(profile: Profile, *, dlib: bool = False, publish: bool = False, development: bool = False) -> Path:
     """The Python of the profile's environment, made first if it is not there. Raises UnavailableError with the cause.
 
-    dlib is in it where it was asked for, now or before, and for the tests, which read what was made with it.
+    An extra is in it where it was asked for, now or before, and for the tests, which need all of them.
     """
     folder = folder_of(profile)
     _ensure(profile, folder)
-    if dlib or development:
-        _ensure(DLIB, folder_of(DLIB, folder), folder)
-    widest = with_dlib(folder)
+    asked = {name for name, wanted in (("dlib", dlib), ("publish", publish)) if wanted or development}
+    folders = _stack(folder, asked | made_extras(folder))
+    for place, extra in enumerate(_extras(asked | made_extras(folder)), 1):
+        _ensure(extra, folders[place], *reversed(folders[:place]))
     if not development:
-        return python_of(widest)
-    tools = folder_of(DEVELOPMENT, widest)
-    _ensure(DEVELOPMENT, tools, widest, folder)
+        return python_of(folders[-1])
+    tools = folder_of(DEVELOPMENT, folders[-1])
+    _ensure(DEVELOPMENT, tools, *reversed(folders))
     return python_of(tools)
 
 
@@ -295,10 +326,10 @@ def run_inside(python: Path, arguments: list[str]) -> int:
 
 def unused() -> list[Path]:
     """Environments of other locks, Pythons or platforms: finished, interrupted or outdated, none of them current."""
-    current = {folder_of(profile) for profile in PROFILES.values()}
-    for extra in (DLIB, DEVELOPMENT):
-        current |= {folder_of(extra, folder) for folder in current}
-    names = (*PROFILES, DLIB.name, DEVELOPMENT.name)
+    bases = [folder_of(profile) for profile in PROFILES.values()]
+    current = {folder for base in bases for names in _COMBINATIONS for folder in _stack(base, names)}
+    current |= {folder_of(DEVELOPMENT, folder) for folder in current}
+    names = (*PROFILES, DLIB.name, PUBLISH.name, DEVELOPMENT.name)
     return sorted(path for name in names for path in home().glob(f"{name}-*") if path.is_dir() and path not in current)
 
 

@@ -66,6 +66,13 @@ def replace(source: Path, target: Path) -> None:
         time.sleep(RETRY_SECONDS)
 
 
+def move(source: Path, target: Path) -> None:
+    """Give a file, whose bytes are on the disk, a name in another folder of its volume, and bring that to the disk as well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    replace(source, target)
+    _sync_directory(target.parent)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file, or leave the old one as it was."""
     with replacing(path) as temporary:

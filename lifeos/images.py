@@ -14,12 +14,12 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifeos import picture_formats
-from lifeos.color_profiles import foreign_colors, to_srgb
+from lifeos.color_profiles import foreign_colors, is_rgb_profile, to_srgb
 from lifeos.errors import InputError
 from lifeos.picture_formats import SUFFIXES as SUFFIXES
 from lifeos.picture_metadata import EXIF_ORIENTATION, read_metadata, without_metadata
@@ -89,6 +89,18 @@ def decode_picture(data: bytes, path: Path, *, max_pixels: int = MAX_PIXELS, sha
         opened.image.load()
         image, profile = _upright_srgb(opened)
         return Picture(path, sha256 or hashlib.sha256(data).hexdigest(), np.asarray(image), opened.format, profile)
+
+
+def decode_in_own_colors(data: bytes, path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Picture, bytes | None]:
+    """As `decode_picture`, but a picture of a colour profile for RGB keeps its colours: the profile comes with it. Raises ImageError."""
+    import numpy as np
+
+    with _decoding(path):
+        opened = _open(data, path, max_pixels)
+        opened.image.load()
+        profile = opened.profile if opened.image.mode in ("RGB", "RGBA", "P") and is_rgb_profile(opened.profile) else None
+        image, converted = _upright_srgb(replace(opened, profile=None) if profile else opened)
+        return Picture(path, hashlib.sha256(data).hexdigest(), np.asarray(image), opened.format, converted), profile
 
 
 def decode_small(data: bytes, path: Path, size: tuple[int, int]) -> PillowImage.Image:

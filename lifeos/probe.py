@@ -23,8 +23,8 @@ PACKAGES = {
 }
 """Import name -> distribution."""
 
-EXTRA = {"dlib": "dlib-bin"}
-"""The same for what `setup --dlib` adds: it need not be there, but what is there must work."""
+EXTRA = {"dlib": "dlib-bin", "c2pa": "c2pa-python"}
+"""The same for what `setup --dlib` and `--publish` add: it need not be there, but what is there must work."""
 
 FOUND_ONLY = ("insightface", "skimage", "matplotlib", "aiohttp", "jinja2")
 """Slow to import (or, without pkg_resources, not importable): that they are there is enough."""

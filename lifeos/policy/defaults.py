@@ -109,6 +109,25 @@ DEFAULTS: dict[str, Any] = {
         "same_pose_yaw_spread_deg": 5,
         "reject_near_duplicates": False,
     },
+    "publishing": {
+        "on_approval": False,
+        "register": "tools/published_register.jsonl",
+        "name": "{index:04d}_{id}",
+        "format": "jpeg",
+        "quality": 90,
+        "max_side": 2048,
+        "creator": "",
+        "credit": "",
+        "ai_system": "",
+        "ai_system_version": "",
+        "content_credentials": True,
+        "certificate": "",
+        "key": "",
+        "trust_anchors": "",
+        "time_stamp_url": "",
+        "older_credentials": "keep",
+        "languages": ["en", "de", "fr", "es", "it", "nl"],
+    },
     "dataset": {
         "caption_extension": ".txt",
         "clip_tokens": 75,
@@ -167,9 +186,6 @@ DEFAULTS: dict[str, Any] = {
         "agent_timeout_minutes": 120,
         "agent_max_cost_usd": 5,
         "guardrail_timeout_minutes": 5,
-    },
-    "publishing": {
-        "register": "tools/published_register.jsonl",
     },
 }
 """Used for whatever evals/thresholds.yaml leaves out, and for all of it where the file is missing. A test compares the two."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from evals.faces import dlib_engine
-from lifeos import environment, free_models
+from lifeos import environment, files, free_models
 from lifeos.environment import Profile
 from lifeos.errors import InputError, UnavailableError
 from lifeos.free_models import ModelFile
@@ -266,14 +267,15 @@ def test_the_lock_of_the_models_is_part_of_the_stamp(tmp_path: Path) -> None:
 @pytest.fixture
 def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
     """A profile, and extras that are the same sample in other versions: which one is imported tells the order."""
-    for name, version, profile in (("DLIB", "2.0", "dlib"), ("DEVELOPMENT", "3.0", "dev")):
+    for name, version, profile in (("DLIB", "2.0", "dlib"), ("PUBLISH", "2.5", "publish"), ("DEVELOPMENT", "3.0", "dev")):
         monkeypatch.setattr(environment, name, Profile(profile, _lock(tmp_path / profile, version, name=f"sample_{profile}").lock))
     monkeypatch.setattr(environment, "PROFILES", {"cpu": Profile("cpu", _lock(tmp_path / "cpu", "1.0").lock)})
     return environment.PROFILES["cpu"]
 
 
 def _found(python: Path) -> str:
-    code = "import importlib.util as u; print(*[n for n in ('sample_pin', 'sample_dlib', 'sample_dev') if u.find_spec(n)])"
+    names = ("sample_pin", "sample_dlib", "sample_publish", "sample_dev")
+    code = f"import importlib.util as u; print(*[n for n in {names} if u.find_spec(n)])"
     return subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -289,11 +291,48 @@ def test_dlib_is_an_extra_that_stays_once_it_is_made(home: Path, layers: Profile
 
 
 @pytest.mark.usefixtures("links", "no_import_check")
-def test_the_tests_have_dlib_and_see_all_layers(home: Path, layers: Profile) -> None:
+def test_the_tests_have_all_extras_and_see_all_layers(home: Path, layers: Profile) -> None:
     python = environment.ensure(layers, development=True)
-    assert _found(python) == "sample_pin sample_dlib sample_dev"
-    assert sorted(path.name.partition("-")[0] for path in home.iterdir() if path.is_dir()) == ["cpu", "dev", "dlib"]
+    assert _found(python) == "sample_pin sample_dlib sample_publish sample_dev"
+    assert sorted(path.name.partition("-")[0] for path in home.iterdir() if path.is_dir()) == ["cpu", "dev", "dlib", "publish"]
     assert environment.unused() == []
+
+
+@pytest.fixture
+def only_stamps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Environments that are stamped and hold nothing: which of them lies over which is all that is asked (the others are really made)."""
+
+    def make(profile: Profile, folder: Path, below: tuple[Path, ...]) -> None:
+        python = environment.python_of(folder)
+        python.parent.mkdir(parents=True)
+        python.touch()
+        stamp = {"lock_sha256": profile.sha256(), "base": below[0].name if below else None, "below": [each.name for each in below]}
+        files.write_json(folder / environment.STAMP_FILE, stamp)
+
+    monkeypatch.setattr(environment, "_make", make)
+
+
+def _layers_of(python: Path) -> list[str]:
+    folder = python.parent.parent
+    below = json.loads((folder / environment.STAMP_FILE).read_text())["below"]
+    return [name.partition("-")[0] for name in (folder.name, *below)]
+
+
+@pytest.mark.usefixtures("only_stamps")
+@pytest.mark.parametrize("order", [("dlib", "publish"), ("publish", "dlib")])
+def test_an_extra_that_is_asked_for_later_does_not_take_the_other_away(order: tuple[str, str], home: Path, layers: Profile) -> None:
+    for name in order:
+        python = environment.ensure(layers, **{name: True})
+    assert _layers_of(python) == ["publish", "dlib", "cpu"]
+    assert environment.ensure(layers) == environment.find_made() == python
+    assert environment.made_extras(environment.folder_of(layers)) == {"dlib", "publish"}
+    assert environment.unused() == []
+
+
+@pytest.mark.usefixtures("only_stamps")
+def test_publishing_alone_brings_no_dlib(home: Path, layers: Profile) -> None:
+    python = environment.ensure(layers, publish=True)
+    assert _layers_of(python) == ["publish", "cpu"] and environment.find_made() == environment.ensure(layers) == python
 
 
 @pytest.mark.usefixtures("links", "no_import_check")
