@@ -63,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     policy = load_thresholds(args.project_root, overrides=given_limits(args))
     from evals.judging.run_kinds import DEMO, are_demo_pictures
     from tools.dataset.lora_manifest import find_own_manifest
+    from tools.publishing.marked_pictures import refuse_marked_inputs
     from tools.trainers.lora_header import read_lora_header
 
     header = read_lora_header(args.lora) if args.lora else None
@@ -71,6 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     manifest_file = args.dataset_manifest or (find_own_manifest(header) if header else None)
     manifest = read_manifest(manifest_file) if manifest_file else None
     listing = eval_command.list_generated(args.generated, args.reference)
+    refuse_marked_inputs(listing.pictures, args.reference, allow=args.allow_marked)
     assessor = eval_command.open_assessor_for(args, policy, want_guards=True)
     assessments = eval_command.assess_pictures(assessor, listing.pictures)
     batch_config = read_batch_config(args.generated)

@@ -194,7 +194,10 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     cli.end_as_interrupted()
     policy = load_thresholds(args.project_root, overrides=given_limits(args))
-    eval_command.list_generated(args.generated, args.reference)  # an empty folder shows before the models load
+    from tools.publishing.marked_pictures import refuse_marked_inputs
+
+    listing = eval_command.list_generated(args.generated, args.reference)  # an empty folder shows before the models load
+    refuse_marked_inputs(listing.pictures, args.reference, allow=args.allow_marked)
     assessor = eval_command.open_assessor_for(args, policy)
     evaluation = evaluate_skin(assessor, args.generated, args.reference, policy)
     eval_command.warn_of_overlap(evaluation.assessments, assessor)

@@ -54,6 +54,7 @@ def build(args: argparse.Namespace) -> int:
         jobs=args.jobs,
         decode=args.decode,
         near_duplicates=args.near_duplicates,
+        allow_marked=args.allow_marked,
     )
     built = build_dataset_manifest(request, created=args.created or now_utc(), started_ns=time.time_ns())
     if built.not_looked:
@@ -188,9 +189,11 @@ def build_parser() -> cli.Parser:
     parser.add_argument(
         "--near-duplicates",
         action=argparse.BooleanOptionalAction,
-        help="look for pictures that are nearly the same, mirrored and cut-out ones too, by decoding every picture "
+        help="look for pictures that are nearly the same (mirrored and cut-out ones too) and for published copies, by decoding every one "
         f"(default: for up to {MOST_PICTURES} pictures)",
     )
+    text = "train on published copies on purpose, though their invisible watermark is learnt (default: they are an error)"
+    parser.add_argument("--allow-marked", action="store_true", help=text)
     parser.add_argument("--strict", action="store_true", help="end with 1 if there is any error or warning")
     parser.add_argument("--created", metavar="TIME", help="the manifest's `created` (default: SOURCE_DATE_EPOCH if set, else now)")
     parser.add_argument("--jobs", type=cli.positive_int, metavar="N", help="threads that read and hash (default: the processors there are)")

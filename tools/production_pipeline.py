@@ -29,6 +29,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.faces.engine_flags import ENGINE_FLAGS, add_engine_flags
+from evals.judging.eval_command import add_allow_marked
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli
 from lifeos.errors import EXIT_OK, InputError
@@ -113,6 +114,7 @@ def add_judging(parser: cli.Parser) -> None:
         "pictures of the character; if not given, the first of these folders that holds faces", "production.reference_dirs"
     )
     group.add_argument("--reference-dir", type=Path, metavar="DIR", help=references)
+    add_allow_marked(group)
     add_gate_limits(group)
     add_engine_flags(group, default=None)
 
@@ -231,6 +233,11 @@ def run(args: argparse.Namespace, stop: Any) -> int:
     from tools.production.pipeline import produce
     from tools.production.preview import preview, render_preview
 
+    if args.images is not None and args.images.is_dir():
+        from lifeos.images import list_pictures
+        from tools.publishing.marked_pictures import refuse_marked
+
+        refuse_marked(list_pictures(args.images, recursive=True).pictures, "--images", allow=args.allow_marked)
     request, around = read_request(args), read_circumstances(args)
     policy = load_batch_policy(request, around)
     if args.rejudge:

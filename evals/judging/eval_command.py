@@ -32,6 +32,13 @@ def add_judging_arguments(parser: cli.Parser) -> None:
         "--reference-dir", dest="reference", type=Path, required=True, metavar="DIR", help="pictures of the character, one face each"
     )
     add_engine_flags(parser)
+    add_allow_marked(parser)
+
+
+def add_allow_marked(parser: Any) -> None:
+    """The flag of every command that judges pictures that lie there already."""
+    text = "also judge published copies, whose invisible watermark raises texture scores (default: they are refused, use the originals)"
+    parser.add_argument("--allow-marked", action="store_true", help=text)
 
 
 def add_gate_arguments(parser: cli.Parser, *, fails_when: str) -> None:

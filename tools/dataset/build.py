@@ -15,6 +15,7 @@ from tools.dataset.checks import CheckSettings, check_dataset
 from tools.dataset.hashing import read_training_set
 from tools.dataset.layout import settle_layout
 from tools.dataset.manifest import build_manifest
+from tools.dataset.marked_check import check_marked
 from tools.dataset.near_duplicates import MOST_PICTURES, can_look, check_near_duplicates
 from tools.dataset.notices import as_manifest_warning, noticed
 from tools.dataset.scan import scan_dataset
@@ -25,7 +26,8 @@ from tools.families.families import SDXL, Family, ResolutionRule, settle
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
     """What to read and how. `output` is left out of the set where it lies inside; `cache_file` None: the user's cache folder.
-    `near_duplicates`: whether to look for them, which decodes every picture; None: if the set is small and what it needs is installed."""
+    `near_duplicates`: whether to look for them, and for published copies, which decodes every picture; None: if the set is small and what
+    it needs is installed. `allow_marked`: published copies are wanted."""
 
     dataset_dir: Path
     regularisation_dir: Path | None = None
@@ -36,6 +38,7 @@ class BuildRequest:
     jobs: int | None = None
     decode: bool = False
     near_duplicates: bool | None = False
+    allow_marked: bool = False
     check: CheckSettings = field(default_factory=CheckSettings)
 
     @classmethod
@@ -96,6 +99,7 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
     notices = check_dataset(trained, request.check)
     if not (not_looked := _why_not_looked(request, len(trained.records))) and request.near_duplicates is not False:
         notices += check_near_duplicates(request.dataset_dir, trained.records, jobs=request.jobs)
+        notices += check_marked(request.dataset_dir, trained.records, allow=request.allow_marked, jobs=request.jobs)
     regularisation: TrainingSet | None = None
     if request.regularisation_dir is not None:
         regularisation = _read_set(request, request.regularisation_dir, started_ns)
@@ -117,11 +121,14 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
 
 
 def _why_not_looked(request: BuildRequest, pictures: int) -> str:
-    """Why near-duplicates cannot be looked for, or would take too long without being asked for."""
+    """Why near-duplicates and published copies cannot be looked for, or would take too long without being asked for."""
     if request.near_duplicates is None and pictures > MOST_PICTURES:
-        return f"near-duplicates were not looked for, since there are more than {MOST_PICTURES} pictures: give --near-duplicates"
+        why = f"there are more than {MOST_PICTURES} pictures: give --near-duplicates"
+        return f"near-duplicates and published copies were not looked for, since {why}"
     if request.near_duplicates is not False and not can_look():
-        return "near-duplicates were not looked for: numpy and Pillow are not installed (python -m lifeos setup)"
+        return (
+            "near-duplicates and published copies were not looked for: numpy, OpenCV and Pillow are not installed (python -m lifeos setup)"
+        )
     return ""
 
 

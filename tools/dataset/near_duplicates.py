@@ -118,6 +118,7 @@ def check_near_duplicates(folder: Path, records: Sequence[PictureRecord], *, job
 def can_look() -> bool:
     """Whether what decodes pictures is installed. The manifest itself needs none of it."""
     try:
+        import cv2  # noqa: F401
         import numpy  # noqa: F401
         import PIL.Image  # noqa: F401
     except ImportError:

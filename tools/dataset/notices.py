@@ -18,6 +18,7 @@ MENDING = {
     "name_collision": "rename one of each",
     "shared_caption": "rename one of each, with its caption",
     "name_not_utf8": "rename it in plain letters",
+    "marked_picture": "bring the original from approved/; wanted all the same: --allow-marked (retrain_lora_v3: --allow-dataset-errors)",
     "duplicate_picture": "keep one; to show it more often, give its folder more repeats (20_name)",
     "unreadable": "replace it, or take it out",
     "truncated": "copy or download it again, or take it out",

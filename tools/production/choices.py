@@ -19,6 +19,7 @@ from tools.backends.backend import Backend
 from tools.families.families import find_family, picture_settings, settle
 from tools.production.prompts import BUILT_IN, check_prompt, read_prompts
 from tools.production.request import Request
+from tools.publishing.marked_pictures import describe_marked, find_marked
 from tools.trainers.lora_header import read_lora_header
 from tools.workflows.signatures import signatures_of
 from tools.workflows.workflow import Settings, Workflow
@@ -107,6 +108,7 @@ def choose_references(
     """The reference folder and its assessor: the one given, else the first of the policy's that holds faces. `begun`: the protocol of
     the batch that goes on."""
     if request.reference_dir is not None:
+        _warn_of_marked(request.reference_dir, note)
         return request.reference_dir, _open(request.reference_dir, request, policy, begun)
     places = [root / name for name in policy["production"]["reference_dirs"]]
     for place in places:
@@ -115,6 +117,7 @@ def choose_references(
             for line in left_out_lines(listing.left_out, place):
                 note(f"{place}: {line}")
             continue
+        _warn_of_marked(place, note)
         try:
             return place, _open(place, request, policy, begun)
         except InputError as error:
@@ -124,6 +127,12 @@ def choose_references(
         f"not given, and none of {', '.join(map(str, places))} holds pictures with a face",
         "give a folder with a few pictures of the character",
     )
+
+
+def _warn_of_marked(folder: Path, note: Callable[[str], None]) -> None:
+    pictures = list_pictures(folder).pictures if folder.is_dir() else ()
+    if marked := find_marked(pictures):
+        note(f"warning: {folder}: {describe_marked(marked, len(pictures))}; use the originals as references")
 
 
 def _open(folder: Path, request: Request, policy: Mapping[str, Any], begun: Mapping[str, Any] | None) -> Assessor:
