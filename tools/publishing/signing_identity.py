@@ -167,7 +167,7 @@ def _read_chain(path: Path) -> list[Certificate]:
 
     data = _read(path)
     try:
-        chain = x509.load_pem_x509_certificates(data)
+        chain: list[Certificate] = x509.load_pem_x509_certificates(data)
     except ValueError:
         raise InputError(
             path, "holds no certificate in PEM form", "give a file with -----BEGIN CERTIFICATE-----, the signer's first"
