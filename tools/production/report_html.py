@@ -19,6 +19,8 @@ from tools.production.thumbnails import read_thumbnail
 
 TEMPLATE_FOLDER = Path(__file__).parent
 TEMPLATE = "batch_report.html.j2"
+PAGES = Path(__file__).resolve().parents[1] / "pages"
+"""What the pages share: their look, and the large view with its keys."""
 
 
 def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[str]:
@@ -34,6 +36,7 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["asset"] = lambda name: Markup((PAGES / name).read_text(encoding="utf-8"))
     environment.filters["score"] = format_score
     environment.filters["decided"] = describe_decision
     environment.filters["percent"] = lambda value: f"{value:.0%}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -206,12 +206,11 @@ def _result(
     if copy is not None:
         reasons, groups = (copy.reason.text,), (copy.reason.group,)
     item = plan.item(index)
-    is_there = settled.found.is_approved(name)
     told = parse_picture_name(item.source) if item.source is not None else None
-    return PictureResult(
+    picture = PictureResult(
         index=index,
         file=name,
-        place=OTHER_PLACE if is_there is None else APPROVED if is_there else REJECTED,
+        place=OTHER_PLACE,
         gates_approve=state.approves(name),
         reasons=reasons,
         groups=groups,
@@ -223,10 +222,20 @@ def _result(
         prompt=plan.prompt_of(item),
         seconds=state.item(index).seconds,
         source=item.source,
-        path=settled.found.paths.get(name),
-        decision=settled.decisions.get(name),
-        verdicts=settled.verdicts.get(name, ()),
         copy=copy,
+    )
+    return with_settled(picture, settled)
+
+
+def with_settled(picture: PictureResult, settled: Settled) -> PictureResult:
+    """A picture with where it lies and what people decided about it."""
+    is_there = settled.found.is_approved(picture.file)
+    return replace(
+        picture,
+        place=OTHER_PLACE if is_there is None else APPROVED if is_there else REJECTED,
+        path=settled.found.paths.get(picture.file),
+        decision=settled.decisions.get(picture.file),
+        verdicts=settled.verdicts.get(picture.file, ()),
     )
 
 

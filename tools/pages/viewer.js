@@ -1,0 +1,409 @@
+"use strict";
+/* The large view of one picture and the keys to decide, for the page of a review and for the report of a batch.
+
+   store: own(item) -> {verdict, reason} or null; decide([{name, verdict, reason}]) -> promise, refused with {why, fix, guards};
+   undo() -> promise of names; undoable() -> count.
+   source: thumb(item), picture(item), reference(item) -> addresses ("" for none); skin(item) -> promise of outlines, or null. */
+
+const h = (tag, attributes, ...children) => {
+  const svg = ["svg", "rect", "polygon"].includes(tag);
+  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
+  }
+  node.append(...children.flat().filter(child => child !== null && child !== undefined && child !== false));
+  return node;
+};
+const score = value => value === null || value === undefined ? "–" : value.toFixed(2);
+const person = name => name === "owner" ? "the owner" : name;
+
+const KEYS = [
+  ["A", "approve, and go on to the next undecided picture"], ["X", "reject, and go on"], ["R", "give a reason for your verdict"],
+  ["W", "take your verdict on this picture back"], ["U", "undo your last step; again for the one before"],
+  ["N", "next undecided picture"], ["→ ←", "next and previous picture (J and K too)"], ["Enter", "open the picture in the large view"],
+  ["Esc", "back to all pictures"], ["Z", "zoom to pixels; again for two screen pixels each, then the whole picture"],
+  ["C", "compare with the nearest reference"], ["F", "face box"], ["S", "skin regions"],
+  ["D", "pictures that are nearly the same, side by side"], ["1 – 9", "there: keep this one, reject the others"],
+  ["/", "find"], ["1 – 6", "in the overview: which pictures are shown"], ["?", "these keys"],
+];
+
+class Viewer {
+  constructor({ store, source, items, gates, blind, groups, onMove, onClose, onChange }) {
+    Object.assign(this, { store, source, items, gates, blind, groups, onMove, onClose, onChange });
+    this.item = null; this.mode = "single"; this.zoom = 0; this.face = false; this.skin = false; this.compare = false; this.busy = false;
+    this.build();
+  }
+
+  /* Parts of the page */
+  build() {
+    const button = (text, key, action, kind = "", more = {}) =>
+      h("button", { type: "button", class: kind, title: `${text} (key ${key})`, "aria-keyshortcuts": key, onclick: action, ...more }, text, h("kbd", { "aria-hidden": "true" }, key));
+    this.title = h("h2", { id: "viewer-title" });
+    this.placeText = h("span", { class: "place" });
+    this.stage = h("div", { class: "stage" });
+    this.side = h("aside", { class: "side", "aria-label": "About this picture" });
+    this.buttons = {
+      reject: button("Reject", "X", () => this.say("rejected"), "nay"),
+      approve: button("Approve", "A", () => this.say("approved"), "yes"),
+      reason: button("Reason", "R", () => this.askReason()),
+      undo: button("Undo", "U", () => this.undo()),
+      next: button("Next undecided", "N", () => this.nextUndecided()),
+      zoom: button("Zoom", "Z", () => this.toggle("zoom"), "", { "aria-pressed": "false" }),
+      compare: button("Compare", "C", () => this.toggle("compare"), "", { "aria-pressed": "false" }),
+      face: button("Face", "F", () => this.toggle("face"), "", { "aria-pressed": "false" }),
+      skin: button("Skin", "S", () => this.toggle("skin"), "", { "aria-pressed": "false" }),
+      alike: button("Duplicates", "D", () => this.toggle("alike"), "", { "aria-pressed": "false" }),
+    };
+    const b = this.buttons;
+    this.bar = h("div", { class: "deciding", role: "toolbar", "aria-label": "Decide" }, b.reject, b.approve, h("span", { class: "apart" }), b.reason, b.undo, b.next,
+      h("span", { class: "apart" }), b.zoom, b.compare, b.face, b.skin, b.alike);
+    const step = by => () => this.step(by);
+    this.root = h("div", { class: "viewer", role: "dialog", "aria-modal": "true", "aria-labelledby": "viewer-title", hidden: true, tabindex: "-1" },
+      h("div", { class: "top" },
+        h("button", { type: "button", title: "All pictures (key Esc)", "aria-label": "All pictures", onclick: () => this.close() }, "✕"),
+        this.title, this.placeText, h("span", { class: "push" }),
+        h("button", { type: "button", title: "Previous picture (key ←)", "aria-label": "Previous picture", onclick: step(-1) }, "‹"),
+        h("button", { type: "button", title: "Next picture (key →)", "aria-label": "Next picture", onclick: step(1) }, "›"),
+        h("button", { type: "button", title: "Keys (key ?)", "aria-label": "Keys", onclick: () => this.help() }, "?")),
+      this.stage, this.side, this.bar);
+    this.sheet = h("div", { class: "sheet", hidden: true, role: "dialog", "aria-modal": "true" });
+    this.toastBox = h("div", { class: "toast", hidden: true, role: "status" });
+    document.body.append(this.root, this.sheet, this.toastBox);
+    this.sheet.addEventListener("click", event => { if (event.target === this.sheet) this.closeSheet(); });
+    document.addEventListener("keydown", event => this.key(event));
+    addEventListener("resize", () => { if (this.isOpen) this.fit(); });
+    let start = null;
+    this.stage.addEventListener("pointerdown", event => {
+      start = event.isPrimary && event.pointerType !== "mouse" && !this.zoom && this.mode === "single" ? [event.clientX, event.clientY] : null;
+    });
+    this.stage.addEventListener("pointerup", event => {
+      if (!start) return;
+      const [x, y] = [event.clientX - start[0], event.clientY - start[1]];
+      start = null;
+      if (Math.abs(x) > 60 && Math.abs(x) > 2 * Math.abs(y)) this.step(x < 0 ? 1 : -1);
+    });
+  }
+
+  get isOpen() { return !this.root.hidden; }
+
+  open(item, mode = "single") {
+    if (!this.isOpen) this.before = document.activeElement;
+    this.item = item; this.mode = mode; this.zoom = 0;
+    this.root.hidden = false;
+    document.body.classList.add("viewing");
+    this.draw();
+    if (!this.root.contains(document.activeElement)) this.root.focus({ preventScroll: true });
+  }
+
+  close() { if (this.isOpen) this.onClose(); }
+
+  hide() {
+    this.root.hidden = true;
+    document.body.classList.remove("viewing");
+    this.stage.replaceChildren();
+  }
+
+  group(item) { return this.groups().find(names => names.includes(item.name)) || null; }
+
+  draw() {
+    const item = this.item, list = this.items(), group = this.group(item);
+    const left = list.filter(each => !this.store.own(each)).length;
+    this.title.textContent = item.name;
+    this.placeText.textContent = `${list.indexOf(item) + 1} of ${list.length} · ${left} undecided`;
+    if (this.mode === "alike" && !group) this.mode = "single";
+    const panes = this.mode === "alike" ? this.group(item).map((name, number) => this.pane(this.find(name), number + 1)) : [this.pane(item, 0)];
+    if (this.mode === "single" && this.compare) panes.push(this.referencePane(item));
+    this.stage.replaceChildren(...panes);
+    this.drawSide(item, group);
+    const b = this.buttons, own = this.store.own(item);
+    b.approve.setAttribute("aria-pressed", own && own.verdict === "approved" ? "true" : "false");
+    b.reject.setAttribute("aria-pressed", own && own.verdict === "rejected" ? "true" : "false");
+    b.undo.disabled = !this.store.undoable(); b.next.disabled = !left; b.alike.hidden = !group; b.face.hidden = !item.face;
+    b.skin.hidden = !item.face || !this.source.hasSkin; b.compare.hidden = !this.source.reference(item);
+    for (const [name, on] of [["zoom", this.zoom > 0], ["compare", this.compare], ["face", this.face], ["skin", this.skin], ["alike", this.mode === "alike"]]) {
+      b[name].setAttribute("aria-pressed", on ? "true" : "false");
+    }
+    this.fit();
+    const at = list.indexOf(item);
+    for (const near of [list[at + 1], list[at - 1]]) if (near && this.source.picture(near)) new Image().src = this.source.picture(near);
+  }
+
+  find(name) { return this.all().find(each => each.name === name); }
+
+  all() { return this.source.all(); }
+
+  pane(item, number) {
+    const address = this.source.picture(item), own = this.store.own(item);
+    const label = number
+      ? h("div", { class: "label" }, h("kbd", {}, String(number)), ` #${item.index} `, own ? h("b", {}, own.verdict) : "", " ",
+        h("button", { type: "button", class: "yes", onclick: () => this.keep(number) }, "Keep this one"))
+      : this.compare ? h("div", { class: "label" }, h("b", {}, "Picture"), ` #${item.index}`) : null;
+    const sight = this.sight(address, item, `Picture ${item.index}${item.prompt ? `: ${item.prompt}` : ""}`);
+    return h("div", { class: "pane" }, sight, label);
+  }
+
+  referencePane(item) {
+    const name = this.blind ? "a reference" : `nearest reference, ${item.reference_name}`;
+    return h("div", { class: "pane" }, this.sight(this.source.reference(item), null, name), h("div", { class: "label" }, h("b", {}, "Reference"), this.blind ? "" : ` ${item.reference_name}`));
+  }
+
+  sight(address, item, text) {
+    const sight = h("div", { class: "sight", tabindex: "0", role: "group", "aria-label": text });
+    const lost = () => sight.replaceChildren(h("p", { class: "missing" }, item ? "this picture is not there" : "the reference is not here"));
+    if (!address) { lost(); return sight; }
+    const mat = h("div", { class: "mat" });
+    const image = h("img", { src: address, alt: text, draggable: "false", onerror: lost });
+    image.addEventListener("load", () => { sight.size = [image.naturalWidth, image.naturalHeight]; this.fit(); });
+    sight.size = item && item.width ? [item.width, item.height] : null;
+    mat.append(image);
+    sight.append(mat);
+    if (item) this.drawMarks(mat, item);
+    let held = null;
+    sight.addEventListener("pointerdown", event => {
+      if (event.pointerType !== "mouse" || !this.zoom) return;
+      held = [event.clientX + sight.scrollLeft, event.clientY + sight.scrollTop];
+      sight.setPointerCapture(event.pointerId); sight.classList.add("held");
+    });
+    sight.addEventListener("pointermove", event => { if (held) { sight.scrollLeft = held[0] - event.clientX; sight.scrollTop = held[1] - event.clientY; } });
+    sight.addEventListener("pointerup", () => { held = null; sight.classList.remove("held"); });
+    sight.addEventListener("dblclick", () => this.toggle("zoom"));
+    return sight;
+  }
+
+  drawMarks(mat, item) {
+    const box = h("svg", { viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" });
+    mat.append(box);
+    if (this.face && item.face) {
+      const [x, y, width, height] = item.face;
+      box.append(h("rect", { x, y, width, height }));
+    }
+    if (this.skin && item.face && this.source.hasSkin) {
+      this.source.skin(item).then(outlines => {
+        for (const outline of outlines) box.append(h("polygon", { points: outline.map(point => point.join(",")).join(" ") }));
+        if (!outlines.length) this.toast("no skin region is known for this face");
+      }, () => this.toast("the skin regions could not be loaded", true));
+    }
+  }
+
+  /* The picture as large as fits, or one picture pixel for each screen pixel, or for four. */
+  fit() {
+    const dense = devicePixelRatio || 1;
+    for (const sight of this.stage.querySelectorAll(".sight")) {
+      const mat = sight.querySelector(".mat");
+      if (!mat || !sight.size) continue;
+      const [width, height] = sight.size, room = [sight.clientWidth, sight.clientHeight];
+      const scale = this.zoom ? this.zoom / dense : Math.min(room[0] / width, room[1] / height);
+      mat.style.width = `${width * scale}px`; mat.style.height = `${height * scale}px`;
+      sight.classList.toggle("zoomed", this.zoom > 0); sight.classList.toggle("pixels", this.zoom > 1);
+      if (this.zoom && sight.zoom !== this.zoom) {
+        const [x, y] = this.item.face && this.mode === "single" ? [this.item.face[0] + this.item.face[2] / 2, this.item.face[1] + this.item.face[3] / 2] : [.5, .5];
+        sight.scrollLeft = x * width * scale - room[0] / 2; sight.scrollTop = y * height * scale - room[1] / 2;
+      }
+      sight.zoom = this.zoom;
+    }
+  }
+
+  drawSide(item, group) {
+    const own = this.store.own(item), parts = [];
+    const tags = [];
+    if (own) tags.push(h("span", { class: `badge own ${own.verdict}` }, `you: ${own.verdict}`));
+    if (!this.blind) {
+      tags.push(h("span", { class: `badge ${item.gates_verdict}` }, `gates: ${item.gates_verdict}`));
+      for (const other of item.others || []) tags.push(h("span", { class: `badge ${other.verdict}` }, `${person(other.by)}: ${other.verdict}`));
+      if (item.borderline) tags.push(h("span", { class: "badge warn" }, "borderline"));
+      if (item.guards) tags.push(h("span", { class: "badge warn" }, `guard: ${item.guards}`));
+      if (item.disputed) tags.push(h("span", { class: "badge warn" }, "reviewers disagree"));
+    }
+    if (group) tags.push(h("span", { class: "badge warn" }, `${group.length} nearly the same`));
+    parts.push(h("div", { class: "tags" }, tags));
+    if (own && own.reason) parts.push(h("p", {}, `Your reason: ${own.reason}`));
+    for (const other of this.blind ? [] : item.others || []) if (other.reason) parts.push(h("p", { class: "soft" }, `${person(other.by)}: ${other.reason}`));
+    if (!this.blind && item.scores) {
+      const scores = h("div", { class: "scores" });
+      for (const gate of this.gates()) {
+        const value = item.scores[gate.name], there = value !== null && value !== undefined;
+        const share = number => `${100 * Math.max(0, Math.min(1, (number - gate.low) / (gate.high - gate.low || 1)))}%`;
+        const meter = h("span", { class: "meter", "aria-hidden": "true" });
+        if (there) { const bar = h("em", { class: (gate.lower ? value > gate.limit : value < gate.limit) ? "low" : "" }); bar.style.width = share(value); meter.append(bar); }
+        const limit = h("u"); limit.style.left = share(gate.limit); meter.append(limit);
+        scores.append(h("i", {}, gate.title), meter, h("b", { title: `limit ${score(gate.limit)}` }, score(value)));
+      }
+      parts.push(scores);
+      if (item.reasons.length) parts.push(h("ul", { class: "why" }, item.reasons.map(reason => h("li", {}, reason))));
+    }
+    const told = [item.shot, item.config, item.seed !== null && item.seed !== undefined ? `seed ${item.seed}` : "", item.width ? `${item.width} × ${item.height}` : ""];
+    if (item.prompt) parts.push(h("p", { class: "soft" }, item.prompt));
+    parts.push(h("p", { class: "soft" }, told.filter(Boolean).join(" · ")));
+    if (item.source) parts.push(h("p", { class: "soft" }, item.source));
+    this.side.replaceChildren(...parts);
+  }
+
+  /* Going on */
+  step(by) {
+    const list = this.items(), at = list.indexOf(this.item);
+    const next = list[at < 0 ? 0 : Math.max(0, Math.min(list.length - 1, at + by))];
+    if (next && next !== this.item) this.go(next);
+    else this.toast(by > 0 ? "this is the last picture" : "this is the first picture");
+  }
+
+  go(item) { this.open(item); this.onMove(item); }
+
+  nextUndecided(quiet) {
+    const list = this.items(), at = list.indexOf(this.item);
+    const next = [...list.slice(at + 1), ...list.slice(0, Math.max(at, 0))].find(each => !this.store.own(each));
+    if (next) this.go(next);
+    else if (!quiet || !this.store.own(this.item)) this.toast("every picture shown here is decided");
+    return Boolean(next);
+  }
+
+  /* Deciding */
+  async say(verdict, reason = "", item = this.item) {
+    if (!item) return;
+    if (await this.decide([{ name: item.name, verdict, reason }]) && this.isOpen && this.mode === "single" && verdict !== "withdrawn") this.nextUndecided(true);
+  }
+
+  async decide(wishes) {
+    if (this.busy) return false;
+    this.busy = true;
+    try {
+      await this.store.decide(wishes);
+      const [first] = wishes;
+      this.toast(wishes.length > 1 ? `kept one, rejected ${wishes.length - 1}` : first.verdict === "withdrawn" ? "taken back" : first.verdict);
+      this.changed();
+      return true;
+    } catch (error) {
+      if (error.guards && error.guards.length) this.askReason(wishes, `${error.what}: ${error.why}. Approving it all the same needs a reason, which is kept and shown.`);
+      else this.toast([error.what, error.why].filter(Boolean).join(": ") + (error.fix ? ` (${error.fix})` : ""), true);
+      return false;
+    } finally { this.busy = false; }
+  }
+
+  keep(number) {
+    const names = this.group(this.item);
+    if (!names || number > names.length) return;
+    const kept = names[number - 1];
+    this.decide(names.map(name => ({ name, verdict: name === kept ? "approved" : "rejected", reason: name === kept ? "" : `nearly the same as ${kept}` })));
+  }
+
+  async undo() {
+    if (this.busy) return;
+    this.busy = true;
+    try {
+      const names = await this.store.undo();
+      if (!names.length) this.toast("nothing is left to undo");
+      else {
+        const item = this.find(names[0]);
+        this.changed();
+        if (item && this.isOpen) this.go(item);
+        this.toast(names.length > 1 ? `undone: ${names.length} pictures` : `undone: ${names[0]}`);
+      }
+    } catch (error) { this.toast([error.what, error.why].filter(Boolean).join(": "), true); } finally { this.busy = false; }
+  }
+
+  changed() {
+    this.onChange();
+    if (this.isOpen) {
+      this.item = this.find(this.item.name) || this.item;
+      this.draw();
+    }
+  }
+
+  askReason(wishes, text = "") {
+    const item = this.item, own = item && this.store.own(item);
+    if (!wishes && !item) return;
+    const field = h("textarea", { id: "reason", maxlength: "500", placeholder: "six fingers; wrong tattoo; …" });
+    field.value = wishes ? wishes[0].reason : own ? own.reason : "";
+    const send = async verdict => {
+      const reason = field.value.trim();
+      if (text && !reason) { field.focus(); return; }
+      this.closeSheet();
+      if (wishes) { if (await this.decide(wishes.map(wish => ({ ...wish, reason: wish.verdict === "approved" ? reason : wish.reason }))) && this.isOpen && this.mode === "single") this.nextUndecided(true); }
+      else await this.say(verdict, reason, item);
+    };
+    const choose = (verdict, kind, word) => h("button", { type: "button", class: kind, onclick: () => send(verdict) }, word);
+    const usual = wishes ? "approved" : own ? own.verdict : "rejected";
+    field.addEventListener("keydown", event => { if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); send(usual); } });
+    this.openSheet(wishes ? "Why is it approved all the same?" : "Reason", [
+      text ? h("p", {}, text) : null,
+      h("label", { for: "reason", class: "hidden-text" }, "Reason"), field,
+      h("div", { class: "row" }, h("button", { type: "button", onclick: () => this.closeSheet() }, "Cancel"),
+        wishes ? null : choose("rejected", "nay", "Reject"), choose("approved", "yes", "Approve")),
+    ]);
+    field.focus();
+  }
+
+  help() {
+    this.openSheet("Keys", [h("dl", {}, KEYS.filter(([key]) => this.source.hasSkin || key !== "S").map(([key, text]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, text)])),
+      h("p", {}), h("p", {}, "By touch: tap a picture, swipe to the next one."),
+      h("div", { class: "row" }, h("button", { type: "button", onclick: () => this.closeSheet() }, "Close"))]);
+    this.sheet.querySelector("button").focus();
+  }
+
+  openSheet(title, content) {
+    this.sheetBefore = document.activeElement;
+    this.sheet.setAttribute("aria-label", title);
+    this.sheet.replaceChildren(h("div", {}, h("h2", {}, title), content));
+    this.sheet.hidden = false;
+  }
+
+  closeSheet() {
+    this.sheet.hidden = true;
+    this.sheet.replaceChildren();
+    if (this.sheetBefore && this.sheetBefore.isConnected) this.sheetBefore.focus({ preventScroll: true });
+  }
+
+  toast(text, bad = false) {
+    this.toastBox.textContent = text;
+    this.toastBox.classList.toggle("bad", bad);
+    this.toastBox.hidden = false;
+    clearTimeout(this.toastEnd);
+    this.toastEnd = setTimeout(() => { this.toastBox.hidden = true; }, bad ? 6000 : 1600);
+  }
+
+  toggle(what) {
+    if (what === "zoom") this.zoom = this.zoom === 0 ? 1 : this.zoom === 1 ? 2 : 0;
+    else if (what === "alike") this.mode = this.mode === "alike" || !this.group(this.item) ? "single" : "alike";
+    else this[what] = !this[what];
+    if (what === "zoom") { this.buttons.zoom.setAttribute("aria-pressed", this.zoom > 0 ? "true" : "false"); this.fit(); this.toast(["whole picture", "one screen pixel for each pixel", "two screen pixels for each pixel"][this.zoom]); }
+    else this.draw();
+  }
+
+  /* Keys. `current` tells the picture that keys mean while the large view is closed. */
+  key(event) {
+    if (!this.sheet.hidden) {
+      if (event.key === "Escape") { event.preventDefault(); this.closeSheet(); }
+      else if (event.key === "Tab") this.keepFocus(event, this.sheet);
+      return;
+    }
+    if (event.altKey || event.target.matches("input, select, textarea")) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if ((event.ctrlKey || event.metaKey) && key === "z") { event.preventDefault(); this.undo(); return; }
+    if (event.ctrlKey || event.metaKey) return;
+    if (key === "?") { event.preventDefault(); this.help(); return; }
+    if (!this.isOpen) this.item = this.current ? this.current() : null;
+    const decide = { a: () => this.say("approved"), x: () => this.say("rejected"), w: () => this.say("withdrawn"), r: () => this.askReason() };
+    const anywhere = { u: () => this.undo(), n: () => this.nextUndecided() };
+    const inside = {
+      ArrowRight: () => this.step(1), ArrowLeft: () => this.step(-1), j: () => this.step(1), k: () => this.step(-1), Escape: () => this.close(),
+      z: () => this.toggle("zoom"), c: () => this.source.reference(this.item) && this.toggle("compare"), f: () => this.toggle("face"),
+      s: () => this.source.hasSkin && this.toggle("skin"), d: () => this.group(this.item) ? this.toggle("alike") : this.toast("no other picture is nearly the same"),
+    };
+    let action = anywhere[key] || (this.item ? decide[key] : null) || (this.isOpen ? inside[key] : null);
+    if (this.isOpen && this.mode === "alike" && /^[1-9]$/.test(key)) action = () => this.keep(Number(key));
+    if (!this.isOpen && key === "d" && this.item && this.group(this.item)) action = () => { this.go(this.item); this.toggle("alike"); };
+    if (this.isOpen && key === "Tab") { this.keepFocus(event, this.root); return; }
+    if (this.isOpen && this.zoom && key.startsWith("Arrow") && document.activeElement.classList.contains("sight")) return; // scrolls
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+
+  keepFocus(event, inside) {
+    const stops = [...inside.querySelectorAll("button, textarea, a[href], [tabindex='0']")].filter(each => !each.disabled && each.offsetParent !== null);
+    const [first, last] = [stops[0], stops[stops.length - 1]];
+    if (event.shiftKey && (document.activeElement === first || document.activeElement === inside)) { event.preventDefault(); last.focus(); }
+    else if (!event.shiftKey && document.activeElement === last) { event.preventDefault(); first.focus(); }
+  }
+}
