@@ -10,15 +10,12 @@ from collections.abc import Iterable
 
 from evals.judging.gates import GATES
 
-GUARDS = frozenset({"memorised", "looks_like_somebody", "apparent_age"})
-"""By gate key."""
-
 
 def guards_among(groups: Iterable[tuple[str, str, str]]) -> tuple[str, ...]:
     """The guards that reject a picture, by key, of the groups of all reasons against it (`picture_verdict.Reason.group`)."""
-    guards = {gate.key: gate.key for gate in GATES if gate.key in GUARDS}
-    guards |= {gate.subject: gate.key for gate in GATES if gate.key in GUARDS}
-    return tuple(dict.fromkeys(guards[group[0]] for group in groups if group[0] in guards))
+    guards = [gate for gate in GATES if gate.is_guard]
+    by_name = {gate.subject: gate.key for gate in guards} | {gate.key: gate.key for gate in guards}
+    return tuple(dict.fromkeys(by_name[group[0]] for group in groups if group[0] in by_name))
 
 
 def titles_of(guards: Iterable[str]) -> str:

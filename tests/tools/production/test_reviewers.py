@@ -141,9 +141,8 @@ def test_reports_tell_who_said_what(folder: BatchFolder) -> None:
 
 def test_a_guard_that_was_overruled_without_a_reason_is_named(folder: BatchFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate of the third picture takes the place of a guard."""
-    guard = replace(gates.GATES[0], key="memorised", title="memorised")
-    monkeypatch.setattr(gates, "GATES", (guard, *gates.GATES[1:]))
-    monkeypatch.setattr("tools.production.overruling.GATES", gates.GATES)
+    guard = replace(gates.GATES[0], key="memorised", title="memorised", is_guard=True)
+    monkeypatch.setattr("tools.production.overruling.GATES", (guard, *gates.GATES[1:]))
     monkeypatch.setattr("tools.production.results._reasons", lambda *_, **__: (("too near",), (("memorised", "below", ""),)))
     say(folder, 3, True)
     document = finish(make_plan(), folder)

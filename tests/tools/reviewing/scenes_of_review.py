@@ -77,8 +77,8 @@ def make_desk(folder: BatchFolder, reviewer: str = "owner", **options: Any) -> R
 
 def make_guard_of_face(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate of the face becomes a guard of publishing: whom it rejects is approved with a reason alone."""
-    monkeypatch.setattr("tools.production.overruling.GUARDS", frozenset({"face"}))
-    monkeypatch.setattr("tools.production.overruling.GATES", tuple(replace(gate) for gate in gates.GATES))
+    rows = tuple(replace(gate, is_guard=True) if gate.key == "face" else gate for gate in gates.GATES)
+    monkeypatch.setattr("tools.production.overruling.GATES", rows)
 
 
 def written(folder: BatchFolder) -> list[str]:
