@@ -44,7 +44,7 @@ HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ReviewAddress:
     """Where a review was served, and its token."""
 
     port: int
@@ -182,19 +182,19 @@ def open_server(desk: ReviewDesk, carrier: Carrier, port: int | None) -> ReviewS
         if port is not None:
             raise
         return ReviewServer(desk, carrier, port=0, token=secrets.token_urlsafe(24))  # the same review is open already, say
-    _keep_address(path, Address(server.port, token))
+    _keep_address(path, ReviewAddress(server.port, token))
     return server
 
 
-def _read_address(path: Path) -> Address | None:
+def _read_address(path: Path) -> ReviewAddress | None:
     try:
-        found = foreign.read_file(path, Address)
+        found = foreign.read_file(path, ReviewAddress)
         return found if _is_private(path) else None
     except (InputError, OSError):
         return None
 
 
-def _keep_address(path: Path, address: Address) -> None:
+def _keep_address(path: Path, address: ReviewAddress) -> None:
     """For the owner alone; not kept where the volume knows no permissions."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
