@@ -4,8 +4,8 @@ PICTURE is a copy that was published, one that was saved again since (its waterm
 register of published pictures names its batch; each link of the chain is then verified, missing or broken. What is missing can often be
 named: --batch, --lora-file, --training-dir, --manifest, --dataset-dir. Writes nothing but the page of --html.
 
-    python tools/certify.py published/0001.jpg
-    python tools/certify.py published/0001.jpg --public --html certificate.html
+    python tools/certify.py batch_003/published/0001_bdbb6f21.jpg
+    python tools/certify.py batch_003/published/0001_bdbb6f21.jpg --public --html certificate.html
 
 --public leaves out paths, prompts, and the names of files, LoRAs, batches and people.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lifeos.images import read_picture
 from tools.certifying.batch_evidence import BatchEvidence, find_batch_above, read_evidence
 from tools.certifying.chain import BROKEN, MISSING, VERIFIED, ChainLink
+from tools.publishing.label_check import id_text
 from tools.publishing.register import PublicationLine, Register, RegisterEntry, batch_directory
 from tools.publishing.watermark import WatermarkReading, read
 
@@ -98,21 +100,21 @@ def copy_link(found: SoughtPicture) -> ChainLink:
 def mark_link(found: SoughtPicture) -> ChainLink | None:
     """What the pixels say; None for an original, which carries no mark."""
     title, mark, entry = "watermark", found.mark, found.entry
-    facts = {"id": mark.id, "z": round(mark.z, 1), "found": mark.found} if mark is not None else {}
+    facts = {"id": id_text(mark.id), "z": round(mark.z, 1), "found": mark.found} if mark is not None else {}
     if mark is None:
         if found.how == BY_ORIGINAL:
             return None
         return ChainLink("watermark", title, MISSING, "No watermark can be read.")
     if found.how == BY_ORIGINAL:
-        said = f"The original carries the watermark {mark.id}: it is a published copy that was taken for an original."
+        said = f"The original carries the watermark {id_text(mark.id)}: it is a published copy that was taken for an original."
         return ChainLink("watermark", title, BROKEN, said, facts)
     if entry is None:
-        return ChainLink("watermark", title, MISSING, f"The watermark {mark.id} stands in no line of this register.", facts)
+        return ChainLink("watermark", title, MISSING, f"The watermark {id_text(mark.id)} stands in no line of this register.", facts)
     if entry.id != mark.id:
-        said = f"The watermark says {mark.id}, the register says {entry.id} of these bytes."
-        return ChainLink("watermark", title, BROKEN, said, {**facts, "registered id": entry.id})
+        said = f"The watermark says {id_text(mark.id)}, the register says {id_text(entry.id)} of these bytes."
+        return ChainLink("watermark", title, BROKEN, said, {**facts, "registered id": id_text(entry.id)})
     hint = " A watermark alone is a hint, no proof." if found.how == BY_MARK else ""
-    return ChainLink("watermark", title, VERIFIED, f"The watermark says {mark.id}, as the register does.{hint}", facts)
+    return ChainLink("watermark", title, VERIFIED, f"The watermark says {id_text(mark.id)}, as the register does.{hint}", facts)
 
 
 def register_link(found: SoughtPicture) -> ChainLink:
@@ -121,13 +123,20 @@ def register_link(found: SoughtPicture) -> ChainLink:
     if entry is None:
         return ChainLink("register", "register", MISSING, "The register holds nothing of this picture.")
     line = found.publication
-    facts = {"id": entry.id, "claimed": entry.claimed, "original (SHA-256)": entry.picture.sha256, "copies": len(entry.published)}
+    facts: dict[str, Any] = {
+        "id": id_text(entry.id),
+        "claimed": entry.claimed,
+        "original (SHA-256)": entry.picture.sha256,
+        "copies": len(entry.published),
+    }
     labels = line.publication.labels if line is not None else {}
+    if labels:
+        facts["labels"] = ", ".join(labels)
     private = {f"label: {name}": str(value) for name, value in labels.items()}
     private |= {"picture": entry.picture.name, "batch": entry.picture.batch, "run id": entry.picture.run_id}
-    said = f"The id {entry.id} stands for one picture, of which {len(entry.published)} copies were published."
+    said = f"The id {id_text(entry.id)} stands for one picture, of which {len(entry.published)} copies were published."
     if len(entry.published) == 1:
-        said = f"The id {entry.id} stands for one picture, of which one copy was published."
+        said = f"The id {id_text(entry.id)} stands for one picture, of which one copy was published."
     if len(found.entries) > 1:
         said += f" The same file is registered of {len(found.entries)} batches; the first is followed."
     return ChainLink("register", "register", VERIFIED, said, facts, private)

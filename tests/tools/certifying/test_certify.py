@@ -20,7 +20,7 @@ from PIL import Image
 from lifeos.files import sha256_file
 from lifeos.images import read_picture
 from tests.checkouts import ROOT
-from tests.tools.certifying.whole_chain import LORA, PROMPT, Said, WholeChain, make_chain, restore, run
+from tests.tools.certifying.whole_chain import LORA, PROMPT, REGISTER, Said, WholeChain, make_chain, restore, run
 from tests.tools.dataset.sets import make_picture
 from tools import certify, production_pipeline
 from tools.publishing.register import Publication, Register
@@ -73,7 +73,7 @@ def test_a_published_copy_leads_back_to_its_dataset(chain: WholeChain) -> None:
     record = json.loads((chain.training / "training_record.json").read_text())
     assert said.link("manifest")["facts"]["dataset id"] == record["dataset_id"]
     assert said.link("lora")["facts"]["SHA-256"] == sha256_file(chain.lora)
-    assert said.link("watermark")["facts"]["id"] == chain.mark_id
+    assert said.link("watermark")["facts"]["id"] == f"{chain.mark_id:08x}"
     assert said.link("plan")["facts"]["seed"] == 7
     assert said.link("plan")["private"]["prompt"] == PROMPT
     assert said.link("dataset")["facts"] == {"files": 6, "missing": 0, "changed": 0, "not listed": 0}
@@ -87,7 +87,7 @@ def test_a_copy_that_was_saved_again_is_found_by_its_mark(chain: WholeChain, tmp
     assert said.document["missing"] == ["copy", "reviewer"]
     assert (
         said.link("watermark")["said"]
-        == f"The watermark says {chain.mark_id}, as the register does. A watermark alone is a hint, no proof."
+        == f"The watermark says {chain.mark_id:08x}, as the register does. A watermark alone is a hint, no proof."
     )
 
 
@@ -112,7 +112,7 @@ def test_a_picture_of_somebody_else_leads_nowhere(chain: WholeChain, tmp_path: P
     Image.fromarray(mark(read_picture(chain.original).rgb, 77)).save(marked)
     said = chain.certify(marked)
     assert said.code == 1
-    assert said.link("watermark")["said"] == "The watermark 77 stands in no line of this register."
+    assert said.link("watermark")["said"] == "The watermark 0000004d stands in no line of this register."
 
 
 def edited(file: str, change: Callable[[Any], None]) -> Callable[[WholeChain], None]:
@@ -152,7 +152,7 @@ BREAKS: list[tuple[str, Callable[[WholeChain], None], str]] = [
     ("a plan that is no JSON", lambda chain: overwrite(chain.batch / "batch.json", b'{"schema": 1'), "batch"),
     ("a plan of another version", edited("batch/batch.json", lambda plan: plan.update(schema=9)), "batch"),
     ("another batch", edited("batch/batch.json", lambda plan: plan.update(batch_id="another")), "batch"),
-    ("another original registered", edited_lines("register.jsonl", _other_picture), "original"),
+    ("another original registered", edited_lines(REGISTER, _other_picture), "original"),
     ("an original that was changed", lambda chain: overwrite(chain.original, chain.original.read_bytes() + b"\0"), "original"),
     ("another prompt", edited("batch/batch.json", lambda plan: plan["prompts"][0].update(text="a cat")), "plan"),
     ("another seed", edited("batch/batch.json", lambda plan: plan.update(base_seed=8)), "plan"),
@@ -357,14 +357,14 @@ def test_batches_of_version_3_0_0_are_followed_as_far_as_they_tell(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "file", ["register.jsonl", "batch/batch.json", "batch/journal.jsonl", "out/training_record.json", "out/dataset_manifest.json"]
+    "file", [REGISTER, "batch/batch.json", "batch/journal.jsonl", "out/training_record.json", "out/dataset_manifest.json"]
 )
 @pytest.mark.parametrize("data", [b"", b"[]", b"null\n", b"\xff\xfe\x00", b'{"a": ' * 2000, b'{"schema": 1, "event": "scored"}\n'])
 def test_whatever_a_file_holds_the_answer_is_a_certificate(chain: WholeChain, file: str, data: bytes) -> None:
     (chain.root / file).write_bytes(data)
     said = chain.certify()
     assert said.code in (0, 1), said.err
-    assert file != "register.jsonl" or said.document["known"] is False
+    assert file != REGISTER or said.document["known"] is False
 
 
 def test_bad_usage_is_one_line(chain: WholeChain, tmp_path: Path) -> None:
@@ -384,6 +384,6 @@ def test_the_text_names_each_link_and_the_summary(chain: WholeChain) -> None:
     said: Said = run(certify, chain.copy, "--register", chain.register)
     assert said.code == 0
     lines = said.out.splitlines()
-    assert lines[0] == "certificate of the picture 0001.jpg"
+    assert lines[0] == "certificate of the picture copy.jpg"
     assert lines[-2] == "1 link is missing (reviewer); 14 links are verified."
     assert "verified  dataset: All 6 files of the dataset are there, byte for byte." in lines

@@ -11,20 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from lifeos import cli
 from lifeos.files import sha256_file
-from lifeos.images import read_picture
 from tests.tools.training.standin_runs import Place
-from tools import certify, dataset_manifest, production_pipeline
-from tools.production.plan import read_plan
-from tools.publishing.register import Publication, Register, RegisteredPicture, batch_place
-from tools.publishing.watermark import mark
+from tools import certify, dataset_manifest, production_pipeline, publish
+from tools.publishing.register import Register
 from tools.stand_in import render_references
 
 PROMPT = "amiranoor, close up portrait, secret words"
 LORA = "amiranoor_v3.safetensors"
+REGISTER = "project/tools/published_register.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class WholeChain:
 
     @property
     def register(self) -> Path:
-        return self.root / "register.jsonl"
+        return self.root / REGISTER
 
     @property
     def training(self) -> Path:
@@ -138,16 +134,16 @@ def make_chain(root: Path, url: str) -> WholeChain:
     )
     assert made.code == 0, made.err
     original = next((batch / "approved").glob("0001*.png"))
-    plan = read_plan(batch)
-    assert plan is not None
-    register = Register(root / "register.jsonl")
-    picture = RegisteredPicture(sha256_file(original), original.name, batch_place(batch), plan.batch_id, plan.run_id)
-    mark_id = register.claim(picture)
-    copy = root / "published" / "0001.jpg"
+    project = root / "project"
+    (project / "evals").mkdir(parents=True)
+    (project / "evals" / "thresholds.yaml").write_text("publishing:\n  content_credentials: false\n", encoding="utf-8")
+    published = run(publish, batch, "--project-root", project)
+    assert published.code == 0, published.err
+    copy = root / "sent" / "copy.jpg"  # as it was sent to somebody
     copy.parent.mkdir()
-    Image.fromarray(mark(read_picture(original).rgb, mark_id)).save(copy, quality=90)
-    register.record(mark_id, Publication(copy.name, sha256_file(copy), "jpeg", {"quality": 90}, {"watermark": "verified"}))
-    return WholeChain(root, original, copy, mark_id)
+    shutil.copyfile(next((batch / "published").glob("0001*.jpg")), copy)
+    (entry,) = Register(root / REGISTER).find(sha256_file(copy))
+    return WholeChain(root, original, copy, entry.id)
 
 
 def restore(chain: WholeChain, kept: Path) -> None:
