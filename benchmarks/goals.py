@@ -104,7 +104,7 @@ def exit_code(figures: Sequence[Figure]) -> int:
 def _value(figure: Figure) -> str:
     if figure.value is None:
         return "–"
-    return f"{figure.value:.0%}" if figure.hits is not None else f"{figure.value:.3f}"
+    return f"{figure.value:.1%}".replace(".0%", "%") if figure.hits is not None else f"{figure.value:.3f}"
 
 
 def _of(figure: Figure) -> str:

@@ -16,7 +16,9 @@ ENOUGH = 5
 FAR_BELOW = 0.4
 """Of the way from a stranger to the middle one of the references: below it a reference is called unlike the others. The least like of 13
 good ones lay at .47 of that way with SFace, .50 with InsightFace's small pack, .84 with dlib. Of 206 strangers 95 % lay below .27, .35 and
-.49 of it: a stranger among the references is named nearly always with the first two, and mostly with dlib."""
+.49 of it: a stranger among the references is named nearly always with the first two, and mostly with dlib. Computer-made people of one
+program are more alike: among six references of such a woman 27 of 46 others were named with SFace, of such a man 38, of a photographed
+woman 46, and never a reference of theirs."""
 STEPS = 200
 
 

@@ -262,8 +262,20 @@ def test_faces_are_looked_for_at_each_size() -> None:
     assert (rows["face of 100 pixels"].hits, rows["face of 100 pixels"].status) == (15, "shown")
     assert (rows["face of 48 pixels"].hits, rows["face of 48 pixels"].status) == (0, "")
     assert rows["face of 160 pixels"].of == 0  # none is enlarged
-    # this engine looks where the face was before the picture was cut: not where it is
-    assert rows["cropped to the face, margin 0%"].status == "missed"
+    assert (rows["cropped to the face, margin 0%"].hits, rows["cropped to the face, margin 0%"].status) == (0, "missed")
+
+
+class SeesElsewhere(SeesLarge):
+    """Finds a face in every picture, in its corner."""
+
+    def find(self, rgb: NDArray[np.uint8]) -> tuple[list[Face], str]:
+        return [Face((0.0, 0.0, 5.0, 5.0), LANDMARKS, 1.0)], ""
+
+
+def test_another_face_is_not_the_one_looked_for() -> None:
+    engine: Any = SeesElsewhere("any")
+    rows = by_name(found_rows(engine, sets(passed=[turned(0.0)])))
+    assert (rows["face of 100 pixels"].hits, rows["face of 100 pixels"].of) == (0, 1)
 
 
 def test_a_face_that_the_other_engine_alone_finds_is_counted() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.goals import Figure, exit_code, render_figures
+from benchmarks.goals import Figure, exit_code, render_figures, share
 from benchmarks.skin_copies import changed_copies
 from benchmarks.skin_figures import Judged, agreement_row, skin_rows, verdict_of
 from benchmarks.skin_validity import main
@@ -83,14 +83,16 @@ def test_the_table_shows_figure_count_and_goal() -> None:
         Figure("photos", "AUC", 0.9, None, 20, 0.95, at_least=True, on="20 good and 30 bad"),
         Figure("photos", "few", 0.0, 0, 4, 0.10),
         Figure("photos", "report", 0.5, None, 4),
+        share("photos", "rejected", 1, 29, 0.03),
     ]
     lines = render_figures(figures).splitlines()
     assert lines[1].split() == ["filter:", "pass", "5%", "1", "of", "20", "≤", "10%", "shown", "on", "20", "pictures"]
     assert lines[2].split() == ["AUC", "0.900", "≥", "0.95", "missed", "on", "20", "good", "and", "30", "bad"]
     assert lines[3].endswith("not shown: 4 pictures, 15 wanted")
     assert lines[4].split() == ["report", "0.500", "4", "pictures"]
-    assert lines[-1] == "1 goals shown, 1 missed, 1 not shown (too few pictures)"
-    assert (exit_code(figures), exit_code([figures[0], *figures[2:]])) == (1, 0)
+    assert lines[5].split()[:5] == ["rejected", "3.4%", "1", "of", "29"] and lines[5].endswith("missed on 29 pictures")  # no "3 %" over 3 %
+    assert lines[-1] == "1 goals shown, 2 missed, 1 not shown (too few pictures)"
+    assert (exit_code(figures), exit_code([figures[0], *figures[2:4]])) == (1, 0)
 
 
 def test_every_copy_differs_from_the_picture_and_keeps_its_shape() -> None:
