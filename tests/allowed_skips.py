@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Generator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -47,6 +48,9 @@ ALLOWED_SKIPS = (
         "no recording of /object_info lies beside the collected cases",
         not _has_recording(),
     ),
+    # Programs that a machine may lack.
+    AllowedSkip("tests/tools/publishing/*", "exiftool is not installed", shutil.which("exiftool") is None),
+    AllowedSkip("tests/tools/publishing/*", "openssl is not installed", shutil.which("openssl") is None),
     # Nothing keeps root from reading or writing a file.
     AllowedSkip("tests/tools/test_dataset_manifest.py::*", "root reads everything", ROOT_USER or not POSIX),
     AllowedSkip("tests/tools/test_lifeos_freshness_check.py::*", "needs a folder that it may not write", ROOT_USER or not POSIX),

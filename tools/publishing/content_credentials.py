@@ -27,6 +27,8 @@ STAMP_SECONDS = 20.0
 UNTRUSTED = "signingCredential.untrusted"
 SELF_SIGNED = "unknown to platforms (self-signed)"
 MOST_JSON_BYTES = 32 << 20
+ELSEWHERE = "Remote"
+"""How the library's message begins where a picture names the address of its credentials, which is not asked: it carries none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ def read_credentials(data: bytes, mime: str, anchors: str = "") -> CredentialsRe
             with reader:
                 store = foreign.decode(reader.json(), _Store, "content credentials", max_bytes=MOST_JSON_BYTES)
     except c2pa.C2paError as error:
+        if str(error).startswith(ELSEWHERE):
+            return None
         return CredentialsReading((_plain(error),), "unknown", "", says_ai=False, older=0)
     return _reading(store, with_anchors=bool(anchors))
 

@@ -14,6 +14,7 @@ from lifeos.file_names import stored_path
 from lifeos.images import ImageError, decode_in_own_colors
 from lifeos.picture_formats import format_of
 from tools.publishing.carried_parts import ALLOWED, CREDENTIALS, XMP, CarriedPart, carried_parts
+from tools.publishing.credentials_structure import check_unsigned
 from tools.publishing.publishing_settings import PublishingSettings
 from tools.publishing.watermark import read
 from tools.publishing.xmp_packet import SOURCE_TYPE, TRAINED_ALGORITHMIC_MEDIA, read_packet
@@ -96,7 +97,7 @@ def check_labels(
         mark_id = reading.id
         watermark = Label("watermark", "present", f"id {id_text(reading.id)} ({reading.z:.1f} deviations, {reading.found})")
     fields, xmp = _check_xmp(parts)
-    credentials = _check_credentials(data, parts, anchors=anchors, wanted=with_credentials)
+    credentials = check_credentials(data, parts, anchors=anchors, wanted=with_credentials)
     return LabelReport((xmp, credentials, watermark), tuple(describe_parts(parts)), tuple(fields.items()), mark_id, fault)
 
 
@@ -128,7 +129,8 @@ def _check_xmp(parts: list[CarriedPart]) -> tuple[dict[str, str], Label]:
     return fields, Label(XMP, "present", "DigitalSourceType: trainedAlgorithmicMedia")
 
 
-def _check_credentials(data: bytes, parts: list[CarriedPart], *, anchors: str, wanted: bool) -> Label:
+def check_credentials(data: bytes, parts: list[CarriedPart], *, anchors: str = "", wanted: bool = True) -> Label:
+    """The content credentials alone. `wanted` False: they are off, and their absence is no fault."""
     there = any(part.name == CREDENTIALS for part in parts)
     if not wanted:
         return Label(CREDENTIALS, "not checked", "off by policy (publishing.content_credentials)")
@@ -137,8 +139,12 @@ def _check_credentials(data: bytes, parts: list[CarriedPart], *, anchors: str, w
     reading = read_credentials(data, mime_of(format_of(data)), anchors)
     if reading is None:
         return Label(CREDENTIALS, "changed" if there else "missing", "they cannot be read" if there else "there are none")
-    if not reading.is_intact:
-        return Label(CREDENTIALS, "changed", f"integrity: not verified: {'; '.join(reading.faults)}")
+    unsigned = check_unsigned([part.content for part in parts if part.name == CREDENTIALS], are_segments=format_of(data) == "JPEG")
+    faults = [*reading.faults, unsigned.fault] if unsigned.fault else list(reading.faults)
+    if unsigned.has_stamp and not reading.time_stamp and not faults:
+        faults = ["its time stamp was changed, or does not fit"]
+    if faults:
+        return Label(CREDENTIALS, "changed", f"integrity: not verified: {'; '.join(faults)}")
     if not reading.says_ai:
         return Label(CREDENTIALS, "changed", "integrity: verified, but they do not say that the picture was made with AI")
     stamp = f"time stamp: {reading.time_stamp}" if reading.time_stamp else "time stamp: none"
