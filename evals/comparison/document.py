@@ -92,7 +92,8 @@ def _side(side: Side, comparison: VersionComparison) -> dict[str, Any]:
 def pose_document(run: Run, policy: Mapping[str, Any]) -> dict[str, Any]:
     """How varied the pictures of a run are: the figures (null where they are not recorded), the verdict by today's rule, and the line."""
     figures = dict.fromkeys(asdict(PoseFigures(0))) if run.sameness is None else asdict(run.sameness)
-    return {**figures, "verdict": run.pose_verdict(policy) or None, "line": run.pose_line(policy)}
+    scenes = {"scene_verdict": run.scene_verdict or None, "scene_line": run.scene_line}
+    return {**figures, "verdict": run.pose_verdict(policy) or None, "line": run.pose_line(policy), **scenes}
 
 
 def _metric(result: MetricResult) -> dict[str, Any]:

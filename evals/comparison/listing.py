@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from evals.comparison.history import read_rows
 from evals.comparison.runs import Run, read_run
 from evals.judging.gates import GATES, Gate
+from evals.judging.variety import format_share
 from lifeos.counting import counted
 from lifeos.errors import EXIT_OK
 from lifeos.printing import note, print_json_lines, say
+
+LEGEND = "POSES, SCENES: share of the pairs of pictures that have one pose, or the same clothes and place; -: not recorded"
 
 
 def print_runs(history: Path, *, as_json: bool) -> int:
@@ -33,6 +37,7 @@ def print_runs(history: Path, *, as_json: bool) -> int:
         say(_heading())
         for run in runs():
             say(_line(run))
+        say(LEGEND)
     if torn:
         note(f"warning: {counted(torn, 'line')} of {history} skipped (torn by a crash, or not a JSON object)")
     return EXIT_OK
@@ -51,13 +56,22 @@ def _weighted() -> list[Gate]:
 
 def _heading() -> str:
     means = " ".join(f"{gate.key.upper():>5}" for gate in _weighted())
-    return f"{'RUN':32} {'WHEN':20} {'VERSION':10} {means} {'OVERALL':>7} GRADE PICTURES"
+    return f"{'RUN':32} {'WHEN':20} {'VERSION':10} {means} {'OVERALL':>7} GRADE {'POSES':>6} {'SCENES':>6} PICTURES"
 
 
 def _line(run: Run) -> str:
     means = " ".join(f"{_number(run.means.get(gate.key)):>5}" for gate in _weighted())
     images = "-" if run.images_evaluated is None else str(run.images_evaluated)
-    return f"{run.run_id:32} {run.timestamp:20} {run.lora_version:10} {means} {_number(run.overall):>7} {run.grade or '-':5} {images:>8}"
+    numbers = (
+        f"{means} {_number(run.overall):>7} {run.grade or '-':5} {_share(run, 'same_pose_share'):>6} {_share(run, 'same_scene_share'):>6}"
+    )
+    return f"{run.run_id:32} {run.timestamp:20} {run.lora_version:10} {numbers} {images:>8}"
+
+
+def _share(run: Run, figure: str) -> str:
+    """Of pairs of pictures that have one pose, or the same clothes and place; `-` where it is not recorded."""
+    share = getattr(run.sameness, figure, None)
+    return "-" if share is None else format_share(share)
 
 
 def _number(value: float | None) -> str:
@@ -74,4 +88,5 @@ def _entry(run: Run) -> dict[str, Any]:
         "overall_grade": run.grade,
         "images_evaluated": run.images_evaluated,
         "protocol_id": run.protocol_id,
+        "sameness": None if run.sameness is None else asdict(run.sameness),
     }

@@ -22,8 +22,8 @@ CHAMPION_SCHEMA = 1
 YES, NO, UNKNOWN, SKIPPED, WARNED = "yes", "NO", "not known", "not checked", "warning"
 HARMLESS = (YES, SKIPPED, WARNED)
 FORMER_KEPT = 50
-VARIETY = "Variety"
-MUST_BE_KNOWN = ("Champion", "Memorised", VARIETY)
+VARIETY, SCENES = "Variety", "Clothes and places"
+MUST_BE_KNOWN = ("Champion", "Memorised", VARIETY, SCENES)
 """If one of these checks was asked for and could not be made, deploying is not recommended."""
 
 
@@ -72,7 +72,7 @@ def check_promotion(
 ) -> PromotionGate:
     """The gate of the policy on the second version. `memorised` comes from outside: it needs the training pictures."""
     checks = [_grade(comparison), _verdict(comparison), *_against_champion(comparison, champion), _enough(comparison), _covered(comparison)]
-    checks += [_varied(comparison), *_evidence(comparison)]
+    checks += [_varied(comparison), _dressed(comparison), *_evidence(comparison)]
     checks.append(memorised or PromotionCheck("Memorised", SKIPPED, "the training pictures were not found"))
     return PromotionGate(comparison.second.name, tuple(checks))
 
@@ -170,6 +170,17 @@ def _varied(comparison: VersionComparison) -> PromotionCheck:
     if unknown:
         return PromotionCheck(VARIETY, UNKNOWN if blocks else SKIPPED, unknown)
     return PromotionCheck(VARIETY, YES, "; ".join(verdicts.values()))
+
+
+def _dressed(comparison: VersionComparison) -> PromotionCheck:
+    """The same clothes and place in all pictures are a warning, or by the policy (`scorecard.one_scene`) a no: then it must be known."""
+    blocks = comparison.policy["scorecard"]["one_scene"] == BLOCK
+    verdicts = {run.scene_verdict: run.scene_line for run in comparison.second.runs}
+    if SAME in verdicts:
+        return PromotionCheck(SCENES, NO if blocks else WARNED, verdicts[SAME])
+    if "" in verdicts:
+        return PromotionCheck(SCENES, UNKNOWN if blocks else SKIPPED, verdicts[""])
+    return PromotionCheck(SCENES, YES, "; ".join(verdicts.values()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from evals.comparison.promotion import PromotionGate
 from evals.comparison.verdicts import NO_VERDICT, level_text
 from evals.judging.gates import gate_of
 from evals.judging.run_kinds import DEMO_NOTICE
-from evals.judging.variety import DISTANCE_TITLE, MIXTURE_TITLE, PAIRS_TITLE, YAW_TITLE
+from evals.judging.variety import DISTANCE_TITLE, MIXTURE_TITLE, PAIRS_TITLE, SCENE_TITLE, YAW_TITLE
 from lifeos.escaping import escape_markdown as escape
 
 HEAD = "| Metric | {first} | {second} | Delta | Verdict |\n|--------|----------|----------|-------|---------|"
@@ -239,6 +239,8 @@ def _extras(comparison: VersionComparison) -> str:
     lines = ["; ".join(dict.fromkeys(run.pose_line(policy) for run in side.runs)) for side in (comparison.first, comparison.second)]
     known = any(run.sameness is not None for side in (comparison.first, comparison.second) for run in side.runs)
     rows = [f"| Variety of the pictures | {' | '.join(map(escape, lines))} |"] if known else []
+    scenes = ["; ".join(dict.fromkeys(run.scene_line for run in side.runs)) for side in (comparison.first, comparison.second)]
+    rows += [f"| Clothes and places | {' | '.join(map(escape, scenes))} |"] if known else []
     for title, section, key, form in EXTRAS:
         values = [_extra(side, section, key) for side in (comparison.first, comparison.second)]
         if any(value is not None for value in values):
@@ -254,6 +256,7 @@ EXTRAS = (
     (PAIRS_TITLE, "sameness", "same_pose_share", "{:.0%}"),
     (MIXTURE_TITLE, "sameness", "entropy_bits", "{:.2f} bits"),
     (DISTANCE_TITLE, "sameness", "landmark_distance", "{:.3f}"),
+    (SCENE_TITLE, "sameness", "same_scene_share", "{:.0%}"),
     ("Near-duplicate pairs", "sameness", "near_duplicate_pairs", "{:.0f}"),
     ("Cost per approved picture", "cost", "usd_per_approved", "${:.3f}"),
 )

@@ -82,7 +82,8 @@ def rescore_run(run: Run, paths: Mapping[str, Path], assessor: Assessor, policy:
         raise UnavailableError(run.run_id, why, "score what is there now as a run of its own: evals/scorecard.py")
     protocol = assessor.protocol
     rescored = _rescored(run, tuple(images), gates.means(judged, policy), {**protocol}, policy)
-    return replace(rescored, sameness=measure_poses([item.geometry for item in judged if item.geometry is not None]), sameness_of="")
+    poses = measure_poses([item.geometry for item in judged if item.geometry is not None], [item.scene for item in judged])
+    return replace(rescored, sameness=poses, sameness_of="")
 
 
 def _with_scores(picture: RowPicture, found: Assessment, policy: Mapping[str, Any]) -> RowPicture:

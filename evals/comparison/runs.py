@@ -136,6 +136,17 @@ class Run:
         line = self.sameness.line(policy["production"]["same_pose_yaw_spread_deg"])
         return f"{line} ({self.sameness_of})" if self.sameness_of else line
 
+    @property
+    def scene_verdict(self) -> str:
+        """`same`, `alike` or `varied` clothes and places; empty where it is not recorded, or of too few pictures."""
+        return "" if self.sameness is None else self.sameness.scene_verdict()
+
+    @property
+    def scene_line(self) -> str:
+        """How varied clothes and places are, in a line."""
+        line = (self.sameness or PoseFigures(0)).scene_line()
+        return f"{line} ({self.sameness_of})" if self.sameness_of and self.scene_verdict else line
+
 
 class _Reader:
     """Takes values out of a row and remembers what was wrong with them."""
@@ -251,7 +262,13 @@ def read_pose_figures(figures: Mapping[str, Any], reader: _Reader | None = None)
     faces = reader.count(figures.get("faces"), "sameness.faces")
     found = {name: reader.number(figures.get(name), f"sameness.{name}", low=0, high=high) for name, high in spans.items()}
     known = faces is not None or any(value is not None for value in found.values())
-    return PoseFigures(faces if faces is not None else FEWEST, **found) if known else None
+    scenes = reader.count(figures.get("scenes"), "sameness.scenes")
+    share = reader.number(figures.get("same_scene_share"), "sameness.same_scene_share", low=0, high=1)
+    if not known and scenes is None and share is None:
+        return None
+    if share is not None and scenes is None:
+        scenes = FEWEST
+    return PoseFigures(faces if faces is not None else FEWEST, **found, scenes=scenes, same_scene_share=share)
 
 
 def _first_of(problems: list[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Where the two files of the default engine lie on this machine. Their SHA-256 is what counts, whoever put them there."""
+"""Where the model files that set-up brings lie on this machine. Their SHA-256 is what counts, whoever put them there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lifeos import files
 from lifeos.errors import UnavailableError
-from lifeos.free_models import SFACE, WHEEL_FOLDER, YUNET_INT8, ModelFile
+from lifeos.free_models import SFACE, YUNET_INT8, ModelFile
 from lifeos.model_folders import model_folders
 
 __all__ = ["SFACE", "YUNET_INT8", "ModelFile", "find", "require"]
@@ -23,12 +23,14 @@ def find(file: ModelFile, folders: Sequence[Path] | None = None) -> Path | None:
     return next((path for path in _places(file, folders) if _sha256_of(path) == file.sha256), None)
 
 
-def require(file: ModelFile, folders: Sequence[Path] | None = None) -> Path:
-    """The file that `find` finds. Raises UnavailableError where there is none, or only one with other bytes."""
+ENGINE_FIX = "run: python -m lifeos setup; or, for the engine dlib: python -m lifeos setup --dlib"
+
+
+def require(file: ModelFile, folders: Sequence[Path] | None = None, *, fix: str = ENGINE_FIX) -> Path:
+    """The file that `find` finds. Raises UnavailableError where there is none, or only one with other bytes, with `fix` as the way out."""
     found = find(file, folders)
     if found is not None:
         return found
-    fix = "run: python -m lifeos setup; or, for the engine dlib: python -m lifeos setup --dlib"
     wrong = next(_places(file, folders), None)
     if wrong is not None:
         why = f"damaged or another file: its SHA-256 is {_sha256_of(wrong)[:12]}…, {file.sha256[:12]}… is expected"
@@ -37,10 +39,15 @@ def require(file: ModelFile, folders: Sequence[Path] | None = None) -> Path:
 
 
 def _places(file: ModelFile, folders: Sequence[Path] | None) -> Iterator[Path]:
-    packages = [Path(entry) / WHEEL_FOLDER for entry in sys.path if entry]
+    packages = [entry / file.folder for entry in package_folders()]
     for folder in (*packages, *(model_folders() if folders is None else folders)):
         if (folder / file.name).is_file():
             yield folder / file.name
+
+
+def package_folders() -> list[Path]:
+    """Where Python looks for packages."""
+    return [Path(entry) for entry in sys.path if entry]
 
 
 def _sha256_of(path: Path) -> str:

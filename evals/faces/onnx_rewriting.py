@@ -41,8 +41,7 @@ def _graph(content: memoryview) -> bytes:
     weights = {name for field in fields if field.number == GRAPH_INITIALIZER for name in _texts(field.content, TENSOR_NAME)}
     needed = {name for field in fields if field.number == GRAPH_NODE for name in _texts(field.content, NODE_INPUT)} - weights
     kept = [field.whole for field in fields if field.number != GRAPH_INPUT or needed.issuperset(_texts(field.content, VALUE_NAME))]
-    body = b"".join(kept)
-    return _varint(MODEL_GRAPH << 3 | _LENGTH) + _varint(len(body)) + body
+    return with_length(MODEL_GRAPH, b"".join(kept))
 
 
 def _texts(message: memoryview, number: int) -> Iterator[bytes]:
@@ -81,7 +80,13 @@ def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
     raise ValueError(f"the number at byte {at} has no end")
 
 
-def _varint(value: int) -> bytes:
+def with_length(number: int, content: bytes) -> bytes:
+    """A field of protobuf's wire format that holds text, bytes or another message."""
+    return varint(number << 3 | _LENGTH) + varint(len(content)) + content
+
+
+def varint(value: int) -> bytes:
+    """A whole number as protobuf's wire format holds it."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

@@ -20,12 +20,14 @@ from evals.judging.records import CONVERTED, NOT_MEASURED, Assessment, FaceScore
 from evals.judging.view import Prepared, Setting, View
 from evals.skin.realism import SkinScore
 from lifeos.counting import counted
+from lifeos.errors import UnavailableError
 from lifeos.project import require_directory
 
 if TYPE_CHECKING:
     from evals.faces.face_engine import Face, FaceEngine
     from evals.faces.subject import Sighting
     from evals.judging.references import ReferenceSet
+    from evals.likeness.embedding import Embedder, Vector
     from lifeos.images import Picture
 
 
@@ -103,6 +105,7 @@ class Assessor:
         self._measured = [gate for gate in gates_in_force(policy) if gate.measure is not None and want_guards]
         self._policy, self._folders, self._memory = policy, folders or {}, dict[str, Any]()
         prepared = self._prepare_measures()
+        self._embedder, missing = _find_embedder() if want_skin else (None, ())
         self.provider = engine.provider
         self.reference_hashes = frozenset(references.hashes)
         points = None if self._skin is None else self._skin.points
@@ -117,7 +120,7 @@ class Assessor:
         count = len(references.names)
         self.description = f"face engine {name}, {counted(count, 'reference')}, protocol {self.protocol['id']}"
         doubt = doubt_of(row, engine.scale_key, engine.model_sha256)
-        self.warnings = (*engine.notes, *((doubt,) if doubt else ()), *references.left_out, *doubts_about(references, self.scale))
+        self.warnings = (*engine.notes, *((doubt,) if doubt else ()), *references.left_out, *doubts_about(references, self.scale), *missing)
         self.likeness = measure_range(references, self.scale, engine.scale_key).to_json()
         self.warnings += tuple(line for each in prepared.values() for line in each.warnings)
         self.for_owner = tuple(line for each in prepared.values() for line in each.for_owner)
@@ -166,7 +169,8 @@ class Assessor:
 
     def _measure(self, data: bytes, path: Path, digest: str) -> Assessment:
         from evals.faces.subject import sight_subject
-        from evals.judging.variety import picture_hash
+        from evals.likeness.embedding import to_record
+        from evals.likeness.hashes import picture_hash
         from lifeos.images import ImageError, decode_picture
 
         try:
@@ -183,14 +187,15 @@ class Assessor:
         if picture.profile is not None:
             face = replace(face, flags=(*face.flags, CONVERTED))
             skin = replace(skin, flags=(*skin.flags, CONVERTED))
-        size = (picture.width, picture.height)
-        return Assessment(
-            path.as_posix(), digest, *size, None, face, skin, geometry, picture_hash(picture.rgb), self._measure_more(picture, sighting)
-        )
+        size, digits = (picture.width, picture.height), picture_hash(picture.rgb)
+        embedding = None if self._embedder is None else self._embedder.embed(picture.rgb)
+        measures = self._measure_more(picture, sighting, embedding)
+        scene = None if embedding is None else to_record(embedding)
+        return Assessment(path.as_posix(), digest, *size, None, face, skin, geometry, digits, measures, scene)
 
-    def _measure_more(self, picture: Picture, sighting: Sighting | None) -> dict[str, Reading]:
+    def _measure_more(self, picture: Picture, sighting: Sighting | None, embedding: Vector | None) -> dict[str, Reading]:
         """What the gates measure that are not part of face or skin."""
-        view = View(picture, sighting, self.references, self._policy, self._folders, self._memory)
+        view = View(picture, sighting, self.references, self._policy, self._folders, self._memory, embedding)
         return {gate.key: gate.measure(view) for gate in self._measured if gate.measure is not None}
 
     def _score_face(self, sighting: Sighting, geometry: Geometry, digest: str) -> FaceScore:
@@ -223,6 +228,16 @@ class Assessor:
             return SkinScore(None, NOT_MEASURED)
         reference = self.references.skin
         return mark_borderline(score_skin(self._skin.measure(picture.rgb, subject, reference), reference), self._policy)
+
+
+def _find_embedder() -> tuple[Embedder | None, tuple[str, ...]]:
+    """The model that compares clothes and places; else none, and the line that says so: nothing else needs it."""
+    from evals.likeness.embedding import open_embedder
+
+    try:
+        return open_embedder(), ()
+    except UnavailableError as error:
+        return None, (f"clothes and places are not compared: {error}",)
 
 
 def _unassessed(path: Path, reason: str, digest: str | None) -> Assessment:

@@ -103,6 +103,8 @@ class Assessment:
     dhash: str | None = None
     measures: Mapping[str, Reading] = field(default_factory=dict)
     """What further gates measured, by gate key."""
+    scene: str | None = None
+    """The record of its embedding (`evals.likeness.embedding`), which shows clothes and place; None: not recorded."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back to an equal assessment."""
@@ -110,6 +112,8 @@ class Assessment:
         document["measures"] = {key: _reading_to_json(reading) for key, reading in self.measures.items()}
         if not self.measures:
             del document["measures"]
+        if self.scene is None:
+            del document["scene"]
         return document
 
     @property

@@ -1,7 +1,8 @@
 """Sameness of a batch: the same pose over and over passes every gate of a single picture and is still a failed batch.
 
 Geometry of the faces shows it: yaw, roll, size and place (pitch from five points is unreliable). Perceptual hashes do not, since
-clothes and background differ; they find near-duplicates only. Nothing here opens a picture or a face engine.
+clothes and background differ; they find near-duplicates only. That clothes and places are the same is told by the pictures' embeddings
+(`evals.likeness.embedding`). Nothing here opens a picture or a model.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
+from evals.likeness.hashes import DUPLICATE_BITS
 from lifeos.counting import counted, verb
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from evals.judging.records import Geometry
@@ -40,8 +41,6 @@ YAW_NAMES = ("left profile", "half left", "front", "half right", "right profile"
 """Directions of the picture, not of the person."""
 
 POSE_DEGREES = 10.0
-DUPLICATE_BITS = 4
-"""Of 64. Measured: JPEG 0 to 2, half size 0 to 1, other light 0 to 4; different portraits 12 and more, a border cropped off about 4."""
 LISTED_DUPLICATES = 100
 CHUNK_ROWS = 256
 """Rows of the pair matrix at a time: memory grows with the number of pictures, not with its square."""
@@ -51,8 +50,10 @@ FEWEST = 4
 """With fewer faces than this nothing is said about variety."""
 SAME, ALIKE, VARIED, TOO_FEW = "same", "alike", "varied", "too_few"
 LEADS = {SAME: "one pose", ALIKE: "little variety", VARIED: "varied"}
+SCENE_LEADS = {SAME: "one scene", ALIKE: "few scenes", VARIED: "varied scenes"}
+"""A scene: the clothes and the place."""
 BLOCK = "block"
-"""The value of `scorecard.one_pose` in the policy that promotes no run of one pose; else it is said."""
+"""The value of `scorecard.one_pose` and `scorecard.one_scene` in the policy that promotes no such run; else it is said."""
 NOT_RECORDED = "not recorded"
 """The line of a run whose row in the history is older than these figures."""
 SAME_PAIRS, ALIKE_PAIRS = 0.80, 0.50
@@ -70,9 +71,10 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class PoseFigures:
-    """The figures that tell whether a set of pictures has one pose, as a row of the history carries them; None: not known.
+    """The figures that tell whether a set of pictures has one pose or one scene, as a row of the history carries them; None: not known.
 
-    `verdict` and `line` are the one rule and the one wording for them: every report, table and check uses these.
+    `verdict` and `line` are the one rule and the one wording for poses, `scene_verdict` and `scene_line` those for clothes and places:
+    every report, table and check uses these. `scenes`: how many pictures have an embedding.
     """
 
     faces: int
@@ -80,6 +82,8 @@ class PoseFigures:
     same_pose_share: float | None = None
     entropy_bits: float | None = None
     landmark_distance: float | None = None
+    scenes: int | None = None
+    same_scene_share: float | None = None
 
     def verdict(self, same_pose_yaw_spread_deg: float) -> str:
         """`same`, `alike`, `varied` or `too_few`. A set whose yaw spreads by less than the limit may be called the same pose."""
@@ -102,6 +106,23 @@ class PoseFigures:
         numbers = f"yaw spread {self.yaw_spread_deg:.1f}°, {100 * self.same_pose_share:.0f} % of pairs within {POSE_DEGREES:.0f}°"
         return f"{LEADS[verdict]}: {numbers}"
 
+    def scene_verdict(self) -> str:
+        """`same`, `alike` or `varied`; empty where it is not recorded, or of too few pictures."""
+        share = self.same_scene_share
+        if share is None or (self.scenes or 0) < FEWEST:
+            return ""
+        return SAME if share >= SAME_PAIRS else ALIKE if share >= ALIKE_PAIRS else VARIED
+
+    def scene_line(self) -> str:
+        """`one scene: 97 % of pairs have the same clothes and place`."""
+        verdict = self.scene_verdict()
+        if not verdict or self.same_scene_share is None:
+            if self.scenes is None:
+                return f"clothes and places are {NOT_RECORDED}"
+            few = f"{counted(self.scenes, 'picture')} {verb(self.scenes, 'is', 'are')} too few"
+            return f"the variety of clothes and places is not known: {few}"
+        return f"{SCENE_LEADS[verdict]}: {format_share(self.same_scene_share)} of pairs have the same clothes and place"
+
 
 @dataclass(frozen=True, slots=True)
 class Sameness:
@@ -111,7 +132,9 @@ class Sameness:
     cells yaw direction x shot type; 0 when all are in one cell, `log2(n)` at the most. `landmark_distance`: median over the pairs of the
     mean distance of the five points, in fractions of the picture. `face_area_spread`: the 90th over the 10th percentile.
     `position_spread`: root mean square distance of the face centres from their mean, in fractions of the picture.
-    `verdict`: `same`, `alike`, `varied` or `too_few`; `line` says it in a line, `judgement` in sentences.
+    `scenes`: pictures with an embedding, `same_scene_share`: share of their pairs with the same clothes and place; both None where no
+    picture has one. `verdict`: `same`, `alike`, `varied` or `too_few`; `line` says it in a line. `scene_verdict` and `scene_line` say it
+    of clothes and places. `judgement` says both in sentences.
     """
 
     pictures: int
@@ -130,10 +153,14 @@ class Sameness:
     verdict: str
     line: str
     judgement: str
+    scenes: int | None = None
+    same_scene_share: float | None = None
+    scene_verdict: str = ""
+    scene_line: str = ""
 
     def to_row(self) -> dict[str, Any]:
         """What a row of the history holds of it: the figures."""
-        return {name: value for name, value in asdict(self).items() if name not in ("duplicates", "line", "judgement")}
+        return {name: value for name, value in asdict(self).items() if name not in ("duplicates", "line", "judgement", "scene_line")}
 
 
 def shot_type(face_height: float) -> str:
@@ -141,54 +168,15 @@ def shot_type(face_height: float) -> str:
     return next(name for name, least in SHOT_TYPES if face_height >= least or least == 0.0)
 
 
-def picture_hash(rgb: NDArray[np.uint8]) -> str:
-    """The 64-bit difference hash of a picture, as 16 hexadecimal digits: a bit is set where a pixel of the grey picture, shrunk to 9 x 8,
-    is brighter than its left neighbour (rows from the top, first bit highest). The digits are those of imagehash's `dhash`.
-    """
-    import numpy as np
-    from PIL import Image
-
-    grey = np.asarray(Image.fromarray(rgb).convert("L").resize((9, 8), Image.Resampling.LANCZOS))
-    return np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes().hex()
-
-
-def hash_distance(first: str, second: str) -> int:
-    """How many of the 64 bits of two hashes differ."""
-    return (int(first, 16) ^ int(second, 16)).bit_count()
-
-
-def mirrored_hash(digits: str) -> str:
-    """The hash that the mirror image of a picture has, but for bits of cells that are equally bright."""
-    return bytes(~int(f"{row:08b}"[::-1], 2) & 0xFF for row in bytes.fromhex(digits)).hex()
-
-
-def find_like_hashes(hashes: Sequence[str | None]) -> Iterator[tuple[int, int, str]]:
-    """Each hash that is near one before it, that first one's place, its own place, and `near` or `mirrored`.
-
-    What is near an earlier one is not compared with what follows: a thousand copies are a thousand pairs, not half a million.
-    """
-    import numpy as np
-
-    leaders: list[int] = []
-    values = np.zeros((2, len(hashes)), dtype=np.uint64)  # of the leaders: as they are, and mirrored
-    for place, digits in enumerate(hashes):
-        if digits is None:
-            continue
-        count = len(leaders)
-        bits = np.bitwise_count(values[:, :count] ^ np.uint64(int(digits, 16)))
-        found = np.argwhere(bits.T <= DUPLICATE_BITS)  # by leader, then as it is before mirrored
-        if len(found):
-            leader, turned = found[0].tolist()
-            yield leaders[leader], place, "mirrored" if turned else "near"
-            continue
-        values[:, count] = int(digits, 16), int(mirrored_hash(digits), 16)
-        leaders.append(place)
-
-
 def measure_sameness(
-    geometries: Sequence[Geometry | None], hashes: Sequence[str | None], *, same_pose_yaw_spread_deg: float = 5.0
+    geometries: Sequence[Geometry | None],
+    hashes: Sequence[str | None],
+    scenes: Sequence[str | None] = (),
+    *,
+    same_pose_yaw_spread_deg: float = 5.0,
 ) -> Sameness:
-    """How alike pictures are. The two sequences hold one entry for each picture, None where there is no face or no hash.
+    """How alike pictures are. The sequences hold one entry for each picture, None where there is no face, no hash or no embedding;
+    without `scenes` nothing is said of clothes and places.
 
     `same_pose_yaw_spread_deg` (policy: production): a batch whose yaw spreads by less is called the same pose.
     """
@@ -204,7 +192,7 @@ def measure_sameness(
     area = np.array([face.face_area for face in faces])
     centers = np.array([(face.center_x, face.center_y) for face in faces]).reshape(-1, 2)
     low, high = np.percentile(area, (10, 90)) if len(faces) > 1 else (0.0, 0.0)
-    figures = measure_poses(faces)
+    figures = measure_poses(faces, scenes)
     line = figures.line(same_pose_yaw_spread_deg)
     verdict = figures.verdict(same_pose_yaw_spread_deg)
     return Sameness(
@@ -223,37 +211,51 @@ def measure_sameness(
         duplicates=duplicates,
         verdict=verdict,
         line=line,
-        judgement=_judgement(verdict, line, len(faces), shots, directions),
+        judgement=_judgement(verdict, line, len(faces), shots, directions) + _scene_judgement(figures),
+        scenes=figures.scenes,
+        same_scene_share=figures.same_scene_share,
+        scene_verdict=figures.scene_verdict(),
+        scene_line=figures.scene_line(),
     )
 
 
-def measure_poses(faces: Sequence[Geometry]) -> PoseFigures:
-    """The figures of pose and shot alone."""
+def measure_poses(faces: Sequence[Geometry], scenes: Sequence[str | None] = ()) -> PoseFigures:
+    """The figures of pose, shot, clothes and places. `scenes`: the records of the pictures' embeddings."""
     import numpy as np
 
+    clothes = _compare_scenes(scenes)
     if len(faces) < 2:
-        return PoseFigures(len(faces))
+        return PoseFigures(len(faces), **clothes)
     spread = float(np.array([face.yaw for face in faces]).std())
     share, distance = _compare_poses(faces)
     entropy = _entropy(Counter((_direction(face.yaw), face.shot_type) for face in faces))
-    return PoseFigures(len(faces), round(spread, 2), round(share, 4), round(entropy, 3), round(distance, 4))
+    return PoseFigures(len(faces), round(spread, 2), round(share, 4), round(entropy, 3), round(distance, 4), **clothes)
+
+
+def format_share(share: float) -> str:
+    """`97 %`."""
+    return f"{100 * share:.0f} %"
 
 
 YAW_TITLE = "Yaw spread (how far heads turn, standard deviation)"
 PAIRS_TITLE = f"Pairs of pictures within {POSE_DEGREES:.0f}° of each other's pose"
 MIXTURE_TITLE = "Mixture of poses and shot types (0: all alike)"
 DISTANCE_TITLE = "Median distance between faces (0: all in one place)"
+SCENE_TITLE = "Pairs of pictures with the same clothes and place"
 
 
 def variety_rows(sameness: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The figures of a `Sameness` as a document holds them, named and written out for a table; empty where they are not known."""
+    """The figures of a `Sameness` as a document holds them, named and written out for a table; without those that are not known."""
+    share = sameness.get("same_scene_share")
+    scenes = [] if share is None else [(SCENE_TITLE, format_share(share))]
     if sameness["yaw_spread_deg"] is None:
-        return []
+        return scenes
     return [
         (YAW_TITLE, f"{sameness['yaw_spread_deg']:.1f}°"),
         (PAIRS_TITLE, f"{100 * sameness['same_pose_share']:.0f} %"),
         (MIXTURE_TITLE, f"{sameness['entropy_bits']:.2f} bits"),
         (DISTANCE_TITLE, f"{sameness['landmark_distance']:.3f}"),
+        *scenes,
     ]
 
 
@@ -306,6 +308,21 @@ def _compare_poses(faces: Sequence[Geometry]) -> tuple[float, float]:
     return near / pairs, (middle + 0.5) * DISTANCE_LIMIT / DISTANCE_BINS
 
 
+class _SceneFigures(TypedDict):
+    scenes: int | None
+    same_scene_share: float | None
+
+
+def _compare_scenes(records: Sequence[str | None]) -> _SceneFigures:
+    from evals.likeness.embedding import read_record, share_of_same_scenes
+
+    vectors = [vector for record in records if record is not None and (vector := read_record(record)) is not None]
+    if not vectors:
+        return {"scenes": None, "same_scene_share": None}
+    share = share_of_same_scenes(vectors)
+    return {"scenes": len(vectors), "same_scene_share": None if share is None else round(share, 4)}
+
+
 def _find_duplicates(found: Sequence[tuple[int, str]]) -> tuple[int, tuple[Duplicate, ...]]:
     """How many pairs of hashes are near, and the nearest of them."""
     import numpy as np
@@ -333,3 +350,12 @@ def _judgement(verdict: str, line: str, faces: int, shots: Counter[str], directi
     frequent = f" Most frequent: {direction} ({direction_count} of {faces}), {shot} ({shot_count} of {faces})."
     advice = "" if verdict == VARIED else " Ask for other angles and distances in the prompts."
     return f"{said}{frequent}{advice}"
+
+
+def _scene_judgement(figures: PoseFigures) -> str:
+    """Another sentence or two, where embeddings are recorded."""
+    if not figures.scenes:
+        return ""
+    line, verdict = figures.scene_line(), figures.scene_verdict()
+    advice = " Ask for other clothes and places in the prompts." if verdict in (SAME, ALIKE) else ""
+    return f" {line[0].upper()}{line[1:]}.{advice}"

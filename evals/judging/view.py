@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from evals.faces.policy_scale import PolicyScale
     from evals.faces.subject import Sighting
     from evals.judging.references import ReferenceSet
+    from evals.likeness.embedding import Vector
     from lifeos.images import Picture
 
 
@@ -21,7 +22,7 @@ class View:
 
     `sighting` is None where no face was found. `folders` are the folders that the command line or policy names for measures
     (a training set, people who must not be shown), by name. What a measure derives from one of them it keeps in `memory`, which
-    lives as long as the assessor.
+    lives as long as the assessor. `embedding` is that of the whole picture (`evals.likeness.embedding`), None where its model is missing.
     """
 
     picture: Picture
@@ -30,6 +31,7 @@ class View:
     policy: Mapping[str, Any]
     folders: Mapping[str, Path]
     memory: dict[str, Any]
+    embedding: Vector | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -94,6 +94,8 @@ class Scorecard:
     """Empty, or what kind of pictures these are that say nothing about a LoRA (`evals/judging/run_kinds.py`)."""
     one_pose_blocks: bool = False
     """Whether the policy promotes no run of one pose (`scorecard.one_pose`)."""
+    one_scene_blocks: bool = False
+    """Whether it promotes no run of one clothes and place (`scorecard.one_scene`)."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """What was left out of the folders (`eval_command.inputs_document`); empty where nobody listed them."""
     likeness: Mapping[str, Any] = field(default_factory=dict)
@@ -109,12 +111,19 @@ class Scorecard:
 
     @property
     def promotion_recommended(self) -> bool:
-        """Whether the grade is good enough, enough pictures stand behind it (`shortfall`), and the policy minds no single pose."""
-        return self.grade_is_enough and not self.shortfall and not (self.has_one_pose and self.one_pose_blocks)
+        """Whether the grade is good enough, enough pictures stand behind it (`shortfall`), and they are as varied as the policy wants."""
+        return self.grade_is_enough and not self.shortfall and not self.too_much_alike
 
     @property
     def has_one_pose(self) -> bool:
         return self.sameness.verdict == SAME
+
+    @property
+    def too_much_alike(self) -> tuple[str, ...]:
+        """In what the pictures are the same though the policy promotes no such run, a line each."""
+        pose = (self.sameness.line,) if self.has_one_pose and self.one_pose_blocks else ()
+        scene = (self.sameness.scene_line,) if self.sameness.scene_verdict == SAME and self.one_scene_blocks else ()
+        return (*pose, *scene)
 
     @property
     def duplicates(self) -> int:
@@ -175,7 +184,12 @@ class Scorecard:
         return {
             "schema": eval_command.SCHEMA,
             **row,
-            "sameness": {**row["sameness"], "line": self.sameness.line, "judgement": self.sameness.judgement},
+            "sameness": {
+                **row["sameness"],
+                "line": self.sameness.line,
+                "scene_line": self.sameness.scene_line,
+                "judgement": self.sameness.judgement,
+            },
             "provider": self.provider,
             "thresholds": dict(self.thresholds),
             "pass": all(self.passed.values()),
@@ -236,6 +250,7 @@ def build_scorecard(
         sameness=measure_sameness(
             [item.geometry for item in assessments],
             [item.dhash for item in assessments],
+            [item.scene for item in assessments],
             same_pose_yaw_spread_deg=policy["production"]["same_pose_yaw_spread_deg"],
         ),
         grade=grade,
@@ -247,6 +262,7 @@ def build_scorecard(
         provider=provider,
         kind=kind,
         one_pose_blocks=policy["scorecard"]["one_pose"] == BLOCK,
+        one_scene_blocks=policy["scorecard"]["one_scene"] == BLOCK,
         inputs=inputs or {},
         likeness=likeness or {},
         warnings=tuple(warnings),

@@ -77,8 +77,8 @@ def _count_sentence(card: Scorecard) -> str:
 
 
 def _variety_sentence(card: Scorecard) -> str:
-    line = card.sameness.line
-    return f"{line[0].upper()}{line[1:]}."
+    lines = [card.sameness.line, *([card.sameness.scene_line] if card.sameness.scenes else [])]
+    return " ".join(f"{line[0].upper()}{line[1:]}." for line in lines)
 
 
 def _variety(card: Scorecard) -> str:
@@ -86,7 +86,7 @@ def _variety(card: Scorecard) -> str:
     found = card.sameness
     parts = [escape(found.judgement)]
     if rows := variety_rows(asdict(found)):
-        parts.append("\n".join(["| Of all pictures with a face | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows)]))
+        parts.append("\n".join(["| Of all pictures | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows)]))
     if found.duplicates:
         files = [picture.file for picture in card.pictures]
         pairs = [f"`{code(files[pair.first])}` and `{code(files[pair.second])}`" for pair in found.duplicates[:SHOWN_PAIRS]]
@@ -100,7 +100,7 @@ def _promotion(card: Scorecard) -> str:
     found = f"grade {card.grade}" if card.grade else "no grade"
     wanted = f"{found}; {card.minimum_grade} or better is asked for"
     against = [card.shortfall] if card.grade and card.shortfall else []
-    against += [f"{card.sameness.line}, and the policy promotes no such run"] if card.has_one_pose and card.one_pose_blocks else []
+    against += [f"{line}, and the policy promotes no such run" for line in card.too_much_alike]
     return f"{verdict} ({'; '.join([wanted, *map(escape, against)])})."
 
 

@@ -50,6 +50,7 @@ DEFAULTS: dict[str, Any] = {
         "minimum_coverage": 0.5,
         "minimum_pictures": 3,
         "one_pose": "warn",
+        "one_scene": "warn",
     },
     "context_budget": {
         "claude_md_max_lines": 120,

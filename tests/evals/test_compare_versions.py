@@ -13,7 +13,7 @@ import pytest
 
 from evals.compare_versions import build_parser, main
 from lifeos import cli
-from tests.evals.comparison.rows import SPECIFIED, SPECIFIED_HEAD, make_row, steady, write_history
+from tests.evals.comparison.rows import DRESSED, POSED, SPECIFIED, SPECIFIED_HEAD, make_row, steady, write_history
 
 SCRIPT = Path(__file__).resolve().parents[2] / "evals" / "compare_versions.py"
 
@@ -201,15 +201,19 @@ def test_instructions_without_a_history(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_list_streams_every_run_and_skips_torn_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [make_row("a", steady(0.6, 0.0)), '{"run_id": "torn", "eval_sc\n', {"run_id": "by_hand", "eval_scores": {"overall_grade": "B"}}]
+    rows.append({**make_row("varied", steady(0.6)), "sameness": {**POSED, **DRESSED}})
     write_history(tmp_path / "h.jsonl", rows)
     assert run(tmp_path, "--list") == 0
     said = capsys.readouterr()
     lines = [line.split() for line in said.out.splitlines()]
-    assert lines[1] == ["a", "2026-11-20T10:00:00Z", "a", "0.60", "0.50", "0.57", "C", "20"]
-    assert lines[2] == ["by_hand", "-", "-", "-", "B", "-"]
+    assert lines[1] == ["a", "2026-11-20T10:00:00Z", "a", "0.60", "0.50", "0.57", "C", "-", "-", "20"]
+    assert lines[2] == ["by_hand", "-", "-", "-", "B", "-", "-", "-"]
+    assert lines[3][-5:] == ["99", "%", "97", "%", "20"]
     assert "1 line of" in said.err
     assert run(tmp_path, "--list", "--json") == 0
-    assert [entry["run_id"] for entry in json.loads(capsys.readouterr().out)] == ["a", "by_hand"]
+    entries = json.loads(capsys.readouterr().out)
+    assert [entry["run_id"] for entry in entries] == ["a", "by_hand", "varied"]
+    assert [entry["sameness"] and entry["sameness"]["same_scene_share"] for entry in entries] == [None, None, 0.97]
 
 
 def test_pictures_lie_beside_the_report_and_are_linked(tmp_path: Path) -> None:

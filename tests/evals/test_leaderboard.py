@@ -9,7 +9,7 @@ import pytest
 
 from evals.leaderboard import main
 from lifeos import cli
-from tests.evals.comparison.rows import POSED, TURNED, make_row, steady, write_history
+from tests.evals.comparison.rows import DRESSED, POSED, TURNED, make_row, steady, write_history
 
 
 def run(folder: Path, *flags: str) -> int:
@@ -52,7 +52,7 @@ def test_text_and_markdown(history: Path, capsys: pytest.CaptureFixture[str]) ->
     assert [line.split()[:2] for line in text.splitlines() if line[:1].isdigit()][:2] == [["1", "high"], ["2", "by_hand"]]
     assert "2 protocols: runs that were scored in different ways are ranked apart." in text
     markdown = (history / "lb.md").read_text(encoding="utf-8")
-    assert "| 2 | by_hand | - | 0.60 | not known | - | - | C | not known | - | - | - |" in markdown
+    assert "| 2 | by_hand | - | 0.60 | not known | - | - | C | not known | not recorded | - | - | - |" in markdown
     assert "](lb.png)" in markdown
     assert (history / "lb.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -60,7 +60,7 @@ def test_text_and_markdown(history: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_variety_stands_beside_the_grade(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One pose is said in words as well; a row that is older than the figures is not known."""
     rows = [
-        make_row("posed", steady(0.80), sameness=POSED),
+        make_row("posed", steady(0.80), sameness={**POSED, **DRESSED}),
         make_row("turned", steady(0.70), sameness=TURNED),
         make_row("older", steady(0.60)),
     ]
@@ -71,6 +71,8 @@ def test_variety_stands_beside_the_grade(tmp_path: Path, capsys: pytest.CaptureF
     shown = ("one pose (2.4°)", "varied (23.8°)")
     assert [next((word for word in shown if word in line), "not known") for line in lines[:3]] == [*shown, "not known"]
     assert "posed: one pose: yaw spread 2.4°, 99 % of pairs within 10°." in text.splitlines()
+    assert "97 % of pairs" in lines[0] and "not recorded" in lines[1]
+    assert "posed: one scene: 97 % of pairs have the same clothes and place." in text.splitlines()
     assert "turned: " not in text and "older: " not in text
     assert run(tmp_path, "--no-pictures", "--json") == 0
     entries = json.loads(capsys.readouterr().out)["boards"][0]["ranking"]

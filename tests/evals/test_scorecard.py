@@ -233,6 +233,9 @@ def test_the_history_row_is_the_design_s() -> None:
             "directions": {"front": 1},
             "near_duplicate_pairs": 0,
             "verdict": "too_few",
+            "scenes": None,
+            "same_scene_share": None,
+            "scene_verdict": "",
         },
         "notes": "first try",
         "images": [

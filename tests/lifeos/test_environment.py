@@ -165,7 +165,7 @@ def small_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _with_models(profile: Profile, models: dict[str, bytes]) -> Profile:
-    """The profile, with a wheel that holds models below WHEEL_FOLDER, code, and a requirement that no index has."""
+    """The profile, with a wheel that holds models below FACE_FOLDER, code, and a requirement that no index has."""
     folder = profile.lock.parent / "models"
     folder.mkdir(parents=True, exist_ok=True)
     wheel, info = folder / "model_wheel-1.0-py3-none-any.whl", "model_wheel-1.0.dist-info"
@@ -177,7 +177,7 @@ def _with_models(profile: Profile, models: dict[str, bytes]) -> Profile:
         f"{info}/RECORD": "",
     }
     with zipfile.ZipFile(wheel, "w") as archive:
-        for name, content in ({f"{free_models.WHEEL_FOLDER}/{name}": data for name, data in models.items()} | texts).items():
+        for name, content in ({f"{free_models.FACE_FOLDER}/{name}": data for name, data in models.items()} | texts).items():
             archive.writestr(zipfile.ZipInfo(name), content)
     lock = folder / "models.txt"
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -232,12 +232,12 @@ def test_setup_mends_a_model_that_is_gone_or_damaged(damage: str, home: Path, tm
     profile = _with_models(_lock(tmp_path / "a", "1.0"), MODEL_BYTES)
     environment.ensure(profile)
     stamp = (environment.folder_of(profile) / environment.STAMP_FILE).stat().st_mtime_ns
-    path = environment.mend_models(profile) / "embedder.onnx"
+    path = environment.mend_models(profile) / free_models.FACE_FOLDER / "embedder.onnx"
     if damage == "removed":
         path.unlink()
     else:
         path.write_bytes(MODEL_BYTES["embedder.onnx"][:7])
-    assert environment.mend_models(profile) == path.parent
+    assert environment.mend_models(profile) == environment.site_packages(environment.folder_of(profile))
     assert _models_in(environment.folder_of(profile)) == {f"models/{name}": data for name, data in MODEL_BYTES.items()}
     assert (environment.folder_of(profile) / environment.STAMP_FILE).stat().st_mtime_ns == stamp, "nothing else is made again"
 
@@ -247,7 +247,7 @@ def test_a_cause_of_an_earlier_set_up_is_not_that_of_a_model_that_cannot_be_mend
     profile = _with_models(_lock(tmp_path / "a", "1.0"), MODEL_BYTES)
     environment.ensure(profile)
     assert profile.models
-    (environment.mend_models(profile) / "embedder.onnx").unlink()
+    (environment.mend_models(profile) / free_models.FACE_FOLDER / "embedder.onnx").unlink()
     (profile.models.parent / "model_wheel-1.0-py3-none-any.whl").unlink()
     (home / f"{profile.name}-setup.log").write_text("ERROR: No space left on device\n", encoding="utf-8")
     with pytest.raises(UnavailableError, match=r"^models\.txt: not installed: ") as caught:

@@ -117,7 +117,7 @@ def measure_faces(engine: FaceEngine, folder: Path, files: Sequence[tuple[str, s
 def _measure(engine: FaceEngine, folder: Path, name: str) -> FaceMeasurement | None:
     from evals.faces.subject import sight_subject
     from evals.judging.assessor import geometry_of
-    from evals.judging.variety import picture_hash
+    from evals.likeness.hashes import picture_hash
 
     try:
         picture = read_picture(folder / system_name(name))
@@ -272,7 +272,7 @@ def _judge_variety(sameness: Sameness, limits: Mapping[str, Any]) -> list[Findin
 
 
 def _find_overlap(measured: Sequence[FaceMeasurement], references: Sequence[FaceMeasurement]) -> list[str]:
-    from evals.judging.variety import DUPLICATE_BITS, hash_distance
+    from evals.likeness.hashes import DUPLICATE_BITS, hash_distance
 
     hashes = {item.sha256 for item in references}
     looks = [item.dhash for item in references]

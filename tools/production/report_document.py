@@ -159,6 +159,7 @@ def _sameness(approved: list[PictureResult], policy: Mapping[str, Any]) -> dict[
     measured: Sameness = measure_sameness(
         [picture.assessment.geometry for picture in approved],
         [picture.assessment.dhash for picture in approved],
+        [picture.assessment.scene for picture in approved],
         same_pose_yaw_spread_deg=policy["production"]["same_pose_yaw_spread_deg"],
     )
     document = asdict(measured)

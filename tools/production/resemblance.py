@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evals.judging.duplicates import CopyOf, find_copies
-from evals.judging.variety import find_like_hashes
+from evals.likeness.hashes import find_like_hashes
 from lifeos.images import ImageError
 from tools.dataset.near_duplicates import MOST_PICTURES, WHOLE, GreyLook, Pair, find_pairs, make_look
 from tools.production.batch_state import BatchState

@@ -18,7 +18,7 @@ from evals.comparison.runs import read_run
 from evals.judging.run_kinds import DEMO_WORDS
 from evals.load_thresholds import load_thresholds
 from lifeos.errors import InputError
-from tests.evals.comparison.rows import POSED, TURNED, make_row, steady
+from tests.evals.comparison.rows import DRESSED, POSED, TURNED, make_row, steady
 
 POLICY = load_thresholds()
 
@@ -71,6 +71,40 @@ def test_one_pose_is_a_warning_or_by_the_policy_a_no(figures: dict[str, float] |
     assert (f"Recommend deploying new LoRA. The pictures of new show {ONE_POSE}." in report) is (outcome == "warning")
     assert (f"but: {ONE_POSE}. Recommend keeping old LoRA." in report) is (outcome == "NO")
     assert (f"| Variety of the pictures | not recorded | {ONE_POSE} |" in report) is (figures is POSED)
+
+
+ONE_SCENE = "one scene: 97 % of pairs have the same clothes and place"
+
+
+@pytest.mark.parametrize(
+    ("figures", "policy", "outcome", "passes", "line"),
+    [
+        (DRESSED, "warn", "warning", True, ONE_SCENE),
+        (DRESSED, "block", "NO", False, ONE_SCENE),
+        ({"scenes": 36, "same_scene_share": 0.1}, "block", "yes", True, "varied scenes: 10 % of pairs have the same clothes and place"),
+        (
+            {"scenes": 3, "same_scene_share": 1.0},
+            "block",
+            "not known",
+            False,
+            "the variety of clothes and places is not known: 3 pictures are too few",
+        ),
+        ({}, "block", "not known", False, "clothes and places are not recorded"),
+        ({}, "warn", "not checked", True, "clothes and places are not recorded"),
+        ({**DRESSED, "same_scene_share": 7}, "warn", "not checked", True, "the variety of clothes and places is not known"),
+    ],
+)
+def test_one_scene_is_a_warning_or_by_the_policy_a_no(
+    figures: dict[str, float], policy: str, outcome: str, passes: bool, line: str
+) -> None:
+    rows = [make_row("old", steady(0.6)), make_row("new", steady(0.7), sameness={**TURNED, **figures})]
+    comparison = compare(
+        [read_run(row) for row in rows[:1]], [read_run(rows[1])], load_thresholds(overrides={"scorecard.one_scene": policy})
+    )
+    gate = check_promotion(comparison, None)
+    check = next(check for check in gate.checks if check.title == "Clothes and places")
+    assert (check.outcome, gate.passed) == (outcome, passes) and check.why.startswith(line)
+    assert f"| Clothes and places | clothes and places are not recorded | {check.why} |" in render(comparison, gate)
 
 
 @pytest.mark.parametrize(

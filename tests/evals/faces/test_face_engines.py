@@ -248,7 +248,7 @@ def test_auto_without_a_pack_is_sface(no_models: Path) -> None:
 @pytest.fixture
 def no_free_models(no_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which `setup` never brought the default engine's two files."""
-    monkeypatch.setattr(model_files, "WHEEL_FOLDER", "nowhere")
+    monkeypatch.setattr(model_files, "package_folders", list)
 
 
 @pytest.mark.usefixtures("no_free_models")

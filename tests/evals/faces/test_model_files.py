@@ -15,7 +15,7 @@ from evals.faces import model_files
 from evals.faces.model_files import SFACE, YUNET_INT8, ModelFile
 from evals.faces.onnx_rewriting import without_spare_inputs
 from lifeos.errors import UnavailableError
-from lifeos.free_models import WHEEL_FOLDER
+from lifeos.free_models import FACE_FOLDER
 
 BODY = b"weights" * 100
 FILE = ModelFile("face.onnx", hashlib.sha256(BODY).hexdigest(), "Face", "MIT")
@@ -26,8 +26,8 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of set-up's files in a site-packages that Python searches last."""
     folder = tmp_path / "site-packages"
     monkeypatch.syspath_prepend(str(folder))
-    (folder / WHEEL_FOLDER).mkdir(parents=True)
-    return folder / WHEEL_FOLDER
+    (folder / FACE_FOLDER).mkdir(parents=True)
+    return folder / FACE_FOLDER
 
 
 @pytest.fixture

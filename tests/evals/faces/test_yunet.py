@@ -78,7 +78,7 @@ def test_points_for_a_face_that_another_engine_found(detector: yunet.YuNet, monk
     installed = yunet.open_installed()
     found = installed and installed.refine(picture, loose)
     assert found is not None and np.abs(found.landmarks - own.landmarks).max() < 3
-    monkeypatch.setattr(model_files, "WHEEL_FOLDER", "nowhere")
+    monkeypatch.setattr(model_files, "package_folders", list)
     monkeypatch.setattr(model_files, "model_folders", lambda: [tmp_path])
     assert yunet.open_installed() is None, "without its file there are no points"
 

@@ -230,7 +230,7 @@ def test_a_protocol_names_whose_points_the_skin_has(assessor: Assessor, referenc
     assert "skin_points" not in unasked and unasked["skin_metric"] is None
     own_detector = {"engine": "dlib", "detector": {"name": "dlib_hog"}}
     before = reopen(references, begun=own_detector).protocol
-    monkeypatch.setattr(model_files, "WHEEL_FOLDER", "nowhere")
+    monkeypatch.setattr(model_files, "package_folders", list)
     monkeypatch.setattr(model_files, "model_folders", list)
     after = reopen(references, begun=own_detector).protocol
     assert after["skin_points"] == "the engine's" and after["id"] != before["id"]

@@ -13,7 +13,8 @@ from PIL import Image, ImageEnhance
 
 from evals.judging import variety as sameness
 from evals.judging.records import Geometry
-from evals.judging.variety import Duplicate, find_like_hashes, hash_distance, measure_sameness, mirrored_hash, picture_hash, shot_type
+from evals.judging.variety import Duplicate, measure_sameness, shot_type
+from evals.likeness.hashes import find_like_hashes, hash_distance, mirrored_hash, picture_hash
 from tests.evals.portraits import group, portrait
 
 POINTS = ((0.4, 0.3), (0.6, 0.3), (0.5, 0.4), (0.42, 0.5), (0.58, 0.5))
