@@ -127,10 +127,11 @@ def _prepare(rgb: NDArray[np.uint8]) -> Vector:
     height, width = rgb.shape[:2]
     factor = AREA_SIDE / math.sqrt(height * width)
     size = [min(LONGEST, max(STEP_SIDE, round(side * factor / STEP_SIDE) * STEP_SIDE)) for side in (width, height)]
+    pixels: Any = rgb
     while min(width // (2 * size[0]), height // (2 * size[1])) >= 1:  # halving is four times as fast as one odd step
         width, height = width // 2, height // 2
-        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    small: Any = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     small = (small - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
     return np.ascontiguousarray(small.transpose(2, 0, 1)[None])
 

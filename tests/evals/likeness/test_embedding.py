@@ -60,8 +60,7 @@ def test_what_looks_alike_is_alike(embedder: Embedder) -> None:
     }
     seen = embedder.embed(pixels(original))
     cosines = {name: float(seen @ embedder.embed(pixels(picture))) for name, picture in changed.items()}
-    assert all(cosine > SAME_SCENE for cosine in cosines.values()), cosines
-    assert float(seen @ other) < SAME_SCENE - 0.1
+    assert float(seen @ other) < SAME_SCENE < min(cosines.values())
 
 
 @pytest.mark.parametrize("size", [(2, 2), (3000, 2), (1, 900)])
