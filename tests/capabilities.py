@@ -46,6 +46,11 @@ def takes(folder: Path, name: bytes | str) -> bool:
     return kept
 
 
+def takes_any_name(folder: Path) -> bool:
+    """Whether a name may hold bytes that are no UTF-8, line ends and signs that other systems keep for themselves."""
+    return all(takes(folder, name) for name in (b"\xff.png", "a\nb|c", "a:*"))
+
+
 def can_hold_pipes(folder: Path) -> bool:
     if not hasattr(os, "mkfifo"):
         return False

@@ -210,7 +210,7 @@ def run_as_ci(root: Path, python: Path, command: list[str]) -> subprocess.Comple
 
 
 def test_the_four_commands_run_in_a_fresh_clone_with_pyyaml_alone(
-    shipped: Path, shipped_errors: set[tuple[str, str, str, int]], tmp_path: Path
+    shipped: Path, shipped_errors: set[tuple[str, str, str, int]], tmp_path: Path, links: None
 ) -> None:
     git(tmp_path, "clone", "-q", shipped.as_uri(), "clone")
     python = bare_python(tmp_path / "bare")
@@ -223,7 +223,7 @@ def test_the_four_commands_run_in_a_fresh_clone_with_pyyaml_alone(
     assert status == "", "the checks leave nothing behind that git sees"
 
 
-def test_without_pyyaml_it_is_exit_3_and_says_how_to_get_it(shipped: Path, tmp_path: Path) -> None:
+def test_without_pyyaml_it_is_exit_3_and_says_how_to_get_it(shipped: Path, tmp_path: Path, links: None) -> None:
     venv.create(tmp_path / "bare", with_pip=False, symlinks=os.name != "nt")
     python = tmp_path / "bare" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     for command in COMMANDS:

@@ -16,7 +16,7 @@ from lifeos.guardrails.checkout import Checkout, Document
 from lifeos.guardrails.dated_claims import check_dated_claims
 from lifeos.guardrails.dead_links import check_references, find_anchors, slug_of
 from lifeos.guardrails.machine_paths import check_machine_paths
-from tests.capabilities import POSIX
+from tests.capabilities import POSIX, takes_any_name
 from tests.checkouts import commit, git, make_repository, small_project, write
 from tools import lifeos_preflight
 
@@ -352,7 +352,7 @@ def test_an_empty_checkout_is_no_pass(tmp_path: Path, capsys: pytest.CaptureFixt
 )
 def test_odd_documents_never_end_in_a_traceback(tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     root = complete_project(tmp_path)
-    name = "context/a\nb.md" if POSIX else "context/b.md"
+    name = "context/a\nb.md" if takes_any_name(tmp_path) else "context/b.md"
     commit(root, {"context/odd.md": content, name: "`evals/none.py`\n"})
     assert cli.run(lambda: lifeos_preflight.main(["--project-root", str(root), "--skip-commands"])) == 1
     captured = capsys.readouterr()
@@ -361,7 +361,9 @@ def test_odd_documents_never_end_in_a_traceback(tmp_path: Path, content: bytes, 
 
 
 @pytest.mark.skipif(not POSIX, reason="Windows has no such file names")
-def test_no_line_of_ours_is_a_workflow_command_of_theirs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_line_of_ours_is_a_workflow_command_of_theirs(
+    tmp_path: Path, names_of_any_bytes: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = complete_project(tmp_path)
     commit(root, {"::error file=x::y.md": "`evals/none.py`\n"})
     assert lifeos_preflight.main(["--project-root", str(root), "--skip-commands", "--format", "github"]) == 1

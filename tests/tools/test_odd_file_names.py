@@ -28,7 +28,7 @@ def environ(request: pytest.FixtureRequest) -> dict[str, str]:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Path:
+def work(tmp_path: Path, names_of_any_bytes: None) -> Path:
     write_references(tmp_path / "refs")
     (tmp_path / "pictures").mkdir()
     for size, name in zip((500, 480, 460), NAMES, strict=True):
@@ -90,7 +90,7 @@ def test_a_journal_is_utf8_and_one_of_the_version_before_is_read(tmp_path: Path)
 
 
 @pytest.mark.skipif(not LINUX, reason="file names of any bytes are Linux")
-def test_the_dataset_id_is_the_same_in_every_locale(tmp_path: Path) -> None:
+def test_the_dataset_id_is_the_same_in_every_locale(tmp_path: Path, names_of_any_bytes: None) -> None:
     """`é` is two stray bytes to a Python whose file system encoding is ASCII: the id must not show it, nor the manifest."""
     folder = tmp_path / "sët" / "10_jörg"
     for seed, name in enumerate(("é one.png", "e\u0301 two.png", os.fsdecode(b"caf\xe9.png"), "日本.png")):

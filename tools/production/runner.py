@@ -220,7 +220,7 @@ class _Run:
             underway = 0
             blocked = ""
             while True:
-                while following is not None and not blocked and dispatcher.wanted and len(self.pending) < MAX_PENDING:
+                while following is not None and not blocked and dispatcher.wanted and len(self.pending) < self._most_pending():
                     blocked = self._why_stop(underway)
                     if not blocked:
                         dispatcher.put(self._job(following, make_graph))
@@ -241,6 +241,11 @@ class _Run:
                 self._count_failed_tries()
                 self._collect(block=not underway)
                 self._keep_alive()
+
+    def _most_pending(self) -> int:
+        """Where a target is wanted, no more wait to be judged than are missing: they may be enough, and each one more costs."""
+        target = self.plan.target_approved
+        return MAX_PENDING if target is None else max(1, min(MAX_PENDING, target - self._approved()))
 
     def _has_target(self) -> bool:
         return self.plan.target_approved is not None and self._approved() >= self.plan.target_approved

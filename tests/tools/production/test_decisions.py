@@ -129,7 +129,7 @@ def test_where_one_is_gone_only_files_of_its_size_are_read_for_it(
     assert read == hashed
 
 
-def test_a_picture_of_somebody_else_is_named_once_and_not_counted(folder: BatchFolder) -> None:
+def test_a_picture_of_somebody_else_is_named_once_and_not_counted(folder: BatchFolder, names_of_any_bytes: None) -> None:
     """A caption beside a picture is none; a picture of the batch under another name is no stranger either."""
     assign_real_digests(folder)
     move(folder, 1, "approved", "approved", "cover.png")

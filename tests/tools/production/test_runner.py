@@ -187,6 +187,21 @@ def test_a_target_is_reached_with_new_seeds(folder: BatchFolder, embedded_server
     assert any("seed104" in name for name in approved)  # beyond the two of the plan
 
 
+class SlowScorer(HashScorer):
+    """Takes longer to judge a picture than the server takes to make one; likes everything."""
+
+    def assess_bytes(self, data: bytes, path: Path) -> Any:
+        time.sleep(0.3)
+        return super().assess_bytes(data, path)
+
+
+def test_no_more_is_made_than_may_be_wanted_while_pictures_wait_to_be_judged(folder: BatchFolder, embedded_server: StartServer) -> None:
+    server = embedded_server()
+    end = run(folder, make_plan(count=5, target_approved=5), server, scorer=SlowScorer(least=0.7), limits=Limits(max_images=50))
+    assert end.why == "target"
+    assert 5 <= len(server.executed) <= 9  # five that wait, and what was queued ahead of them
+
+
 def test_a_target_out_of_reach_stops_at_max_images(folder: BatchFolder, embedded_server: StartServer) -> None:
     server = embedded_server()
     end = run(folder, make_plan(target_approved=3), server, scorer=NeverScorer(), limits=Limits(max_images=5))

@@ -29,7 +29,7 @@ def test_whole_states_and_whose_they_are(tmp_path: Path) -> None:
     assert find_states(tmp_path / "no", "v3") == []
 
 
-def test_a_name_with_wildcards_means_itself(tmp_path: Path) -> None:
+def test_a_name_with_wildcards_means_itself(tmp_path: Path, names_of_any_bytes: None) -> None:
     make_state(tmp_path, 5, "mine", name="v[3]*")
     assert [state.step for state in find_states(tmp_path, "v[3]*")] == [5]
     assert find_states(tmp_path, "v*") == []
