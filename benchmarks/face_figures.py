@@ -57,8 +57,7 @@ def found_rows(engine: FaceEngine, sets: SampleSets) -> list[Figure]:
     titles = {f"face of {size} pixels": size >= LEAST_SIZE for size in SIZES}
     titles |= {f"cropped to the face, margin {margin:.0%}": True for margin in MARGINS}
     hits, of = dict.fromkeys(titles, 0), dict.fromkeys(titles, 0)
-    everybody = [sample for label in LABELS for sample in getattr(sets, label)]
-    for sample in track(everybody, "looking at each size", unit="picture"):
+    for _, sample in track(sets.distinct, "looking at each size", unit="picture"):
         for title, rgb, expected in _sizes_of(sample):
             of[title] += 1
             hits[title] += _is_found(engine, rgb, expected)

@@ -62,6 +62,15 @@ class SampleSets:
         return {label: len(pictures) for label, pictures in self.unseen.items()}
 
     @property
+    def distinct(self) -> list[tuple[str, Sample]]:
+        """Every picture once, though it may be in two sets, with the first of them."""
+        found: dict[tuple[str, int], tuple[str, Sample]] = {}
+        for label in LABELS:
+            for sample in getattr(self, label):
+                found.setdefault((sample.name, hash(sample.rgb.tobytes())), (label, sample))
+        return list(found.values())
+
+    @property
     def generated(self) -> list[Sample]:
         """Every picture of the character, or meant to be of her, that is no reference."""
         return self.passed + self.failed + self.one_pose

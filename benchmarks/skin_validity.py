@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     Rgb = NDArray[np.uint8]
 
 GROUPS = ("references", "generated", "photos")
+LABELS = "labels: what was done to each copy. Untouched pictures count as real skin, whatever they are; no person judged."
 
 
 def measure_copies(yunet: YuNet, name: str, rgb: Rgb) -> Copies | None:
@@ -176,7 +177,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         cli.print_json({"rows": [row.to_json() for row in rows]})
     else:
-        print(render_figures(rows))
+        print(f"{render_figures(rows)}\n\n{LABELS}")
     return exit_code(rows)
 
 

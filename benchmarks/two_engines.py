@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.goals import Figure, share
 from benchmarks.rank_figures import rank_correlation
-from benchmarks.sample_pictures import LABELS, Sample, SampleSets, sight
+from benchmarks.sample_pictures import Sample, SampleSets, sight
 from lifeos.errors import LifeosError, UnavailableError
 from lifeos.progress import track
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from evals.faces.face_engine import FaceEngine
     from evals.faces.policy_scale import PolicyScale
+
+    Rgb = NDArray[np.uint8]
 
 ENGINES = "engines"
 ORDER = ("sface", "insightface", "dlib")
@@ -58,7 +63,7 @@ def agreement_rows(engine: FaceEngine, other: FaceEngine, sets: SampleSets, poli
 
 
 def _seen_by_both(other: FaceEngine, sets: SampleSets) -> Iterator[tuple[str, Sample | None, Sample | None]]:
-    pictures = [(label, sample.name, sample.rgb, sample) for label in LABELS for sample in getattr(sets, label)]
+    pictures: list[tuple[str, str, Rgb, Sample | None]] = [(label, one.name, one.rgb, one) for label, one in sets.distinct]
     pictures += [(label, name, rgb, None) for label, unseen in sets.unseen.items() for name, rgb in unseen]
     for label, name, rgb, one in track(pictures, f"looking with {other.scale_key}", unit="picture"):
         yield label, one, sight(other, name, rgb)

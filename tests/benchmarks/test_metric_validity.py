@@ -219,11 +219,11 @@ def test_a_stranger_passes_with_some_sets_of_five() -> None:
     assert (passing.hits, passing.of, passing.status) == (6, 6, "missed")
 
 
-def turned(yaw_shift: float, height: float = 113.0) -> Sample:
+def turned(yaw_shift: float, height: float = 113.0, name: str = "s") -> Sample:
     """A face whose nose is that many pixels aside, in a picture of 1000 x 1000."""
     points = np.array([[200.0, 100.0], [250.0, 100.0], [225.0 + yaw_shift, 125.0], [205.0, 145.0], [245.0, 145.0]])
     vector = np.array([1.0, 0.0])
-    return Sample("s", np.zeros((1000, 1000, 3), dtype=np.uint8), Face((180.0, 60.0, 270.0, 60.0 + height), points, 1.0), vector)
+    return Sample(name, np.zeros((1000, 1000, 3), dtype=np.uint8), Face((180.0, 60.0, 270.0, 60.0 + height), points, 1.0), vector)
 
 
 def test_one_pose_and_a_varied_set_have_goals_of_their_own() -> None:
@@ -257,7 +257,8 @@ class SeesLarge:
 
 def test_faces_are_looked_for_at_each_size() -> None:
     engine: Any = SeesLarge("any", least=60)
-    rows = by_name(found_rows(engine, sets(passed=[turned(0.0)] * 15)))
+    fifteen = [turned(0.0, name=str(number)) for number in range(15)]  # in two sets, and looked at once
+    rows = by_name(found_rows(engine, sets(passed=fifteen, varied=fifteen)))
     assert (rows["passed"].hits, rows["passed"].status) == (15, "shown")
     assert (rows["face of 100 pixels"].hits, rows["face of 100 pixels"].status) == (15, "shown")
     assert (rows["face of 48 pixels"].hits, rows["face of 48 pixels"].status) == (0, "")
@@ -281,7 +282,7 @@ def test_another_face_is_not_the_one_looked_for() -> None:
 def test_a_face_that_the_other_engine_alone_finds_is_counted() -> None:
     engine: Any = SeesLarge("first")
     second: Any = SeesLarge("second")
-    labelled = sets(references=[turned(0.0)] * 2, passed=[turned(0.0)])
+    labelled = sets(references=[turned(0.0, name="1"), turned(0.0, name="2")], passed=[turned(0.0, name="3")])
     unseen = {"passed": [("missed", np.zeros((1000, 1000, 3), dtype=np.uint8))]}
     rows = by_name(agreement_rows(engine, second, dataclasses.replace(labelled, unseen=unseen), {"face_similarity": {"engines": {}}}))
     found = rows["pictures with a face for second: found by first"]
