@@ -26,7 +26,8 @@ LONGEST_LABEL = 34
 SHORT_TREND = timedelta(hours=6)
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure, in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure  # not pyplot: no global state, no window system
 
@@ -35,12 +36,13 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a PNG: whole, or not at all."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
-def _bare(axes: Any) -> None:
+def without_frame(axes: Any) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(length=0, labelsize=10, colors=INK)
@@ -56,7 +58,7 @@ def draw_intervals(comparison: VersionComparison, path: Path) -> None:
     """Each metric's difference with its interval, over the band that does not matter."""
     shown = sorted(comparison.scores, key=lambda result: result.gate is not None)  # the overall score first
     results = [result for result in shown if result.estimate is not None]
-    figure = _figure(8.4, 1.5 + 0.62 * len(results))
+    figure = new_figure(8.4, 1.5 + 0.62 * len(results))
     axes = figure.subplots()
     limit = comparison.policy["comparison"]["minimum_effect"]
     axes.axvspan(-limit, limit, color="#f0f2f4", zorder=0)
@@ -81,8 +83,8 @@ def draw_intervals(comparison: VersionComparison, path: Path) -> None:
     axes.annotate(f"{second} is better →", (1, 0), xycoords=beside, color=INK, fontsize=10, ha="right", va="bottom")
     confidence = comparison.policy["comparison"]["confidence"]
     axes.set_title(f"Difference in mean score, {confidence:.0%} interval (grey: too small to matter)", fontsize=11, loc="left", color=INK)
-    _bare(axes)
-    _save(figure, path)
+    without_frame(axes)
+    save_figure(figure, path)
 
 
 def draw_scatter(comparison: VersionComparison, path: Path) -> None:
@@ -90,7 +92,7 @@ def draw_scatter(comparison: VersionComparison, path: Path) -> None:
     assert comparison.pairs is not None
     gates = comparison.pairs.columns.gates
     shown = [column for column, gate in enumerate(gates) if gate.key in comparison.metrics]
-    figure = _figure(4.8 * len(shown), 4.9)
+    figure = new_figure(4.8 * len(shown), 4.9)
     step = max(1, len(comparison.pairs.keys) // MOST_DOTS)
     limit = comparison.policy["comparison"]["minimum_effect"]
     for axes, column in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
@@ -115,8 +117,8 @@ def draw_scatter(comparison: VersionComparison, path: Path) -> None:
         share = "" if step == 1 else f" (each {step}th pair)"
         axes.set_title(f"{gate.title.capitalize()}: {counts}{share}", fontsize=10.5, loc="left", color=INK)
         axes.grid(color=FAINT, linewidth=0.5)
-        _bare(axes)
-    _save(figure, path)
+        without_frame(axes)
+    save_figure(figure, path)
 
 
 def draw_heat_map(
@@ -133,7 +135,7 @@ def draw_heat_map(
     import numpy as np
     from matplotlib.patches import Rectangle
 
-    figure = _figure(max(5.6, 2.6 + 1.05 * len(columns)), 1.7 + 0.62 * len(rows))
+    figure = new_figure(max(5.6, 2.6 + 1.05 * len(columns)), 1.7 + 0.62 * len(rows))
     axes = figure.subplots()
     image = axes.imshow(np.ma.masked_invalid(values), cmap="cividis", aspect="auto")
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
@@ -148,18 +150,18 @@ def draw_heat_map(
     axes.set_ylabel(axes_names[0])
     axes.set_xlabel(axes_names[1])
     axes.set_title(title, fontsize=11, loc="left", color=INK)
-    _bare(axes)
+    without_frame(axes)
     figure.colorbar(image, ax=axes, fraction=0.046).ax.tick_params(labelsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_ranking(names: Sequence[str], estimates: Sequence[Estimate], path: Path, *, title: str) -> None:
     """Differences to the first of them with intervals, best on top."""
-    figure = _figure(8.6, 1.5 + 0.36 * len(names))
+    figure = new_figure(8.6, 1.5 + 0.36 * len(names))
     axes = figure.subplots()
     axes.axvline(0, color=INK, linewidth=1)
     _rank(axes, names, estimates, title=title, note="difference in mean score", chosen=names[0] if names else "")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_leaderboard(
@@ -172,13 +174,13 @@ def draw_leaderboard(
 ) -> None:
     """One picture: the ranking, and under it how scores went over time."""
     height = 1.5 + 0.36 * len(names)
-    figure = _figure(9.4, height + (3.6 if trend else 0))
+    figure = new_figure(9.4, height + (3.6 if trend else 0))
     panels = figure.subplots(2, 1, height_ratios=(height, 3.6)) if trend else [figure.subplots()]
     note = f"mean overall score, with its {confidence:.0%} interval"
     _rank(panels[0], names, estimates, title="Runs, best first", note=note, chosen=names[0] if names else "")
     if trend:
         _trend(panels[1], trend, title="Scores over time")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _rank(axes: Any, names: Sequence[str], estimates: Sequence[Estimate], *, title: str, note: str, chosen: str) -> None:
@@ -194,7 +196,7 @@ def _rank(axes: Any, names: Sequence[str], estimates: Sequence[Estimate], *, tit
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
     axes.set_title(title, fontsize=11, loc="left", color=INK)
     axes.set_xlabel(note, fontsize=9.5)
-    _bare(axes)
+    without_frame(axes)
 
 
 def _trend(axes: Any, series: Mapping[str, Sequence[tuple[Any, Estimate]]], *, title: str) -> None:
@@ -219,4 +221,4 @@ def _trend(axes: Any, series: Mapping[str, Sequence[tuple[Any, Estimate]]], *, t
     axes.set_ylabel("mean score")
     axes.set_title(title, fontsize=11, loc="left", color=INK)
     axes.legend(frameon=False, fontsize=9.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _bare(axes)
+    without_frame(axes)

@@ -216,10 +216,13 @@ def _sigmoid(values: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.clip(values, -500, 500))))
 
 
-def resample_prompts(table: Table, resamples: int, seed: int) -> Floats:
-    """How often each resample of the prompts holds each row: resamples x rows. All verdicts on a prompt go together."""
+def draw_prompts(prompts: int, resamples: int, seed: int) -> Floats:
+    """How often each resample of the prompts holds each prompt: resamples x prompts."""
     rng = np.random.default_rng(seed)
-    count = table.prompt_count
-    draws = rng.integers(0, count, (resamples, count))
-    times = np.stack([np.bincount(each, minlength=count) for each in draws]).astype(np.float64)
-    return np.asarray(times[:, table.prompts])
+    draws = rng.integers(0, prompts, (resamples, prompts))
+    return np.stack([np.bincount(each, minlength=prompts) for each in draws]).astype(np.float64)
+
+
+def resample(table: Table, resamples: int, seed: int) -> Floats:
+    """How often each resample holds each row: resamples x rows. All verdicts on a prompt go together."""
+    return np.asarray(draw_prompts(table.prompt_count, resamples, seed)[:, table.prompts])

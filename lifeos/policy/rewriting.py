@@ -1,8 +1,8 @@
-"""Change a face engine's row in `evals/thresholds.yaml`: nothing else in the file changes, comments and order included."""
+"""Change values in `evals/thresholds.yaml`: nothing else in the file changes, comments and order included."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,45 @@ SECTION, ROWS = "face_similarity", "engines"
 
 
 def write_engine_row(path: Path, key: str, row: Mapping[str, Any]) -> None:
-    """Put a row into the policy file, in the place of the one that is there, or behind the others. The whole file is replaced at once.
+    """Put a face engine's row into the policy file, in the place of the one that is there, or behind the others.
 
-    Raises InputError, which shows the row, where the file is written in a way in which that cannot be done for sure.
+    The whole file is replaced at once. Raises InputError, which shows the row, where the file is written in a way in which that cannot be
+    done for sure.
     """
+    by_hand = f"write this row yourself: {SECTION}.{ROWS}: {key}: {flow(row)}"
+    _write(path, {(SECTION, ROWS, key): {**row}}, by_hand)
+
+
+def write_limits(path: Path, limits: Mapping[str, float]) -> None:
+    """Put limits into the policy file, by dotted key: the numbers change, and what is not there yet is added behind its section.
+
+    The whole file is replaced at once, or not at all. Raises InputError, which shows the limits, where that cannot be done for sure.
+    """
+    by_hand = f"write yourself: {', '.join(f'{key}: {_as_limit(value)}' for key, value in limits.items())}"
+    _write(path, {tuple(key.split(".")): value for key, value in limits.items()}, by_hand, _as_limit)
+
+
+def _as_limit(value: float) -> str:
+    """With two decimals, as the limits that are there, or as many as it has."""
+    return f"{value:.2f}" if round(value, 2) == value else str(value)
+
+
+def _write(path: Path, values: Mapping[tuple[str, ...], Any], by_hand: str, to_text: Callable[[Any], str] | None = None) -> None:
     before = path.read_bytes() if path.exists() else b""
     text = before.decode("utf-8-sig")
-    wanted = yaml.safe_load(text) or {}
+    wanted, changed = yaml.safe_load(text) or {}, text
     try:
-        rows = wanted.setdefault(SECTION, {}).setdefault(ROWS, {})
-        rows[key] = {**row}
-        changed = _changed(text, key, flow(row))
+        for keys, value in values.items():
+            section = wanted
+            for key in keys[:-1]:
+                section = section.setdefault(key, {})
+            section[keys[-1]] = value
+            changed = _changed(changed, keys, (to_text or flow)(value))
         is_right = yaml.safe_load(changed) == wanted
     except (AttributeError, TypeError, yaml.YAMLError):
         is_right = False
     if not is_right:
-        raise InputError(
-            path, "cannot be changed without changing more of it", f"write this row yourself: {SECTION}.{ROWS}: {key}: {flow(row)}"
-        )
+        raise InputError(path, "cannot be changed without changing more of it", by_hand)
     mark = b"\xef\xbb\xbf" if before.startswith(b"\xef\xbb\xbf") else b""
     write_bytes(path, mark + changed.encode("utf-8"))
 
@@ -49,19 +70,22 @@ def flow(value: object) -> str:
     return str(value)
 
 
-def _changed(text: str, key: str, row: str) -> str:
+def _changed(text: str, keys: Sequence[str], value: str) -> str:
     newline = "\r\n" if "\r\n" in text else "\n"
-    section = _child(yaml.compose(text, Loader=yaml.SafeLoader), SECTION)
-    if section is None:
-        ended = text if not text or text.endswith("\n") else text + newline
-        return f"{ended}{newline if ended else ''}{SECTION}:{newline}  {ROWS}:{newline}    {key}: {row}{newline}"
-    rows = _child(section, ROWS)
-    if rows is None:
-        return _insert_behind(text, section, f"{ROWS}: {{{key}: {row}}}", newline)
-    old = _child(rows, key)
-    if old is None:
-        return _insert_behind(text, rows, f"{key}: {row}", newline)
-    return text[: old.start_mark.index] + row + text[_end(old) :]
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    for depth, key in enumerate(keys):
+        child = _child(node, key)
+        if child is None and not depth:
+            ended = text if not text or text.endswith("\n") else text + newline
+            lines = [f"{'  ' * place}{name}:" for place, name in enumerate(keys)]
+            return f"{ended}{newline if ended else ''}{newline.join(lines)} {value}{newline}"
+        if child is None:
+            inner = value
+            for name in reversed(keys[depth + 1 :]):
+                inner = f"{{{name}: {inner}}}"
+            return _insert_behind(text, node, f"{key}: {inner}", newline)
+        node = child
+    return text[: node.start_mark.index] + value + text[_end(node) :]
 
 
 def _child(node: Any, key: str) -> Any:
