@@ -64,8 +64,8 @@ def write_changes(root: Path, found: LimitCalibration) -> list[str]:
         return []
     before = {each.gate.limit_key: each.now for each in found.proposal.gates}
     moved = {key: {"from": before[key], "to": value} for key, value in changes.items()}
-    append_record(root / EVIDENCE_FILE, {"when": stamp(), "limits": moved, **to_document(found, curves=False)})
-    write_limits(root / POLICY_FILE, changes)
+    record = {"when": stamp(), "limits": moved, **to_document(found, curves=False)}
+    write_limits(root / POLICY_FILE, changes, first=lambda: append_record(root / EVIDENCE_FILE, record))
     load_thresholds(root)
     return [POLICY_FILE.as_posix(), EVIDENCE_FILE.as_posix()]
 

@@ -24,7 +24,7 @@ REVIEW = "review a batch first: python tools/review.py DIR"
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class TwoPeople:
     """How two people agree on the pictures that both judged."""
 
     first: str
@@ -50,7 +50,7 @@ class LimitCalibration:
 
     batches: tuple[ReviewedBatch, ...]
     proposal: Proposal
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TwoPeople, ...]
     effects: tuple[Effect, ...]
     cost_ratio: float
     otherwise: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ def calibrate_limits(
     )
 
 
-def _pairs(opinions: Sequence[Opinion], seed: int) -> tuple[Pair, ...]:
+def _pairs(opinions: Sequence[Opinion], seed: int) -> tuple[TwoPeople, ...]:
     """Every two people who judged pictures in common. Informative pictures are hard ones, so weights count here too."""
     by_person: dict[str, dict[str, Opinion]] = {}
     for opinion in opinions:
@@ -110,7 +110,7 @@ def _pairs(opinions: Sequence[Opinion], seed: int) -> tuple[Pair, ...]:
         one, other = ([by_person[name][key] for key in common] for name in (first, second))
         asked = Asked(number_of([each.picture.prompt for each in one]), np.array([each.weight or 1.0 for each in one]))
         verdicts = [np.array([each.approved for each in side], dtype=bool) for side in (one, other)]
-        found.append(Pair(first, second, compare(verdicts[0], verdicts[1], asked, seed=seed)))
+        found.append(TwoPeople(first, second, compare(verdicts[0], verdicts[1], asked, seed=seed)))
     return tuple(found)
 
 

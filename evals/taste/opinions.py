@@ -127,9 +127,7 @@ def collect(batches: Sequence[ReviewedBatch], *, looked_at_all: bool = False) ->
         notes.append(f"{counted(moved, 'moved picture')} left out: {why}; add --looked-at-all if you looked at every picture")
     revised = sum(batch.revised for batch in batches)
     if revised:
-        notes.append(
-            f"{counted(revised, 'verdict')} changed later by the same person: the newer {verb(revised, 'one counts', 'ones count')}"
-        )
+        notes.append(f"{counted(revised, 'verdict')} changed later by the same person: the newest {verb(revised, 'counts', 'count')}")
     gone = sum(opinion.picture.is_gone for opinion in newest.values())
     if gone:
         notes.append(f"{counted(gone, 'judged picture')} deleted since: the scores are known, and the verdicts count")

@@ -1,7 +1,7 @@
 """What people's verdicts say of each gate and its limit, and which limits to propose.
 
-What is reported of the proposed limits are held-out verdicts (`holding_out`). Where they cost no less than the limits in force, nothing is
-proposed.
+What is reported of the proposed limits are held-out verdicts (`holding_out`). Where they cost no less than the limits in force, or where
+neither a limit nor the cost differs by more than chance, nothing is proposed.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def propose(given: Sequence[Opinion], policy: Mapping[str, Any], *, cost_ratio: 
         lapse=float(tastes.lapse[0]),
         slip=float(tastes.slip[0]),
         few=few,
-        kept=_why_kept(held_out),
+        kept=_why_kept(held_out, found),
     )
 
 
@@ -155,7 +155,12 @@ def why_too_few(table: Table) -> str:
     return ""
 
 
-def _why_kept(held_out: HeldOut | None) -> str:
-    if held_out is None or held_out.saved.value is None or held_out.saved.value > 0:
+def _why_kept(held_out: HeldOut | None, gates: Sequence[GateProposal]) -> str:
+    saved = None if held_out is None else held_out.saved
+    if saved is None or saved.value is None:
         return ""
-    return "on held-out verdicts the limits in force cost no more than the proposed ones"
+    if saved.value <= 0:
+        return "on held-out verdicts the limits in force cost no more than the model's"
+    if (saved.low is None or saved.low <= 0) and all(each.may_be_chance for each in gates if each.proposed != each.now):
+        return "the verdicts allow the limits in force as well"
+    return ""

@@ -21,16 +21,17 @@ def write_engine_row(path: Path, key: str, row: Mapping[str, Any]) -> None:
     done for sure.
     """
     by_hand = f"write this row yourself: {SECTION}.{ROWS}: {key}: {flow(row)}"
-    _write(path, {(SECTION, ROWS, key): {**row}}, by_hand)
+    _write(path, {(SECTION, ROWS, key): {**row}}, by_hand, flow)
 
 
-def write_limits(path: Path, limits: Mapping[str, float]) -> None:
+def write_limits(path: Path, limits: Mapping[str, float], *, first: Callable[[], None] = lambda: None) -> None:
     """Put limits into the policy file, by dotted key: the numbers change, and what is not there yet is added behind its section.
 
-    The whole file is replaced at once, or not at all. Raises InputError, which shows the limits, where that cannot be done for sure.
+    The whole file is replaced at once, or not at all; `first` is called when it is sure that it can be. Raises InputError, which shows the
+    limits, where it cannot be done for sure.
     """
     by_hand = f"write yourself: {', '.join(f'{key}: {_as_limit(value)}' for key, value in limits.items())}"
-    _write(path, {tuple(key.split(".")): value for key, value in limits.items()}, by_hand, _as_limit)
+    _write(path, {tuple(key.split(".")): value for key, value in limits.items()}, by_hand, _as_limit, first)
 
 
 def _as_limit(value: float) -> str:
@@ -38,7 +39,13 @@ def _as_limit(value: float) -> str:
     return f"{value:.2f}" if round(value, 2) == value else str(value)
 
 
-def _write(path: Path, values: Mapping[tuple[str, ...], Any], by_hand: str, to_text: Callable[[Any], str] | None = None) -> None:
+def _write(
+    path: Path,
+    values: Mapping[tuple[str, ...], Any],
+    by_hand: str,
+    to_text: Callable[[Any], str],
+    first: Callable[[], None] = lambda: None,
+) -> None:
     before = path.read_bytes() if path.exists() else b""
     text = before.decode("utf-8-sig")
     wanted, changed = yaml.safe_load(text) or {}, text
@@ -48,12 +55,13 @@ def _write(path: Path, values: Mapping[tuple[str, ...], Any], by_hand: str, to_t
             for key in keys[:-1]:
                 section = section.setdefault(key, {})
             section[keys[-1]] = value
-            changed = _changed(changed, keys, (to_text or flow)(value))
+            changed = _changed(changed, keys, to_text(value))
         is_right = yaml.safe_load(changed) == wanted
     except (AttributeError, TypeError, yaml.YAMLError):
         is_right = False
     if not is_right:
         raise InputError(path, "cannot be changed without changing more of it", by_hand)
+    first()
     mark = b"\xef\xbb\xbf" if before.startswith(b"\xef\xbb\xbf") else b""
     write_bytes(path, mark + changed.encode("utf-8"))
 
@@ -107,7 +115,8 @@ def _insert_behind(text: str, node: Any, entry: str, newline: str) -> str:
     end = _end(node)
     if node.flow_style or not node.value:
         inner = text[: end - 1].rstrip()
-        return f"{inner}{'' if inner.endswith(('{', ',')) else ','} {entry}{text[end - 1 :]}"
+        between = "" if inner.endswith("{") else " " if inner.endswith(",") else ", "
+        return f"{inner}{between}{entry}{text[end - 1 :]}"
     line_end = text.find("\n", end)
     line_end = len(text) if line_end < 0 else line_end + 1
     before = text[:line_end] if text[:line_end].endswith("\n") else text + newline

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from lifeos.errors import InputError
-from lifeos.policy.rewriting import write_engine_row
+from lifeos.policy.rewriting import write_engine_row, write_limits
 from lifeos.project import PROJECT_ROOT
 
 ROW = {"stranger": -0.01, "warn": 0.36, "pass": 0.44, "same": 1.0, "model": "123456789012"}
@@ -68,4 +68,42 @@ def test_what_cannot_be_changed_alone_is_refused(tmp_path: Path) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="write this row yourself"):
         write_engine_row(path, "sface", ROW)
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a:\n  limit: 0.60   # mine\n  other: 1\n", "a:\n  limit: 0.57   # mine\n  other: 1\n"),
+        ("a: {other: 1, limit: 6.0e-1} # x\n", "a: {other: 1, limit: 0.57} # x\n"),
+        ("# top\na:\n  other: 1  # o\n\nb: 2\n", "# top\na:\n  other: 1  # o\n  limit: 0.57\n\nb: 2\n"),
+        ("b: 2\n", "b: 2\n\na:\n  limit: 0.57\n"),
+        ("a:\r\n  limit: 0.6\r\n", "a:\r\n  limit: 0.57\r\n"),
+    ],
+    ids=["block", "flow", "no key", "no section", "Windows"],
+)
+def test_only_the_number_of_a_limit_changes(tmp_path: Path, before: str, after: str) -> None:
+    path = tmp_path / "thresholds.yaml"
+    path.write_bytes(before.encode())
+    write_limits(path, {"a.limit": 0.57})
+    assert path.read_bytes().decode() == after
+
+
+def test_several_limits_change_together_in_the_shipped_file(tmp_path: Path) -> None:
+    shipped = (PROJECT_ROOT / "evals" / "thresholds.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "thresholds.yaml"
+    path.write_text(shipped, encoding="utf-8")
+    write_limits(path, {"face_similarity.pass_threshold": 0.57, "skin_realism.texture_pass_threshold": 0.525, "gates.alone.limit": 0.5})
+    changed = shipped.replace("  pass_threshold: 0.60", "  pass_threshold: 0.57", 1)
+    changed = changed.replace("texture_pass_threshold: 0.60", "texture_pass_threshold: 0.525")
+    changed = changed.replace("gates: {} ", "gates: {alone: {limit: 0.50}} ")
+    assert path.read_text(encoding="utf-8") == changed
+
+
+def test_a_limit_that_is_written_by_reference_is_not_changed(tmp_path: Path) -> None:
+    path = tmp_path / "thresholds.yaml"
+    text = "a:\n  limit: &x 0.6\n  other: *x\n"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"write yourself: a\.limit: 0\.57"):
+        write_limits(path, {"a.limit": 0.57})
     assert path.read_text(encoding="utf-8") == text
