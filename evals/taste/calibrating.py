@@ -11,7 +11,7 @@ import numpy as np
 
 from evals.judging.gates import limits_of
 from evals.taste.concordance import Asked, Concordance, compare
-from evals.taste.opinions import Opinion, ReviewedBatch, check_one_protocol, collect, measured_before
+from evals.taste.opinions import JudgedBatch, Opinion, check_one_protocol, collect, measured_before
 from evals.taste.proposing import Proposal, propose
 from evals.taste.verdict_table import approves, gates_of_taste, number_of, tabulate_opinions, with_limits
 from lifeos.counting import counted
@@ -48,7 +48,7 @@ class Effect:
 class LimitCalibration:
     """`otherwise`: in which way the scores were measured otherwise than today; limits found with them are not written."""
 
-    batches: tuple[ReviewedBatch, ...]
+    batches: tuple[JudgedBatch, ...]
     proposal: Proposal
     pairs: tuple[TwoPeople, ...]
     effects: tuple[Effect, ...]
@@ -66,7 +66,7 @@ class LimitCalibration:
 
 
 def calibrate_limits(
-    batches: Sequence[ReviewedBatch],
+    batches: Sequence[JudgedBatch],
     policy: Mapping[str, Any],
     *,
     cost_ratio: float = COST_RATIO,
@@ -114,7 +114,7 @@ def _pairs(opinions: Sequence[Opinion], seed: int) -> tuple[TwoPeople, ...]:
     return tuple(found)
 
 
-def _effect(batch: ReviewedBatch, policy: Mapping[str, Any], changed: Mapping[str, Any], changes: Mapping[str, float]) -> Effect:
+def _effect(batch: JudgedBatch, policy: Mapping[str, Any], changed: Mapping[str, Any], changes: Mapping[str, float]) -> Effect:
     def count(tried: Mapping[str, Any]) -> int:
         return sum(approves(picture, tried) for picture in batch.pictures)
 
@@ -122,7 +122,7 @@ def _effect(batch: ReviewedBatch, policy: Mapping[str, Any], changed: Mapping[st
     return Effect(batch.name, len(batch.pictures), count(policy), count(changed) if changes else count(policy), each)
 
 
-def _notes_on(batches: Sequence[ReviewedBatch], policy: Mapping[str, Any]) -> list[str]:
+def _notes_on(batches: Sequence[JudgedBatch], policy: Mapping[str, Any]) -> list[str]:
     notes = []
     in_force = limits_of(policy)
     for batch in batches:

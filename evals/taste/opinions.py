@@ -62,7 +62,7 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewedBatch:
+class JudgedBatch:
     """A batch with what people say of it. `revised` counts verdicts that their own reviewer replaced by the opposite."""
 
     name: str
@@ -77,7 +77,7 @@ class ReviewedBatch:
     """What the batch says of its pictures, such as that they are a demonstration's."""
 
 
-def check_one_protocol(batches: Sequence[ReviewedBatch]) -> None:
+def check_one_protocol(batches: Sequence[JudgedBatch]) -> None:
     """Raises InputError, which names the batches, where their scores may not be put together."""
     groups: dict[str, list[str]] = {}
     for batch in batches:
@@ -102,7 +102,7 @@ def measured_before(protocol: Mapping[str, Any], engines: Mapping[str, Mapping[s
     return tuple(words)
 
 
-def collect(batches: Sequence[ReviewedBatch], *, looked_at_all: bool = False) -> tuple[list[Opinion], list[str]]:
+def collect(batches: Sequence[JudgedBatch], *, looked_at_all: bool = False) -> tuple[list[Opinion], list[str]]:
     """The opinions to calibrate with, and sentences on those that are left out.
 
     The same picture in two batches counts once for each person, by the newer verdict. `looked_at_all`: whoever moved pictures looked at
@@ -134,7 +134,7 @@ def collect(batches: Sequence[ReviewedBatch], *, looked_at_all: bool = False) ->
     return list(newest.values()), notes
 
 
-def _chosen_fairly(batch: ReviewedBatch, looked_at_all: bool) -> list[Opinion]:
+def _chosen_fairly(batch: JudgedBatch, looked_at_all: bool) -> list[Opinion]:
     """The opinions on a batch; those of a person who judged every picture of it are as good as drawn at random."""
     there = [picture for picture in batch.pictures if not picture.is_copy and not picture.is_gone]
     judged: dict[str, set[str]] = {}

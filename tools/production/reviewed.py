@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.judging.gates import limits_of
-from evals.taste.opinions import FREE, INFORMATIVE, MOVED, RANDOM, Choice, Opinion, ReviewedBatch, SeenPicture
+from evals.taste.opinions import FREE, INFORMATIVE, MOVED, RANDOM, Choice, JudgedBatch, Opinion, SeenPicture
 from lifeos import locks
 from lifeos.errors import InputError
 from lifeos.files import warn
@@ -25,7 +25,7 @@ from tools.production.results import OTHER_PLACE, PictureResult, read_results
 from tools.production.settling import Settled, moved_by_hand, read_settled
 
 
-def read_reviewed(root: Path, policy: Mapping[str, Any], on_warning: Callable[[str], None] = warn) -> ReviewedBatch:
+def read_reviewed(root: Path, policy: Mapping[str, Any], on_warning: Callable[[str], None] = warn) -> JudgedBatch:
     """A batch with each reviewer's newest verdicts. Raises InputError where there is no batch, or one that is not ours."""
     plan = read_plan(root)
     if plan is None:
@@ -50,7 +50,7 @@ def read_reviewed(root: Path, policy: Mapping[str, Any], on_warning: Callable[[s
         if file in seen
         for each in verdicts.values()
     ]
-    return ReviewedBatch(
+    return JudgedBatch(
         name, plan.protocol, tuple(seen.values()), tuple(opinions), limits_of(own), told.revised, running, plan.engine_notice or ""
     )
 

@@ -15,8 +15,8 @@ from evals.taste.opinions import (
     MOVED,
     OWNER,
     RANDOM,
+    JudgedBatch,
     Opinion,
-    ReviewedBatch,
     check_one_protocol,
     collect,
     measured_before,
@@ -29,8 +29,8 @@ ENGINES = {"sface": {"stranger": 0.0, "warn": 0.3, "pass": 0.4, "same": 1.0}}
 POLICY = load_thresholds()
 
 
-def make_reviewed(*opinions: Opinion, name: str = "batch_001", protocol: str = "one", **fields: Any) -> ReviewedBatch:
-    return ReviewedBatch(name, {"id": protocol}, PICTURES, opinions, {"face": 0.6}, **fields)
+def make_reviewed(*opinions: Opinion, name: str = "batch_001", protocol: str = "one", **fields: Any) -> JudgedBatch:
+    return JudgedBatch(name, {"id": protocol}, PICTURES, opinions, {"face": 0.6}, **fields)
 
 
 def test_protocols_are_not_mixed() -> None:
@@ -103,7 +103,7 @@ def test_people_are_compared_on_what_both_judged() -> None:
     """Both judge the same 80 pictures by the same limit, each with a mind of its own; ben stops after 50."""
     anna = judge({"face": 0.6}, seed=11, verdicts=80, pictures_of=5)
     ben = judge({"face": 0.6}, seed=12, verdicts=80, pictures_of=5, by="ben")[:50]
-    batch = ReviewedBatch("batch_001", {"id": "one"}, tuple(each.picture for each in anna), (*anna, *ben), {})
+    batch = JudgedBatch("batch_001", {"id": "one"}, tuple(each.picture for each in anna), (*anna, *ben), {})
     [pair] = calibrate_limits([batch], POLICY).pairs
     assert (pair.first, pair.second, pair.concordance.verdicts) == ("anna", "ben", 50)
     alike = sum(one.approved == other.approved for one, other in zip(anna, ben, strict=False))

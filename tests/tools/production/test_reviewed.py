@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evals.taste.opinions import FREE, INFORMATIVE, MOVED, RANDOM, Opinion, ReviewedBatch
+from evals.taste.opinions import FREE, INFORMATIVE, MOVED, RANDOM, JudgedBatch, Opinion
 from lifeos import locks
 from lifeos.errors import InputError
 from tests.tools.production.scenes import ROWS, make_batch, make_plan, make_policy
@@ -36,11 +36,11 @@ def say(place: int, approved: bool, by: str = "anna", origin: str = "review", **
     return Decision(DecidedPicture(NAMES[place]), approved, by=by, when=f"2026-11-29T17:00:0{place}Z", origin=origin, **fields)
 
 
-def read(folder: BatchFolder) -> ReviewedBatch:
+def read(folder: BatchFolder) -> JudgedBatch:
     return read_reviewed(folder.root, make_policy(), lambda text: None)
 
 
-def told(batch: ReviewedBatch) -> set[tuple[str, str, bool, str, float | None]]:
+def told(batch: JudgedBatch) -> set[tuple[str, str, bool, str, float | None]]:
     def one(each: Opinion) -> tuple[str, str, bool, str, float | None]:
         return each.picture.file[:4], each.by, each.approved, each.choice, each.weight
 
