@@ -208,6 +208,7 @@ def render(outcome: Outcome) -> str:
         f"approved {document['counts']['approved']}: {root / 'approved'}",
         f"rejected {document['counts']['rejected']}: {root / 'rejected'}",
         *_deleted(document["deleted"]),
+        *_published(document["publishing"]),
         time_and_money(document),
         f"report: {root / 'batch_report.html'}",
     ]
@@ -218,6 +219,16 @@ def _deleted(names: list[str]) -> list[str]:
     """The pictures that somebody deleted, by name as far as they fit a line."""
     more = f" and {len(names) - NAMED_DELETED} more, in the report" if len(names) > NAMED_DELETED else ""
     return [f"deleted or taken away {len(names)}: {', '.join(names[:NAMED_DELETED])}{more}"] if names else []
+
+
+def _published(publishing: dict[str, Any] | None) -> list[str]:
+    """What was published on approval, and each approved picture that was not."""
+    if publishing is None:
+        return []
+    counts = publishing["counts"]
+    lines = [f"published {counts['published'] + counts['kept']}: {publishing['published_dir']}"]
+    lines += [f"not published: {row['picture']}: {row['why']}" for row in publishing["refused"]]
+    return lines + [f"not one of the labelled copies: published/{name}" for name in publishing["strangers"]]
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -79,12 +79,13 @@ def main(argv: list[str] | None = None) -> int:
 def publish(args: argparse.Namespace) -> int:
     """Bring published/ of the batch up to date."""
     from lifeos.policy.loading import load_thresholds
-    from tools.publishing.publishing_run import open_publisher, publish_batch, render_result
+    from tools.publishing.publishing_run import PublisherMaker, publish_batch, render_result
     from tools.publishing.publishing_settings import settings_of
 
     flags = {"format": args.format, "max_side": args.max_side, "quality": args.quality, "certificate": args.certificate, "key": args.key}
-    settings = settings_of(load_thresholds(args.project_root, section="publishing"), args.project_root, flags)
-    result = publish_batch(args.output_dir, open_publisher(settings, args.project_root, cli.note), cli.note)
+    policy = load_thresholds(args.project_root)
+    settings = settings_of(policy, args.project_root, flags)
+    result = publish_batch(args.output_dir, PublisherMaker(policy, settings, args.project_root, cli.note), cli.note)
     if args.json:
         cli.print_json(result.to_json())
     cli.say(render_result(result), as_json=args.json)

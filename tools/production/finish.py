@@ -45,8 +45,10 @@ class Ending:
     """A sentence for each file of the reference folder that could not be used."""
 
 
-def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending, note: Note) -> dict[str, Any]:
-    """Write the reports, record the scorecard, and return the report document."""
+def finish_batch(
+    plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending, note: Note, publishing: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Write the reports, record the scorecard, and return the report document. `publishing`: what was published."""
     state = read_state(folder.root / JOURNAL_FILE)
     settled = settle_decisions(folder, state, note, on_warning=lambda text: None)  # whoever came here has told
     results = mark_alike(read_results(plan, folder, state, settled, ending.policy), folder, state, settled)
@@ -60,6 +62,7 @@ def finish_batch(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending,
     document["left_out"] = left_out_document(left_out_of(plan.source_dir, plan.reference_dir), Path(plan.source_dir or ""))
     document["left_out"] += [{"file": stored_path(Path(path)), "why": STRANGER} for path in settled.found.strangers]
     document["references_left_out"] = list(ending.references_left_out)
+    document["publishing"] = publishing
     document["counts"]["left_out"] = len(document["left_out"])
     write_reports(document, folder)
     if end.why not in ENDED_EARLY:

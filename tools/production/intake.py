@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,10 +14,13 @@ from evals.judging.records import Assessment, explain_reason
 from lifeos.errors import InputError
 from lifeos.picture_names import format_picture_name
 from tools.production.batch_state import BatchState, ScoredFile
-from tools.production.filing import BatchFolder, suffix_of
+from tools.production.filing import APPROVED, BatchFolder, suffix_of
 from tools.production.journal import Journal
 from tools.production.plan import Item, Plan
 from tools.production.thumbnails import write_thumbnail
+
+OnApproved = Callable[[str, int, str], None]
+"""Told of each picture that was filed in approved/: its name, the number of its item, and the SHA-256 of its bytes."""
 
 
 class Scorer(Protocol):
@@ -47,8 +50,16 @@ class Intake:
     """
 
     def __init__(
-        self, plan: Plan, folder: BatchFolder, journal: Journal, state: BatchState, scorer: Scorer, policy: Mapping[str, Any]
+        self,
+        plan: Plan,
+        folder: BatchFolder,
+        journal: Journal,
+        state: BatchState,
+        scorer: Scorer,
+        policy: Mapping[str, Any],
+        on_approved: OnApproved = lambda name, index, sha256: None,
     ) -> None:
+        self._on_approved = on_approved
         self.plan, self.folder, self.journal, self.state = plan, folder, journal, state
         self.lock = threading.Lock()
         self._scorer, self._policy = scorer, policy
@@ -142,6 +153,9 @@ class Intake:
         with self.lock:
             self.state.filed.add(name)
             self.state.places[name] = place
+            known = self.state.scored.get(name)
+        if place == APPROVED and known is not None:
+            self._on_approved(name, item.index, known.sha256)
 
 
 def scored_fields(index: int, name: str, assessment: Assessment, judged: Verdict, size: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from evals.judging.inputs import left_out_lines
 from evals.scorecards.card_inputs import Manifest
 from lifeos import locks
 from lifeos.counting import counted
-from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError, UnavailableError
+from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError, LifeosError, UnavailableError
 from tools.backends.backend import Backend, BackendOptions, Tariff
 from tools.backends.registry import ConnectedBackend, connect_backends
 from tools.cost.meter import beat
@@ -36,6 +36,7 @@ from tools.production.request import Request
 from tools.production.results import INCOMPLETE, count_missing
 from tools.production.runner import BatchEnd, Equipment, run_batch
 from tools.production.stopping import Note, StopSignal
+from tools.publishing.publishing_lane import PublishingPlan, plan_publishing
 from tools.trainers.lora_header import read_lora_header
 
 MEBIBYTE = 1 << 20
@@ -69,10 +70,12 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """1 when nothing was approved, fewer than were wanted, or not every planned picture was made."""
+        """1 when nothing was approved, fewer than were wanted, not every planned picture was made, or one was not published as the policy
+        wants it."""
         if self.end.why == "interrupted":
             return EXIT_INTERRUPTED
-        if self.document["ending"] == INCOMPLETE:
+        publishing = self.document.get("publishing")
+        if self.document["ending"] == INCOMPLETE or (publishing is not None and (publishing["refused"] or publishing["strangers"])):
             return EXIT_GATE
         approved, target = self.document["counts"]["approved"], self.document["target_approved"]
         return EXIT_OK if approved and (target is None or approved >= target) else EXIT_GATE
@@ -85,6 +88,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
     """
     request.check()
     folder = BatchFolder(request.output_dir)
+    publishing = plan_publishing(policy, around.root, around.note)
     request, saved = continued(request, folder, around)
     check_room(folder, policy["production"]["min_free_disk_gb"])
     if saved is None and request.images is not None:
@@ -133,10 +137,13 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
             rate,
             beat=lambda: beat(around.root),
         )
-        end = run_batch(plan, folder, equipment, limits, held=held, stop=stop, note=around.note)
+        with publishing.lane(plan, folder) if publishing is not None else contextlib.nullcontext() as lane:
+            if lane is not None:
+                equipment = replace(equipment, on_approved=lane.approved)
+            end = run_batch(plan, folder, equipment, limits, held=held, stop=stop, note=around.note)
         history = request.history_file or around.history_file
         ending = Ending(policy, settings_of(plan), history, around.manifest, assessor.provider, assessor.references.left_out)
-        document = report(plan, folder, end, ending, around.note)
+        document = report(plan, folder, end, ending, around.note, publishing)
     return Outcome(document, folder, end)
 
 
@@ -202,10 +209,21 @@ def _news(folder: BatchFolder, saved: Plan, wanted: Plan, state: BatchState) -> 
     return check_growth(folder.root, saved, wanted)
 
 
-def report(plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending, note: Note) -> dict[str, Any]:
-    """Write the reports; then raise what stopped the batch, if anything did. On a full disk the reports are allowed to fail as well."""
+def report(
+    plan: Plan, folder: BatchFolder, end: BatchEnd, ending: Ending, note: Note, publishing: PublishingPlan | None = None
+) -> dict[str, Any]:
+    """Publish what is approved, where the policy wants it, and write the reports; then raise what stopped the batch, if anything did.
+
+    On a full disk the reports are allowed to fail as well.
+    """
+    published: dict[str, Any] | None = None
+    if publishing is not None and end.error is None and end.why != "interrupted":
+        try:
+            published = publishing.finish(plan, folder, read_state(folder.root / JOURNAL_FILE, note)).to_json()
+        except (LifeosError, OSError) as error:
+            end = replace(end, error=error)
     try:
-        document = finish_batch(plan, folder, end, ending, note)
+        document = finish_batch(plan, folder, end, ending, note, published)
     except OSError as error:
         raise _named(end.error or error, folder) from None
     if end.error is not None:
@@ -219,6 +237,7 @@ def rejudge_batch(request: Request, policy: Mapping[str, Any], around: Circumsta
     Raises InputError where there is no batch or no picture of it was scored.
     """
     folder = BatchFolder(request.output_dir)
+    publishing = plan_publishing(policy, around.root, around.note)
     check_writable(folder.root)
     if not (folder.root / PLAN_FILE).exists():
         raise InputError(folder.root, "there is no batch to judge again", "name its directory with --output-dir")
@@ -228,7 +247,7 @@ def rejudge_batch(request: Request, policy: Mapping[str, Any], around: Circumsta
         end = BatchEnd(state.ending, state)
         history = request.completed_by(changed.plan.command).history_file or around.history_file
         ending = Ending(changed.policy, settings_of(changed.plan), history, around.manifest)
-        return changed, Outcome(report(changed.plan, folder, end, ending, around.note), folder, end)
+        return changed, Outcome(report(changed.plan, folder, end, ending, around.note, publishing), folder, end)
 
 
 def _named(error: Exception, folder: BatchFolder) -> Exception:

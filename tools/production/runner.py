@@ -28,7 +28,7 @@ from tools.production.brakes import Brakes
 from tools.production.budget import BatchBudget, Limits, usd_per_hour
 from tools.production.filing import RESERVE_BYTES, BatchFolder, disk_is_full
 from tools.production.healing import give_up_lost
-from tools.production.intake import Intake, Scorer, SetUpError, describe_node, find_stored
+from tools.production.intake import Intake, OnApproved, Scorer, SetUpError, describe_node, find_stored
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import Item, Plan
 from tools.production.rejudging import finish_moves
@@ -63,6 +63,7 @@ class Equipment:
     workers: int = field(default_factory=default_workers)
     beat: Callable[[], None] = lambda: None
     """Called now and then while the batch runs: the heartbeat of the cost session."""
+    on_approved: OnApproved = lambda name, index, sha256: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class _Run:
     ) -> None:
         self.plan, self.folder, self.equipment, self.limits = plan, folder, equipment, limits
         self.state, self.settled, self.journal, self.held, self.stop, self.note = state, settled, journal, held, stop, note
-        self.intake = Intake(plan, folder, journal, state, equipment.scorer, equipment.policy)
+        self.intake = Intake(plan, folder, journal, state, equipment.scorer, equipment.policy, equipment.on_approved)
         self.may_hold_duplicates = state.ending in UNSETTLED
         self.pending: dict[Future[None], Item] = {}
         self.brakes = Brakes()

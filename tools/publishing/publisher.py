@@ -78,17 +78,24 @@ class PublishedCopy:
     report: LabelReport
 
 
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """What signs copies (None: content credentials are off), and the PEM text of the roots that are trusted."""
+
+    writer: CredentialsWriter | None
+    anchors: str = ""
+
+
 class Publisher:
-    """Makes the copies of one batch. Raises LifeosError at once where certificates, keys or packages are not as they must be."""
+    """Makes the copies of one batch. `root`: its directory."""
 
     def __init__(
-        self, root: Path, settings: PublishingSettings, batch: BatchIdentity, own_folder: Path, note: Callable[[str], None]
+        self, root: Path, settings: PublishingSettings, batch: BatchIdentity, signing: Signing, note: Callable[[str], None]
     ) -> None:
-        """`root`: the batch directory. `own_folder`: where a self-made certificate lies."""
-        self.root, self.settings, self.batch, self.note = root, settings, batch, note
+        self.root, self.settings, self.batch = root, settings, batch
+        self.writer, self.anchors = signing.writer, signing.anchors
         self.register = Register(settings.register, lambda text: note(f"warning: {text}"))
         self.xmp = write_packet(settings.credits)
-        self.writer, self.anchors = open_writer(settings, own_folder, note)
 
     @cached_property
     def settings_document(self) -> dict[str, object]:
@@ -192,20 +199,20 @@ class Publisher:
         return report
 
 
-def open_writer(settings: PublishingSettings, own_folder: Path, note: Callable[[str], None]) -> tuple[CredentialsWriter | None, str]:
-    """What signs, and the trusted roots as PEM text; None where content credentials are off. A small picture is signed first, as a trial.
+def open_signing(settings: PublishingSettings, own_folder: Path, note: Callable[[str], None]) -> Signing:
+    """What signs with these settings; `own_folder` is that of a self-made certificate. A small picture is signed first, as a trial.
 
     Raises UnavailableError without the packages, InputError for a certificate or key that cannot sign.
     """
     if not settings.with_credentials:
-        return None, ""
+        return Signing(None)
     require_packages()
     identity = read_identity(settings.certificate, settings.key) if settings.certificate is not None else own_identity(own_folder)
     for warning in identity.warnings:
         note(f"warning: {warning}")
-    _try_out(identity_writer := CredentialsWriter(identity), settings)
+    _try_out(CredentialsWriter(identity), settings)
     anchors = read_anchors(settings.anchors) if settings.anchors is not None else ""
-    return CredentialsWriter(identity, settings.stamp_url, note) if settings.stamp_url else identity_writer, anchors
+    return Signing(CredentialsWriter(identity, settings.stamp_url, note), anchors)
 
 
 def _try_out(writer: CredentialsWriter, settings: PublishingSettings) -> None:

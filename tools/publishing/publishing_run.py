@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lifeos import environment, files, locks
@@ -21,10 +23,22 @@ from lifeos.progress import track
 from tools.production.batch_state import BatchState
 from tools.production.filing import BatchFolder, check_writable
 from tools.production.journal import JOURNAL_FILE, read_state
+from tools.production.overruling import titles_of
 from tools.production.plan import PLAN_FILE, Plan, read_plan
+from tools.production.rejudging import policy_in_force
+from tools.production.results import read_results
 from tools.production.settling import Settled, settle_decisions
 from tools.publishing.disclosure import disclosure_text
-from tools.publishing.publisher import PUBLISHED, BatchIdentity, NotPublishedError, Original, PublishedCopy, Publisher
+from tools.publishing.publisher import (
+    PUBLISHED,
+    BatchIdentity,
+    NotPublishedError,
+    Original,
+    PublishedCopy,
+    Publisher,
+    Signing,
+    open_signing,
+)
 from tools.publishing.publishing_settings import PublishingSettings
 from tools.publishing.register import Publication, batch_place
 
@@ -98,21 +112,38 @@ def identity_of(plan: Plan, folder: BatchFolder, root: Path, ai_system: str = ""
     return BatchIdentity(plan.batch_id, plan.run_id, batch_place(folder.root, root), ai_system or made_by, plan.prompts)
 
 
-def open_publisher(
-    settings: PublishingSettings, root: Path, note: Callable[[str], None], *, own_folder: Path | None = None
-) -> Callable[[Plan, BatchFolder], Publisher]:
-    """What makes the publisher of a batch. `root`: of the project. `own_folder`: of a self-made certificate, else in LIFEOS_HOME."""
-    software = " ".join(part for part in (settings.credits.ai_system, settings.credits.ai_system_version) if part)
+class PublisherMaker:
+    """Makes the publishers of batches with the same settings. `root`: of the project. `own_folder`: of a self-made certificate, else in
+    LIFEOS_HOME."""
 
-    def open_for(plan: Plan, folder: BatchFolder) -> Publisher:
-        return Publisher(
-            folder.root, settings, identity_of(plan, folder, root, software), own_folder or environment.home() / "signing", note
-        )
+    def __init__(
+        self,
+        policy: Mapping[str, Any],
+        settings: PublishingSettings,
+        root: Path,
+        note: Callable[[str], None],
+        own_folder: Path | None = None,
+    ) -> None:
+        self.policy, self.settings, self._root, self._note = policy, settings, root, note
+        self._own_folder = own_folder or environment.home() / "signing"
 
-    return open_for
+    @cached_property
+    def signing(self) -> Signing:
+        """Opened and tried out once. Raises UnavailableError without the packages, InputError for what cannot sign."""
+        return open_signing(self.settings, self._own_folder, self._note)
+
+    def open(self) -> None:
+        """Try out what signs, before there is a batch. Raises as `signing`."""
+        _ = self.signing
+
+    def make(self, plan: Plan, folder: BatchFolder) -> Publisher:
+        credits = self.settings.credits
+        software = " ".join(part for part in (credits.ai_system, credits.ai_system_version) if part)
+        batch = identity_of(plan, folder, self._root, software)
+        return Publisher(folder.root, self.settings, batch, self.signing, self._note)
 
 
-def publish_batch(output: Path, make_publisher: Callable[[Plan, BatchFolder], Publisher], note: Callable[[str], None]) -> PublishingResult:
+def publish_batch(output: Path, maker: PublisherMaker, note: Callable[[str], None]) -> PublishingResult:
     """Publish the approved pictures of the batch in a directory. Raises InputError where there is none, LockedError where one runs."""
     folder = BatchFolder(output)
     check_writable(output)
@@ -121,22 +152,44 @@ def publish_batch(output: Path, make_publisher: Callable[[Plan, BatchFolder], Pu
     with locks.hold(folder.lock, str(output)):
         plan = read_plan(output)
         assert plan is not None
-        publisher = make_publisher(plan, folder)
+        publisher = maker.make(plan, folder)
         state = read_state(output / JOURNAL_FILE, note)
         settled = settle_decisions(folder, state, note)
-        return bring_up_to_date(folder, publisher, state, settled)
+        held_back = find_held_back(plan, folder, state, settled, maker.policy, note)
+        return bring_up_to_date(folder, publisher, state, settled, held_back)
 
 
-def bring_up_to_date(folder: BatchFolder, publisher: Publisher, state: BatchState, settled: Settled) -> PublishingResult:
-    """Publish what is missing and take out what does not belong. The caller holds the directory's lock."""
+def bring_up_to_date(
+    folder: BatchFolder, publisher: Publisher, state: BatchState, settled: Settled, held_back: Mapping[str, str] = MappingProxyType({})
+) -> PublishingResult:
+    """Publish what is missing and take out what does not belong. `held_back`: approved pictures that may not be published, and why.
+
+    The caller holds the directory's lock.
+    """
     result = PublishingResult(folder.root, credentials=describe_signing(publisher))
-    originals = find_originals(folder, state, settled)
+    approved = find_originals(folder, state, settled)
+    result.refused += [(original.name, held_back[original.name]) for original in approved if original.name in held_back]
+    originals = [original for original in approved if original.name not in held_back]
     current: dict[str, str] = {}
     for original in track(originals, "publishing", unit="picture"):
         _publish_one(publisher, original, result, current)
     _take_out(folder, publisher, state, {original.name for original in originals}, current, result)
     files.write_text(folder.root / PUBLISHED / README, disclosure_text(publisher.settings.languages))
     return result
+
+
+def find_held_back(
+    plan: Plan, folder: BatchFolder, state: BatchState, settled: Settled, policy: Mapping[str, Any], note: Callable[[str], None]
+) -> dict[str, str]:
+    """The pictures that a person approved against a guard of publishing without saying why; and what is to be done."""
+    if not any(decision.approved and not decision.reason for decision in settled.decisions.values()):
+        return {}
+    results = read_results(plan, folder, state, settled, policy_in_force(policy, plan, state), note)
+    return {
+        picture.file: f"{titles_of(picture.guards_against)} rejects it, and whoever approved it gave no reason (give one: tools/review.py)"
+        for picture in results.pictures
+        if picture.lacks_reason
+    }
 
 
 def describe_signing(publisher: Publisher) -> str:

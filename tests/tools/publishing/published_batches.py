@@ -17,11 +17,11 @@ from PIL import Image
 
 from lifeos.policy.loading import load_thresholds
 from tests.lifeos.odd_pictures import chunk, exif
-from tests.tools.production.scenes import make_plan
+from tests.tools.production.scenes import make_assessment, make_plan
 from tools.production.filing import BatchFolder
 from tools.production.journal import JOURNAL_FILE, Journal
 from tools.production.plan import write_plan
-from tools.publishing.publishing_run import PublishingResult, open_publisher, publish_batch
+from tools.publishing.publishing_run import PublisherMaker, PublishingResult, publish_batch
 from tools.publishing.publishing_settings import PublishingSettings, settings_of
 
 Rgb = Any
@@ -65,8 +65,8 @@ def told_png(seed: int, **size: int) -> bytes:
     return data[:33] + b"".join(chunks) + data[33:] + text
 
 
-def make_batch(root: Path, pictures: Mapping[str, tuple[bytes, bool]], **plan: Any) -> Path:
-    """A batch whose pictures (name -> bytes, whether approved) are judged and filed."""
+def make_batch(root: Path, pictures: Mapping[str, tuple[bytes, bool]], reason: tuple[str, str] = ("face", "too low"), **plan: Any) -> Path:
+    """A batch whose pictures (name -> bytes, whether approved) are judged and filed. `reason`: gate and words against the rejected ones."""
     folder = BatchFolder(root)
     folder.prepare()
     write_plan(root, make_plan(prompts=(PROMPT,), count=len(pictures), **plan))
@@ -74,9 +74,10 @@ def make_batch(root: Path, pictures: Mapping[str, tuple[bytes, bool]], **plan: A
         for index, (name, (data, approved)) in enumerate(pictures.items(), 1):
             place = "approved" if approved else "rejected"
             (root / place / name).write_bytes(data)
-            told = {"sha256": hashlib.sha256(data).hexdigest()}
+            told = make_assessment(name, 0.9, sha256=hashlib.sha256(data).hexdigest()).to_json()
+            against = {} if approved else {"reasons": [reason[1]], "grounds": [{"gate": reason[0], "kind": "above", "cause": ""}]}
             journal.append("downloaded", item=index, files=[{"file": name}])
-            journal.append("scored", item=index, file=name, approved=approved, assessment=told, bytes=len(data))
+            journal.append("scored", item=index, file=name, approved=approved, assessment=told, bytes=len(data), **against)
             journal.append("filed", item=index, file=name, place=place)
         journal.append("ended", why="complete")
     return root
@@ -98,7 +99,7 @@ def publish(batch: Path, notes: list[str] | None = None, project: Path | None = 
     """Publish a batch; register and self-made certificate lie beside it."""
     project = project or batch.parent
     note = (notes if notes is not None else []).append
-    return publish_batch(batch, open_publisher(settings(project, **rules), project, note, own_folder=project / "signing"), note)
+    return publish_batch(batch, PublisherMaker(load_thresholds(), settings(project, **rules), project, note, project / "signing"), note)
 
 
 def published(batch: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+import json
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from lifeos import cli
+from lifeos import cli, files
 from tests.tools.publishing.published_batches import (
     PROMPT,
     WORDS,
@@ -157,6 +158,19 @@ def test_a_copy_that_a_killed_run_could_not_record_is_known_by_its_mark(tmp_path
     original = next((batch / "approved").iterdir())
     original.rename(batch / "rejected" / original.name)
     assert publish(batch).withdrawn == [(copy.name, f"{original.name} is not approved any more")]
+
+
+def test_a_guard_that_was_overruled_without_a_reason_keeps_a_picture_back(tmp_path: Path) -> None:
+    name = "0001_x.png"
+    batch = make_batch(tmp_path / "batch", {name: (told_png(1), False)}, reason=("lookalike", "too like a listed face"))
+    (batch / "rejected" / name).rename(batch / "approved" / name)
+    result = publish(batch)
+    ((refused, why),) = result.refused
+    assert refused == name and why.endswith("rejects it, and whoever approved it gave no reason (give one: tools/review.py)")
+    assert published(batch) == [] and result.exit_code == 1
+    decision = json.loads((batch / "decisions.jsonl").read_text().splitlines()[-1])
+    files.append_record(batch / "decisions.jsonl", {**decision, "reason": "she is the author", "by": "owner"})
+    assert publish(batch).exit_code == 0 and len(published(batch)) == 1
 
 
 @pytest.mark.parametrize("step", ["mark", "find_private", "check_labels"])
@@ -351,3 +365,11 @@ def test_prompts_are_looked_for_in_every_part(done: Path) -> None:
 def test_the_mark_is_read_from_the_copy(done: Path) -> None:
     reading = read(np.asarray(opened(published(done)[0])))
     assert reading is not None and published(done)[0].stem.endswith(f"{reading.id:08x}")
+
+
+def test_the_keys_of_its_document_are_explained(done: Path) -> None:
+    page = (script.cli.PROJECT_ROOT / "docs" / "reference" / "documents.md").read_text(encoding="utf-8")
+    section = page.partition("## publish\n")[2].partition("\n## ")[0]
+    document = publish(done).to_json()
+    keys = {*document, *document["counts"], *document["kept"][0], "carries"}
+    assert [key for key in sorted(keys) if f"`{key}`" not in section] == []
