@@ -18,8 +18,8 @@ MIME = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 TITLE = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP"}
 LARGEST_SIDE = {"png": 1_000_000, "jpeg": 65_535, "webp": 16_383}
 """Pixels, as the formats (JPEG, WebP) and Pillow (PNG) have it."""
-PNG_EFFORT = 4
-"""Of 9: 3 % larger than Pillow's usual 6, in half the time."""
+PNG_EFFORT = 3
+"""Of 9: 5 % larger than with Pillow's usual 6, in a third of the time."""
 
 
 def reduce_to(rgb: Rgb, max_side: int) -> Rgb:

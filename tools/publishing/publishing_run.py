@@ -7,6 +7,7 @@ name is another now, or that somebody changed, is moved to `.work/withdrawn`: no
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +32,7 @@ from tools.production.settling import Settled, settle_decisions
 from tools.publishing.disclosure import disclosure_text
 from tools.publishing.publisher import (
     PUBLISHED,
+    STAGED,
     BatchIdentity,
     NotPublishedError,
     Original,
@@ -166,6 +168,7 @@ def bring_up_to_date(
 
     The caller holds the directory's lock.
     """
+    shutil.rmtree(folder.root / STAGED, ignore_errors=True)  # what a killed run left
     result = PublishingResult(folder.root, credentials=describe_signing(publisher))
     approved = find_originals(folder, state, settled)
     result.refused += [(original.name, held_back[original.name]) for original in approved if original.name in held_back]

@@ -6,9 +6,11 @@ import hashlib
 import importlib.util
 import io
 import json
+import os
 import re
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from lifeos import cli, files
+from tests.capabilities import POSIX
 from tests.tools.publishing.published_batches import (
     PROMPT,
     WORDS,
@@ -373,3 +376,23 @@ def test_the_keys_of_its_document_are_explained(done: Path) -> None:
     document = publish(done).to_json()
     keys = {*document, *document["counts"], *document["kept"][0], "carries"}
     assert [key for key in sorted(keys) if f"`{key}`" not in section] == []
+
+
+@pytest.mark.skipif(not POSIX, reason="kill -9 is POSIX")
+def test_a_killed_run_leaves_whole_copies_and_the_next_one_does_the_rest(tmp_path: Path) -> None:
+    batch = told_batch(tmp_path / "batch", approved=5, rejected=0)
+    command = [sys.executable, script.__file__, str(batch), "--project-root", str(tmp_path)]
+    environ = os.environ | {"LIFEOS_HOME": str(tmp_path / "home")}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        until = time.monotonic() + 60
+        while not list((batch / "published").glob("*.jpg")) and time.monotonic() < until:
+            time.sleep(0.01)
+        process.kill()
+    there = {path.name: path.read_bytes() for path in (batch / "published").iterdir()}
+    assert 1 <= len(there) < 5 and all(check_labels(data, Path(name)).is_whole for name, data in there.items())
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "published 5 of 5 approved pictures" in done.stdout
+    now = {path.name: path.read_bytes() for path in published(batch)}
+    assert len(now) == 5 and not list((batch / ".work").glob("publishing/*"))
+    lines = (tmp_path / "tools" / "published_register.jsonl").read_text().splitlines()
+    assert sum('"claimed"' in line for line in lines) == 5, "no picture got a second id"
