@@ -230,6 +230,9 @@ class Backend(Protocol):
         """The model files of a folder (`checkpoints`, `loras`, …); empty where there is no such folder."""
 
     def model_folders(self) -> list[str]: ...
+    def lora_metadata(self, name: str) -> dict[str, str] | None:
+        """What the header of a LoRA there says; None where there is no such file, nothing in it, or nothing can be asked."""
+
     def node(self, class_type: str) -> NodeDeclaration | None:
         """The declaration of a node class, None where there is none of that name."""
 

@@ -25,14 +25,14 @@ from tools.workflows.workflow import find_models
 class TrainingPlaces:
     """Where to look, as far as the caller says: a LoRA file, the output folder of its training, a manifest, the dataset's folder.
 
-    `ask_server` reads what a server knows of a LoRA by name (its run id, None where it says none), and is None without a server.
+    `ask_server` reads what a server tells of a LoRA by name (None where it says nothing of ours), and is None without a server.
     """
 
     lora_file: Path | None = None
     training_dir: Path | None = None
     manifest: Path | None = None
     dataset_dir: Path | None = None
-    ask_server: Callable[[str], dict[str, str] | None] | None = None
+    ask_server: Callable[[str], LoraFile | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _lora(plan: Plan, name: str, places: TrainingPlaces, *, alone: bool) -> Know
     path = places.lora_file or (system_path(told) if isinstance(told, str) else None)
     private: dict[str, Any] = {"name": name, **({"file": str(path)} if path is not None else {})}
     folder = path.parent if path is not None else None
-    if recorded is not None:
+    if recorded is not None and recorded.sha256:
         return _recorded_lora(recorded, path, folder, private)
     dataset_id, digest = (_text(plan.training_params.get(key)) for key in ("dataset_id", "dataset_manifest_hash"))
     seen = _read_header(path, name)
@@ -89,15 +89,18 @@ def _lora(plan: Plan, name: str, places: TrainingPlaces, *, alone: bool) -> Know
         if dataset_id is not None and seen.dataset_id != dataset_id:
             said = "The LoRA file at hand names another dataset than the batch does: it is not the one that was used."
             return KnownLora(ChainLink("lora", "LoRA", BROKEN, said, facts, private), dataset_id=dataset_id, manifest_hash=digest)
+        if recorded is not None and seen.run_id != recorded.run_id:
+            said = "The LoRA file at hand is of another training than the one that the server named when the batch began."
+            link = ChainLink("lora", "LoRA", BROKEN, said, {**facts, "recorded run": recorded.run_id}, private)
+            return KnownLora(link, "", recorded.run_id, recorded.dataset_id, recorded.dataset_manifest_hash, folder)
         link = ChainLink("lora", "LoRA", MISSING, said, facts, private)
         return KnownLora(link, seen.sha256, seen.run_id, seen.dataset_id, seen.dataset_manifest_hash, folder)
-    served = places.ask_server(name) if places.ask_server is not None else None
+    served = places.ask_server(name) if recorded is None and places.ask_server is not None else recorded
     if served is not None:
-        said = "Known by the run id in its header, as the server tells it: its weights were not seen."
-        link = ChainLink("lora", "LoRA", MISSING, said, _facts("", served.get("run_id")), private)
-        return KnownLora(
-            link, "", served.get("run_id"), served.get("dataset_id") or dataset_id, served.get("dataset_manifest_hash") or digest, folder
-        )
+        when = "told it when the batch began" if recorded is not None else "tells it now"
+        said = f"Known by the run id in its header, as the server {when}: its weights were not seen."
+        link = ChainLink("lora", "LoRA", MISSING, said, _facts("", served.run_id), private)
+        return KnownLora(link, "", served.run_id, served.dataset_id or dataset_id, served.dataset_manifest_hash or digest, folder)
     said = "The batch records the LoRA's name alone: which bytes it had is not known."
     return KnownLora(ChainLink("lora", "LoRA", MISSING, said, {}, private), "", None, dataset_id, digest, folder)
 

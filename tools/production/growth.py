@@ -28,7 +28,8 @@ def grown_from(saved: Plan, wanted: Plan) -> Plan:
     """
     if saved.generates != wanted.generates:
         return wanted
-    if saved.lora_file is None or wanted.lora_file is None:  # a file that comes later says nothing of the pictures before
+    if not all(plan.lora_file is not None and plan.lora_file.sha256 for plan in (saved, wanted)):
+        # a file that comes later says nothing of the pictures before
         wanted = replace(wanted, lora_file=saved.lora_file)
     if not wanted.generates:
         return replace(wanted, images=(*saved.images, *_added(saved.images, wanted.images)))

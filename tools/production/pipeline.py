@@ -27,7 +27,7 @@ from tools.production.filing import BatchFolder, check_room, check_writable, dis
 from tools.production.finish import Ending, finish_batch
 from tools.production.growth import check_growth, say_changed_sources
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
-from tools.production.lora_file import read_lora_file
+from tools.production.lora_file import LoraFile, ask_for_lora, read_lora_file
 from tools.production.plan import PLAN_FILE, Plan, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, limits_of, make_plan, plan_generation, settings_of
 from tools.production.protocol_change import Rescoring, describe_change, is_finished, kept, kept_line, look_through, rescore, settled_plan
@@ -38,6 +38,7 @@ from tools.production.runner import BatchEnd, Equipment, run_batch
 from tools.production.stopping import Note, StopSignal
 from tools.publishing.publishing_lane import PublishingPlan, plan_publishing
 from tools.trainers.lora_header import read_lora_header
+from tools.workflows.workflow import find_models
 
 MEBIBYTE = 1 << 20
 
@@ -110,7 +111,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
             generation=generation,
             notice=next((each.info.notice for each in reached if each.info.notice), None),
             training_params=read_lora_header(request.lora_file).training_params if request.lora_file is not None else {},
-            lora_file=read_lora_file(request.lora_file, request.lora) if request.lora_file is not None else None,
+            lora_file=find_lora(request, generation, servers),
         )
         plan = plan_from(saved=saved)
         state = read_state(folder.root / JOURNAL_FILE, around.note)
@@ -145,6 +146,16 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         ending = Ending(policy, settings_of(plan), history, around.manifest, assessor.provider, assessor.references.left_out)
         document = report(plan, folder, end, ending, around.note, publishing)
     return Outcome(document, folder, end)
+
+
+def find_lora(request: Request, generation: Generation | None, servers: Sequence[Backend]) -> LoraFile | None:
+    """The LoRA that a batch records: the file at hand, else what the first server's header of the first LoRA tells of its training."""
+    if request.lora_file is not None:
+        return read_lora_file(request.lora_file, request.lora)
+    if generation is None or not servers:
+        return None
+    name = next((model.name for model in find_models(generation.place(generation.prompts[0], 0)) if model.folder == "loras"), None)
+    return ask_for_lora(servers[0], name) if name is not None else None
 
 
 def may_begin_anew(saved: Plan, wanted: Plan, state: BatchState) -> bool:

@@ -116,7 +116,7 @@ class Plan:
     likeness: dict[str, Any] = field(default_factory=dict)
     """What a face score stands between (`evals.judging.likeness_range`), and with `warnings` what to know before trusting it."""
     lora_file: LoraFile | None = None
-    """The LoRA as it was when the batch began; None where no file was at hand, and in plans of version 3.0."""
+    """The LoRA as it was when the batch began; None where nothing is known but its name, and in plans of version 3.0."""
 
     @property
     def generates(self) -> bool:
@@ -290,7 +290,7 @@ def find_differences(saved: Plan, wanted: Plan) -> list[str]:
     rules = _flat(saved.policy)  # a batch of an older version lacks what came later: the rules that it began with stay in force
     later = _flat(wanted.policy).keys() - rules.keys()
     keys = [key for key in {**old, **new} if key not in later and not key.startswith(SCALES)]
-    if saved.lora_file is None or wanted.lora_file is None:  # without the file nothing is known of its bytes
+    if not (LORA_BYTES in old and LORA_BYTES in new):  # without the file nothing is known of its bytes
         keys = [key for key in keys if key != LORA_BYTES]
     changed = [key for key in keys if old.get(key) != new.get(key) and not (key in FOLDERS and _is_one_folder(old.get(key), new.get(key)))]
     return [_difference(key, old.get(key), new.get(key)) for key in changed]
@@ -324,7 +324,7 @@ def _identity(plan: Plan, *, chosen_only: bool) -> dict[str, Any]:
         identity[f"{label} config".strip()] = variant.config
     if any(key for key in plan.workflows):
         identity["workflow as sent (SHA-256)"] = [sha256_of(graph) for graph in plan.workflows]
-    if plan.lora_file is not None:
+    if plan.lora_file is not None and plan.lora_file.sha256:
         identity[LORA_BYTES] = plan.lora_file.sha256
     # the id stands for the rest; it is named only where the rest cannot say what differs
     protocol = chosen_part(plan.protocol) if chosen_only else {key: value for key, value in plan.protocol.items() if key != "id"}

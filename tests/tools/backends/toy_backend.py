@@ -136,6 +136,9 @@ class ToyBackend:
     def free_memory(self) -> None:
         pass
 
+    def lora_metadata(self, name: str) -> dict[str, str] | None:
+        return None
+
     def upload_model(self, folder: str, file: Path) -> str:
         raise InputError(self.url, "takes no model files")
 

@@ -22,6 +22,7 @@ from lifeos.images import read_picture
 from tests.checkouts import ROOT
 from tests.tools.certifying.whole_chain import LORA, PROMPT, REGISTER, Said, WholeChain, make_chain, restore, run
 from tests.tools.dataset.sets import make_picture
+from tests.tools.trainers.safetensors_files import write_safetensors
 from tools import certify, production_pipeline
 from tools.publishing.register import Publication, Register
 from tools.publishing.watermark import mark
@@ -328,6 +329,20 @@ def test_a_lora_that_only_the_server_has_is_known_by_its_run_id(chain: WholeChai
     assert said.link("training")["said"].endswith("its weights were not seen.")
     assert said.states()["dataset"] == "verified"
     assert chain.certify(None, "--comfy-url", url).code == 3
+
+    def recorded(plan: dict[str, Any]) -> None:
+        plan["lora_file"] = {"name": LORA, "sha256": "", "run_id": said.link("lora")["facts"]["training run"]}
+
+    chain.edit("batch/batch.json", recorded)
+    then = chain.certify()
+    assert (then.code, then.document["missing"]) == (0, ["reviewer", "lora"])
+    assert (
+        then.link("lora")["said"]
+        == "Known by the run id in its header, as the server told it when the batch began: its weights were not seen."
+    )
+    other = write_safetensors(chain.root / "other.safetensors", {"lora_unet_a.lora_down.weight": (4, 8)}, {"ss_training_comment": "{}"})
+    assert chain.certify(None, "--lora-file", other).document["broken"] == ["lora"]
+    chain.edit("batch/batch.json", lambda plan: plan.update(lora_file=None))
     assert chain.certify().document["missing"] == ["reviewer", "lora", "training", "manifest"]
 
 
