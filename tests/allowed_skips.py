@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import NO_CHROMIUM, find_chromium
 from tests.capabilities import LINUX, POSIX
 
 OTHER_VOLUME = "LIFEOS_TEST_VOLUME" in os.environ or not LINUX
@@ -58,6 +59,8 @@ ALLOWED_SKIPS = (
     AllowedSkip("tests/tools/test_production_pipeline.py::*", "nothing is read-only to this user, such as root", ROOT_USER or not POSIX),
     # Somebody's own server, named by COMFYUI_URL, may hold no model; the embedded server holds some.
     AllowedSkip("tests/tools/backends/test_contract.py::*", "this server has no checkpoint to sample with", "COMFYUI_URL" in os.environ),
+    # A browser is no dependency: Debian's chromium, say.
+    AllowedSkip("tests/tools/reviewing/test_review_page.py::*", NO_CHROMIUM, find_chromium() is None),
     # What an operating system does not have.
     AllowedSkip("tests/lifeos/test_liveness.py::*", "/proc is Linux", not LINUX),
     AllowedSkip("tests/lifeos/test_environment.py::*", "the GPU packages are for Linux", not LINUX),

@@ -13,10 +13,11 @@ const h = (tag, attributes, ...children) => {
     else if (value === true) node.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
   }
-  node.append(...children.flat().filter(child => child !== null && child !== undefined && child !== false));
+  node.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined && child !== false));
   return node;
 };
 const score = value => value === null || value === undefined ? "–" : value.toFixed(2);
+const MOST_SIDE_BY_SIDE = 9; /* one for each key; the others of a larger group are left as they are */
 const person = name => name === "owner" ? "the owner" : name;
 
 const KEYS = [
@@ -26,7 +27,7 @@ const KEYS = [
   ["Esc", "back to all pictures"], ["Z", "zoom to pixels; again for two screen pixels each, then the whole picture"],
   ["C", "compare with the nearest reference"], ["F", "face box"], ["S", "skin regions"],
   ["D", "pictures that are nearly the same, side by side"], ["1 – 9", "there: keep this one, reject the others"],
-  ["/", "find"], ["1 – 6", "in the overview: which pictures are shown"], ["?", "these keys"],
+  ["/", "find"], ["1 – 7", "in the overview: which pictures are shown"], ["?", "these keys"],
 ];
 
 class Viewer {
@@ -113,9 +114,11 @@ class Viewer {
     this.title.textContent = item.name;
     this.placeText.textContent = `${list.indexOf(item) + 1} of ${list.length} · ${left} undecided`;
     if (this.mode === "alike" && !group) this.mode = "single";
-    const panes = this.mode === "alike" ? this.group(item).map((name, number) => this.pane(this.find(name), number + 1)) : [this.pane(item, 0)];
+    const panes = this.mode === "alike" ? group.slice(0, MOST_SIDE_BY_SIDE).map((name, number) => this.pane(this.find(name), number + 1)) : [this.pane(item, 0)];
     if (this.mode === "single" && this.compare) panes.push(this.referencePane(item));
     this.stage.replaceChildren(...panes);
+    this.stage.classList.toggle("alike", this.mode === "alike");
+    this.stage.style.setProperty("--columns", panes.length <= 4 ? panes.length : Math.ceil(panes.length / 2));
     this.drawSide(item, group);
     const b = this.buttons, own = this.store.own(item);
     b.approve.setAttribute("aria-pressed", own && own.verdict === "approved" ? "true" : "false");
@@ -137,8 +140,8 @@ class Viewer {
   pane(item, number) {
     const address = this.source.picture(item), own = this.store.own(item);
     const label = number
-      ? h("div", { class: "label" }, h("kbd", {}, String(number)), ` #${item.index} `, own ? h("b", {}, own.verdict) : "", " ",
-        h("button", { type: "button", class: "yes", onclick: () => this.keep(number) }, "Keep this one"))
+      ? h("div", { class: "label" }, h("span", {}, `#${item.index} `, own ? h("b", {}, own.verdict) : ""),
+        h("button", { type: "button", class: "yes", "aria-label": `Keep picture ${item.index}, reject the others`, onclick: () => this.keep(number) }, "Keep ", h("kbd", { "aria-hidden": "true" }, String(number))))
       : this.compare ? h("div", { class: "label" }, h("b", {}, "Picture"), ` #${item.index}`) : null;
     const sight = this.sight(address, item, `Picture ${item.index}${item.prompt ? `: ${item.prompt}` : ""}`);
     return h("div", { class: "pane" }, sight, label);
@@ -251,6 +254,7 @@ class Viewer {
   go(item) { this.open(item); this.onMove(item); }
 
   nextUndecided(quiet) {
+    if (!this.isOpen && this.item && !this.store.own(this.item)) { this.go(this.item); return true; }
     const list = this.items(), at = list.indexOf(this.item);
     const next = [...list.slice(at + 1), ...list.slice(0, Math.max(at, 0))].find(each => !this.store.own(each));
     if (next) this.go(next);
@@ -281,8 +285,8 @@ class Viewer {
   }
 
   keep(number) {
-    const names = this.group(this.item);
-    if (!names || number > names.length) return;
+    const names = (this.group(this.item) || []).slice(0, MOST_SIDE_BY_SIDE);
+    if (number > names.length) return;
     const kept = names[number - 1];
     this.decide(names.map(name => ({ name, verdict: name === kept ? "approved" : "rejected", reason: name === kept ? "" : `nearly the same as ${kept}` })));
   }

@@ -258,6 +258,7 @@ def _image(picture: PictureResult, policy: Mapping[str, Any]) -> dict[str, Any]:
         "borderline": BORDERLINE in skin.flags,
         "shot": picture.shot,
         "yaw": geometry.yaw if geometry else None,
+        "face_box": picture.face_box,
         "width": seen.width,
         "height": seen.height,
         "sha256": seen.sha256,

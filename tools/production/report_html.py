@@ -6,16 +6,22 @@ It is rendered piece by piece, so that the thumbnails of thousands of pictures a
 from __future__ import annotations
 
 import base64
+import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evals.judging.variety import variety_rows
 from lifeos.escaping import escape_html
 from tools.production.filing import BatchFolder
+from tools.production.overruling import titles_of
 from tools.production.report_document import time_and_money
 from tools.production.report_text import describe_decision, format_score, likeness_line, quote_path, weighted_gates
 from tools.production.thumbnails import read_thumbnail
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 TEMPLATE_FOLDER = Path(__file__).parent
 TEMPLATE = "batch_report.html.j2"
@@ -48,6 +54,8 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
     def link(image: Mapping[str, Any]) -> str:
         return quote_path(image["path"])
 
+    references = _relative(Path(document["reference_dir"]), folder.root)
+
     places = {image["file"]: place for place, image in enumerate(document["images"], 1)}
     template = environment.get_template(TEMPLATE)
     yield from template.generate(
@@ -59,4 +67,55 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
         variety=variety_rows(document["sameness"]),
         time_and_money=time_and_money(document),
         weighted=weighted_gates(document),
+        viewed=_as_json(viewed_document(document, references)),
     )
+
+
+def viewed_document(document: Mapping[str, Any], references: str | None) -> dict[str, Any]:
+    """What the large view and its keys need of the report. `references`: the address of their folder, None where there is no way to it."""
+    return {
+        **{name: document[name] for name in ("run_id", "batch_id")},
+        "protocol_id": document["protocol"].get("id", ""),
+        "gates": [
+            {"name": gate["name"], "title": gate["title"], "limit": gate["limit"], "lower": gate["lower_is_better"], "low": 0, "high": 1}
+            for gate in document["gates"]
+        ],
+        "items": [_viewed(image, document["gates"], references) for image in document["images"]],
+    }
+
+
+KEPT = ("index", "width", "height", "shot", "prompt", "seed", "config", "source", "gates_verdict", "borderline")
+
+
+def _viewed(image: Mapping[str, Any], gates: list[Mapping[str, Any]], references: str | None) -> dict[str, Any]:
+    nearest = image["best_reference"] or ""
+    return {
+        **{name: image[name] for name in KEPT},
+        "name": image["file"],
+        "sha256": image["sha256"] or "",
+        "url": quote_path(image["path"]),
+        "face": image["face_box"],
+        "reference": f"{references}/{quote_path(nearest)}" if nearest and references is not None else "",
+        "reference_name": nearest,
+        "scores": {gate["name"]: image[gate["name"]] for gate in gates},
+        "reasons": image["overruled"] or image["reasons"],
+        "guards": titles_of(image["guards"]),
+        "others": [{name: one[name] for name in ("verdict", "by", "reason")} for one in image["verdicts"]],
+        "disputed": len({one["verdict"] for one in image["verdicts"]}) > 1,
+        "like": image["duplicate_of"] or image["nearly_same_as"] or "",
+    }
+
+
+def _relative(folder: Path, root: Path) -> str | None:
+    """A folder as an address beside the page, for as long as both stay where they are to each other; None on another drive."""
+    try:
+        return quote_path(Path(os.path.relpath(folder, root)).as_posix())
+    except ValueError:
+        return None
+
+
+def _as_json(value: object) -> Markup:
+    """JSON that can stand in a script element."""
+    from markupsafe import Markup
+
+    return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))

@@ -108,6 +108,15 @@ class PictureResult:
         return tuple(zip(self.reasons, self.groups, strict=True))
 
     @property
+    def face_box(self) -> list[float] | None:
+        """The subject's face as left, top, width and height, in fractions of the picture."""
+        face = self.assessment.geometry
+        if face is None or not face.face_height:
+            return None
+        width = face.face_area / face.face_height
+        return [round(value, 5) for value in (face.center_x - width / 2, face.center_y - face.face_height / 2, width, face.face_height)]
+
+    @property
     def shot(self) -> str:
         return self.assessment.geometry.shot_type if self.assessment.geometry is not None else "no face"
 

@@ -65,7 +65,7 @@ def _item(desk: ReviewDesk, found: Snapshot, picture: PictureResult, own: Decisi
         "source": picture.source,
         "reference": quote_path(seen.face.best_reference),
         "reference_name": seen.face.best_reference or "",
-        "face": face_box(picture),
+        "face": picture.face_box,
         "has_points": geometry is not None,
         "own": _said(own),
     }
@@ -90,15 +90,6 @@ def _said(decision: Decision | None) -> dict[str, Any] | None:
     if decision is None:
         return None
     return {"verdict": decision.verdict, "by": decision.by, "when": decision.when, "from": decision.origin, "reason": decision.reason}
-
-
-def face_box(picture: PictureResult) -> list[float] | None:
-    """The subject's face as left, top, width and height, in fractions of the picture."""
-    face = picture.assessment.geometry
-    if face is None or not face.face_height:
-        return None
-    width = face.face_area / face.face_height
-    return [round(value, 5) for value in (face.center_x - width / 2, face.center_y - face.face_height / 2, width, face.face_height)]
 
 
 def _in_order(desk: ReviewDesk, found: Snapshot, items: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -95,9 +95,8 @@ def skin_outlines(picture: PictureResult) -> list[list[list[float]]]:
     import numpy as np
 
     from evals.skin.regions import face_frame, skin_regions
-    from tools.reviewing.review_document import face_box
 
-    geometry, box = picture.assessment.geometry, face_box(picture)
+    geometry, box = picture.assessment.geometry, picture.face_box
     if geometry is None or box is None:
         return []
     size: Any = np.array([picture.assessment.width, picture.assessment.height], dtype=np.float64)

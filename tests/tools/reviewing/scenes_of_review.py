@@ -136,16 +136,18 @@ class Caller:
 
 
 @contextmanager
-def serving(desk: ReviewDesk) -> Iterator[Caller]:
-    """A server over a desk, and somebody who is let in. Pictures move when it ends at the latest."""
+def serving(desk: ReviewDesk, *, carries: bool = False) -> Iterator[Caller]:
+    """A server over a desk, and somebody who is let in. Where it `carries`, pictures move and reports follow."""
     carrier = Carrier(desk.batch.folder, PROJECT, lambda text: None)
-    desk.on_change = carrier.wake
+    desk.on_change = carrier.wake if carries else lambda: None
     with ReviewServer(desk, carrier, port=0, token=TOKEN) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
-        carrier.start()
+        if carries:
+            carrier.start()
         try:
             yield Caller(server.port, f"lifeos_review_{server.port}={TOKEN}")
         finally:
             server.shutdown()
-            carrier.end()
+            if carries:
+                carrier.end()

@@ -152,15 +152,16 @@ def test_the_document_tells_the_batch_borderline_and_near_things_first(caller: C
     assert (document["reviewer"], document["undo"], document["running"]) == ("owner", 0, False)
 
 
-def test_decide_and_undo_over_the_wire(caller: Caller, folder: BatchFolder) -> None:
-    told = caller.ask("/api/decide", [{"name": NAMES[2], "verdict": "approved", "reason": "good <b>light</b>"}]).json
-    assert told["names"] == [NAMES[2]] and told["batch"]["undo"] == 1
-    [own] = [item["own"] for item in told["batch"]["items"] if item["own"]]
-    assert (own["verdict"], own["reason"]) == ("approved", "good <b>light</b>")
-    wait_until(lambda: placed(folder) == "aaarar")
-    assert caller.ask("/api/undo", {}).json["names"] == [NAMES[2]]
-    assert caller.ask("/api/undo", {}).json["names"] == []
-    wait_until(lambda: placed(folder) == "aarrar")
+def test_decide_and_undo_over_the_wire(desk: ReviewDesk, folder: BatchFolder) -> None:
+    with serving(desk, carries=True) as caller:
+        told = caller.ask("/api/decide", [{"name": NAMES[2], "verdict": "approved", "reason": "good <b>light</b>"}]).json
+        assert told["names"] == [NAMES[2]] and told["batch"]["undo"] == 1
+        [own] = [item["own"] for item in told["batch"]["items"] if item["own"]]
+        assert (own["verdict"], own["reason"]) == ("approved", "good <b>light</b>")
+        wait_until(lambda: placed(folder) == "aaarar")
+        assert caller.ask("/api/undo", {}).json["names"] == [NAMES[2]]
+        assert caller.ask("/api/undo", {}).json["names"] == []
+        wait_until(lambda: placed(folder) == "aarrar")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,183 @@
+"use strict";
+/* The report of a batch: filters, and the large view. What is decided here stays in this browser until it is exported. */
+(() => {
+  const grid = document.getElementById("grid"), pictures = [...grid.children];
+  const fields = ["by", "who", "shot", "sort", "find"].map(id => document.getElementById(id)).filter(Boolean);
+  const { by, who, shot, sort, find } = Object.fromEntries(fields.map(field => [field.id, field]));
+  const first = Object.fromEntries(fields.map(field => [field.id, field.value]));
+  const buttons = [...document.querySelectorAll("[data-show]")];
+  const texts = pictures.map(picture => (picture.textContent + " " + picture.firstElementChild.title).toLowerCase());
+  let verdict = "all";
+  const show = () => {
+    const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let count = 0;
+    pictures.forEach((picture, place) => {
+      const data = picture.dataset;
+      const fits = (verdict === "all" || data.verdict === verdict) && (!shot.value || data.shot === shot.value)
+        && (!by || !by.value || data.by.split(" ").includes(by.value)) && (!who || !who.value || data.who === who.value)
+        && words.every(word => texts[place].includes(word));
+      picture.hidden = !fits;
+      count += fits;
+    });
+    buttons.forEach(button => button.setAttribute("aria-pressed", button.dataset.show === verdict));
+    document.getElementById("shown").textContent = count + (count === 1 ? " picture" : " pictures");
+    document.getElementById("empty").hidden = count > 0;
+  };
+  const order = () => {
+    const down = sort.value.startsWith("-"), key = sort.value.replace("-", "");
+    grid.append(...[...pictures].sort((a, b) => ((a.dataset[key] - b.dataset[key]) * (down ? -1 : 1)) || (a.dataset.index - b.dataset.index)));
+  };
+  /* What is decided here: steps in this browser, by batch. */
+  const told = JSON.parse(document.getElementById("viewed").textContent), items = told.items;
+  const shelf = `lifeos-decisions-${told.batch_id}`;
+  const load = () => { try { return JSON.parse(localStorage.getItem(shelf)) || []; } catch { return []; } };
+  let steps = load();
+  const standing = () => {
+    const found = new Map();
+    for (const step of steps) for (const one of step) if (one.verdict === "withdrawn") found.delete(one.name); else found.set(one.name, one);
+    return found;
+  };
+  let said = standing();
+  const save = fresh => {
+    steps = fresh;
+    said = standing();
+    try { localStorage.setItem(shelf, JSON.stringify(steps)); } catch { viewer.toast("this browser keeps nothing: export before you close the page", true); }
+  };
+  const store = {
+    own: item => said.get(item.name) || null,
+    decide: async wishes => {
+      for (const wish of wishes) {
+        const item = items.find(each => each.name === wish.name);
+        if (wish.verdict === "approved" && item.guards && !wish.reason.trim()) throw { what: item.name, why: `${item.guards} rejects it`, guards: [item.guards] };
+      }
+      save([...load(), wishes.map(wish => ({ ...wish, reason: wish.reason.trim(), when: new Date().toISOString() }))]);
+    },
+    undo: async () => { const last = steps[steps.length - 1]; if (!last) return []; save(steps.slice(0, -1)); return last.map(one => one.name); },
+    undoable: () => steps.length,
+  };
+  const groups = (() => {
+    const leader = new Map();
+    for (const item of items) if (item.like && items.some(each => each.name === item.like)) leader.set(item.name, item.like);
+    const lead = name => { for (let hops = 0; leader.has(name) && hops < items.length; hops++) name = leader.get(name); return name; };
+    const found = new Map();
+    for (const [name] of leader) { const first = lead(name); found.set(first, [...(found.get(first) || [first]), name]); }
+    return [...found.values()];
+  })();
+  const itemOf = picture => items[Number(picture.dataset.index) - 1];
+  const viewer = new Viewer({
+    store, gates: () => told.gates, blind: false, groups: () => groups,
+    source: { all: () => items, picture: item => item.url, reference: item => item.reference, hasSkin: false },
+    items: () => [...grid.children].filter(picture => !picture.hidden).map(itemOf).filter(item => item.url),
+    onMove: item => { if (new URLSearchParams(location.hash.slice(1)).get("view")) keep(pictureOf(item).dataset.index, item.index); else open(item, false); },
+    onClose: () => { if (history.state && history.state.opened) history.back(); else { keep(pictureOf(viewer.item).dataset.index); recall(); } },
+    onChange: () => mark(),
+  });
+  const pictureOf = item => pictures[items.indexOf(item)];
+  viewer.current = () => { const picture = document.activeElement.closest && document.activeElement.closest(".pic"); return picture && itemOf(picture); };
+  const open = (item, draw = true) => {
+    keep(pictureOf(item).dataset.index);
+    keep(pictureOf(item).dataset.index, item.index, true);
+    if (draw) viewer.open(item);
+  };
+  const marks = new Map();
+  const mark = () => {
+    pictures.forEach(picture => {
+      const own = store.own(itemOf(picture)), before = marks.get(picture);
+      if (before) { before.remove(); marks.delete(picture); }
+      if (!own) return;
+      const badge = h("span", { class: `badge own ${own.verdict}` }, `you: ${own.verdict}`);
+      picture.querySelector(".head").prepend(badge);
+      marks.set(picture, badge);
+    });
+    const button = document.getElementById("export");
+    button.hidden = !said.size;
+    button.textContent = `Export ${said.size} ${said.size === 1 ? "decision" : "decisions"}`;
+  };
+  const exportAll = () => {
+    const field = h("input", { id: "reviewer", maxlength: "60", value: "", placeholder: "owner", autocomplete: "name" });
+    const send = () => {
+      const decisions = items.filter(item => said.has(item.name)).map(item => {
+        const one = said.get(item.name);
+        return { picture: { name: item.name, sha256: item.sha256 }, verdict: one.verdict, when: one.when, reason: one.reason };
+      });
+      const document_ = { schema: 1, kind: "lifeos decisions", batch_id: told.batch_id, run_id: told.run_id, protocol_id: told.protocol_id, reviewer: field.value.trim(), decisions };
+      const address = URL.createObjectURL(new Blob([JSON.stringify(document_, null, 1)], { type: "application/json" }));
+      const name = `decisions_${told.run_id.replace(/[^\w.-]+/g, "_")}.json`;
+      h("a", { href: address, download: name }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60000);
+      viewer.closeSheet();
+      viewer.toast(`written: ${name}. Take it in with: review OUT --apply ${name}`);
+    };
+    field.addEventListener("keydown", event => { if (event.key === "Enter") send(); });
+    viewer.openSheet("Export decisions", [
+      h("p", {}, "A file with your verdicts, for python -m lifeos review OUT --apply FILE. They stay in this browser as well."),
+      h("p", {}, h("label", { for: "reviewer" }, "Your name "), field),
+      h("div", { class: "row" }, h("button", { type: "button", onclick: () => viewer.closeSheet() }, "Cancel"), h("button", { type: "button", class: "yes", onclick: send }, "Write the file")),
+    ]);
+    field.focus();
+  };
+  document.getElementById("export").addEventListener("click", exportAll);
+  document.getElementById("keys").addEventListener("click", () => viewer.help());
+  addEventListener("storage", event => { if (event.key === shelf) { steps = load(); said = standing(); mark(); } });
+
+  /* What is chosen stands behind the # of the address: a copied link and the way back from a picture show the same. */
+  const keep = (at, view = "", push = false) => {
+    const state = new URLSearchParams();
+    if (verdict !== "all") state.set("show", verdict);
+    fields.forEach(field => { if (field.value !== first[field.id]) state.set(field.id, field.value); });
+    if (at) state.set("at", at);
+    if (view) state.set("view", view);
+    const hash = "#" + state;
+    if (hash === (location.hash || "#")) return;
+    if (push) history.pushState({ opened: true }, "", hash); else history.replaceState(history.state, "", hash);
+  };
+  const recall = () => {
+    const state = new URLSearchParams(location.hash.slice(1));
+    verdict = buttons.some(button => button.dataset.show === state.get("show")) ? state.get("show") : "all";
+    fields.forEach(field => {
+      field.value = state.has(field.id) ? state.get(field.id) : first[field.id];
+      if (field.selectedIndex === -1) field.value = first[field.id];
+    });
+    order();
+    show();
+    const viewed = items.find(item => String(item.index) === state.get("view"));
+    if (viewed) { viewer.open(viewed); return; }
+    if (viewer.isOpen) viewer.hide();
+    const picture = pictures.find(picture => picture.dataset.index === state.get("at"));
+    if (!picture || picture.hidden) return;
+    history.scrollRestoration = "manual";
+    const frame = picture.firstElementChild, reach = () => picture.scrollIntoView({ block: "center" });
+    reach();
+    requestAnimationFrame(reach); /* the pictures above it have their heights now */
+    frame.focus({ preventScroll: true });
+  };
+  const change = () => { show(); keep(); };
+  const choose = button => { verdict = button.dataset.show; change(); };
+  buttons.forEach(button => button.addEventListener("click", () => choose(button)));
+  fields.forEach(field => field.addEventListener(field === find ? "input" : "change", () => { if (field === sort) order(); change(); }));
+  grid.addEventListener("click", event => {
+    const picture = event.target.closest(".pic");
+    const frame = picture && event.target.closest("a.frame[href]");
+    if (!frame) return;
+    if (event.ctrlKey || event.metaKey || event.shiftKey) { keep(picture.dataset.index); return; }
+    event.preventDefault();
+    open(itemOf(picture));
+  });
+  addEventListener("hashchange", recall);
+  addEventListener("pageshow", event => { if (event.persisted) recall(); });
+  document.addEventListener("keydown", event => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
+    if (event.defaultPrevented || viewer.isOpen || !viewer.sheet.hidden) return;
+    if (event.key === "/") { event.preventDefault(); find.focus(); return; }
+    const button = buttons["1234".indexOf(event.key)];
+    if (button) { choose(button); return; }
+    const step = { ArrowRight: 1, ArrowLeft: -1, j: 1, k: -1 }[event.key];
+    if (!step) return;
+    const links = [...grid.children].filter(picture => !picture.hidden).map(picture => picture.firstElementChild);
+    const next = links[Math.max(0, Math.min(links.length - 1, links.indexOf(document.activeElement) + step))];
+    if (next) { event.preventDefault(); next.focus(); next.scrollIntoView({ block: "nearest" }); }
+  });
+  addEventListener("popstate", recall);
+  mark();
+  recall();
+})();
