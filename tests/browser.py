@@ -17,7 +17,6 @@ from typing import Any
 
 import websocket
 
-NO_CHROMIUM = "there is no Chromium on this machine"
 SECONDS = 30.0
 NAMED_KEYS = {"Enter": 13, "Escape": 27, "Tab": 9, "ArrowRight": 39, "ArrowLeft": 37}
 

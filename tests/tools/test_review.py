@@ -5,49 +5,21 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lifeos import locks
 from lifeos.errors import InputError, UnavailableError
-from tests.capabilities import POSIX
-from tests.tools.reviewing.scenes_of_review import NAMES, PROJECT, Caller, make_desk, make_reviewed, placed, written
+from tests.tools.reviewing.scenes_of_review import NAMES, PROJECT, kills, make_desk, make_reviewed, placed, running, written
 from tools import review
 from tools.production.filing import BatchFolder
 from tools.reviewing.desk import Wish
-
-kills = pytest.mark.skipif(not POSIX, reason="kill -9 is POSIX")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> BatchFolder:
     return make_reviewed(tmp_path)
-
-
-@contextmanager
-def running(folder: BatchFolder, *flags: str) -> Iterator[tuple[subprocess.Popen[str], Caller, dict[str, Any]]]:
-    """The command in a process of its own, once it has told its address."""
-    command = [sys.executable, str(PROJECT / "tools" / "review.py"), str(folder.root), "--json", *flags]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
-    try:
-        assert process.stdout is not None
-        text = ""
-        while not text.endswith("}\n"):
-            line = process.stdout.readline()
-            assert line, process.communicate()[1]
-            text += line
-        told = json.loads(text)
-        token = told["address"].rpartition("=")[2]
-        yield process, Caller(told["port"], f"lifeos_review_{told['port']}={token}"), told
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @kills

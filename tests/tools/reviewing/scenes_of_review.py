@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ import pytest
 from PIL import Image
 
 from evals.judging import gates
+from tests.capabilities import POSIX
 from tests.tools.production.scenes import make_assessment, make_plan
 from tools.production.decisions import read_decisions
 from tools.production.filing import BatchFolder
@@ -31,6 +34,7 @@ FACES = (0.9, 0.7, 0.5, None, 0.61, 0.2)
 """Face scores: by the policy (0.60) the first, second and fifth picture are approved; the fifth is the nearest thing, then the second
 and third. The fourth has no face."""
 NAMES = tuple(f"{index:04d}_p001_v01_seed{index}_x.png" for index in range(1, len(FACES) + 1))
+kills = pytest.mark.skipif(not POSIX, reason="kill -9 is POSIX")
 TOKEN = "a-token-for-the-tests_0123456789"
 
 
@@ -151,3 +155,23 @@ def serving(desk: ReviewDesk, *, carries: bool = False) -> Iterator[Caller]:
             server.shutdown()
             if carries:
                 carrier.end()
+
+
+@contextmanager
+def running(folder: BatchFolder, *flags: str) -> Iterator[tuple[subprocess.Popen[str], Caller, dict[str, Any]]]:
+    """The command in a process of its own, once it has told its address."""
+    command = [sys.executable, str(PROJECT / "tools" / "review.py"), str(folder.root), "--json", *flags]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    try:
+        assert process.stdout is not None
+        text = ""
+        while not text.endswith("}\n"):
+            line = process.stdout.readline()
+            assert line, process.communicate()[1]
+            text += line
+        told = json.loads(text)
+        token = told["address"].rpartition("=")[2]
+        yield process, Caller(told["port"], f"lifeos_review_{told['port']}={token}"), told
+    finally:
+        process.kill()
+        process.communicate()

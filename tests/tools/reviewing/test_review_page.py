@@ -9,20 +9,21 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser import NO_CHROMIUM, Browser, Tab, find_chromium, running_chromium
+from tests.browser import Browser, Tab, find_chromium, running_chromium
 from tests.tools.production.scenes import finish
 from tests.tools.reviewing.scenes_of_review import (
     NAMES,
     TOKEN,
     Caller,
+    kills,
     make_desk,
     make_guard_of_face,
     make_reviewed,
     plan_of,
+    running,
     serving,
     written,
 )
-from tests.tools.test_review import kills, running
 from tools.production.filing import BatchFolder
 from tools.reviewing.applying import apply_file
 
@@ -37,7 +38,7 @@ CATCH_EXPORT = """URL.createObjectURL = blob => { blob.text().then(text => { win
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     executable = find_chromium()
     if executable is None:
-        pytest.skip(NO_CHROMIUM)
+        pytest.skip("there is no Chromium on this machine")
     with running_chromium(tmp_path_factory.mktemp("chromium"), executable) as browser:
         yield browser
 
