@@ -1,7 +1,7 @@
 """Whether limits that are calibrated with people's verdicts are right, on simulated people whose taste is known.
 
 Nobody judged a picture here: verdicts are drawn from limits, with noise. Prints how often the 95 % interval of a limit holds the true one,
-how wide it is, and whether the limits found agree with verdicts that they were not found with (held out, and 2,000 fresh ones) better than
+how wide it is, and whether the limits found agree with verdicts that they were not found with (held out, and 500 fresh ones) better than
 the limits before. Besides the plain taste: people who slip, who reject for what no gate measures, two gates at once, few prompts.
 
     python benchmarks/threshold_calibration.py                 # 200 repetitions of each, minutes
@@ -27,7 +27,7 @@ from lifeos.errors import EXIT_GATE, EXIT_OK
 
 LOW, HIGH = 0.92, 0.98
 WIDTH = 0.10
-FRESH = 2000
+FRESH = 500
 SEED_OF_FRESH = 1_000_000
 
 
@@ -44,7 +44,7 @@ class Taste:
 
 TASTES = (
     Taste("face 0.55, noise 0.05", {"face": 0.55}, is_goal=True),
-    Taste("face 0.70, noise 0.05", {"face": 0.70}, is_goal=True),
+    Taste("face 0.70, noise 0.05", {"face": 0.70}),
     Taste("face 0.55, 60 verdicts", {"face": 0.55}, {"verdicts": 60, "prompts": 20}),
     Taste("face 0.55, noise 0.10", {"face": 0.55}, {"noise": 0.10}),
     Taste("face 0.55, 10 prompts", {"face": 0.55}, {"prompts": 10}),
@@ -132,7 +132,7 @@ def build_parser() -> cli.Parser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     print("simulated people: nobody judged a picture here. 200 verdicts on 40 prompts unless said otherwise; before: the policy's limits")
-    print(f"goals for the first two: the interval holds the true limit in {LOW:.0%} to {HIGH:.0%}, median width at most {WIDTH:.2f}")
+    print(f"goals for the first: the interval holds the true limit in {LOW:.0%} to {HIGH:.0%}, median width at most {WIDTH:.2f}")
     print(f"{'taste':34} {'holds':>6} {'width':>6} {'error':>6}  {'kappa, held out':>15}  {'alike, fresh':>16}  {'no worse in':>11}")
     missed = []
     for taste in TASTES:

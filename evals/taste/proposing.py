@@ -20,7 +20,7 @@ from evals.taste.taste_model import Table, fit, resample
 from evals.taste.verdict_table import gates_of_taste, open_limit, sign_of, tabulate_opinions, with_limits, without_guarded
 from lifeos.counting import counted
 
-RESAMPLES = 400
+RESAMPLES = 200
 FEWEST, FEWEST_OF_A_KIND = 20, 5
 """Verdicts, and approvals and rejections among them, below which no interval is given and no limit is tried on others."""
 

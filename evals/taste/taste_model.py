@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 LIMIT_SPREAD = 0.2
 NOISE, NOISE_SPREAD = 0.03, 1.0
 """The median of the noise, and the standard deviation of its logarithm."""
-SLIP, LAPSE, RATE_SPREAD = 0.02, 0.05, 1.5
-"""Medians of the two rates, and the standard deviation of their logits."""
+SLIP, SLIP_SPREAD = 0.01, 0.75
+LAPSE, LAPSE_SPREAD = 0.05, 1.5
+"""Medians of the two rates, and the standard deviations of their logits. Few people approve by a slip what a gate rejects: a few such
+verdicts are reason enough to move its limit."""
 STEPS = 60
 STILL = 1e-4
 MOST_STEP = 0.5
 LEAST_CHANCE = 1e-9
 CHUNK_CELLS = 2_000_000
-START_SHARES = (None, 0.1, 0.5)
-"""Where the search begins: at the limits in force, then at these shares of the scores. The likelihood may have several peaks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,17 +114,17 @@ def _choose(fits: Sequence[Tastes], best: NDArray[np.intp]) -> Tastes:
 
 
 def _starts(table: Table) -> list[Floats]:
+    """Where the search begins: at the limits in force, below all that was approved, and in the middle. There may be several peaks."""
     rest = [np.full(table.gates, log(NOISE)), np.array([_logit(SLIP), _logit(LAPSE)])]
-    points = []
-    for share in START_SHARES:
-        limits = table.limits if share is None else np.array([_quantile(table, gate, share) for gate in range(table.gates)])
-        points.append(np.concatenate([limits, *rest]))
-    return points
+    approved = table.counts & table.approved[:, None]
+    lowest = np.minimum(table.limits, np.where(approved, table.scores, np.inf).min(axis=0, initial=np.inf) - NOISE)
+    middle = np.array([_middle_of(table, gate) for gate in range(table.gates)])
+    return [np.concatenate([limits, *rest]) for limits in (table.limits, lowest, middle)]
 
 
-def _quantile(table: Table, gate: int, share: float) -> float:
+def _middle_of(table: Table, gate: int) -> float:
     there = table.scores[table.counts[:, gate], gate]
-    return float(np.quantile(there, share)) if len(there) else float(table.limits[gate])
+    return float(np.median(there)) if len(there) else float(table.limits[gate])
 
 
 def _parameters(start: Tastes) -> Floats:
@@ -180,7 +180,7 @@ class _Prior:
     def around(cls, limits: Floats) -> _Prior:
         gates = len(limits)
         middle = np.concatenate([limits, np.full(gates, log(NOISE)), [_logit(SLIP), _logit(LAPSE)]])
-        spread = np.concatenate([np.full(gates, LIMIT_SPREAD), np.full(gates, NOISE_SPREAD), [RATE_SPREAD, RATE_SPREAD]])
+        spread = np.concatenate([np.full(gates, LIMIT_SPREAD), np.full(gates, NOISE_SPREAD), [SLIP_SPREAD, LAPSE_SPREAD]])
         return cls(middle, spread**-2)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def is_guard(gate: Gate) -> bool:
     """Whether a gate guards publishing: what it stops is no matter of taste, and no verdict moves its limit."""
-    return bool(getattr(gate, "is_guard", False))
+    return gate.is_guard
 
 
 def gates_of_taste(policy: Mapping[str, Any]) -> tuple[Gate, ...]:

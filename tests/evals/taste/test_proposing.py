@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from evals.judging.records import Reading
 from evals.load_thresholds import load_thresholds
 from evals.taste import holding_out
 from evals.taste.opinions import FREE, Opinion
@@ -114,8 +115,11 @@ def test_a_limit_stops_where_the_policy_would_not_be_sound() -> None:
 
 
 def test_nothing_moves_where_no_judged_score_lies_between() -> None:
-    opinions = [Opinion(make_picture(f"{n}.png", f"p{n}", 0.3 if n % 2 else 0.9), "anna", n % 2 == 0, FREE) for n in range(12)]
-    assert propose(opinions, POLICY, cost_ratio=1.0).changes == {}
+    """0.80 is approved and 0.30 rejected: the model's limit is lower than 0.78, and would judge no picture otherwise."""
+    opinions = [Opinion(make_picture(f"{n}.png", f"p{n}", 0.3 if n % 2 else 0.8), "anna", n % 2 == 0, FREE) for n in range(12)]
+    found = propose(opinions, with_limits(POLICY, {FACE: 0.78}), cost_ratio=1.0)
+    assert found.gates[0].limit.value is not None and found.gates[0].limit.value < 0.75
+    assert found.changes == {} and found.gates[0].held == "no judged score lies between"
 
 
 def test_pictures_that_were_chosen_are_no_rates() -> None:
@@ -137,3 +141,18 @@ def test_another_policy_is_another_present() -> None:
     found = propose(judge({"face": 0.55}, seed=1, verdicts=60), lower, cost_ratio=1.0)
     assert [each.now for each in found.gates] == [0.55, 0.60, 0.45, 0.55]
     assert POLICY["face_similarity"]["pass_threshold"] == 0.60
+
+
+def test_no_verdict_moves_a_guard_of_publishing() -> None:
+    """Ten pictures with a second face are approved by somebody: whether they may be published is no matter of taste."""
+    guarded = with_limits(POLICY, {"gates.second_face.limit": 0.5})
+
+    def with_second_face(opinion: Opinion, share: float) -> Opinion:
+        picture = opinion.picture
+        assessment = replace(picture.assessment, measures={"second_face": Reading(share)})
+        return replace(opinion, picture=replace(picture, assessment=assessment), approved=opinion.approved or share > 0.5)
+
+    opinions = [with_second_face(each, 0.9 if place < 10 else 0.1) for place, each in enumerate(judge({"face": 0.55}, seed=1, verdicts=60))]
+    found = propose(opinions, guarded, cost_ratio=1.0)
+    assert found.guarded == 10 and len(found.opinions) == 50
+    assert [each.gate.key for each in found.gates] == ["face", "skin", "texture", "color"]
