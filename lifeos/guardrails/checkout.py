@@ -29,10 +29,12 @@ OUR_FOLDERS = frozenset(
 )
 MADE_BY_RUNS = (
     "evals/eval_history.jsonl",
+    "evals/threshold_changes.jsonl",
     "evals/latest_scorecard.json",
     "evals/latest_report.md",
     "evals/comparison_report.*",
     "tools/cost_log.jsonl",
+    "tools/published_register.jsonl",
     "briefings",
     "briefings/*",
     "context/tasks.md",

@@ -211,7 +211,7 @@ def _read_key(key: str) -> Any:
         fix = "give one without: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW; chmod 600 NEW"
         raise InputError(_name_of_key(key), "the key has a passphrase", fix) from None
     except (ValueError, UnsupportedAlgorithm):  # what it says may quote the key
-        raise InputError(_name_of_key(key), "holds no private key in PEM form", "give a file with -----BEGIN PRIVATE KEY-----") from None
+        raise InputError(_name_of_key(key), "holds no private key in PEM form", "give a file that openssl calls a PRIVATE KEY") from None
 
 
 def _check_permissions(path: Path) -> None:
