@@ -25,7 +25,7 @@ from lifeos import cli
 from lifeos.errors import InputError
 from lifeos.policy.defaults import DEFAULTS
 from lifeos.process_group import is_group_alive
-from tests.capabilities import POSIX
+from tests.capabilities import POSIX, takes
 from tests.tools.dataset.sets import make_picture, make_set
 from tests.tools.trainers.checkpoints import write_checkpoint
 from tests.tools.trainers.safetensors_files import write_safetensors
@@ -869,8 +869,9 @@ def test_a_toml_of_someone_else_is_not_overwritten(place: Place, tmp_path: Path)
 
 
 def test_nested_folders_and_strange_names(place: Place) -> None:
-    make_picture(place.set / "deep" / "er" / 'quo"te é 😀.png', seed=30, size=(256, 256))
-    (place.set / "deep" / "er" / 'quo"te é 😀.txt').write_text("amiranoor, deep", encoding="utf-8")
+    odd = 'quo"te' if takes(place.set, 'quo"te') else "quo'te"
+    make_picture(place.set / "deep" / "er" / f"{odd} é 😀.png", seed=30, size=(256, 256))
+    (place.set / "deep" / "er" / f"{odd} é 😀.txt").write_text("amiranoor, deep", encoding="utf-8")
     make_picture(place.set / "top.png", seed=31, size=(256, 256))
     (place.set / "top.txt").write_text("amiranoor, top")
     assert place.run("--trigger-word", "amiranoor") == 0

@@ -27,7 +27,7 @@ def _status(root: Path) -> str:
     return subprocess.run(["git", "status", "--porcelain", "--ignored=no"], cwd=root, capture_output=True, text=True, check=True).stdout
 
 
-def test_the_dry_run_passes_on_a_python_alone_and_changes_nothing(project_root: Path, tmp_path: Path) -> None:
+def test_the_dry_run_passes_on_a_python_alone_and_changes_nothing(project_root: Path, tmp_path: Path, links: None) -> None:
     venv.create(tmp_path / "bare", with_pip=False)
     python = tmp_path / "bare" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     before = _status(project_root)
