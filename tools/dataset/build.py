@@ -105,7 +105,10 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
         regularisation = _read_set(request, request.regularisation_dir, started_ns)
         # a regularisation picture has no trigger word, and may be one of a thousand with the same caption
         check = CheckSettings(bucket=request.check.bucket, upscale_warning=request.check.upscale_warning)
-        kept = (notice for notice in check_dataset(regularisation, check) if notice.rule not in _ONLY_TRAINING)
+        found = check_dataset(regularisation, check)
+        if request.near_duplicates is not False and not _why_not_looked(request, len(regularisation.records)):
+            found += check_marked(request.regularisation_dir, regularisation.records, allow=request.allow_marked, jobs=request.jobs)
+        kept = (notice for notice in found if notice.rule not in _ONLY_TRAINING)
         notices += [noticed(notice.rule, notice.severity, f"regularisation: {notice.message}", notice.files, notice.fix) for notice in kept]
         notices += _overlap(trained, regularisation)
     notices.sort(key=lambda notice: SEVERITIES.index(notice.severity))

@@ -169,5 +169,10 @@ def test_a_marked_picture_is_trained_on_only_when_that_is_allowed(tmp_path: Path
     assert "copy.jpg" in line and "stripped.png" in line and "plain.png" not in line
     code, said = run(dataset_manifest, *flags, "--allow-marked")
     assert code == 0 and "a published copy" in said
+    empty = tmp_path / "plain"
+    save(empty / "plain.png", scene(6))
+    (empty / "plain.txt").write_text("amiranoor")
+    code, said = run(dataset_manifest, "--dataset-dir", empty, "--reg-data-dir", folder, "--resolution", 512, "--no-cache")
+    assert code == 1 and "regularisation: a published copy" in said
     code, said = run(dataset_manifest, *flags, "--no-near-duplicates")
     assert code == 0 and "a published copy" not in said
