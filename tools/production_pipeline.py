@@ -13,9 +13,9 @@ interruption; existing pictures are not made again.
 A picture that you move between approved/ and rejected/ is your decision: it wins over the gates. A larger --count, more prompts or new
 pictures in the folder of --images add to a batch; only what is new is made.
 
-Exit codes: 0 done, rejected pictures or not · 1 nothing was approved, fewer than --target-approved, or a picture could not be made ·
-2 bad usage or input · 3 ComfyUI, a model or room on the disk is missing · 4 another process works in the output directory ·
-130 interrupted.
+Exit codes: 0 done, rejected pictures or not · 1 nothing was approved, fewer than --target-approved, a picture could not be made, or one
+could not be published where the policy wants that (publishing.on_approval) · 2 bad usage or input · 3 ComfyUI, a model, a package or room
+on the disk is missing · 4 another process works in the output directory · 130 interrupted.
 """
 
 from __future__ import annotations

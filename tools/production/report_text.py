@@ -81,7 +81,14 @@ def render_markdown(document: Mapping[str, Any]) -> str:
         parts.append("**Before you trust this**\n\n" + "\n".join(f"- {escape_markdown(line)}" for line in document["warnings"]))
     parts += [_counts(document), _means(document), _best_and_worst(document), _settings(document), _sameness(document)]
     parts += [_per_prompt(document), _per_shot(document), _per_config(document), _borderline(document), _rejections(document)]
-    parts += [_duplicates(document), _decisions(document), _deleted(document), _failures(document), _left_out(document)]
+    parts += [
+        _duplicates(document),
+        _decisions(document),
+        _deleted(document),
+        _failures(document),
+        _left_out(document),
+        _unpublished(document),
+    ]
     parts += [_scores(document), _protocol(document)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -98,6 +105,10 @@ def _counts(document: Mapping[str, Any]) -> str:
         ("Approved", counts["approved"]),
         ("Rejected", counts["rejected"]),
     ]
+    publishing = document.get("publishing")
+    if publishing is not None:
+        copies = publishing["counts"]
+        rows.append(("Published, labelled and verified", f"{copies['published'] + copies['kept']} of {copies['approved']}"))
     if counts["deleted"]:
         rows.append(("Deleted or taken away", counts["deleted"]))
     if counts["borderline"]:
@@ -311,6 +322,15 @@ def _left_out(document: Mapping[str, Any]) -> str:
     rows = [(f"`{code(item['file'])}`", escape_markdown(item["why"])) for item in left_out[:SHOWN_REJECTIONS]]
     more = f"\n\n{len(left_out) - SHOWN_REJECTIONS} more are in batch_report.json." if len(left_out) > SHOWN_REJECTIONS else ""
     return f"## What was left out\n\n{_table(('file', 'why'), rows)}{more}"
+
+
+def _unpublished(document: Mapping[str, Any]) -> str:
+    """The approved pictures of which there is no copy, and why."""
+    refused = (document.get("publishing") or {}).get("refused", [])
+    if not refused:
+        return ""
+    lines = [f"- `{code(row['picture'])}`: {escape_markdown(row['why'])}" for row in refused]
+    return "## Approved, and not published\n\n" + "\n".join(lines)
 
 
 def _scores(document: Mapping[str, Any]) -> str:

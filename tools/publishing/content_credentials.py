@@ -27,8 +27,8 @@ STAMP_SECONDS = 20.0
 UNTRUSTED = "signingCredential.untrusted"
 SELF_SIGNED = "unknown to platforms (self-signed)"
 MOST_JSON_BYTES = 32 << 20
-ELSEWHERE = "Remote"
-"""How the library's message begins where a picture names the address of its credentials, which is not asked: it carries none."""
+NONE_INSIDE = ("Remote", "NotSupported")
+"""How the library's message begins where a file carries no credentials: it names their address, which is not asked; its format has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def read_credentials(data: bytes, mime: str, anchors: str = "") -> CredentialsRe
             with reader:
                 store = foreign.decode(reader.json(), _Store, "content credentials", max_bytes=MOST_JSON_BYTES)
     except c2pa.C2paError as error:
-        if str(error).startswith(ELSEWHERE):
+        if str(error).startswith(NONE_INSIDE):
             return None
         return CredentialsReading((_plain(error),), "unknown", "", says_ai=False, older=0)
     return _reading(store, with_anchors=bool(anchors))

@@ -19,7 +19,7 @@ from tests.tools.publishing.published_batches import PROMPT, encoded, make_batch
 from tests.tools.publishing.time_stamping import HAS_OPENSSL, serving, time_stamps
 from tools.publishing import content_credentials
 from tools.publishing.carried_parts import CREDENTIALS, carried_parts
-from tools.publishing.content_credentials import READING, SIGNING, CredentialsWriter, Older, read_credentials
+from tools.publishing.content_credentials import READING, SIGNING, CredentialsWriter, Older, mime_of, read_credentials
 from tools.publishing.copy_encoding import MIME, encode
 from tools.publishing.label_check import check_credentials, check_labels
 from tools.publishing.signing_identity import SigningIdentity, own_identity
@@ -27,6 +27,8 @@ from tools.publishing.xmp_packet import Credits, write_packet
 
 COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 NAME = "content credentials (C2PA)"
+
+pytestmark = pytest.mark.usefixtures("no_search")
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,11 @@ def test_older_credentials_become_an_ingredient(identity: SigningIdentity, tmp_p
     (copy,) = publish(batch, older_credentials="drop").published
     assert "ingredients" not in copy.publication.labels[NAME]
     assert "Another Program" not in json.dumps(manifests_in(published(batch)[0].read_bytes(), "image/jpeg"))
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF", "AVIF"])
+def test_a_format_without_credentials_has_none(kind: str) -> None:
+    assert read_credentials(encoded(rough_picture(1), kind), mime_of(kind)) is None
 
 
 def test_older_credentials_that_tell_the_prompt_are_not_passed_on(identity: SigningIdentity, tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from PIL.PngImagePlugin import PngInfo
 from lifeos.errors import InputError
 from lifeos.policy.schema import read_schema
 from tests.lifeos.odd_pictures import jpeg, jpeg_exif, noise, segment
-from tests.tools.publishing.published_batches import encoded, rough_picture, settings, told_png
+from tests.tools.publishing.published_batches import encoded, make_batch, publish, published, rough_picture, settings, told_png
 from tools.publishing.carried_parts import carried_parts
 from tools.publishing.disclosure import WORDINGS, disclosure_text
 from tools.publishing.label_check import check_labels
+from tools.publishing.watermark import mark
 from tools.publishing.xmp_packet import TRAINED_ALGORITHMIC_MEDIA, Credits, read_packet, write_packet
 
 
@@ -123,3 +124,9 @@ def test_the_disclosure_is_worded_in_every_language_of_the_schema() -> None:
     text = disclosure_text(["de", "en", "de"])
     assert re.findall(r"^\[(..)\]$", text, re.M) == ["de", "en"] and text.count("This is no legal advice.") == 1
     assert all(re.search(r"\b(AI|KI|IA)\b", words.caption) for words in WORDINGS.values())
+
+
+def test_a_marked_picture_is_never_marked_again(tmp_path: Path) -> None:
+    batch = make_batch(tmp_path / "batch", {"0001_x.png": (encoded(mark(rough_picture(1), 77)), True)})
+    why = "the picture carries a mark already; a second one destroys both (mark the original)"
+    assert publish(batch).refused == [("0001_x.png", why)] and published(batch) == []

@@ -38,7 +38,9 @@ from tools.publishing import publisher
 from tools.publishing.carried_parts import carried_parts
 from tools.publishing.label_check import check_labels
 from tools.publishing.register import Register
-from tools.publishing.watermark import mark, read
+from tools.publishing.watermark import read
+
+pytestmark = pytest.mark.usefixtures("no_search")
 
 
 @pytest.fixture(scope="module")
@@ -202,11 +204,6 @@ def refusal_of(batch: Path, **rules: Any) -> str:
 
 def one_picture(root: Path, data: bytes, suffix: str = ".png") -> Path:
     return make_batch(root / "batch", {f"0001_x{suffix}": (data, True)})
-
-
-def test_a_marked_picture_is_never_marked_again(tmp_path: Path) -> None:
-    batch = one_picture(tmp_path, encoded(mark(rough_picture(1), 77)))
-    assert refusal_of(batch) == "the picture carries a mark already; a second one destroys both (mark the original)"
 
 
 def test_what_cannot_be_labelled_is_not_published(tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ def test_the_pipeline_publishes_what_it_approves(project: Path, embedded_server:
     for path in copies:
         assert check_labels(path.read_bytes(), path).is_whole and b"quiet harbour" not in path.read_bytes()
     assert f"published {len(copies)}: {project / 'batch' / 'published'}" in told
+    report = (project / "batch" / "batch_report.md").read_text(encoding="utf-8")
+    assert f"| Published, labelled and verified | {len(copies)} of {len(copies)} |" in report
     assert "KI erzeugt" in (project / "batch" / "published" / "README.txt").read_text(encoding="utf-8")
     code, document, told = produce("--rejudge", "--project-root", project, "--output-dir", project / "batch", "--face-threshold", 1)
     assert code == 1 and published(project / "batch") == []

@@ -21,6 +21,8 @@ KEYS = {
     "Ed25519": (ed25519.Ed25519PrivateKey.generate, "ed25519"),
 }
 
+pytestmark = pytest.mark.usefixtures("no_search")
+
 
 @pytest.fixture(scope="module")
 def root() -> Authority:
