@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evals.comparison.student import t_quantile
-from evals.judging.gates import Gate
+from evals.judging.gates import DIGITS, Gate
 from evals.taste.concordance import CONFIDENCE, Estimated
 from evals.taste.taste_model import Table
 from evals.taste.verdict_table import sign_of, with_limits
@@ -31,24 +31,30 @@ STEP = 100
 def choose_limits(table: Table, best: Floats, gates: Sequence[Gate], policy: Mapping[str, Any]) -> tuple[Floats, list[str]]:
     """The limits to propose, in the direction of the table, and why each is not the model's (empty where it is).
 
-    In hundredths; never beyond the scores that were judged; and the one in force where no judged score lies between the two.
+    In hundredths; never beyond the scores that were judged; and the one in force where the verdict on no judged picture depends on it.
     """
-    chosen, reasons = table.limits.copy(), []
+    chosen, reasons = table.limits.copy(), list[str]()
     for place, gate in enumerate(gates):
         now = float(table.limits[place])
         scores = table.scores[~np.isnan(table.scores[:, place]), place]
-        value, why = now, "no judged picture has a score"
-        if len(scores):
-            ends = [floor(float(end) * STEP) / STEP for end in (scores.min(), scores.max())]
-            value = round(min(max(float(best[place]), min(now, ends[0])), max(now, ends[1])) * STEP) / STEP
-            why = "" if abs(value - best[place]) < 1 / STEP else "the judged scores end there"
-            if not ((scores >= min(now, value)) & (scores < max(now, value))).any():
-                why = "" if value == now else "no judged score lies between"
-                value = now
-        allowed, fault = _allowed(gate, value, now, policy)
-        chosen[place] = allowed
-        reasons.append(fault or why)
+        if not len(scores):
+            reasons.append("no judged picture has a score")
+            continue
+        ends = [floor(float(end) * STEP) / STEP for end in (scores.min(), scores.max())]
+        value = round(min(max(float(best[place]), min(now, ends[0])), max(now, ends[1])) * STEP) / STEP
+        chosen[place], fault = _allowed(gate, value, now, policy)
+        reasons.append(fault or ("" if abs(value - best[place]) < 1 / STEP else "the judged scores end there"))
+    for place in range(len(gates)):
+        kept = chosen.copy()
+        kept[place] = table.limits[place]
+        if kept[place] != chosen[place] and (_judge(table, kept) == _judge(table, chosen)).all():
+            chosen, reasons[place] = kept, "no judged picture depends on it"
     return chosen, reasons
+
+
+def _judge(table: Table, limits: Floats) -> NDArray[np.bool_]:
+    """Whether all gates that measured it pass each picture."""
+    return np.asarray((np.isnan(table.scores) | (np.round(table.scores, DIGITS) >= np.round(limits, DIGITS))).all(axis=1))
 
 
 def _allowed(gate: Gate, value: float, now: float, policy: Mapping[str, Any]) -> tuple[float, str]:
@@ -83,9 +89,12 @@ def limit_of(gate: Gate, place: int, best: float, spread: float | None, table: T
     return Estimated(value, *sorted(around))
 
 
-def count_missing(limit: Estimated, verdicts: int) -> int | None:
-    """How many more verdicts like these make the interval as narrow as `WIDTH`: its width falls with the root of their number."""
-    if limit.low is None or limit.high is None:
+def count_missing(gate: Gate, limit: Estimated, verdicts: int) -> int | None:
+    """How many more verdicts like these make the interval as narrow as `WIDTH`: its width falls with the root of their number.
+
+    None where nothing can be said, such as of a limit that lies beyond the judged scores: more of the same do not show where.
+    """
+    if limit.low is None or limit.high is None or limit.low == gate.span[0] or limit.high == gate.span[1]:
         return None
     more = max(0, ceil(verdicts * (((limit.high - limit.low) / WIDTH) ** 2 - 1)))
     return more if more <= MOST_TIMES * verdicts else None

@@ -118,7 +118,7 @@ def propose(given: Sequence[Opinion], policy: Mapping[str, Any], *, cost_ratio: 
                 alone_proposed=None if trial is None else trial.alone[place],
                 only=count_alone(opinions, off, policy),
                 without=Estimated(None) if trial is None else trial.without[place],
-                more=count_missing(limit, table.rows),
+                more=count_missing(gate, limit, table.rows),
                 held=held[place],
             )
         )

@@ -114,12 +114,21 @@ def test_a_limit_stops_where_the_policy_would_not_be_sound() -> None:
     assert face.proposed == 0.50 and "below warn_threshold" in face.held
 
 
-def test_nothing_moves_where_no_judged_score_lies_between() -> None:
+def test_nothing_moves_where_no_judged_picture_depends_on_it() -> None:
     """0.80 is approved and 0.30 rejected: the model's limit is lower than 0.78, and would judge no picture otherwise."""
     opinions = [Opinion(make_picture(f"{n}.png", f"p{n}", 0.3 if n % 2 else 0.8), "anna", n % 2 == 0, FREE) for n in range(12)]
     found = propose(opinions, with_limits(POLICY, {FACE: 0.78}), cost_ratio=1.0)
     assert found.gates[0].limit.value is not None and found.gates[0].limit.value < 0.75
-    assert found.changes == {} and found.gates[0].held == "no judged score lies between"
+    assert found.changes == {} and found.gates[0].held == "no judged picture depends on it"
+
+
+def test_of_two_gates_that_reject_the_same_one_moves() -> None:
+    """Approved pictures have the texture 0.5 to 0.6 and the colour 1.0, so that their skin realism passes; rejected ones fail in both."""
+    good = [Opinion(make_picture(f"{n}.png", f"p{n}", 0.8, 0.5 + n / 100, 1.0), "anna", True, FREE) for n in range(10)]
+    bad = [Opinion(make_picture(f"b{n}.png", f"p{n}", 0.8, 0.2 + n / 100, 0.9), "anna", False, FREE) for n in range(10)]
+    found = propose([*good, *bad], POLICY, cost_ratio=1.0)
+    assert list(found.changes) == [TEXTURE] and 0.29 < found.changes[TEXTURE] <= 0.50
+    assert found.gates[1].limit.value != 0.60 and found.gates[1].proposed == 0.60
 
 
 def test_pictures_that_were_chosen_are_no_rates() -> None:
