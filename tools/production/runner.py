@@ -34,7 +34,7 @@ from tools.production.plan import Item, Plan
 from tools.production.rejudging import finish_moves
 from tools.production.resemblance import find_rejected
 from tools.production.results import COMPLETE, ending_of
-from tools.production.settling import Settled, settle_decisions
+from tools.production.settling import ReviewsMeanwhile, Settled, settle_decisions
 from tools.production.stopping import Note, StopSignal
 from tools.production.weeding import UNSETTLED, weed_out
 
@@ -124,6 +124,7 @@ class _Run:
         self.plan, self.folder, self.equipment, self.limits = plan, folder, equipment, limits
         self.state, self.settled, self.journal, self.held, self.stop, self.note = state, settled, journal, held, stop, note
         self.intake = Intake(plan, folder, journal, state, equipment.scorer, equipment.policy, equipment.on_approved)
+        self.reviews = ReviewsMeanwhile(folder)
         self.may_hold_duplicates = state.ending in UNSETTLED
         self.pending: dict[Future[None], Item] = {}
         self.brakes = Brakes()
@@ -249,7 +250,11 @@ class _Run:
         return MAX_PENDING if target is None else max(1, min(MAX_PENDING, target - self._approved()))
 
     def _has_target(self) -> bool:
-        return self.plan.target_approved is not None and self._approved() >= self.plan.target_approved
+        if self.plan.target_approved is None:
+            return False
+        with self.intake.lock:
+            self.settled = self.reviews.hear(self.state, self.settled)
+        return self._approved() >= self.plan.target_approved
 
     def _keeps_target(self) -> bool:
         """Whether the target is reached also without the duplicates among what was approved."""

@@ -53,6 +53,29 @@ def read_settled(folder: BatchFolder, state: BatchState, on_warning: Callable[[s
     return Settled(standing.in_force, found, frozenset(state.filed - found.paths.keys()), standing.verdicts, standing.released)
 
 
+class ReviewsMeanwhile:
+    """What people decide in a review while a batch is made: it counts at once, and is carried out when the batch ends."""
+
+    def __init__(self, folder: BatchFolder) -> None:
+        self._folder, self._size = folder, _size_of(folder)
+
+    def hear(self, state: BatchState, before: Settled) -> Settled:
+        """`before`, or what is decided now where something was written since. The caller keeps `state` from changing."""
+        size = _size_of(self._folder)
+        if size == self._size:
+            return before
+        self._size = size
+        return read_settled(self._folder, state, lambda text: None)  # told when it is carried out
+
+
+def _size_of(folder: BatchFolder) -> int:
+    """Of the decisions, which only grow."""
+    try:
+        return (folder.root / DECISIONS_FILE).stat().st_size
+    except OSError:
+        return 0
+
+
 def settle_decisions(
     folder: BatchFolder, state: BatchState, note: Note = lambda text: None, *, on_warning: Callable[[str], None] | None = None
 ) -> Settled:

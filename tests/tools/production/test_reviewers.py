@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ import pytest
 
 from evals.comparison.runs import read_run
 from evals.judging import gates
+from evals.judging.records import Assessment
 from lifeos.files import read_records
-from tests.tools.production.scenes import ROWS, finish, make_batch, make_plan
+from tests.tools.production.scenes import ROWS, HashScorer, finish, make_batch, make_plan, run
+from tools.production.budget import Limits
 from tools.production.decisions import DecidedPicture, Decision, SampleMark, read_decisions, stand, writing
 from tools.production.filing import BatchFolder
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import write_plan
 from tools.production.settling import settle_decisions
+from tools.stand_in.server import EmbeddedServer
 
 NAMES = [f"{index:04d}_p001_v01_seed{index}_x.png" for index in (1, 2, 3, 4)]
 """Of ROWS: the first two are approved (0.9, 0.7), the third (0.5) and the fourth (no face) rejected."""
@@ -171,3 +175,28 @@ def test_history_and_comparison_follow_and_say_whose_verdict_it_is(folder: Batch
         say(folder, number, None)
     finish(make_plan(), folder, history=history)
     assert [entry["approved"] for entry in list(read_records(history))[-1].data["images"]] == [True, True, False, False]
+
+
+class ReviewedWhileMade(HashScorer):
+    """Somebody rejects the first five pictures in a review, while the following ones are scored."""
+
+    def __init__(self, folder: BatchFolder) -> None:
+        super().__init__(least=0.7)
+        self.folder, self.rejected = folder, set[str]()
+
+    def assess_bytes(self, data: bytes, path: Path) -> Assessment:
+        there = sorted(path.name for path in (self.folder.root / "approved").iterdir() if path.name not in self.rejected)
+        if there and len(self.rejected) < 5:
+            self.rejected.add(there[0])
+            with writing(self.folder.root) as append:
+                append([Decision(DecidedPicture(there[0]), False, "anna", origin="review")])
+        return super().assess_bytes(data, path)
+
+
+def test_what_is_rejected_while_a_target_is_made_is_made_up_for(tmp_path: Path, embedded_server: Callable[..., EmbeddedServer]) -> None:
+    """All pictures pass the gates: without the review four and those that are queued would do, and few of them would be left."""
+    folder, plan = BatchFolder(tmp_path / "batch"), make_plan(target_approved=4, count=1)
+    end = run(folder, plan, embedded_server(), scorer=ReviewedWhileMade(folder), limits=Limits(max_images=50), queue_ahead=1)
+    assert end.why == "target"
+    counts = finish(plan, folder, why=end.why)["counts"]
+    assert counts["rejected_by_hand"] == 5 and counts["approved"] >= 4
