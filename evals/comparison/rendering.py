@@ -196,7 +196,8 @@ def _rates(comparison: VersionComparison) -> str:
         lines.append(f"| {result.title} | {shares[0]} | {shares[1]} | {delta} | {span} |")
     lines += [
         "",
-        "Approved: the picture passes every gate of the policy. In brackets: the interval of the share. Differences are in points.",
+        "Approved: the picture passes every gate of the policy, unless a person decided otherwise. In brackets: the interval of the share. "
+        "Differences are in points.",
         *(f"{escape(run.run_id)}: {run.decided_line}." for run in (*comparison.first.runs, *comparison.second.runs) if run.decided_line),
     ]
     return "\n".join(lines)

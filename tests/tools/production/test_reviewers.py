@@ -14,7 +14,7 @@ import pytest
 from evals.comparison.runs import read_run
 from evals.judging import gates
 from evals.judging.records import Assessment
-from lifeos.files import read_records
+from lifeos.files import append_record, read_records
 from tests.tools.production.scenes import ROWS, HashScorer, finish, make_batch, make_plan, run
 from tools.production.budget import Limits
 from tools.production.decisions import DecidedPicture, Decision, SampleMark, read_decisions, stand, writing
@@ -200,3 +200,19 @@ def test_what_is_rejected_while_a_target_is_made_is_made_up_for(tmp_path: Path, 
     assert end.why == "target"
     counts = finish(plan, folder, why=end.why)["counts"]
     assert counts["rejected_by_hand"] == 5 and counts["approved"] >= 4
+
+
+def test_a_comparison_says_what_people_decided(folder: BatchFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from evals import compare_versions
+
+    history = tmp_path / "history.jsonl"
+    finish(make_plan(), folder, history=history)
+    [before] = [record.data for record in read_records(history)]
+    append_record(history, {**before, "run_id": "as_the_gates_want_it"})
+    say(folder, 3, True)
+    finish(make_plan(), folder, history=history)
+    output = str(tmp_path / "report.md")
+    compare_versions.main(["--history-file", str(history), "--v1", "as_the_gates_want_it", "--v2", "batch_001", "--output", output])
+    text = Path(output).read_text(encoding="utf-8")
+    assert "batch_001: 1 picture was decided by people: 1 of them approved and 0 rejected against the gates." in text.replace("\\_", "_")
+    assert "| Approved | 50 %" in text and "| 75 %" in text
