@@ -51,11 +51,17 @@
 
   const viewer = new Viewer({
     store, source, items: listed, gates: () => batch.gates, blind: false, groups: () => batch.groups,
-    onMove: item => go(item), onClose: () => leave(), onChange: () => draw(),
+    onMove: item => go(item), onClose: () => leave(), onChange: () => { if (!viewer.isOpen) draw(); },
   });
   viewer.current = () => { const card = document.activeElement.closest && document.activeElement.closest(".card"); return card ? items.find(item => item.name === card.dataset.name) : null; };
 
   const take = fresh => {
+    if (!fresh.whole) { // after a decision; what others did meanwhile comes with the next question
+      const changed = new Map(fresh.items.map(item => [item.name, item]));
+      items = items.map(item => changed.get(item.name) || item);
+      batch = { ...fresh, items, groups: batch.groups };
+      return;
+    }
     batch = fresh; items = fresh.items; version = fresh.version; viewer.blind = fresh.blind;
     const order = new Map(place.map((name, number) => [name, number])); // what was shown keeps its place; what is new comes behind
     if (place.length) items.sort((a, b) => (order.get(a.name) ?? Infinity) - (order.get(b.name) ?? Infinity) || 0);
@@ -169,7 +175,7 @@
     try {
       const state = await ask("/api/state");
       const news = state.version !== version || state.status !== batch.status || state.running !== batch.running;
-      if (news && !viewer.busy) { take(await ask("/api/batch")); draw(); if (viewer.isOpen && viewer.sheet.hidden && !viewer.zoom) viewer.changed(); }
+      if (news && !viewer.busy) { take(await ask("/api/batch")); if (viewer.isOpen) viewer.refresh(); else draw(); }
       if (lost) { lost = false; viewer.toast("the server is back"); draw(); }
     } catch (error) {
       if (!lost) { lost = true; }

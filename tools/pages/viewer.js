@@ -109,16 +109,29 @@ class Viewer {
   group(item) { return this.groups().find(names => names.includes(item.name)) || null; }
 
   draw() {
-    const item = this.item, list = this.items(), group = this.group(item);
-    const left = list.filter(each => !this.store.own(each)).length;
-    this.title.textContent = item.name;
-    this.placeText.textContent = `${list.indexOf(item) + 1} of ${list.length} · ${left} undecided`;
+    const item = this.item, group = this.group(item);
     if (this.mode === "alike" && !group) this.mode = "single";
     const panes = this.mode === "alike" ? group.slice(0, MOST_SIDE_BY_SIDE).map((name, number) => this.pane(this.find(name), number + 1)) : [this.pane(item, 0)];
     if (this.mode === "single" && this.compare) panes.push(this.referencePane(item));
     this.stage.replaceChildren(...panes);
     this.stage.classList.toggle("alike", this.mode === "alike");
     this.stage.style.setProperty("--columns", panes.length <= 4 ? panes.length : Math.ceil(panes.length / 2));
+    this.drawRest(item, group);
+    this.fit();
+    const list = this.items(), at = list.indexOf(item);
+    for (const near of [list[at + 1], list[at - 1]]) if (near && this.source.picture(near)) new Image().src = this.source.picture(near);
+  }
+
+  /* Something is new: all but the pictures is drawn again, which stay as they are looked at. */
+  refresh() {
+    this.item = this.find(this.item.name) || this.item;
+    this.drawRest(this.item, this.group(this.item));
+  }
+
+  drawRest(item, group) {
+    const list = this.items(), left = list.filter(each => !this.store.own(each)).length;
+    this.title.textContent = item.name;
+    this.placeText.textContent = `${list.indexOf(item) + 1} of ${list.length} · ${left} undecided`;
     this.drawSide(item, group);
     const b = this.buttons, own = this.store.own(item);
     b.approve.setAttribute("aria-pressed", own && own.verdict === "approved" ? "true" : "false");
@@ -128,9 +141,6 @@ class Viewer {
     for (const [name, on] of [["zoom", this.zoom > 0], ["compare", this.compare], ["face", this.face], ["skin", this.skin], ["alike", this.mode === "alike"]]) {
       b[name].setAttribute("aria-pressed", on ? "true" : "false");
     }
-    this.fit();
-    const at = list.indexOf(item);
-    for (const near of [list[at + 1], list[at - 1]]) if (near && this.source.picture(near)) new Image().src = this.source.picture(near);
   }
 
   find(name) { return this.all().find(each => each.name === name); }
@@ -308,10 +318,9 @@ class Viewer {
 
   changed() {
     this.onChange();
-    if (this.isOpen) {
-      this.item = this.find(this.item.name) || this.item;
-      this.draw();
-    }
+    if (!this.isOpen) return;
+    if (this.mode === "single") this.refresh();
+    else { this.item = this.find(this.item.name) || this.item; this.draw(); }
   }
 
   askReason(wishes, text = "") {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from evals.judging.borderline import is_borderline
@@ -19,10 +19,15 @@ from tools.reviewing.sampling import margin_of
 SCHEMA = 1
 
 
-def review_document(desk: ReviewDesk, found: Snapshot, status: str = "", *, running: bool = False) -> dict[str, Any]:
-    """The whole batch, its pictures in the order in which they are asked. `running`: another program works on it."""
+def review_document(
+    desk: ReviewDesk, found: Snapshot, status: str = "", *, running: bool = False, only: Collection[str] | None = None
+) -> dict[str, Any]:
+    """The whole batch, its pictures in the order in which they are asked. `running`: another program works on it.
+
+    `only`: after a decision its pictures are enough, and a batch of thousands answers at once.
+    """
     asked, own = desk.asked(found), desk.own_verdicts(found)
-    items = [_item(desk, found, picture, own.get(name)) for name, picture in asked.items()]
+    items = [_item(desk, found, picture, own.get(name)) for name, picture in asked.items() if only is None or name in only]
     return {
         "schema": SCHEMA,
         "version": found.version,
@@ -37,9 +42,16 @@ def review_document(desk: ReviewDesk, found: Snapshot, status: str = "", *, runn
         "running": running,
         "undo": desk.count_steps(found),
         "gates": [] if desk.blind else [_gate(gate, found.policy) for gate in gates_in_force(found.policy)],
-        "groups": [] if desk.blind else [group for names in found.groups if len(group := [name for name in names if name in asked]) > 1],
+        "groups": [] if desk.blind or only is not None else _groups(found, asked),
+        "whole": only is None,
         "items": _in_order(desk, found, items),
     }
+
+
+def _groups(found: Snapshot, asked: Mapping[str, PictureResult]) -> list[list[str]]:
+    """The pictures that are nearly the same, of those that are asked."""
+    groups = ([name for name in names if name in asked] for names in found.groups)
+    return [names for names in groups if len(names) > 1]
 
 
 def _gate(gate: Any, policy: Mapping[str, Any]) -> dict[str, Any]:

@@ -193,11 +193,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             names = desk.undo()
         else:
             raise _Answer(HTTPStatus.NOT_FOUND, "there is nothing of that name here")
-        self._send_json(HTTPStatus.OK, {"names": names, "batch": self._document()})
+        self._send_json(HTTPStatus.OK, {"names": names, "batch": self._document(names)})
 
-    def _document(self) -> dict[str, Any]:
+    def _document(self, only: list[str] | None = None) -> dict[str, Any]:
         desk = self.server.desk
-        return review_document(desk, desk.batch.look(), self.server.carrier.status, running=self._is_running())
+        return review_document(desk, desk.batch.look(), self.server.carrier.status, running=self._is_running(), only=only)
 
     def _state(self) -> dict[str, Any]:
         """What the page asks for now and then: whether there is anything new."""

@@ -89,6 +89,16 @@ def test_after_an_undo_one_goes_on_and_can_undo_that(folder: BatchFolder) -> Non
     assert [desk.undo(), desk.undo(), desk.undo()] == [[NAMES[1]], [NAMES[0]], []]
 
 
+@pytest.mark.parametrize("clock", ["2026-11-30T10:00:00.000Z", "2020-01-01T00:00:00.000Z"], ids=["stands still", "was set back"])
+def test_steps_are_told_apart_whatever_the_clock_does(folder: BatchFolder, monkeypatch: pytest.MonkeyPatch, clock: str) -> None:
+    desk = make_desk(folder)
+    reject(desk, 1)
+    monkeypatch.setattr("tools.reviewing.desk.now_text", lambda: clock)
+    reject(desk, 2)
+    approve(desk, 3)
+    assert [desk.undo(), desk.undo(), desk.undo(), desk.undo()] == [[NAMES[2]], [NAMES[1]], [NAMES[0]], []]
+
+
 def test_undo_leaves_what_was_moved_by_hand_since_and_other_reviewers_alone(folder: BatchFolder) -> None:
     desk = make_desk(folder)
     approve(desk, 3)
