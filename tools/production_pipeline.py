@@ -227,6 +227,7 @@ def _published(publishing: dict[str, Any] | None) -> list[str]:
         return []
     counts = publishing["counts"]
     lines = [f"published {counts['published'] + counts['kept']}: {publishing['published_dir']}"]
+    lines.append(f"content credentials: {publishing['content_credentials']}")
     lines += [f"not published: {row['picture']}: {row['why']}" for row in publishing["refused"]]
     return lines + [f"not one of the labelled copies: published/{name}" for name in publishing["strangers"]]
 

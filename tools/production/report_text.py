@@ -109,6 +109,7 @@ def _counts(document: Mapping[str, Any]) -> str:
     if publishing is not None:
         copies = publishing["counts"]
         rows.append(("Published, labelled and verified", f"{copies['published'] + copies['kept']} of {copies['approved']}"))
+        rows.append(("Content credentials", escape_markdown(publishing["content_credentials"])))
     if counts["deleted"]:
         rows.append(("Deleted or taken away", counts["deleted"]))
     if counts["borderline"]:

@@ -76,5 +76,11 @@ def disclosure_text(languages: Sequence[str]) -> str:
     return "\n\n".join(_paragraphs(language, WORDINGS[language]) for language in dict.fromkeys(languages)) + "\n"
 
 
+def is_disclosure(text: str) -> bool:
+    """Whether a text is one of these, in whatever languages: not one that somebody changed."""
+    known = {_paragraphs(language, words) for language, words in WORDINGS.items()}
+    return bool(text.strip()) and all(paragraph in known for paragraph in text.strip("\n").split("\n\n"))
+
+
 def _paragraphs(language: str, words: Wording) -> str:
     return "\n".join((f"[{language}]", f'"{words.caption}"', words.icon, words.labels, words.no_advice))

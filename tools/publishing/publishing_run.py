@@ -8,7 +8,7 @@ name is another now, or that somebody changed, is moved to `.work/withdrawn`: no
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from tools.production.plan import PLAN_FILE, Plan, read_plan
 from tools.production.rejudging import policy_in_force
 from tools.production.results import read_results
 from tools.production.settling import Settled, settle_decisions
-from tools.publishing.disclosure import disclosure_text
+from tools.publishing.disclosure import disclosure_text, is_disclosure
 from tools.publishing.publisher import (
     PUBLISHED,
     STAGED,
@@ -177,8 +177,16 @@ def bring_up_to_date(
     for original in track(originals, "publishing", unit="picture"):
         _publish_one(publisher, original, result, current)
     _take_out(folder, publisher, state, {original.name for original in originals}, current, result)
-    files.write_text(folder.root / PUBLISHED / README, disclosure_text(publisher.settings.languages))
+    _write_disclosure(folder.root / PUBLISHED / README, publisher.settings.languages)
     return result
+
+
+def _write_disclosure(path: Path, languages: Sequence[str]) -> None:
+    """A text that somebody wrote or changed stays as it is."""
+    text = disclosure_text(languages)
+    before = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+    if before != text and (not before or is_disclosure(before)):
+        files.write_text(path, text)
 
 
 def find_held_back(

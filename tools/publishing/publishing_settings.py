@@ -100,7 +100,7 @@ def _path(text: str | Path, root: Path, *, is_flag: bool) -> Path | None:
 
 
 def _key(text: str, root: Path, *, is_flag: bool) -> str:
-    if not text or text.startswith(FROM_ENVIRONMENT):
+    if not text or text.startswith(FROM_ENVIRONMENT) or "\n" in text or "PRIVATE KEY" in text:
         return text
     return str(_path(text, root, is_flag=is_flag))
 

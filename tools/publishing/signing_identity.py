@@ -197,6 +197,8 @@ def _read_key(key: str) -> Any:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    if "PRIVATE KEY" in key:
+        raise InputError("--key", "the key itself was given, where others see it (history, process list)", "give its file, or env:NAME")
     if key.startswith(FROM_ENVIRONMENT):
         text = os.environ.get(key.removeprefix(FROM_ENVIRONMENT))
         if not text:

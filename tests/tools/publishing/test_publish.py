@@ -19,8 +19,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from lifeos import cli, files
+from lifeos import cli, files, locks
+from lifeos.errors import LockedError
+from lifeos.images import decode_picture
 from tests.capabilities import POSIX
+from tests.lifeos.display_profiles import profile_of
 from tests.tools.publishing.published_batches import (
     PROMPT,
     WORDS,
@@ -243,6 +246,16 @@ def test_cmyk_becomes_rgb_and_an_rgb_profile_is_passed_on(tmp_path: Path) -> Non
         assert ["colour profile" in copy.report.carries for copy in result.published] == [False, True]
 
 
+def test_a_profile_of_other_colours_goes_along_with_its_colours(tmp_path: Path) -> None:
+    profile, pixels = profile_of("Display P3"), rough_picture(3)
+    assert decode_picture(encoded(pixels, icc_profile=profile), Path("x.png")).profile is not None, "they are not those of sRGB"
+    batch = one_picture(tmp_path, encoded(pixels, icc_profile=profile))
+    publish(batch, format="png")
+    copy = opened(published(batch)[0])
+    difference = np.sqrt(np.mean((np.asarray(copy).astype(float) - pixels) ** 2))
+    assert copy.info["icc_profile"] == profile and 20 * np.log10(255 / difference) >= 45.9
+
+
 def test_an_original_that_lies_in_published_is_named_and_not_overwritten(tmp_path: Path) -> None:
     batch = told_batch(tmp_path / "batch", approved=1)
     original = next((batch / "approved").iterdir())
@@ -262,6 +275,24 @@ def test_a_stranger_in_published_is_named_and_left_alone(done: Path) -> None:
         assert (result.strangers, result.exit_code, result.withdrawn) == (["holiday.png"], 1, [])
     finally:
         stranger.unlink()
+
+
+def test_a_text_that_somebody_wrote_stays(tmp_path: Path) -> None:
+    batch = told_batch(tmp_path / "batch", approved=1)
+    readme = batch / "published" / "README.txt"
+    publish(batch, languages=["en", "fr"])
+    publish(batch, languages=["nl"])
+    assert readme.read_text(encoding="utf-8").startswith("[nl]")
+    readme.write_text("Ask Anna before you post these.\n", encoding="utf-8")
+    publish(batch, languages=["de"])
+    assert readme.read_text(encoding="utf-8") == "Ask Anna before you post these.\n"
+
+
+def test_a_batch_that_somebody_works_on_is_left_alone(tmp_path: Path) -> None:
+    batch = told_batch(tmp_path / "batch", approved=1)
+    with locks.hold(batch / ".work" / "lock", "x"), pytest.raises(LockedError, match="in use by process"):
+        publish(batch)
+    assert not (batch / "published").exists()
 
 
 def test_names_by_policy(tmp_path: Path) -> None:

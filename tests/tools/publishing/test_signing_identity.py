@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,21 @@ def test_a_self_made_pair_is_made_once_and_its_authoritys_key_is_nowhere(tmp_pat
 def test_only_its_owner_may_read_a_self_made_key(tmp_path: Path) -> None:
     own_identity(tmp_path / "signing")
     assert (tmp_path / "signing" / "signing-key.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_pair_that_ran_out_is_made_again(tmp_path: Path) -> None:
+    first = own_identity(tmp_path / "signing")
+    later = datetime.now(UTC) + timedelta(days=366 * 11)
+    assert own_identity(tmp_path / "signing", later).fingerprint != first.fingerprint
+    assert first.expires > datetime.now(UTC) + timedelta(days=365 * 9), "a copy without a time stamp lasts no longer than it"
+
+
+def test_a_key_on_the_command_line_is_refused_and_not_repeated(root: Authority, tmp_path: Path) -> None:
+    certificate, key = root.issue()
+    rules = write_pair(tmp_path, (certificate, root.certificate), key) | {"key": key_pem(key).decode()}
+    with pytest.raises(InputError, match="--key: the key itself was given") as caught:
+        publish(told_batch(tmp_path / "batch", approved=1), **rules)
+    assert key_pem(key).decode().splitlines()[1] not in str(caught.value)
 
 
 def test_half_a_pair_is_made_again(tmp_path: Path) -> None:
