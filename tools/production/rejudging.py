@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from evals.guards.age import WITHOUT
 from evals.judging.gates import GATES, gates_in_force, look_up
 from evals.judging.picture_verdict import verdict
 from lifeos.counting import counted, verb
@@ -118,7 +119,8 @@ def check_measured(root: Path, wanted: Mapping[str, Any], plan: Plan) -> None:
     own, now = plan.policy.get("gates", {}), wanted["gates"]
     for gate in gates_in_force(wanted):
         key = gate.limit_key.split(".")[1]
-        if gate.measure is not None and gate.key not in known:
+        never = gate.key not in known or (known[gate.key].endswith(WITHOUT) and now[key].get("without_model") != "report")
+        if gate.measure is not None and never:
             raise InputError(gate.limit_key, f"the pictures in {root} were never measured for the guard {gate.title}", score_anew(root))
         if gate.folder is not None and now[key].get("folder") not in (None, own.get(key, {}).get("folder")):
             why = f"is {now[key]['folder']}, and the pictures in {root} were measured against {own.get(key, {}).get('folder')}"

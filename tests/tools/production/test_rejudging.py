@@ -222,7 +222,7 @@ def test_the_row_goes_into_the_history_of_the_batch(folder: BatchFolder, tmp_pat
     assert sum(1 for _ in read_records(tmp_path / "named.jsonl")) == 1
 
 
-@pytest.mark.parametrize("guard", ["second_face", "lookalike"])
+@pytest.mark.parametrize("guard", ["second_face", "lookalike", "age", "technical"])
 def test_a_guard_that_was_never_measured_approves_nothing(folder: BatchFolder, guard: str) -> None:
     """Neither by the policy nor by a flag: the batch stays as it was, and the message says what to do."""
     before = (folder.root / JOURNAL_FILE).read_bytes()
@@ -242,3 +242,12 @@ def test_likeness_to_other_people_than_the_batch_was_measured_against_is_refused
         rejudge(folder, {**policy_of(0.6), "gates": {"lookalike": {"limit": 0.6, "folder": "/others"}}}, quiet)
     for same in ({"limit": 0.7, "folder": "/people"}, {"limit": 0.7}):
         assert rejudge(folder, {**policy_of(0.6), "gates": {"lookalike": same}}, quiet).pictures == 4
+
+
+def test_a_batch_that_was_scored_without_an_age_model(folder: BatchFolder) -> None:
+    plan = read_plan(folder.root)
+    assert plan is not None
+    write_plan(folder.root, replace(plan, protocol={**plan.protocol, "measures": {"age": "age/1 without a model"}}))
+    with pytest.raises(InputError, match="were never measured for the guard apparent age"):
+        rejudge(folder, {**policy_of(0.6), "gates": {"age": {"limit": 25}}}, quiet)
+    assert rejudge(folder, {**policy_of(0.6), "gates": {"age": {"limit": 25, "without_model": "report"}}}, quiet).pictures == 4
