@@ -18,7 +18,7 @@ from evals.taste.opinions import Opinion
 from evals.taste.rated_verdicts import Rated, count_alone, curve_of, whole_curve
 from evals.taste.taste_model import Table, fit, resample
 from evals.taste.verdict_table import gates_of_taste, open_limit, sign_of, tabulate_opinions, with_limits, without_guarded
-from lifeos.counting import counted
+from lifeos.counting import counted, verb
 
 RESAMPLES = 200
 FEWEST, FEWEST_OF_A_KIND = 20, 5
@@ -149,7 +149,7 @@ def why_too_few(table: Table) -> str:
     parts = [counted(count, f"more {kind}") for count, kind in wanted if count]
     if least > 0:
         among = f", with {' and '.join(parts)} among them" if parts else ""
-        return f"{counted(table.rows, 'verdict')} that a limit can explain: at least {least} more are wanted{among}"
+        return f"{counted(table.rows, 'verdict')} that a limit can explain: at least {least} more {verb(least, 'is', 'are')} wanted{among}"
     if table.prompt_count < FEWEST_PROMPTS:
         return f"verdicts on {counted(table.prompt_count, 'prompt')}: intervals need {FEWEST_PROMPTS}, with about as many verdicts on each"
     return ""
