@@ -8,6 +8,7 @@ from typing import Any
 
 from evals.comparison import verdicts
 from evals.comparison.estimating import OVERALL, Slice, estimate_changes, slice_pairs
+from evals.comparison.guard_stops import GuardStops, count_stops
 from evals.comparison.inference import Estimate, share_interval
 from evals.comparison.pairing import TRUTHS, Columns, Pairs, pair_runs
 from evals.comparison.protocol_check import check_protocols
@@ -105,6 +106,13 @@ class VersionComparison:
     claims_versions: bool
     notes: tuple[str, ...]
     policy: dict[str, Any]
+    guards: tuple[GuardStops, ...] = ()
+    """What each guard in force stops in either version."""
+
+    @property
+    def more_stopped(self) -> tuple[GuardStops, ...]:
+        """The guards that stop more of the second version's pictures than of the first's."""
+        return tuple(each for each in self.guards if each.is_more)
 
     @property
     def is_demo(self) -> bool:
@@ -164,6 +172,7 @@ def compare(
         claims_versions=len(first) > 1 or len(second) > 1,
         notes=tuple(dict.fromkeys(notes)),
         policy=policy,
+        guards=count_stops(first, second, policy),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from evals.comparison import wording
 from evals.comparison.comparing import MetricResult, Side, VersionComparison
 from evals.comparison.estimating import Slice
+from evals.comparison.guard_stops import GuardStops
 from evals.comparison.inference import Estimate
 from evals.comparison.promotion import PromotionGate
 from evals.comparison.runs import Run
@@ -35,6 +36,7 @@ def to_document(
         "recommendation": wording.recommendation(comparison, gate.objections, gate.warnings),
         "regressed": any(result.verdict == REGRESSED for result in comparison.scores),
         "metrics": {key: _metric(result) for key, result in comparison.metrics.items()},
+        "guards": {each.gate.key: _stops(each) for each in comparison.guards},
         "grade": {"levels": comparison.grade_levels, "verdict": comparison.grade_verdict},
         "claim": "versions" if comparison.claims_versions else "files",
         "paired_by": pairs.matched_by if pairs else None,
@@ -53,6 +55,11 @@ def to_document(
         "report": str(report),
         "pictures": list(pictures),
     }
+
+
+def _stops(each: GuardStops) -> dict[str, Any]:
+    sides = {name: {"stopped": side.stopped, "measured": side.measured} for name, side in (("v1", each.first), ("v2", each.second))}
+    return {**sides, "more": each.is_more}
 
 
 def finite(value: float | None, digits: int = 6) -> float | None:

@@ -73,8 +73,16 @@ def check_promotion(
     """The gate of the policy on the second version. `memorised` comes from outside: it needs the training pictures."""
     checks = [_grade(comparison), _verdict(comparison), *_against_champion(comparison, champion), _enough(comparison), _covered(comparison)]
     checks += [_varied(comparison), _dressed(comparison), *_evidence(comparison)]
+    checks += _guards(comparison)
     checks.append(memorised or PromotionCheck("Memorised", SKIPPED, "the training pictures were not found"))
     return PromotionGate(comparison.second.name, tuple(checks))
+
+
+def _guards(comparison: VersionComparison) -> list[PromotionCheck]:
+    """Only where guards are in force: a version of which more pictures must not be published is not deployed."""
+    return [PromotionCheck("Guards", NO, each.sentence) for each in comparison.more_stopped] or [
+        PromotionCheck("Guards", YES, f"{each.gate.title}: {each.second} stopped, before {each.first}") for each in comparison.guards
+    ]
 
 
 def _evidence(comparison: VersionComparison) -> list[PromotionCheck]:

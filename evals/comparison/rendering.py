@@ -32,7 +32,7 @@ def render(
     """The whole report. `pictures` are (title, path relative to the report), `missing` sentences on those that could not be shown."""
     notice = f"> **Demo pictures.** {DEMO_NOTICE}" if comparison.is_demo else ""
     parts = [render_head(comparison, gate), notice, f"**In short:** {escape(wording.verdict_sentence(comparison))}", _evidence(comparison)]
-    parts += [_coverage(comparison), _rates(comparison), _slices("By shot type", "Shot type", comparison.by_shot)]
+    parts += [_coverage(comparison), _rates(comparison), _guards(comparison), _slices("By shot type", "Shot type", comparison.by_shot)]
     parts += [_slices("By configuration", "Configuration", comparison.by_config), _extras(comparison), _gate(gate)]
     parts += [_pictures(pictures, missing), _notes(comparison)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -108,6 +108,20 @@ def chance_text(result: MetricResult) -> str:
     if chance > SURELY:
         return "> 99 %"
     return "< 1 %" if chance < 1 - SURELY else percent(chance)
+
+
+def _guards(comparison: VersionComparison) -> str:
+    """What the guards in force stop; nothing where none is on."""
+    if not comparison.guards:
+        return ""
+    names = escape(comparison.first.name), escape(comparison.second.name)
+    lines = ["## Stopped by guards", "", f"| Guard | {names[0]} | {names[1]} | |", "|---|---:|---:|---|"]
+    return "\n".join(
+        [
+            *lines,
+            *(f"| {each.gate.heading} | {each.first} | {each.second} | {'MORE' if each.is_more else '-'} |" for each in comparison.guards),
+        ]
+    )
 
 
 def _evidence(comparison: VersionComparison) -> str:

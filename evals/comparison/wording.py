@@ -36,8 +36,14 @@ def verdict_sentence(comparison: VersionComparison) -> str:
     if overall.verdict == INCONCLUSIVE:
         leaning = f"{second} looks {'better' if estimate.effect > 0 else 'worse'}, but that may be chance"
         return f"It cannot be said yet which is better: {leaning}; {span}{_settling(overall)}."
+    if overall.verdict == IMPROVED and comparison.more_stopped:
+        return f"{second} is no improvement: {_stops(comparison)}, though its scores are better ({span})."
     better, worse = (second, first) if overall.verdict == IMPROVED else (first, second)
     return f"{better} is better than {worse}{_mixed(comparison)}: {span}."
+
+
+def _stops(comparison: VersionComparison) -> str:
+    return "; ".join(each.sentence for each in comparison.more_stopped)
 
 
 def _as_sentence(text: str) -> str:
@@ -93,6 +99,8 @@ def _advice(comparison: VersionComparison, objections: tuple[str, ...]) -> str:
     meets = f"{second.name} meets {wanted}"
     if comparison.verdict == REGRESSED:
         return f"{meets}, but is worse than {comparison.first.name}. {keep}"
+    if comparison.more_stopped:
+        return f"{meets}, but {_stops(comparison)}. {keep}"
     if worse := [result.gate.title for result in comparison.of_gates(REGRESSED) if result.gate]:
         return f"{meets}, but its {' and '.join(worse)} got worse. {keep}"
     if objections:

@@ -109,10 +109,18 @@ def _score_table(card: Scorecard) -> str:
     for gate in _gates(card):
         mean, outcome = card.means.by_gate[gate.key], "pass" if card.passed[gate.key] else "FAIL"
         limit = f"{'at most ' if gate.lower_is_better else ''}{card.thresholds[gate.key]:.2f}"
+        if gate.is_guard:
+            outcome = f"{count_stopped(card, gate)} stopped"
         lines.append(f"| {gate.heading} | {_number(mean.value)} | {mean.scored} of {mean.made} | {limit} | {outcome} |")
     table = "\n".join([*lines, f"| **Overall** | **{_number(card.means.overall)}** | | | **{card.grade or 'no grade'}** |"])
     between = likeness_line(card)
     return f"{table}\n\n{escape(between)}." if between else table
+
+
+def count_stopped(card: Scorecard, gate: Gate) -> int:
+    """The pictures that a guard stops."""
+    scores = [score for picture in card.pictures if (score := picture.readings[gate.key].score) is not None]
+    return sum(not gate.passes(score, card.thresholds[gate.key]) for score in scores)
 
 
 def likeness_line(card: Scorecard) -> str:
