@@ -129,7 +129,7 @@ def check_measured(root: Path, wanted: Mapping[str, Any], plan: Plan) -> None:
 
 def score_anew(root: Path) -> str:
     """What to do where the scores of a batch do not tell enough."""
-    return f"score its pictures as a batch of their own: production_pipeline.py --images {root} --output-dir NEW"
+    return f"score its pictures as a batch of their own: python tools/production_pipeline.py --images {root} --output-dir NEW"
 
 
 def _judge(folder: BatchFolder, state: BatchState, policy: Mapping[str, Any], note: Note) -> dict[str, bool]:
