@@ -104,8 +104,8 @@ class Assessor:
         self._known: dict[str, Assessment] = {}
         self._measured = [gate for gate in gates_in_force(policy) if gate.measure is not None and want_guards]
         self._policy, self._folders, self._memory = policy, folders or {}, dict[str, Any]()
-        prepared = self._prepare_measures()
         self._embedder, missing = _find_embedder() if want_skin else (None, ())
+        prepared = self._prepare_measures()
         self.provider = engine.provider
         self.reference_hashes = frozenset(references.hashes)
         points = None if self._skin is None else self._skin.points
@@ -129,7 +129,9 @@ class Assessor:
 
     def _prepare_measures(self) -> dict[str, Prepared]:
         """What the gates that are measured need, made ready before anything is judged, by gate key."""
-        around = Setting(self.engine, self.references, self.scale, self._policy, self._folders, self._memory, default_workers())
+        around = Setting(
+            self.engine, self.references, self.scale, self._policy, self._folders, self._memory, default_workers(), self._embedder
+        )
         return {gate.key: gate.prepare(around) if gate.prepare is not None else Prepared() for gate in self._measured}
 
     def assess(self, path: Path) -> Assessment:

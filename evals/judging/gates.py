@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evals.guards import age, lookalike, second_face, technical
+from evals.guards import age, lookalike, memorised, second_face, technical
 from evals.judging.gate import DIGITS, Gate, GateFolder, guard_row, look_up, measured
 from evals.judging.records import Assessment, Reading
 from lifeos.counting import counted, verb
@@ -98,6 +98,15 @@ GATES: tuple[Gate, ...] = (
     ),
     guard_row("age", "apparent age", age.measure, age.METRIC, prepare=age.prepare, span=(0.0, age.OLDEST)),
     guard_row("technical", "technical soundness", technical.measure, technical.METRIC),
+    guard_row(
+        "memorised",
+        "likeness to a training picture",
+        memorised.measure,
+        memorised.METRIC,
+        lower_is_better=True,
+        prepare=memorised.prepare,
+        folder=GateFolder("gates.memorised.folder", "--training-dir", "the training pictures that no picture may repeat, for that gate"),
+    ),
 )
 
 

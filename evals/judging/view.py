@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from evals.faces.policy_scale import PolicyScale
     from evals.faces.subject import Sighting
     from evals.judging.references import ReferenceSet
-    from evals.likeness.embedding import Vector
+    from evals.likeness.embedding import Embedder, Vector
     from lifeos.images import Picture
 
 
@@ -46,6 +46,7 @@ class Setting:
     folders: Mapping[str, Path]
     memory: dict[str, Any]
     workers: int
+    embedder: Embedder | None = None
 
 
 @dataclass(frozen=True, slots=True)

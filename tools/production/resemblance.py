@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evals.judging.duplicates import CopyOf, find_copies
+from evals.likeness.grey_looks import WHOLE, GreyLook, Pair, find_pairs, make_look
 from evals.likeness.hashes import find_like_hashes
 from lifeos.images import ImageError
-from tools.dataset.near_duplicates import MOST_PICTURES, WHOLE, GreyLook, Pair, find_pairs, make_look
+from tools.dataset.near_duplicates import MOST_PICTURES
 from tools.production.batch_state import BatchState
 from tools.production.filing import BatchFolder
 from tools.production.plan import Plan

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -148,16 +149,40 @@ def test_a_copied_training_picture_is_found(tmp_path: Path, training: Path) -> N
     assert (check.outcome, check.why) == ("NO", "1 picture is a file of the training set, such as 1.png")
 
 
-def test_a_repeated_face_is_found_and_an_empty_scene_is_not(tmp_path: Path, training: Path) -> None:
+def test_a_repeated_picture_is_found_and_an_empty_scene_is_not(tmp_path: Path, training: Path) -> None:
     with Image.open(training / "10_person" / "reference_01.png") as portrait:
         portrait.convert("RGB").resize((portrait.width * 9 // 10, portrait.height * 9 // 10)).save(tmp_path / "again.png")
-    write_picture(tmp_path / "empty.png")
+    noise = np.random.default_rng(3).integers(0, 255, (60, 40, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "empty.png")
     found = check_memorised([run_with(["again.png", "empty.png"])], tmp_path, training / "manifest.json", POLICY)
     assert found.outcome == "NO"
-    assert found.why.startswith("1 of 2 pictures repeats a training picture (again.png is ")
-    assert "like reference_01.png; 0.95 is too close)" in found.why
+    assert found.why.startswith("1 of 2 pictures repeats a training picture (again.png: nearest is 10_person/reference_01.png, ")
+    assert found.why.endswith(" alike; 0.95 is allowed)")
     clean = check_memorised([run_with(["empty.png"])], tmp_path, training / "manifest.json", POLICY)
-    assert (clean.outcome, clean.why) == ("yes", "the nearest training picture is 0.00 alike, 0.95 would be too close")
+    assert (clean.outcome, clean.why) == ("yes", "no training picture is near any of 1 picture")
+
+
+def test_what_could_not_be_compared_is_no_evidence(tmp_path: Path, training: Path) -> None:
+    """A picture that cannot be read, or shows one tone, is named; it never counts as unlike."""
+    write_picture(tmp_path / "flat.png")
+    (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    noise = np.random.default_rng(3).integers(0, 255, (60, 40, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    none = check_memorised([run_with(["cut.png", "flat.png"])], tmp_path, training / "manifest.json", POLICY)
+    assert (none.outcome, none.why) == ("not known", "2 pictures could not be compared, such as cut.png")
+    some = check_memorised([run_with(["cut.png", "noise.png"])], tmp_path, training / "manifest.json", POLICY)
+    assert some.outcome == "yes" and some.why.endswith("; 1 picture could not be compared, such as cut.png")
+
+
+def test_the_limit_is_that_of_the_guard(tmp_path: Path, training: Path) -> None:
+    """A picture that the guard stops is one that the check names, and the other way round."""
+    with Image.open(training / "10_person" / "reference_01.png") as portrait:
+        portrait.convert("RGB").resize((portrait.width * 9 // 10, portrait.height * 9 // 10)).save(tmp_path / "again.png")
+    run = run_with(["again.png"])
+    guarded = {**POLICY, "gates": {"memorised": {"limit": 1.0}}}
+    assert check_memorised([run], tmp_path, training / "manifest.json", guarded).outcome == "yes"
+    lower = {**POLICY, "comparison": {**POLICY["comparison"], "memorised_cosine": 1.0}}
+    assert check_memorised([run], tmp_path, training / "manifest.json", lower).outcome == "yes"
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "not named"])

@@ -17,12 +17,12 @@ import pytest
 import skimage.data
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from evals.likeness.grey_looks import GreyLook, Pair, find_pairs, make_look
 from lifeos import cli
 from tests.tools.dataset.sets import make_set
 from tools import dataset_manifest
 from tools.dataset import build as building
 from tools.dataset.build import BuildRequest, build_dataset_manifest
-from tools.dataset.near_duplicates import GreyLook, Pair, find_pairs, make_look
 
 Change = Callable[[Image.Image], Image.Image]
 
