@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from evals.faces.face_engine import FaceEngine
     from evals.likeness.embedding import Embedder
-    from evals.likeness.training_pictures import SeenPicture
+    from evals.likeness.training_pictures import ComparedPicture
 
     Rgb = NDArray[np.uint8]
 
@@ -127,10 +127,10 @@ CHANGES: dict[str, Callable[[Rgb], Rgb]] = {
 
 def measure(title: str, pictures: Sequence[tuple[str, Rgb]], engine: FaceEngine, embedder: Embedder, limit: float) -> Outcome:
     """The outcome of one set."""
-    from evals.likeness.training_pictures import TrainingSet
+    from evals.likeness.training_pictures import TrainingPictures
 
     seen = [each for name, rgb in pictures if (each := look(name, rgb, engine, embedder)) is not None]
-    training = TrainingSet(seen)
+    training = TrainingPictures(seen)
     found = dict.fromkeys(CHANGES, 0)
     seconds: list[float] = []
     for name, rgb in track(pictures, title, unit="picture"):
@@ -142,13 +142,13 @@ def measure(title: str, pictures: Sequence[tuple[str, Rgb]], engine: FaceEngine,
             match = training.nearest(copy)
             seconds.append(time.process_time() - began)
             found[change] += match.score > limit and match.name == name
-    harmless = [TrainingSet([*seen[:place], *seen[place + 1 :]]).nearest(one).score for place, one in enumerate(seen)]
+    harmless = [TrainingPictures([*seen[:place], *seen[place + 1 :]]).nearest(one).score for place, one in enumerate(seen)]
     return Outcome(
         title, len(seen), found, sum(score > limit for score in harmless), max(harmless), 1000 * statistics.median(seconds or [math.nan])
     )
 
 
-def look(name: str, rgb: Rgb, engine: FaceEngine, embedder: Embedder) -> SeenPicture | None:
+def look(name: str, rgb: Rgb, engine: FaceEngine, embedder: Embedder) -> ComparedPicture | None:
     import numpy as np
 
     from evals.faces.subject import sight_subject

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from evals.judging.gate import DIGITS, look_up
 from evals.judging.records import Reading
 from evals.judging.view import Prepared
-from evals.likeness.training_pictures import METRIC, Match, TrainingSet, load_training_set, see
+from evals.likeness.training_pictures import METRIC, Match, TrainingPictures, load_training_set, see
 from lifeos.counting import counted, verb
 from lifeos.errors import InputError
 
@@ -80,7 +80,7 @@ def _warnings(left_out: int, labelled: int, total: int) -> tuple[str, ...]:
 
 def measure(view: View) -> Reading:
     """The likeness to the nearest training picture; the note names that."""
-    training: TrainingSet = view.memory[KEY]
+    training: TrainingPictures = view.memory[KEY]
     if view.embedding is None:
         return Reading(None, "no_embedding")
     picture = view.picture

@@ -5,7 +5,7 @@ average (`data/average.json`), brought to length 1. A picture is reduced to abou
 squashed looks like something else. A record keeps 256 fixed sums of these numbers in 8 bits: the cosine of two records differs from that
 of all 1280 numbers by .04 (standard deviation, for cosines of .3 to .7), and a record is 347 letters long.
 
-Measured by `benchmarks/likeness.py`.
+Measured by `benchmarks/likeness.py` (docs/benchmarks.md).
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SeenPicture:
+class ComparedPicture:
     """What is compared of a picture. `points` (5 x 2) and `face` (left, top, right, bottom) in pixels of `look`, None without a face."""
 
     name: str
@@ -69,7 +69,7 @@ class Match:
 class _Place:
     """Where a picture may lie in a training picture: what it shows there, and the window."""
 
-    training: SeenPicture
+    training: ComparedPicture
     mirrored: bool
     patch: Floats
     window: Floats
@@ -79,10 +79,10 @@ class _Place:
         return float((patch_of(self.training.look.integral, self.window) * self.patch).sum())
 
 
-class TrainingSet:
+class TrainingPictures:
     """The pictures of a training set. Thread safe. `left_out`: those that cannot be compared, and why, a line each."""
 
-    def __init__(self, pictures: Sequence[SeenPicture], left_out: Sequence[str] = ()) -> None:
+    def __init__(self, pictures: Sequence[ComparedPicture], left_out: Sequence[str] = ()) -> None:
         import numpy as np
 
         self.pictures, self.left_out = tuple(pictures), tuple(left_out)
@@ -91,7 +91,7 @@ class TrainingSet:
         self._places: dict[int, Places] = {}
         self._lock = Lock()
 
-    def nearest(self, seen: SeenPicture) -> Match:
+    def nearest(self, seen: ComparedPicture) -> Match:
         """The training picture that this one repeats the most."""
         same = self._by_hash.get(seen.sha256)
         if same is not None:
@@ -107,12 +107,12 @@ class TrainingSet:
                 best = Match(score, place.training.name, "mirrored" if place.mirrored else "")
         return best
 
-    def _candidates(self, seen: SeenPicture) -> list[SeenPicture]:
+    def _candidates(self, seen: ComparedPicture) -> list[ComparedPicture]:
         cosines = self._embeddings @ seen.embedding
         near = [int(place) for place in (-cosines).argsort()[:MOST_CANDIDATES] if cosines[place] >= CANDIDATE]
         return [self.pictures[place] for place in near]
 
-    def _places_by_hash(self, seen: SeenPicture, candidates: Sequence[SeenPicture]) -> Iterator[_Place]:
+    def _places_by_hash(self, seen: ComparedPicture, candidates: Sequence[ComparedPicture]) -> Iterator[_Place]:
         import numpy as np
 
         named = {picture.name: picture for picture in candidates}
@@ -132,7 +132,7 @@ class TrainingSet:
             return self._places[shape_class]
 
 
-def _places_by_points(seen: SeenPicture, candidates: Sequence[SeenPicture]) -> Iterator[_Place]:
+def _places_by_points(seen: ComparedPicture, candidates: Sequence[ComparedPicture]) -> Iterator[_Place]:
     """Where the face of the one lies over that of the other, plain and mirrored."""
     for training in candidates:
         for mirrored in (False, True):
@@ -141,7 +141,7 @@ def _places_by_points(seen: SeenPicture, candidates: Sequence[SeenPicture]) -> I
                 yield place
 
 
-def _lay_over(seen: SeenPicture, training: SeenPicture, mirrored: bool) -> _Place | None:
+def _lay_over(seen: ComparedPicture, training: ComparedPicture, mirrored: bool) -> _Place | None:
     """Scale and shift (least squares) that bring the five points of one picture to those of the other; what both show then."""
     import numpy as np
 
@@ -169,7 +169,7 @@ def _mirror_points(points: Floats, width: float) -> Floats:
     return np.stack([width - points[:, 0], points[:, 1]], axis=1)[LEFT_RIGHT]
 
 
-def _face_fit(seen: SeenPicture, place: _Place, window: Floats) -> float:
+def _face_fit(seen: ComparedPicture, place: _Place, window: Floats) -> float:
     """The correlation of the face alone where the pictures lie over each other; 1 where it is too small to say, or not in both."""
     import numpy as np
 
@@ -188,7 +188,7 @@ def _face_fit(seen: SeenPicture, place: _Place, window: Floats) -> float:
     return float((patch_of(integral, face) * patch_of(place.training.look.integral, there)).sum())
 
 
-def see(name: str, sha256: str, rgb: NDArray[np.uint8], sighting: Sighting | None, embedding: Vector) -> SeenPicture | None:
+def see(name: str, sha256: str, rgb: NDArray[np.uint8], sighting: Sighting | None, embedding: Vector) -> ComparedPicture | None:
     """What is compared of a picture; None for one that shows nothing but one tone."""
     import numpy as np
 
@@ -196,31 +196,31 @@ def see(name: str, sha256: str, rgb: NDArray[np.uint8], sighting: Sighting | Non
     if look is None:
         return None
     if sighting is None:
-        return SeenPicture(name, sha256, look, embedding)
+        return ComparedPicture(name, sha256, look, embedding)
     factor = np.array(look.size) / np.array((rgb.shape[1], rgb.shape[0]))
     subject = sighting.subject
     face = np.asarray(subject.box, dtype=float) * np.tile(factor, 2)
-    return SeenPicture(name, sha256, look, embedding, np.asarray(subject.landmarks, dtype=float) * factor, face)
+    return ComparedPicture(name, sha256, look, embedding, np.asarray(subject.landmarks, dtype=float) * factor, face)
 
 
-def load_training_set(paths: Sequence[Path], base: Path, engine: FaceEngine, embedder: Embedder, *, workers: int = 1) -> TrainingSet:
+def load_training_set(paths: Sequence[Path], base: Path, engine: FaceEngine, embedder: Embedder, *, workers: int = 1) -> TrainingPictures:
     """The pictures that these files hold, named as seen from `base`. Raises InputError where none of them can be compared."""
 
-    def read(path: Path) -> SeenPicture | str:
+    def read(path: Path) -> ComparedPicture | str:
         name = (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
         return _read(path, name, engine, embedder)
 
     with ThreadPoolExecutor(workers) as pool:
         found: list[Any] = list(pool.map(read, paths))
     left_out = [line for line in found if isinstance(line, str)]
-    pictures = [picture for picture in found if isinstance(picture, SeenPicture)]
+    pictures = [picture for picture in found if isinstance(picture, ComparedPicture)]
     if not pictures:
         why = f"no training picture can be read: {'; '.join(left_out[:NAMED])}" if left_out else "no pictures in it"
         raise InputError(base, why, "name the folder of the training pictures")
-    return TrainingSet(pictures, left_out)
+    return TrainingPictures(pictures, left_out)
 
 
-def _read(path: Path, name: str, engine: FaceEngine, embedder: Embedder) -> SeenPicture | str:
+def _read(path: Path, name: str, engine: FaceEngine, embedder: Embedder) -> ComparedPicture | str:
     from evals.faces.subject import sight_subject
     from lifeos.images import ImageError, read_picture
 

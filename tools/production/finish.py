@@ -132,4 +132,4 @@ def _without_images(row: dict[str, Any] | None, card: Scorecard | None) -> dict[
     if row is None or card is None:
         return None
     kept = {key: value for key, value in row.items() if key not in ("images", "protocol")}
-    return {**kept, "sameness": {**row["sameness"], "line": card.sameness.line}}
+    return {**kept, "sameness": {**row["sameness"], "line": card.sameness.line, "scene_line": card.sameness.scene_line}}

@@ -292,7 +292,7 @@ def judgement_of(document: Mapping[str, Any]) -> str:
         parts.append(
             f"{counts['nearly_same']} of the approved pictures {verb(counts['nearly_same'], 'is', 'are')} nearly the same as another."
         )
-    if document["sameness"]["verdict"] in (SAME, ALIKE):
+    if {document["sameness"]["verdict"], document["sameness"]["scene_verdict"]} & {SAME, ALIKE}:
         parts.append(document["sameness"]["judgement"])
     if counts["failed"] and document["ending"] != INCOMPLETE:
         parts.append(f"{_pictures(counts['failed'])} could not be {'made' if document['generates'] else 'read'}.")
