@@ -188,14 +188,14 @@ def test_the_history_follows_a_review_and_is_written_once(folder: BatchFolder, t
     report = json.loads((folder.root / "batch_report.json").read_text(encoding="utf-8"))
     make_desk(folder, "anna").decide([Wish(NAMES[2], "approved")])
     for _ in range(2):
-        carry_out(folder, PROJECT, lambda text: None, record=True)
+        carry_out(folder, PROJECT, lambda text: None)
     _, newest = (record.data for record in read_records(history))
     assert [image.get("decided_by") for image in newest["images"]] == [None, None, "anna", None, None, None]
     assert json.loads((folder.root / "batch_report.json").read_text(encoding="utf-8"))["settings"] == report["settings"]
     history.unlink()
     notes: list[str] = []
     make_desk(folder, "anna").undo()
-    carry_out(folder, PROJECT, notes.append, record=True)
+    carry_out(folder, PROJECT, notes.append)
     assert not history.exists() and any("is not here; its row keeps the verdicts that it has" in note for note in notes)
 
 
@@ -205,5 +205,5 @@ def test_a_batch_that_never_had_a_row_gets_none(folder: BatchFolder, tmp_path: P
 
     make_desk(folder).decide([Wish(NAMES[2], "approved")])
     before = set(tmp_path.iterdir())
-    carry_out(folder, PROJECT, lambda text: None, record=True)
+    carry_out(folder, PROJECT, lambda text: None)
     assert set(tmp_path.iterdir()) == before

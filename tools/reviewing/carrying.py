@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,14 @@ from tools.production.plan import Plan, read_plan
 from tools.production.planning import settings_of
 from tools.production.rejudging import finish_moves, plan_in_force, policy_in_force
 from tools.production.runner import BatchEnd
+from tools.production.settling import settle_decisions
 from tools.production.stopping import Note
 
 REPORT_FILE = "batch_report.json"
 QUIET_SECONDS = 0.6
 """Pictures move when nothing was decided for so long: people decide in runs."""
-HISTORY_SECONDS = 20.0
-"""The row in the history follows after so long without a decision, and when the review ends."""
+REPORT_SECONDS = 10.0
+"""Reports and the row in the history follow after so long without a decision, and when the review ends."""
 RETRY_SECONDS = 3.0
 
 
@@ -41,8 +42,16 @@ class FormerReport:
     scorecard: dict[str, Any] | None = None
 
 
-def carry_out(folder: BatchFolder, root: Path, note: Note, *, record: bool) -> None:
-    """Move what was decided and write the reports; with `record` replace the batch's row in the history, where it has one.
+def move_decided(folder: BatchFolder, note: Note) -> None:
+    """Move the pictures as was decided. Raises LockedError while another program works on the batch."""
+    with locks.hold(folder.lock, str(folder.root)):
+        state = read_state(folder.root / JOURNAL_FILE, lambda text: None)
+        finish_moves(folder, state)
+        settle_decisions(folder, state, note, on_warning=lambda text: None)
+
+
+def carry_out(folder: BatchFolder, root: Path, note: Note) -> None:
+    """Move what was decided, write the reports, and replace the batch's row in the history, where it has one.
 
     Raises LockedError while another program works on the batch.
     """
@@ -54,11 +63,10 @@ def carry_out(folder: BatchFolder, root: Path, note: Note, *, record: bool) -> N
         plan = plan_in_force(saved, state)
         finish_moves(folder, state)
         former = _read_former(folder.root / REPORT_FILE)
-        history = find_history(plan, state, note) if record else None
         ending = Ending(
             policy_in_force(load_thresholds(root), plan, state),
             former.settings if former.settings is not None else settings_of(plan),
-            history,
+            find_history(plan, state, note),
             _manifest_of(former.scorecard or {}),
             references_left_out=former.references_left_out,
         )
@@ -101,7 +109,7 @@ class Carrier:
         self._woken, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="carry out", daemon=True)
         self._said = ""
-        self._recorded = True
+        self._reported = True
         self.status = ""
         self.is_busy = False
 
@@ -113,7 +121,7 @@ class Carrier:
 
     def wake(self) -> None:
         """Something was decided."""
-        self._recorded = False
+        self._reported = False
         self._woken.set()
 
     def end(self) -> None:
@@ -122,35 +130,39 @@ class Carrier:
         self._woken.set()
         if self._thread.is_alive():
             self._thread.join()
-        if not self._recorded:
-            self._try(record=True)
+        if not self._reported:
+            self._report()
 
     def _work(self) -> None:
         while not self._ended.is_set():
-            if not self._woken.wait(None if self._recorded else HISTORY_SECONDS):
-                self._try(record=True)
+            if not self._woken.wait(None if self._reported else REPORT_SECONDS):
+                self._report()
                 continue
             while self._woken.is_set() and not self._ended.is_set():
                 self._woken.clear()
                 self._ended.wait(QUIET_SECONDS)
-            if not self._ended.is_set() and not self._try(record=False):
+            if not self._ended.is_set() and not self._try(lambda: move_decided(self._folder, self._note)):
                 self._ended.wait(RETRY_SECONDS)
                 self._woken.set()
 
-    def _try(self, *, record: bool) -> bool:
+    def _report(self) -> None:
+        self._reported = True  # what is decided from here on wants another report
+        if not self._try(lambda: carry_out(self._folder, self._root, self._note)):
+            self._reported = False
+
+    def _try(self, step: Callable[[], None]) -> bool:
         self.is_busy = True
         try:
-            carry_out(self._folder, self._root, self._note, record=record)
+            step()
         except LockedError:
             self._wait("the batch is at work: what you decide is written down, and its pictures move when it ends")
             return False
         except (LifeosError, OSError) as error:
             self._wait(f"pictures and reports could not follow yet, the decisions are safe: {error}")
-            self._recorded = self._recorded or record
             return False
         finally:
             self.is_busy = False
-        self.status, self._recorded = "", self._recorded or record
+        self.status = ""
         return True
 
     def _wait(self, status: str) -> None:

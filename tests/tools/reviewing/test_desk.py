@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,8 @@ from tests.tools.production.scenes import finish
 from tests.tools.reviewing.scenes_of_review import NAMES, PROJECT, make_desk, make_guard_of_face, make_reviewed, placed, plan_of, written
 from tools.production.decisions import read_decisions
 from tools.production.filing import BatchFolder
-from tools.reviewing.carrying import carry_out
+from tools.reviewing import carrying
+from tools.reviewing.carrying import Carrier, carry_out
 from tools.reviewing.desk import RefusedError, ReviewDesk, Wish
 
 
@@ -31,7 +34,7 @@ def reject(desk: ReviewDesk, *numbers: int) -> list[str]:
 
 
 def carry(folder: BatchFolder) -> None:
-    carry_out(folder, PROJECT, lambda text: None, record=False)
+    carry_out(folder, PROJECT, lambda text: None)
 
 
 def test_a_decision_is_the_record_that_a_move_by_hand_gets(folder: BatchFolder) -> None:
@@ -190,3 +193,28 @@ def test_who_is_blind_overrules_no_guard(folder: BatchFolder, monkeypatch: pytes
 def test_a_name_that_no_report_could_show_is_refused(folder: BatchFolder, name: str) -> None:
     with pytest.raises(InputError, match="is no name"):
         make_desk(folder, name)
+
+
+def test_what_is_decided_while_a_report_is_written_gets_another(folder: BatchFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as a report is being written, a reviewer goes on."""
+    desk, carrier = make_desk(folder), Carrier(folder, PROJECT, lambda text: None)
+    desk.on_change = carrier.wake
+    reports: list[int] = []
+
+    def slow(*arguments: Any) -> None:
+        reports.append(len(written(folder)))
+        if len(reports) == 1:
+            approve(desk, 3)
+        carry_out(*arguments)
+
+    monkeypatch.setattr(carrying, "carry_out", slow)
+    monkeypatch.setattr(carrying, "REPORT_SECONDS", 0.05)
+    monkeypatch.setattr(carrying, "QUIET_SECONDS", 0.0)
+    reject(desk, 1)
+    carrier.start()
+    end = time.monotonic() + 20
+    while len(reports) < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+    carrier.end()
+    assert reports[:2] == [1, 2]
+    assert '"decided": 2' in (folder.root / "batch_report.json").read_text(encoding="utf-8")
