@@ -72,6 +72,8 @@ class PublishingResult:
     """Pictures in published/ that are none of its copies."""
     credentials: str = ""
     """What is to be said of content credentials for all copies: that they are off, say."""
+    notice: str = ""
+    """What the server says of its pictures: that no image model made them. Empty for a real one."""
 
     @property
     def exit_code(self) -> int:
@@ -89,6 +91,7 @@ class PublishingResult:
                 "strangers": len(self.strangers),
             },
             "content_credentials": self.credentials,
+            "engine_notice": self.notice or None,
             "published": [_row(copy.original, copy.publication) | {"carries": list(copy.report.carries)} for copy in self.published],
             "kept": [_row(each.original, each.publication) for each in self.kept],
             "refused": [{"picture": name, "why": why} for name, why in self.refused],
@@ -158,7 +161,9 @@ def publish_batch(output: Path, maker: PublisherMaker, note: Callable[[str], Non
         state = read_state(output / JOURNAL_FILE, note)
         settled = settle_decisions(folder, state, note)
         held_back = find_held_back(plan, folder, state, settled, maker.policy, note)
-        return bring_up_to_date(folder, publisher, state, settled, held_back)
+        result = bring_up_to_date(folder, publisher, state, settled, held_back)
+        result.notice = plan.engine_notice or ""
+        return result
 
 
 def bring_up_to_date(
@@ -306,6 +311,8 @@ def render_result(result: PublishingResult) -> str:
     lines = [f"published {fresh + kept} of {counted(total, 'approved picture')}: {result.root / PUBLISHED}"]
     if kept:
         lines.append(f"  {counted(kept, 'copy', 'copies')} {verb(kept, 'was', 'were')} there already")
+    if result.notice:
+        lines.append(f"demo pictures: {result.notice}")
     lines += [f"content credentials: {result.credentials}", *_facts(result.published)]
     lines += [f"not published: {name}: {why}" for name, why in result.refused]
     lines += [f"taken out: {name}: {why}" for name, why in result.withdrawn[:NAMED_WITHDRAWN]]

@@ -40,6 +40,7 @@ from tools import publish as script
 from tools.publishing import publisher
 from tools.publishing.carried_parts import carried_parts
 from tools.publishing.label_check import check_labels
+from tools.publishing.publishing_run import render_result
 from tools.publishing.register import Register
 from tools.publishing.watermark import read
 
@@ -95,6 +96,13 @@ def test_a_copy_carries_three_labels_and_no_word_of_the_prompt(kind: str, tmp_pa
     assert entry.id == report.mark_id == result.published[0].mark_id
     assert path.name == f"0001_{entry.id:08x}.{ {'jpeg': 'jpg'}.get(kind, kind) }"
     assert {path.name: path.read_bytes() for path in (batch / "approved").iterdir()} == before, "the originals stay"
+
+
+def test_copies_of_demo_pictures_are_said_to_be_such(tmp_path: Path) -> None:
+    batch = make_batch(tmp_path / "batch", {"0001_a.png": (told_png(1), True)}, engine_notice="made without any image model")
+    result = publish(batch)
+    assert result.to_json()["engine_notice"] == "made without any image model"
+    assert "demo pictures: made without any image model" in render_result(result)
 
 
 def test_only_approved_pictures_are_published(done: Path) -> None:
