@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tools.publishing.watermark_pattern import BITS, SYNC_SHARE, TILE, bits_of, id_of, patterns, tile_of, waves
-from tools.publishing.watermark_reading import LEAST_Z, fold, read_bits, read_tile
+from tools.publishing.watermark_reading import LEAST_Z, SURE_Z, TileReading, fold, read_bits, read_tile
 
 Floats = NDArray[np.float32]
 
@@ -51,3 +51,10 @@ def test_cut_tiles_are_folded_as_far_as_they_go() -> None:
     detail = np.ones((TILE + 5, 2 * TILE + 1), np.float32)
     tile = fold(detail)
     assert (tile[0, 0], tile[0, 1], tile[5, 0], tile[5, 1]) == (6, 4, 3, 2)
+
+
+def test_without_an_id_the_pattern_must_stand_out_further() -> None:
+    """A clean picture that reaches the first mark by chance is not refused: nothing but chance speaks for a mark there."""
+    between = (LEAST_Z + SURE_Z) / 2
+    assert TileReading(between, 7).stands_out and TileReading(SURE_Z + 0.1, None).stands_out
+    assert not TileReading(between, None).stands_out
