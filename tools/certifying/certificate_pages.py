@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lifeos.escaping import escape_html, escape_line
+from lifeos.escaping import escape_line
 from lifeos.images import read_picture
 from tools.certifying.chain import Certificate, ChainLink
+from tools.pages.page_templates import jpeg_address, page_environment
 
-TEMPLATE_FOLDER = Path(__file__).parent
 TEMPLATE = "certificate.html.j2"
 THUMBNAIL = 480
 """Pixels of the longer side of the small picture in the page."""
@@ -36,20 +35,11 @@ def shown_facts(link: ChainLink, *, public: bool) -> dict[str, Any]:
 
 def render_page(certificate: Certificate, picture: Path, *, public: bool) -> str:
     """The page, with a small copy of the picture in it, of pixels alone."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE_FOLDER),
-        autoescape=True,
-        finalize=lambda value: Markup(escape_html(value)) if type(value) is str else value,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     facts = {id(link): shown_facts(link, public=public) for link in certificate.links}
-    return environment.get_template(TEMPLATE).render(
-        certificate=certificate, facts=lambda link: facts[id(link)], picture=_thumbnail(picture), public=public
+    return (
+        page_environment()
+        .get_template(TEMPLATE)
+        .render(certificate=certificate, facts=lambda link: facts[id(link)], picture=_thumbnail(picture), public=public)
     )
 
 
@@ -60,4 +50,4 @@ def _thumbnail(picture: Path) -> str:
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return jpeg_address(buffer.getvalue())

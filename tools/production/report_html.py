@@ -5,51 +5,32 @@ It is rendered piece by piece, so that the thumbnails of thousands of pictures a
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evals.judging.variety import variety_rows
-from lifeos.escaping import escape_html
+from tools.pages.page_templates import jpeg_address, json_in_page, page_environment
 from tools.production.filing import BatchFolder
 from tools.production.overruling import titles_of
 from tools.production.report_document import time_and_money
 from tools.production.report_text import describe_decision, format_score, likeness_line, quote_path, weighted_gates
 from tools.production.thumbnails import read_thumbnail
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
-TEMPLATE_FOLDER = Path(__file__).parent
 TEMPLATE = "batch_report.html.j2"
-PAGES = Path(__file__).resolve().parents[1] / "pages"
-"""What the pages share: their look, and the large view with its keys."""
 
 
 def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[str]:
     """The pieces of the file, in order."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE_FOLDER),
-        autoescape=True,
-        finalize=lambda value: Markup(escape_html(value)) if type(value) is str else value,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["asset"] = lambda name: Markup((PAGES / name).read_text(encoding="utf-8"))
+    environment = page_environment()
     environment.filters["score"] = format_score
     environment.filters["decided"] = describe_decision
     environment.filters["percent"] = lambda value: f"{value:.0%}"
 
     def thumbnail(image: Mapping[str, Any]) -> str:
         small = read_thumbnail(folder.thumbnails / f"{image['file']}.jpg", folder.root / (image["path"] or ""))
-        return "data:image/jpeg;base64," + base64.b64encode(small).decode("ascii") if small else ""
+        return jpeg_address(small) if small else ""
 
     def link(image: Mapping[str, Any]) -> str:
         return quote_path(image["path"])
@@ -67,7 +48,7 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
         variety=variety_rows(document["sameness"]),
         time_and_money=time_and_money(document),
         weighted=weighted_gates(document),
-        viewed=_as_json(viewed_document(document, references)),
+        viewed=json_in_page(viewed_document(document, references)),
     )
 
 
@@ -112,10 +93,3 @@ def _relative(folder: Path, root: Path) -> str | None:
         return quote_path(Path(os.path.relpath(folder, root)).as_posix())
     except ValueError:
         return None
-
-
-def _as_json(value: object) -> Markup:
-    """JSON that can stand in a script element."""
-    from markupsafe import Markup
-
-    return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))

@@ -15,21 +15,21 @@ import socket
 from collections.abc import Callable
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
 from lifeos import foreign
 from lifeos.errors import LifeosError, UnavailableError
+from tools.pages.page_templates import PAGES
 from tools.reviewing.carrying import Carrier
 from tools.reviewing.desk import RefusedError, ReviewDesk, Wish
 from tools.reviewing.review_document import review_document
 from tools.reviewing.served_pictures import ServedPicture, find_picture, find_reference, find_thumbnail, skin_outlines
 
 HOST = "127.0.0.1"
-PAGES = Path(__file__).resolve().parents[1] / "pages"
 FILES = {
     "/": ("review.html", "text/html; charset=utf-8"),
+    "/colours.css": ("colours.css", "text/css; charset=utf-8"),
     "/look.css": ("look.css", "text/css; charset=utf-8"),
     "/viewer.css": ("viewer.css", "text/css; charset=utf-8"),
     "/review.css": ("review.css", "text/css; charset=utf-8"),
