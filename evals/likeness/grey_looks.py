@@ -260,11 +260,17 @@ def hashes_of(integral: NDArray[np.float64], windows: NDArray[np.float64]) -> ND
 
 def patch_of(integral: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[np.float64]:
     """What a window shows, brought to mean 0 and length 1."""
+    patch: NDArray[np.float64] = _patches(integral, window[None])[0]
+    return patch
+
+
+def _patches(integral: NDArray[np.float64], windows: NDArray[np.float64]) -> NDArray[np.float64]:
     import numpy as np
 
-    cells = _cells(integral, window[None], PATCH)[0]
-    centered = cells - cells.mean()
-    return np.asarray(centered / (float(np.linalg.norm(centered)) or 1.0))
+    cells = _cells(integral, windows, PATCH)
+    centered = cells - cells.mean(axis=(1, 2), keepdims=True)
+    lengths = np.linalg.norm(centered, axis=(1, 2), keepdims=True)
+    return np.asarray(centered / np.where(lengths > 0, lengths, 1.0))
 
 
 def fit(look: GreyLook, window: NDArray[np.float64], patch: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -273,13 +279,13 @@ def fit(look: GreyLook, window: NDArray[np.float64], patch: NDArray[np.float64])
 
     limits, least_side = np.array(look.size, dtype=float), (window[2:] - window[:2]) * 0.85
 
-    def fits(candidate: NDArray[np.float64]) -> float:
-        inside = (
-            candidate[:2].min() >= -1e-6 and (candidate[2:] <= limits + 1e-6).all() and (candidate[2:] - candidate[:2] >= least_side).all()
-        )
-        return float((patch_of(look.integral, candidate) * patch).sum()) if inside else -1.0
+    def fits(candidates: NDArray[np.float64]) -> NDArray[np.float64]:
+        sides = candidates[:, 2:] - candidates[:, :2]
+        inside = (candidates[:, :2] >= -1e-6) & (candidates[:, 2:] <= limits + 1e-6) & (sides >= least_side)
+        correlations = (_patches(look.integral, candidates) * patch).sum(axis=(1, 2))
+        return np.asarray(np.where(inside.all(axis=1), correlations, -1.0))
 
-    best, window = fits(window), window.copy()
+    best, window = float(fits(window[None])[0]), window.copy()
     for step, least in FITTING:
         if best < least:
             break
@@ -288,9 +294,10 @@ def fit(look: GreyLook, window: NDArray[np.float64], patch: NDArray[np.float64])
             moves = [(x, y, x, y) for x, y in ((across, 0), (-across, 0), (0, down), (0, -down))]
             moves += [(across, down, -across, -down), (-across, -down, across, down)]
             moves += [(0, 0, across, 0), (0, 0, -across, 0), (0, 0, 0, down), (0, 0, 0, -down)]
-            tried = [(fits(window + np.array(move)), number) for number, move in enumerate(moves)]
-            score, number = max(tried)
-            if score <= best:
+            candidates = window + np.array(moves)
+            scores = fits(candidates)
+            chosen = int(np.argmax(scores))
+            if scores[chosen] <= best:
                 break
-            best, window = score, window + np.array(moves[number])
+            best, window = float(scores[chosen]), candidates[chosen]
     return best, window

@@ -9,13 +9,16 @@ from evals.judging.duplicates import CopyOf, find_copies
 from evals.likeness.grey_looks import WHOLE, GreyLook, Pair, find_pairs, make_look
 from evals.likeness.hashes import find_like_hashes
 from lifeos.images import ImageError
-from tools.dataset.near_duplicates import MOST_PICTURES
 from tools.production.batch_state import BatchState
 from tools.production.filing import BatchFolder
 from tools.production.plan import Plan
 from tools.production.settling import Settled
 from tools.production.thumbnails import read_thumbnail
 from tools.production.weeding import entry_of, find_duplicates, in_order
+
+MOST_CUT_OUT = 150
+"""Approved pictures of a configuration among which cut-out ones are sought: every pair is looked at, which takes some
+2 ms of one core where all show one scene."""
 
 
 def find_rejected(
@@ -49,10 +52,10 @@ def find_alike(folder: BatchFolder, state: BatchState, settled: Settled, configs
 
 
 def _find_alike(folder: BatchFolder, state: BatchState, settled: Settled, names: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Hashes of the whole pictures find changed and mirrored ones; in up to 300 pictures the cut-out ones are sought as well."""
+    """Hashes of the whole pictures find changed and mirrored ones; in up to `MOST_CUT_OUT` pictures the cut-out ones are sought as well."""
     hashes = [state.scored[name].dhash if name in state.scored else None for name in names]
     alike = {(names[first], names[second]): how for first, second, how in find_like_hashes(hashes)}
-    if len(names) <= MOST_PICTURES:
+    if len(names) <= MOST_CUT_OUT:
         looks = [look for name in names if (look := _look_at(folder, state, settled, name)) is not None]
         for pair in find_pairs(looks) if len(looks) > 1 else ():
             alike.setdefault((pair.first, pair.second), _how(pair))
