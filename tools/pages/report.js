@@ -2,24 +2,39 @@
 /* The report of a batch: filters, and the large view. What is decided here stays in this browser until it is exported. */
 (() => {
   const grid = document.getElementById("grid"), pictures = [...grid.children];
-  const fields = ["by", "who", "shot", "sort", "find"].map(id => document.getElementById(id)).filter(Boolean);
-  const { by, who, shot, sort, find } = Object.fromEntries(fields.map(field => [field.id, field]));
+  const fields = ["by", "who", "shot", "prompt", "like", "edge", "sort", "find"].map(id => document.getElementById(id)).filter(Boolean);
+  const { by, who, shot, prompt, like, edge, sort, find } = Object.fromEntries(fields.map(field => [field.id, field]));
   const first = Object.fromEntries(fields.map(field => [field.id, field.value]));
   const buttons = [...document.querySelectorAll("[data-show]")];
   const texts = pictures.map(picture => (picture.textContent + " " + picture.firstElementChild.title).toLowerCase());
-  let verdict = "all";
+  const told = JSON.parse(document.getElementById("viewed").textContent), items = told.items;
+  const names = new Set(items.map(item => item.name)), liked = new Set(items.map(item => item.like).filter(name => names.has(name)));
+  const panels = [...document.querySelectorAll("details.panel")];
+  const term = (key, text) => told.terms[key] ? h("span", { class: "term", tabindex: "0" }, text, h("span", { class: "tip", role: "tooltip" }, told.terms[key])) : text;
+  let verdict = "all", limits = null, map = null, onlyTurned = false;
+  /* Each filter with a value: whether a picture fits. */
+  const filters = [
+    [shot, (item, value) => item.shot === value],
+    [prompt, (item, value) => String(item.prompt_id) === value],
+    [edge, (item, value) => item.borderline === (value === "1")],
+    [like, (item, value) => value === "none" ? !item.like : value === "repeat" ? Boolean(item.like) : Boolean(item.like) || liked.has(item.name)],
+    [who, (item, value, data) => value === "disputed" ? item.disputed : value.startsWith("by ") ? item.people.includes(value.slice(3)) : data.who === value],
+    [by, (item, value, data) => data.by.split(" ").includes(value)],
+  ].filter(([field]) => field);
   const show = () => {
     const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
+    const shown = new Set();
     pictures.forEach((picture, place) => {
       const data = picture.dataset;
-      const fits = (verdict === "all" || data.verdict === verdict) && (!shot.value || data.shot === shot.value)
-        && (!by || !by.value || data.by.split(" ").includes(by.value)) && (!who || !who.value || data.who === who.value)
-        && words.every(word => texts[place].includes(word));
+      const fits = (verdict === "all" || data.verdict === verdict) && filters.every(([field, rule]) => !field.value || rule(items[place], field.value, data))
+        && (!onlyTurned || limits.turns(items[place])) && words.every(word => texts[place].includes(word));
       picture.hidden = !fits;
       count += fits;
+      if (fits) shown.add(items[place]);
     });
     buttons.forEach(button => button.setAttribute("aria-pressed", button.dataset.show === verdict));
+    if (map) map.mark(shown);
     document.getElementById("shown").textContent = count + (count === 1 ? " picture" : " pictures");
     document.getElementById("empty").hidden = count > 0;
   };
@@ -28,7 +43,6 @@
     grid.append(...[...pictures].sort((a, b) => ((a.dataset[key] - b.dataset[key]) * (down ? -1 : 1)) || (a.dataset.index - b.dataset.index)));
   };
   /* What is decided here: steps in this browser, by batch. */
-  const told = JSON.parse(document.getElementById("viewed").textContent), items = told.items;
   const shelf = `lifeos-decisions-${told.batch_id}`;
   const load = () => { try { return JSON.parse(localStorage.getItem(shelf)) || []; } catch { return []; } };
   let steps = load();
@@ -125,6 +139,10 @@
     const state = new URLSearchParams();
     if (verdict !== "all") state.set("show", verdict);
     fields.forEach(field => { if (field.value !== first[field.id]) state.set(field.id, field.value); });
+    if (limits) for (const [name, limit] of limits.moved) state.set(`limit.${name}`, Number(limit.toFixed(4)));
+    if (onlyTurned) state.set("turned", "1");
+    const open = panels.filter(panel => panel.open).map(panel => panel.id);
+    if (open.length) state.set("open", open.join(" "));
     if (at) state.set("at", at);
     if (view) state.set("view", view);
     const hash = "#" + state;
@@ -138,6 +156,14 @@
       field.value = state.has(field.id) ? state.get(field.id) : first[field.id];
       if (field.selectedIndex === -1) field.value = first[field.id];
     });
+    if (limits) {
+      limits.set(Object.fromEntries([...state].filter(([name]) => name.startsWith("limit.")).map(([name, value]) => [name.slice(6), value])));
+      onlyTurned = state.has("turned");
+      limits.only.setAttribute("aria-pressed", onlyTurned);
+      limits.draw();
+    }
+    const opened = (state.get("open") || "").split(" ");
+    panels.forEach(panel => { panel.open = opened.includes(panel.id); });
     order();
     show();
     const viewed = items.find(item => String(item.index) === state.get("view"));
@@ -177,6 +203,17 @@
     const next = links[Math.max(0, Math.min(links.length - 1, links.indexOf(document.activeElement) + step))];
     if (next) { event.preventDefault(); next.focus(); next.scrollIntoView({ block: "nearest" }); }
   });
+  if (document.getElementById("gauges")) {
+    limits = new Limits(told, term, () => { if (onlyTurned) show(); keep(); });
+    limits.only.addEventListener("click", () => { onlyTurned = !onlyTurned; limits.only.setAttribute("aria-pressed", onlyTurned); limits.draw(); change(); });
+    map = new PoseMap(items, item => open(item));
+  }
+  const keepHere = () => { const state = new URLSearchParams(location.hash.slice(1)); keep(state.get("at") || "", state.get("view") || ""); };
+  panels.forEach(panel => panel.addEventListener("toggle", keepHere));
+  document.addEventListener("keydown", event => { if (event.key === "Escape" && document.activeElement.classList.contains("term")) document.activeElement.blur(); });
+  let unprinted = [];
+  addEventListener("beforeprint", () => { unprinted = panels.filter(panel => !panel.open); unprinted.forEach(panel => { panel.open = true; }); });
+  addEventListener("afterprint", () => { unprinted.forEach(panel => { panel.open = false; }); });
   addEventListener("popstate", recall);
   mark();
   recall();

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from evals.judging.gates import DIGITS, GATES
 from evals.judging.variety import variety_rows
 from tools.pages.page_templates import jpeg_address, json_in_page, page_environment
+from tools.pages.terms import TERMS
 from tools.production.filing import BatchFolder
 from tools.production.overruling import titles_of
 from tools.production.report_document import time_and_money
@@ -48,6 +50,9 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
         variety=variety_rows(document["sameness"]),
         time_and_money=time_and_money(document),
         weighted=weighted_gates(document),
+        terms=TERMS,
+        reviewers=sorted({name for image in document["images"] for name in _people(image)}),
+        alike=any(image["duplicate_of"] or image["nearly_same_as"] for image in document["images"]),
         viewed=json_in_page(viewed_document(document, references)),
     )
 
@@ -58,14 +63,30 @@ def viewed_document(document: Mapping[str, Any], references: str | None) -> dict
         **{name: document[name] for name in ("run_id", "batch_id")},
         "protocol_id": document["protocol"].get("id", ""),
         "gates": [
-            {"name": gate["name"], "title": gate["title"], "limit": gate["limit"], "lower": gate["lower_is_better"], "low": 0, "high": 1}
+            {**{name: gate[name] for name in ("key", "name", "title", "limit")}, "lower": gate["lower_is_better"], **SPANS[gate["key"]]}
             for gate in document["gates"]
         ],
+        "terms": {gate["key"]: TERMS.get(gate["key"], "") for gate in document["gates"]},
         "items": [_viewed(image, document["gates"], references) for image in document["images"]],
     }
 
 
-KEPT = ("index", "width", "height", "shot", "prompt", "seed", "config", "source", "gates_verdict", "borderline")
+KEPT = (
+    "index",
+    "width",
+    "height",
+    "shot",
+    "prompt",
+    "seed",
+    "config",
+    "source",
+    "verdict",
+    "gates_verdict",
+    "borderline",
+    "yaw",
+    "prompt_id",
+)
+SPANS = {gate.key: {"low": gate.span[0], "high": gate.span[1]} for gate in GATES}
 
 
 def _viewed(image: Mapping[str, Any], gates: list[Mapping[str, Any]], references: str | None) -> dict[str, Any]:
@@ -80,11 +101,35 @@ def _viewed(image: Mapping[str, Any], gates: list[Mapping[str, Any]], references
         "reference_name": nearest,
         "scores": {gate["name"]: image[gate["name"]] for gate in gates},
         "reasons": image["overruled"] or image["reasons"],
+        "stuck": _is_stuck(image, gates),
+        "people": _people(image),
         "guards": titles_of(image["guards"]),
         "others": [{name: one[name] for name in ("verdict", "by", "reason")} for one in image["verdicts"]],
         "disputed": len({one["verdict"] for one in image["verdicts"]}) > 1,
         "like": image["duplicate_of"] or image["nearly_same_as"] or "",
     }
+
+
+def _people(image: Mapping[str, Any]) -> list[str]:
+    """Who gave a verdict on the picture."""
+    decided = [image["decision"]] if image["decision"] else []
+    return sorted({one["by"] for one in (*decided, *image["verdicts"])})
+
+
+def _is_stuck(image: Mapping[str, Any], gates: list[Mapping[str, Any]]) -> bool:
+    """Whether the gates reject it for something that no limit of a score moves: a missing score, a repeated picture."""
+    if image["gates_verdict"] != "rejected":
+        return False
+    reasons = image["overruled"] or image["reasons"]
+    return len(reasons) > sum(_fails(image[gate["name"]], gate) for gate in gates)
+
+
+def _fails(score: float | None, gate: Mapping[str, Any]) -> bool:
+    """The rule of `Gate.passes`, for a score in the document of a report."""
+    if score is None:
+        return False
+    ours, wanted = round(score, DIGITS), round(gate["limit"], DIGITS)
+    return bool(ours > wanted if gate["lower_is_better"] else ours < wanted)
 
 
 def _relative(folder: Path, root: Path) -> str | None:

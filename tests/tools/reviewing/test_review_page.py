@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser import Browser, Tab, find_chromium, running_chromium
+from tests.browser import Tab
 from tests.tools.production.scenes import finish
 from tests.tools.reviewing.scenes_of_review import (
     NAMES,
@@ -32,24 +31,6 @@ NAMELESS = """[...document.querySelectorAll('button, a[href], input, select, tex
     && !(each.getAttribute('aria-label') || each.textContent.trim() || each.labels && each.labels.length)).length"""
 CATCH_EXPORT = """URL.createObjectURL = blob => { blob.text().then(text => { window.exported = text; }); return 'about:blank#'; };
     HTMLAnchorElement.prototype.click = () => {}"""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    executable = find_chromium()
-    if executable is None:
-        pytest.skip("there is no Chromium on this machine")
-    with running_chromium(tmp_path_factory.mktemp("chromium"), executable) as browser:
-        yield browser
-
-
-@pytest.fixture
-def tab(browser: Browser) -> Iterator[Tab]:
-    tab = browser.new_tab()
-    tab.resize(1280, 860)
-    yield tab
-    assert tab.errors == []
-    tab.close()
 
 
 @pytest.fixture

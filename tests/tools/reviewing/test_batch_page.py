@@ -1,0 +1,133 @@
+"""The page of a batch in a real browser: limits that are moved, filters, the pose map, and the address that keeps them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.browser import Tab
+from tests.tools.production.scenes import finish
+from tests.tools.reviewing.scenes_of_review import NAMES, make_reviewed, plan_of
+from tools.production.decisions import DECISIONS_FILE
+from tools.production.filing import BatchFolder
+from tools.production.report_html import viewed_document
+
+SHOWN = "[...document.querySelectorAll('.pic')].filter(each => !each.hidden).map(each => Number(each.dataset.index)).join()"
+SAID = "document.querySelector('#limit-face-says').textContent"
+MOVE = "(s => { s.value = %s; s.dispatchEvent(new Event('input', { bubbles: true })); })(document.querySelector('#limit-face'))"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> BatchFolder:
+    folder = make_reviewed(tmp_path)
+    finish(plan_of(tmp_path), folder)
+    return folder
+
+
+def address(folder: BatchFolder, state: str = "") -> str:
+    return (folder.root / "batch_report.html").as_uri() + state
+
+
+def test_a_moved_limit_says_how_many_would_pass_and_changes_nothing(tab: Tab, folder: BatchFolder) -> None:
+    before = {path.name: path.read_bytes() for path in folder.root.iterdir() if path.is_file()}
+    tab.go(address(folder))
+    tab.ask("document.querySelector('#limits').open = true")
+    assert tab.wait("document.querySelector('#would').textContent") == "3 of 6 pictures pass the gates with the limits in force."
+    tab.ask(MOVE % 0.5)
+    assert tab.ask(SAID) == "at 0.5: 1 more"
+    tab.ask(MOVE % 0)
+    assert tab.ask(SAID) == "at 0: 2 more"  # no limit approves the picture without a face
+    tab.ask(MOVE % 0.8)
+    assert tab.ask(SAID) == "at 0.8: 2 fewer"
+    assert tab.ask("document.querySelector('#would').textContent") == (
+        "With all limits as set here, 1 of 6 pictures would pass the gates: 2 fewer than now."
+    )
+    tab.ask("document.querySelector('#only-moved').click()")
+    assert tab.ask(SHOWN) == "2,5"
+    tab.call("Page.reload")
+    assert tab.wait(SAID) == "at 0.8: 2 fewer" and tab.ask(SHOWN) == "2,5"
+    tab.ask("document.querySelector('#reset-limits').click(); document.querySelector('#only-moved').click()")
+    assert tab.ask(SAID) == "" and tab.ask(SHOWN) == "1,2,3,4,5,6"
+    assert {path.name: path.read_bytes() for path in folder.root.iterdir() if path.is_file()} == before
+    assert {urlsplit(each).scheme for each in tab.requests} <= {"file", "data"}
+
+
+def test_a_limit_moves_by_keyboard_and_by_pointer(tab: Tab, folder: BatchFolder) -> None:
+    tab.go(address(folder, "#open=limits"))
+    tab.wait("document.querySelector('#limits').open")
+    tab.ask("document.querySelector('#limit-face').focus()")
+    tab.press("ArrowRight", "ArrowRight")
+    assert tab.wait(SAID) == "at 0.62: 1 fewer"
+    assert tab.ask("document.querySelector('#limit-face').getAttribute('aria-valuetext')") == "at 0.62: 1 fewer"
+    x, y = tab.ask("(b => [b.x + b.width * .3, b.y + 30])(document.querySelector('.gauge svg').getBoundingClientRect())")
+    for kind in ("mousePressed", "mouseReleased"):
+        tab.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    tab.wait(f"{SAID} === 'at 0.3: 1 more'")
+
+
+def test_filters_stay_in_the_address_and_back_returns_to_them(tab: Tab, folder: BatchFolder) -> None:
+    tab.go(address(folder, "#open=poses&by=face&show=rejected&sort=-overall"))
+    tab.wait("document.querySelectorAll('#map circle').length > 0")
+    assert tab.ask(SHOWN) == "3,6"
+    assert tab.ask("document.querySelectorAll('#map circle:not(.away)').length") == 2
+    tab.ask("document.querySelector('#map circle:not(.away)').dispatchEvent(new MouseEvent('click', { bubbles: true }))")
+    tab.wait("!document.querySelector('.viewer').hidden && document.querySelector('#viewer-title').textContent.startsWith('0003')")
+    tab.call("Page.reload")
+    tab.wait("document.querySelector('.viewer') && !document.querySelector('.viewer').hidden")
+    tab.ask("history.back()")
+    tab.wait("document.querySelector('.viewer').hidden")
+    assert tab.ask(SHOWN) == "3,6" and tab.ask("document.querySelector('#poses').open") is True
+
+
+def test_filters_by_person(tab: Tab, tmp_path: Path, folder: BatchFolder) -> None:
+    from tests.tools.reviewing.scenes_of_review import make_desk
+    from tools.reviewing.desk import Wish
+
+    make_desk(folder, "anna").decide([Wish(NAMES[0], "rejected", "hand")])
+    assert (folder.root / DECISIONS_FILE).is_file()
+    finish(plan_of(tmp_path), folder)
+    tab.go(address(folder))
+    for value, shown in (("by anna", "1"), ("hand", "1"), ("gates", "2,3,4,5,6"), ("disputed", "")):
+        tab.ask(f"(s => {{ s.value = '{value}'; s.dispatchEvent(new Event('change')); }})(document.querySelector('#who'))")
+        assert tab.ask(SHOWN) == shown
+
+
+def test_a_term_is_explained_to_the_keyboard_and_all_panels_are_printed(tab: Tab, folder: BatchFolder) -> None:
+    tab.go(address(folder, "#open=limits"))
+    tip = "getComputedStyle(document.querySelector('.gauge .tip')).display"
+    assert tab.wait(tip) == "none"
+    tab.ask("document.querySelector('.gauge .term').focus()")
+    assert tab.ask(tip) == "block"
+    tab.press("Escape")
+    assert tab.ask(tip) == "none"
+    tab.ask("dispatchEvent(new Event('beforeprint'))")
+    assert tab.ask("[...document.querySelectorAll('details.panel')].every(each => each.open)") is True
+    tab.ask("dispatchEvent(new Event('afterprint'))")
+    assert tab.ask("[...document.querySelectorAll('details.panel')].filter(each => each.open).map(each => each.id).join()") == "limits"
+
+
+def test_it_fits_a_phone(tab: Tab, folder: BatchFolder) -> None:
+    tab.resize(390, 800, phone=True, dark=True)
+    tab.go(address(folder, "#open=limits+poses+tables"))
+    tab.wait("document.querySelectorAll('#map circle').length > 0")
+    assert tab.ask("document.documentElement.scrollWidth") == 390
+
+
+@pytest.mark.parametrize(
+    ("fields", "stuck"),
+    [
+        ({"gates_verdict": "approved"}, False),
+        ({"face": 0.5, "reasons": ["face"]}, False),
+        ({"face": 0.5, "reasons": ["face", "the same file as another"]}, True),
+        ({"face": None, "reasons": ["no face found"]}, True),
+        ({"face": 0.5, "overruled": ["face"]}, False),
+        ({"face": 0.59996, "reasons": ["the same file as another"]}, True),  # 0.6000 at four decimals: it passes the limit
+    ],
+)
+def test_what_no_limit_moves_is_stuck(folder: BatchFolder, fields: dict[str, Any], stuck: bool) -> None:
+    document = finish(plan_of(folder.root.parent), folder)
+    document["images"][0] |= {"gates_verdict": "rejected", **fields}
+    assert viewed_document(document, None)["items"][0]["stuck"] is stuck
