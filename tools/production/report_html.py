@@ -1,5 +1,7 @@
 """The report of a batch as one HTML file: the pictures to look at. Needs no network, works from a folder.
 
+Above `MOST_IN_ONE_FILE` pictures the small copies lie beside it, in `thumbs/`, and load as one scrolls.
+
 It is rendered piece by piece, so that the thumbnails of thousands of pictures are never in memory together.
 """
 
@@ -21,6 +23,9 @@ from tools.production.report_text import describe_decision, format_score, likene
 from tools.production.thumbnails import read_thumbnail
 
 TEMPLATE = "batch_report.html.j2"
+THUMBS = "thumbs"
+MOST_IN_ONE_FILE = 500
+"""Pictures; a page of 500 with its thumbnails has some 10 MB."""
 
 
 def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[str]:
@@ -30,9 +35,13 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
     environment.filters["decided"] = describe_decision
     environment.filters["percent"] = lambda value: f"{value:.0%}"
 
+    is_one_file = len(document["images"]) <= MOST_IN_ONE_FILE
+
     def thumbnail(image: Mapping[str, Any]) -> str:
         small = read_thumbnail(folder.thumbnails / f"{image['file']}.jpg", folder.root / (image["path"] or ""))
-        return jpeg_address(small) if small else ""
+        if not small:
+            return ""
+        return jpeg_address(small) if is_one_file else _put_beside(small, folder.root, f"{THUMBS}/{image['file']}.jpg")
 
     def link(image: Mapping[str, Any]) -> str:
         return quote_path(image["path"])
@@ -55,6 +64,19 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
         alike=any(image["duplicate_of"] or image["nearly_same_as"] for image in document["images"]),
         viewed=json_in_page(viewed_document(document, references)),
     )
+
+
+def _put_beside(small: bytes, root: Path, name: str) -> str:
+    """The address of a small copy beside the page, written where it is not there yet. One that was left half written is written again."""
+    path = root / name
+    try:
+        is_there = path.read_bytes() == small
+    except OSError:
+        is_there = False
+    if not is_there:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(small)
+    return quote_path(name)
 
 
 def viewed_document(document: Mapping[str, Any], references: str | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from tests.browser import Tab
 from tests.tools.production.scenes import finish
 from tests.tools.reviewing.scenes_of_review import NAMES, make_reviewed, plan_of
+from tools.production import report_html
 from tools.production.decisions import DECISIONS_FILE
 from tools.production.filing import BatchFolder
 from tools.production.report_html import viewed_document
@@ -107,6 +108,18 @@ def test_a_term_is_explained_to_the_keyboard_and_all_panels_are_printed(tab: Tab
     assert tab.ask("[...document.querySelectorAll('details.panel')].every(each => each.open)") is True
     tab.ask("dispatchEvent(new Event('afterprint'))")
     assert tab.ask("[...document.querySelectorAll('details.panel')].filter(each => each.open).map(each => each.id).join()") == "limits"
+
+
+def test_small_copies_of_a_large_batch_lie_beside_the_page(tab: Tab, folder: BatchFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_html, "MOST_IN_ONE_FILE", 5)
+    (folder.root / "thumbs").mkdir()
+    (folder.root / "thumbs" / f"{NAMES[0]}.jpg").write_bytes(b"\xff\xd8 left half written")
+    finish(plan_of(folder.root.parent), folder)
+    assert "data:image" not in (folder.root / "batch_report.html").read_text(encoding="utf-8")
+    tab.go(address(folder))
+    tab.ask("document.querySelector('.pic img').scrollIntoView()")
+    tab.wait("document.querySelector('.pic img').naturalWidth > 0")
+    assert sorted(path.name for path in (folder.root / "thumbs").iterdir()) == [f"{name}.jpg" for name in NAMES]
 
 
 def test_it_fits_a_phone(tab: Tab, folder: BatchFolder) -> None:
