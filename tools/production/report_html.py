@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evals.judging.gates import DIGITS, GATES
+from evals.judging.gates import GATES
 from evals.judging.variety import variety_rows
 from tools.pages.page_templates import jpeg_address, json_in_page, page_environment
 from tools.pages.terms import TERMS
@@ -85,7 +85,12 @@ def viewed_document(document: Mapping[str, Any], references: str | None) -> dict
         **{name: document[name] for name in ("run_id", "batch_id")},
         "protocol_id": document["protocol"].get("id", ""),
         "gates": [
-            {**{name: gate[name] for name in ("key", "name", "title", "limit")}, "lower": gate["lower_is_better"], **SPANS[gate["key"]]}
+            {
+                **{name: gate[name] for name in ("key", "name", "title", "limit")},
+                "lower": gate["lower_is_better"],
+                "low": TABLE[gate["key"]].span[0],
+                "high": TABLE[gate["key"]].span[1],
+            }
             for gate in document["gates"]
         ],
         "terms": {gate["key"]: TERMS.get(gate["key"], "") for gate in document["gates"]},
@@ -108,7 +113,7 @@ KEPT = (
     "yaw",
     "prompt_id",
 )
-SPANS = {gate.key: {"low": gate.span[0], "high": gate.span[1]} for gate in GATES}
+TABLE = {gate.key: gate for gate in GATES}
 
 
 def _viewed(image: Mapping[str, Any], gates: list[Mapping[str, Any]], references: str | None) -> dict[str, Any]:
@@ -143,15 +148,8 @@ def _is_stuck(image: Mapping[str, Any], gates: list[Mapping[str, Any]]) -> bool:
     if image["gates_verdict"] != "rejected":
         return False
     reasons = image["overruled"] or image["reasons"]
-    return len(reasons) > sum(_fails(image[gate["name"]], gate) for gate in gates)
-
-
-def _fails(score: float | None, gate: Mapping[str, Any]) -> bool:
-    """The rule of `Gate.passes`, for a score in the document of a report."""
-    if score is None:
-        return False
-    ours, wanted = round(score, DIGITS), round(gate["limit"], DIGITS)
-    return bool(ours > wanted if gate["lower_is_better"] else ours < wanted)
+    scores = [(TABLE[gate["key"]], image[gate["name"]], gate["limit"]) for gate in gates]
+    return len(reasons) > sum(score is not None and not gate.passes(score, limit) for gate, score, limit in scores)
 
 
 def _relative(folder: Path, root: Path) -> str | None:

@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from evals.judging.gates import GATES
 from tests.browser import Tab
 from tests.tools.production.scenes import finish
 from tests.tools.reviewing.scenes_of_review import NAMES, make_reviewed, plan_of
+from tools.pages.terms import TERMS
 from tools.production import report_html
 from tools.production.decisions import DECISIONS_FILE
 from tools.production.filing import BatchFolder
@@ -127,6 +129,10 @@ def test_it_fits_a_phone(tab: Tab, folder: BatchFolder) -> None:
     tab.go(address(folder, "#open=limits+poses+tables"))
     tab.wait("document.querySelectorAll('#map circle').length > 0")
     assert tab.ask("document.documentElement.scrollWidth") == 390
+
+
+def test_every_gate_is_explained() -> None:
+    assert [gate.key for gate in GATES if gate.key not in TERMS] == []
 
 
 @pytest.mark.parametrize(
