@@ -5,11 +5,12 @@
   const grid = at("grid"), find = at("find"), shot = at("shot");
   let batch = null, items = [], filter = "all", version = -1, cards = new Map();
 
+  let lost = false; /* the server did not answer when it was asked last */
   const ask = async (path, body) => {
     let reply;
     try {
       reply = await fetch(path, body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-    } catch { throw { what: "not saved", why: "the server of this review does not answer", fix: "start tools/review.py again; this page goes on by itself" }; }
+    } catch { lost = true; throw { what: "not saved", why: "the server of this review does not answer", fix: "start tools/review.py again; this page goes on by itself" }; }
     if (reply.headers.get("Content-Type") === "application/json") {
       const told = await reply.json();
       if (reply.ok) return told;
@@ -178,13 +179,11 @@
       if (news && !viewer.busy) { take(await ask("/api/batch")); if (viewer.isOpen) viewer.refresh(); else draw(); }
       if (lost) { lost = false; viewer.toast("the server is back"); draw(); }
     } catch (error) {
-      if (!lost) { lost = true; }
+      lost = true;
       say("status", `${error.why}${error.fix ? ` (${error.fix})` : ""}`);
     }
     setTimeout(poll, document.hidden ? 10000 : 2500);
   };
-  let lost = false;
-
   const begin = async () => {
     try { take(await ask("/api/batch")); } catch (error) { at("title").textContent = "Review"; say("status", `${error.why}${error.fix ? ` (${error.fix})` : ""}`); setTimeout(begin, 2500); return; }
     say("status", "");
