@@ -258,7 +258,7 @@ def test_the_report_has_the_same_keys_and_exports_what_review_takes_in(tab: Tab,
     tab.press("ArrowRight", "a", "u", "a", "Escape")
     tab.wait(f"!({OPEN})")
     tab.go(report)  # what was decided stays in the browser
-    assert tab.wait("document.querySelector('#export').textContent") == "Export 2 decisions"
+    tab.wait("document.querySelector('#export').textContent === 'Export 2 decisions'")
     tab.ask(CATCH_EXPORT)
     tab.ask("document.querySelector('#export').click()")
     tab.wait("document.activeElement.id === 'reviewer'")
@@ -283,7 +283,7 @@ def test_the_report_too_wants_a_reason_against_a_guard(tab: Tab, folder: BatchFo
     tab.wait("document.activeElement.id === 'reason'")
     tab.type("she agreed")
     tab.press("Enter")
-    assert tab.wait("document.querySelector('#export').textContent") == "Export 1 decision"
+    tab.wait("document.querySelector('#export').textContent === 'Export 1 decision'")
 
 
 def test_back_from_the_report_s_large_view_keeps_its_filters(tab: Tab, report: str) -> None:
