@@ -34,6 +34,12 @@ def address(folder: BatchFolder, state: str = "") -> str:
     return (folder.root / "batch_report.html").as_uri() + state
 
 
+def load_again(tab: Tab) -> None:
+    tab.ask("window.before = true")
+    tab.call("Page.reload")
+    tab.wait("!window.before && document.readyState === 'complete'")
+
+
 def test_a_moved_limit_says_how_many_would_pass_and_changes_nothing(tab: Tab, folder: BatchFolder) -> None:
     before = {path.name: path.read_bytes() for path in folder.root.iterdir() if path.is_file()}
     tab.go(address(folder))
@@ -50,7 +56,7 @@ def test_a_moved_limit_says_how_many_would_pass_and_changes_nothing(tab: Tab, fo
     )
     tab.ask("document.querySelector('#only-moved').click()")
     assert tab.ask(SHOWN) == "2,5"
-    tab.call("Page.reload")
+    load_again(tab)
     assert tab.wait(SAID) == "at 0.8: 2 fewer" and tab.ask(SHOWN) == "2,5"
     tab.ask("document.querySelector('#reset-limits').click(); document.querySelector('#only-moved').click()")
     assert tab.ask(SAID) == "" and tab.ask(SHOWN) == "1,2,3,4,5,6"
@@ -78,7 +84,7 @@ def test_filters_stay_in_the_address_and_back_returns_to_them(tab: Tab, folder: 
     assert tab.ask("document.querySelectorAll('#map circle:not(.away)').length") == 2
     tab.ask("document.querySelector('#map circle:not(.away)').dispatchEvent(new MouseEvent('click', { bubbles: true }))")
     tab.wait("!document.querySelector('.viewer').hidden && document.querySelector('#viewer-title').textContent.startsWith('0003')")
-    tab.call("Page.reload")
+    load_again(tab)
     tab.wait("document.querySelector('.viewer') && !document.querySelector('.viewer').hidden")
     tab.ask("history.back()")
     tab.wait("document.querySelector('.viewer').hidden")
