@@ -66,6 +66,8 @@ PROFILES = {
 DLIB = Profile("dlib", PROJECT_ROOT / "requirements-dlib.txt")
 PUBLISH = Profile("publish", PROJECT_ROOT / "requirements-publish.txt")
 DEVELOPMENT = Profile("dev", PROJECT_ROOT / "requirements-dev.txt")
+EXTRA_TITLES = {"dlib": "face engine dlib", "publish": "content credentials (C2PA)"}
+"""What the extras are for, by their profile's name."""
 
 
 def find_profile() -> Profile:

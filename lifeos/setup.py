@@ -126,9 +126,8 @@ def main(argv: list[str] | None = None, say: Callable[[str], None] = print) -> i
     say(f"environment: {profile.name}, in {folder}")
     models = ", ".join(f"{file.title} ({file.licence})" for file in FREE_MODELS)
     say(f"models: {models}, in {environment.mend_models(profile)}")
-    titles = {"dlib": "face engine dlib", "publish": "content credentials (C2PA)"}
     for extra in sorted(environment.made_extras(folder)):
-        say(f"{titles[extra]}: in {environment.widest_of(folder)}")
+        say(f"{environment.EXTRA_TITLES[extra]}: in {environment.widest_of(folder)}")
     if args.dlib:
         fetch_old_detector(args.models_dir, say)
     if args.age:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from evals.judging.gates import GATES
 from lifeos import cli
 from lifeos.arguments import OLD_SPELLINGS
 from lifeos.errors import InputError
@@ -20,6 +21,8 @@ from lifeos.policy.defaults import DEFAULTS
 from lifeos.project import project_version
 from tests.checkouts import ROOT
 from tests.parsers import PARSERS, make_parser
+
+OF_GUARDS = {key for gate in GATES if gate.is_guard for key in (gate.limit_key, gate.folder.key if gate.folder else "")}
 
 
 @pytest.mark.parametrize(
@@ -149,6 +152,8 @@ def test_every_script_has_an_example() -> None:
 def test_a_default_of_the_policy_is_a_key_of_the_policy(script: str) -> None:
     for action in make_parser(script)._actions:
         for key in action.help.keys if isinstance(action.help, cli.PolicyHelp) else ():
+            if key in OF_GUARDS:  # absent, and off, until somebody switches the guard on
+                continue
             value: Any = DEFAULTS
             for part in key.split("."):
                 value = value[part]

@@ -152,7 +152,9 @@ def test_a_guard_that_was_overruled_without_a_reason_is_named(folder: BatchFolde
     document = finish(make_plan(), folder)
     assert document["images"][2]["guards"] == ["memorised"] and document["counts"]["without_reason"] == 1
     assert "1 picture approved against a guard of publishing: the reason is missing." in document["judgement"]
-    assert "the reason why memorised is overruled is missing" in (folder.root / "batch_report.md").read_text(encoding="utf-8")
+    assert f"the reason why {gates.gate_of('memorised').title} is overruled is missing" in (folder.root / "batch_report.md").read_text(
+        encoding="utf-8"
+    )
     say(folder, 3, True, reason="that photo is ours")
     assert finish(make_plan(), folder)["counts"]["without_reason"] == 0
 
