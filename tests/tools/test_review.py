@@ -23,6 +23,7 @@ def folder(tmp_path: Path) -> BatchFolder:
 
 
 @kills
+@pytest.mark.usefixtures("permission_bits")  # the address is kept where its owner alone may read it
 def test_a_review_survives_kill_9_and_goes_on_at_the_same_address(folder: BatchFolder) -> None:
     with running(folder, "--reviewer", "anna") as (process, caller, first):
         assert caller.ask("/api/decide", [{"name": NAMES[2], "verdict": "approved"}]).status == 200

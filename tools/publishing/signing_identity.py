@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,13 +51,13 @@ def read_identity(certificate: Path, key: str, now: datetime | None = None) -> S
     """The user's own: `certificate` is a PEM file, `key` a PEM file or `env:NAME`. Raises InputError for what cannot sign, and says why."""
     now = now or times.now()
     chain = _read_chain(certificate)
-    secret = _read_key(key)
+    secret, warnings = _read_key(key)
     leaf = chain[0]
     if _spki(leaf.public_key()) != _spki(secret.public_key()):
         raise InputError(_name_of_key(key), f"this key does not belong to the first certificate of {certificate}", "give the one that does")
     _check_times(certificate, leaf, now)
     _check_usage(certificate, leaf)
-    warnings = _check_chain(certificate, chain)
+    warnings += _check_chain(certificate, chain)
     return _identity(chain, secret, is_self_made=_common_name(leaf) == SELF_MADE, warnings=warnings)
 
 
@@ -193,10 +194,12 @@ def _name_of_key(key: str) -> str:
     return f"the variable {key.removeprefix(FROM_ENVIRONMENT)}" if key.startswith(FROM_ENVIRONMENT) else key
 
 
-def _read_key(key: str) -> Any:
+def _read_key(key: str) -> tuple[Any, tuple[str, ...]]:
+    """The private key, and what its owner should know of where it lies."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    warnings: tuple[str, ...] = ()
     if "PRIVATE KEY" in key:
         raise InputError("--key", "the key itself was given, where others see it (history, process list)", "give its file, or env:NAME")
     if key.startswith(FROM_ENVIRONMENT):
@@ -206,9 +209,9 @@ def _read_key(key: str) -> Any:
         data = text.encode("utf-8", "surrogateescape")
     else:
         data = _read(Path(key))
-        _check_permissions(Path(key))
+        warnings = _check_permissions(Path(key))
     try:
-        return load_pem_private_key(data, password=None)
+        return load_pem_private_key(data, password=None), warnings
     except TypeError:
         fix = "give one without: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW; chmod 600 NEW"
         raise InputError(_name_of_key(key), "the key has a passphrase", fix) from None
@@ -216,10 +219,23 @@ def _read_key(key: str) -> Any:
         raise InputError(_name_of_key(key), "holds no private key in PEM form", "give a file that openssl calls a PRIVATE KEY") from None
 
 
-def _check_permissions(path: Path) -> None:
-    if os.name == "posix" and path.stat().st_mode & 0o077:
-        why = f"others may read this key (mode {path.stat().st_mode & 0o777:03o})"
-        raise InputError(path, why, f"chmod 600 {path}")
+def _check_permissions(path: Path) -> tuple[str, ...]:
+    """Raises InputError for a key that others may read, where its owner can forbid it; a warning where the volume cannot."""
+    if os.name != "posix" or not path.stat().st_mode & 0o077:
+        return ()
+    if not _keeps_permissions(path.parent):
+        return ("the key lies on a volume without permissions: whoever may read the volume may read it",)
+    raise InputError(path, f"others may read this key (mode {path.stat().st_mode & 0o777:03o})", f"chmod 600 {path}")
+
+
+def _keeps_permissions(folder: Path) -> bool:
+    """Whether files there can be made private: not on exFAT, nor on NTFS as it is mounted by most. Asked by making one."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".permissions-") as probe:
+            Path(probe.name).chmod(0o600)
+            return not Path(probe.name).stat().st_mode & 0o077
+    except OSError:
+        return True
 
 
 def _check_times(path: Path, leaf: Certificate, now: datetime) -> None:

@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from lifeos.errors import InputError
+from tests.capabilities import POSIX
 from tests.tools.publishing.published_batches import Authority, key_pem, pem, publish, published, told_batch, write_pair
 from tools.publishing.content_credentials import read_credentials
 from tools.publishing.signing_identity import SELF_MADE, own_identity, read_identity
@@ -83,8 +84,9 @@ def test_the_order_of_a_chain_and_a_missing_link(root: Authority, tmp_path: Path
     certificate, key = between.issue()
     with pytest.raises(InputError, match="Test Root did not issue Jane Signer, which stands before it"):
         identity_of(tmp_path, (certificate, root.certificate, between.certificate), key)
-    assert identity_of(tmp_path, (certificate, between.certificate, root.certificate), key).warnings == ()
-    (warning,) = identity_of(tmp_path, (certificate,), key).warnings
+    whole = identity_of(tmp_path, (certificate, between.certificate, root.certificate), key).warnings
+    warning, *more = identity_of(tmp_path, (certificate,), key).warnings[::-1]
+    assert more == list(whole), "of the volume, where it keeps no permissions"
     assert warning.endswith("if its issuer is not itself a root, nobody will trust the signature")
     (tmp_path / "roots.pem").write_bytes(pem(root.certificate))
     rules = {"trust_anchors": str(tmp_path / "roots.pem"), **write_pair(tmp_path, (certificate,), key)}
@@ -147,6 +149,21 @@ def test_a_self_made_pair_is_made_once_and_its_authoritys_key_is_nowhere(tmp_pat
     texts = [path.read_text() for path in (tmp_path / "signing").iterdir()]
     assert sum(text.count("PRIVATE KEY") for text in texts) == 2, "one key: its first and its last line"
     assert first.name == SELF_MADE, "neither the user's nor the machine's"
+
+
+@pytest.mark.skipif(not POSIX, reason="permission bits are POSIX")
+def test_where_the_volume_keeps_no_permissions_a_key_is_taken_with_a_warning(
+    root: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`chmod 600` does nothing there, so that nobody could follow the advice."""
+    certificate, key = root.issue()
+    given = write_pair(tmp_path, (certificate, root.certificate), key)
+    Path(given["key"]).chmod(0o644)
+    with pytest.raises(InputError, match="others may read this key"):
+        read_identity(Path(given["certificate"]), given["key"])
+    monkeypatch.setattr("tools.publishing.signing_identity._keeps_permissions", lambda folder: False)
+    (warning,) = read_identity(Path(given["certificate"]), given["key"]).warnings
+    assert warning == "the key lies on a volume without permissions: whoever may read the volume may read it"
 
 
 @pytest.mark.usefixtures("permission_bits")

@@ -201,6 +201,7 @@ def test_blind_shows_no_verdict_and_no_score(tab: Tab, folder: BatchFolder) -> N
 
 
 @kills
+@pytest.mark.usefixtures("permission_bits")  # the address is kept where its owner alone may read it
 def test_a_killed_server_loses_nothing_and_the_page_goes_on(tab: Tab, folder: BatchFolder) -> None:
     with running(folder) as (process, caller, told):
         enter(tab, caller, token=told["address"].rpartition("=")[2])
