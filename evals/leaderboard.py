@@ -119,6 +119,7 @@ def remarks(standings: Standings, confidence: float) -> list[str]:
         for standing in board.best
         if standing.pose["scene_verdict"] == SAME
     ]
+    said += [f"{standing.run_id}: {standing.decided}." for board in standings.boards for standing in board.best if standing.decided]
     if len(standings.boards) > 1:
         said.append(f"{len(standings.boards)} protocols: runs that were scored in different ways are ranked apart.")
     if standings.unranked:
@@ -183,6 +184,7 @@ def to_document(standings: Standings) -> dict[str, Any]:
             "coverage": {key: round(mean.coverage, 6) for key, mean in numbers.means.by_gate.items()},
             "shortfall": numbers.shortfall or None,
             "sameness": standing.pose,
+            "decided": standing.decided or None,
             "timestamp": standing.timestamp,
         }
         return {"place": place, "run_id": standing.run_id, "lora_version": standing.version, **scores, **facts}

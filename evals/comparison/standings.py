@@ -41,6 +41,8 @@ class Standing:
     """How many its row holds."""
     pose: dict[str, Any]
     """How varied they are: figures, `verdict` (null: not recorded) and `line`."""
+    decided: str = ""
+    """What people decided about its pictures, in a sentence."""
 
     @property
     def when(self) -> datetime | None:
@@ -134,6 +136,7 @@ def stand(run: Run, policy: Mapping[str, Any]) -> Standing | None:
         numbers,
         len(run.images),
         pose_document(run, policy),
+        run.decided_line,
     )
 
 

@@ -84,6 +84,18 @@ def test_variety_stands_beside_the_grade(tmp_path: Path, capsys: pytest.CaptureF
     assert entries[2]["sameness"]["line"] == "not recorded"
 
 
+def test_what_people_decided_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = make_row("judged", steady(0.8))
+    for image, approved in zip(row["images"], (True, False), strict=False):
+        image.update(approved=approved, gates_approved=True, decided_by="anna")
+    write_history(tmp_path / "h.jsonl", [row, make_row("gates alone", steady(0.7))])
+    line = "2 pictures were decided by people: 0 of them approved and 1 rejected against the gates"
+    assert run(tmp_path, "--json", "--no-pictures") == 0
+    assert [entry["decided"] for entry in json.loads(capsys.readouterr().out)["boards"][0]["ranking"]] == [line, None]
+    assert run(tmp_path, "--no-pictures") == 0
+    assert f"judged: {line}." in capsys.readouterr().out
+
+
 def test_top_keeps_the_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_history(tmp_path / "h.jsonl", [{"run_id": f"r{n}", "eval_scores": {"overall_score": (n * 37 % 101) / 101}} for n in range(101)])
     assert run(tmp_path, "--top", "3", "--json", "--no-pictures") == 0

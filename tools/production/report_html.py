@@ -33,6 +33,7 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
     environment = page_environment()
     environment.filters["score"] = format_score
     environment.filters["decided"] = describe_decision
+    environment.filters["share_of"] = share_of_span
     environment.filters["percent"] = lambda value: f"{value:.0%}"
 
     is_one_file = len(document["images"]) <= MOST_IN_ONE_FILE
@@ -114,6 +115,12 @@ KEPT = (
     "prompt_id",
 )
 TABLE = {gate.key: gate for gate in GATES}
+
+
+def share_of_span(value: float, key: str) -> int:
+    """Where a score lies between the lowest and the highest that its gate can give, in percent."""
+    low, high = TABLE[key].span
+    return round(100 * max(0.0, min(1.0, (value - low) / (high - low))))
 
 
 def _viewed(image: Mapping[str, Any], gates: list[Mapping[str, Any]], references: str | None) -> dict[str, Any]:
