@@ -30,13 +30,14 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.storm_batches import BATCH_TARGETS
+from benchmarks.storm_decisions import DECISION_TARGETS
 from benchmarks.storm_places import Kept, Place, Step, Target
 from benchmarks.storm_records import RECORD_TARGETS, TRAINER_PACE
 from evals.faces.engine_flags import add_engine_flags
 from lifeos import cli
 from lifeos.errors import EXIT_GATE, EXIT_OK
 
-TARGETS = {target.name: target for target in (*BATCH_TARGETS, *RECORD_TARGETS)}
+TARGETS = {target.name: target for target in (*BATCH_TARGETS, *DECISION_TARGETS, *RECORD_TARGETS)}
 
 EARLY_SHARE = 0.2
 """Of the kills, those that strike at any moment from the start on; the others wait until this run has begun to write."""

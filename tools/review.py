@@ -99,7 +99,7 @@ def apply(args: argparse.Namespace, batch: ReviewedBatch, reviewer: str) -> int:
     from tools.reviewing.carrying import Carrier
 
     applied = apply_file(args.apply, batch, reviewer)
-    if applied.fresh:
+    if applied.fresh or applied.already:  # a run that was killed may have written them down and moved nothing
         carrier = Carrier(batch.folder, args.project_root, cli.note)
         carrier.wake()
         carrier.end()

@@ -156,6 +156,16 @@ def test_apply_says_what_it_took_and_what_it_left_out(folder: BatchFolder, capsy
     assert json.loads(capsys.readouterr().out) == {"schema": 1, "applied": [], "already": 2, "left_out": [], "remarks": []}
 
 
+def test_apply_carries_out_what_a_killed_run_had_only_written_down(folder: BatchFolder) -> None:
+    make_desk(folder, "anna").decide([Wish(NAMES[0], "rejected")])
+    path = folder.root.parent / "decisions.json"
+    said = {"picture": {"name": NAMES[0]}, "verdict": "rejected", "by": "anna"}
+    path.write_text(json.dumps({"schema": 1, "kind": "lifeos decisions", "batch_id": "b" * 32, "decisions": [said]}), encoding="utf-8")
+    assert placed(folder)[0] == "a"
+    assert review.main([str(folder.root), "--apply", str(path)]) == 0
+    assert placed(folder)[0] == "r" and (folder.root / "batch_report.html").exists()
+
+
 def test_apply_while_the_batch_is_at_work_waits_for_its_end(folder: BatchFolder, capsys: pytest.CaptureFixture[str]) -> None:
     path = folder.root.parent / "decisions.json"
     entry = {"picture": {"name": NAMES[2]}, "verdict": "approved"}
