@@ -44,7 +44,7 @@ def find_publishing_faults(place: Place) -> list[str]:
 
 def published_result(place: Place) -> Kept:
     """The ids come from the batch and the pictures, so that names are the same; time and salt of a signature are not."""
-    published = sorted(row["publication"]["file"] for row in read_whole(place.root / REGISTER) if row["event"] == "published")
+    published = sorted({row["publication"]["file"] for row in read_whole(place.root / REGISTER) if row["event"] == "published"})
     return {"copies": "\n".join(sorted(copies(place))), "register": "\n".join(published)}
 
 

@@ -156,10 +156,15 @@ class Publisher:
         try:
             files.write_bytes(staged, copy)
             report = self._verify(staged, mark_id, original, data)
+            publication = self._publication(name, copy, report)
+            self.register.record(mark_id, publication)  # first: what lies in published/ is known, whenever this ends
             files.move(staged, self.root / PUBLISHED / name)
         finally:
             staged.unlink(missing_ok=True)
-        publication = Publication(
+        return PublishedCopy(original.name, mark_id, publication, report)
+
+    def _publication(self, name: str, copy: bytes, report: LabelReport) -> Publication:
+        return Publication(
             name,
             hashlib.sha256(copy).hexdigest(),
             self.settings.format,
@@ -167,8 +172,6 @@ class Publisher:
             {label.name: f"{label.state}: {label.told}" for label in report.labels},
             self.writer.identity.fingerprint if self.writer is not None else "",
         )
-        self.register.record(mark_id, publication)
-        return PublishedCopy(original.name, mark_id, publication, report)
 
     def _name(self, original: Original, mark_id: int) -> str:
         stem = Path(original.name).stem

@@ -205,6 +205,21 @@ def test_nothing_is_left_of_a_copy_that_could_not_be_finished(step: str, tmp_pat
     assert len(publish(batch).published) == 1
 
 
+def test_a_copy_is_recorded_before_it_lies_where_somebody_may_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the two, nobody has seen the copy; the other way round, one that was taken would be known to nobody."""
+    batch = told_batch(tmp_path / "batch", approved=1)
+
+    def end(*args: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publisher.files, "move", end)
+        with pytest.raises(KeyboardInterrupt):
+            publish(batch)
+    assert '"published"' in (tmp_path / "register.jsonl").read_text() and not (batch / "published").exists()
+    assert len(publish(batch).published) == 1 and len(published(batch)) == 1
+
+
 def refusal_of(batch: Path, **rules: Any) -> str:
     """Why the only picture of a batch is not published; that nothing else is there."""
     result = publish(batch, **rules)
