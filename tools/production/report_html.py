@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evals.judging.gates import GATES
+from evals.judging.gates import gate_of
 from evals.judging.variety import variety_rows
 from tools.pages.page_templates import jpeg_address, json_in_page, page_environment
 from tools.pages.terms import TERMS
@@ -89,8 +89,8 @@ def viewed_document(document: Mapping[str, Any], references: str | None) -> dict
             {
                 **{name: gate[name] for name in ("key", "name", "title", "limit")},
                 "lower": gate["lower_is_better"],
-                "low": TABLE[gate["key"]].span[0],
-                "high": TABLE[gate["key"]].span[1],
+                "low": gate_of(gate["key"]).span[0],
+                "high": gate_of(gate["key"]).span[1],
             }
             for gate in document["gates"]
         ],
@@ -114,12 +114,11 @@ KEPT = (
     "yaw",
     "prompt_id",
 )
-TABLE = {gate.key: gate for gate in GATES}
 
 
 def share_of_span(value: float, key: str) -> int:
     """Where a score lies between the lowest and the highest that its gate can give, in percent."""
-    low, high = TABLE[key].span
+    low, high = gate_of(key).span
     return round(100 * max(0.0, min(1.0, (value - low) / (high - low))))
 
 
@@ -155,7 +154,7 @@ def _is_stuck(image: Mapping[str, Any], gates: list[Mapping[str, Any]]) -> bool:
     if image["gates_verdict"] != "rejected":
         return False
     reasons = image["overruled"] or image["reasons"]
-    scores = [(TABLE[gate["key"]], image[gate["name"]], gate["limit"]) for gate in gates]
+    scores = [(gate_of(gate["key"]), image[gate["name"]], gate["limit"]) for gate in gates]
     return len(reasons) > sum(score is not None and not gate.passes(score, limit) for gate, score, limit in scores)
 
 
