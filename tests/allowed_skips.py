@@ -84,7 +84,6 @@ ALLOWED_SKIPS = (
     AllowedSkip("tests/lifeos/test_files.py::*", "this volume replaces a file in two steps", OTHER_VOLUME),
     # Only root may mount, and not in every container.
     AllowedSkip("tests/tools/test_retrain_lora_v3.py::*", "a small file system cannot be mounted here", True),
-    AllowedSkip("tests/lifeos/test_files.py::*", "limits of files are POSIX", not POSIX),
     AllowedSkip("tests/lifeos/test_locks*", "flock is POSIX", not POSIX),
     AllowedSkip("tests/lifeos/test_foreign.py::*", "there is no /dev/zero", not POSIX),
     AllowedSkip("tests/evals/judging/test_inputs.py::*", "links are made by everyone on POSIX only", not POSIX),

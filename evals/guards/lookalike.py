@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.judging.gate import look_up
+from evals.judging.gate import GateFolder, look_up
 from evals.judging.records import Reading
 from evals.judging.view import Prepared
 from lifeos.counting import counted, verb
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 METRIC = "lookalike/1"
 KEY = "lookalike"
+FOLDER = GateFolder("gates.lookalike.folder", "--listed-dir", "pictures of people whom no picture may resemble, for that gate")
 LEAST_HEIGHT = 40
 """Pixels. Another face than the subject's that is smaller than this is not compared: likeness of so few pixels says little."""
 NAMED = 3
@@ -62,7 +63,7 @@ def prepare(setting: Setting) -> Prepared:
     """Find every face in the folder. Raises InputError where no folder is named, or nobody's face is in it."""
     from evals.judging.references import content_id
 
-    folder = _folder_of(setting)
+    folder = FOLDER.require(setting, "people whom no picture may resemble")
     listed = _read_folder(folder, setting)
     people = [picture for picture in listed if picture.embeddings]
     left_out = [f"{escape_line(picture.name)} ({picture.why_not})" for picture in listed if picture.why_not]
@@ -77,16 +78,6 @@ def prepare(setting: Setting) -> Prepared:
     setting.memory[KEY] = found
     identity = f"people {content_id(picture.sha256 for picture in people)}"
     return Prepared(identity, _warnings(found, setting, len(left_out)), tuple(f"listed picture left out: {each}" for each in left_out))
-
-
-def _folder_of(setting: Setting) -> Path:
-    from lifeos.project import require_directory
-
-    named = setting.folders.get(KEY) or look_up(setting.policy, "gates.lookalike.folder")
-    if not named:
-        fix = "name it: --listed-dir DIR, or gates.lookalike.folder in evals/thresholds.yaml"
-        raise InputError("gates.lookalike", "has a limit, but no folder of people whom no picture may resemble", fix)
-    return require_directory(Path(named), "--listed-dir")
 
 
 def _read_folder(folder: Path, setting: Setting) -> list[_Listed]:

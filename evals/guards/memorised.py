@@ -7,15 +7,13 @@ is near. The check before a promotion (`evals.comparison.memorisation`) is the s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.judging.gate import DIGITS, look_up
+from evals.judging.gate import DIGITS, GateFolder, look_up
 from evals.judging.records import Reading
 from evals.judging.view import Prepared
 from evals.likeness.training_pictures import METRIC, Match, TrainingPictures, load_training_set, see
 from lifeos.counting import counted, verb
-from lifeos.errors import InputError
 
 if TYPE_CHECKING:
     from evals.judging.view import Setting, View
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["METRIC", "is_memorised", "limit_in_force", "measure", "prepare"]
 
 KEY = "memorised"
+FOLDER = GateFolder("gates.memorised.folder", "--training-dir", "the training pictures that no picture may repeat, for that gate")
 
 
 def limit_in_force(policy: Mapping[str, Any]) -> float:
@@ -44,7 +43,7 @@ def prepare(setting: Setting) -> Prepared:
     from lifeos.images import list_pictures
     from lifeos.picture_labels import is_labelled
 
-    folder = _folder_of(setting)
+    folder = FOLDER.require(setting, "training pictures")
     listing = list_pictures(folder, recursive=True)
     embedder = setting.embedder or open_embedder()
     training = load_training_set(listing.pictures, folder, setting.engine, embedder, workers=setting.workers)
@@ -54,16 +53,6 @@ def prepare(setting: Setting) -> Prepared:
     identity = f"training {content_id(picture.sha256 for picture in training.pictures)}"
     lines = tuple(f"training picture left out: {each}" for each in left_out)
     return Prepared(identity, _warnings(len(left_out), labelled, len(training.pictures)), lines)
-
-
-def _folder_of(setting: Setting) -> Path:
-    from lifeos.project import require_directory
-
-    named = setting.folders.get(KEY) or look_up(setting.policy, "gates.memorised.folder")
-    if not named:
-        fix = "name it: --training-dir DIR, or gates.memorised.folder in evals/thresholds.yaml"
-        raise InputError("gates.memorised", "has a limit, but no folder of training pictures", fix)
-    return require_directory(Path(named), "--training-dir")
 
 
 def _warnings(left_out: int, labelled: int, total: int) -> tuple[str, ...]:

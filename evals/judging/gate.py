@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.judging.records import NOT_MEASURED, Assessment, Reading
+from lifeos.errors import InputError
+from lifeos.project import require_directory
 
 if TYPE_CHECKING:
     from evals.judging.view import Prepared, Setting, View
@@ -22,6 +25,15 @@ class GateFolder:
     key: str
     flag: str
     help: str
+
+    def require(self, setting: Setting, holds: str) -> Path:
+        """The folder that the flag or the policy names. `holds`: what lies in it. Raises InputError where there is none."""
+        section = self.key.rpartition(".")[0]
+        named = setting.folders.get(section.rpartition(".")[2]) or look_up(setting.policy, self.key)
+        if not named:
+            fix = f"name it: {self.flag} DIR, or {self.key} in evals/thresholds.yaml"
+            raise InputError(section, f"has a limit, but no folder of {holds}", fix)
+        return require_directory(Path(named), self.flag)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evals.guards import age, lookalike, memorised, second_face, technical
-from evals.judging.gate import DIGITS, Gate, GateFolder, guard_row, look_up, measured
+from evals.judging.gate import DIGITS, Gate, guard_row, look_up, measured
 from evals.judging.records import Assessment, Reading
 from lifeos.counting import counted, verb
 from lifeos.errors import InputError, did_you_mean
@@ -94,7 +94,7 @@ GATES: tuple[Gate, ...] = (
         lookalike.METRIC,
         lower_is_better=True,
         prepare=lookalike.prepare,
-        folder=GateFolder("gates.lookalike.folder", "--listed-dir", "pictures of people whom no picture may resemble, for that gate"),
+        folder=lookalike.FOLDER,
     ),
     guard_row("age", "apparent age", age.measure, age.METRIC, prepare=age.prepare, span=(0.0, age.OLDEST)),
     guard_row("technical", "technical soundness", technical.measure, technical.METRIC),
@@ -105,7 +105,7 @@ GATES: tuple[Gate, ...] = (
         memorised.METRIC,
         lower_is_better=True,
         prepare=memorised.prepare,
-        folder=GateFolder("gates.memorised.folder", "--training-dir", "the training pictures that no picture may repeat, for that gate"),
+        folder=memorised.FOLDER,
     ),
 )
 

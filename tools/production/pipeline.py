@@ -6,7 +6,6 @@ import contextlib
 import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,21 @@ from typing import Any
 from evals.judging.inputs import left_out_lines
 from evals.scorecards.card_inputs import Manifest
 from lifeos import locks
-from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError, LifeosError, UnavailableError
-from tools.backends.backend import Backend, BackendOptions, Tariff
+from tools.backends.backend import Backend, BackendOptions
 from tools.backends.registry import ConnectedBackend, connect_backends
 from tools.cost.meter import beat
 from tools.cost.rates import find_rate
 from tools.production import choices
+from tools.production.announcing import say_estimate, say_plan
 from tools.production.batch_state import BatchState
-from tools.production.budget import Limits, estimate, format_seconds
+from tools.production.budget import Limits
 from tools.production.filing import BatchFolder, check_room, check_writable, disk_is_full
 from tools.production.finish import Ending, finish_batch
 from tools.production.growth import check_growth, say_changed_sources
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.lora_file import LoraFile, ask_for_lora, read_lora_file
-from tools.production.plan import PLAN_FILE, Plan, read_plan, sha256_of, write_plan
+from tools.production.plan import PLAN_FILE, Plan, read_plan, write_plan
 from tools.production.planning import Generation, limits_of, make_plan, plan_generation, settings_of
 from tools.production.protocol_change import Rescoring, describe_change, is_finished, kept, kept_line, look_through, rescore, settled_plan
 from tools.production.rejudging import Rejudged, describe_rules, finish_moves, policy_in_force, rejudge
@@ -129,7 +128,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         say_plan(plan, generation, saved is not None, around.note)
         for line in left_out_lines(choices.left_out_of(plan.source_dir, plan.reference_dir), Path(plan.source_dir or "")):
             around.note(f"  warning: {line}")
-        say_estimate(plan, state, limits, policy, [server.tariff(rate) for server in servers], around)
+        say_estimate(plan, state, limits, policy, [server.tariff(rate) for server in servers], around.cost_log, around.note)
         equipment = Equipment(
             assessor,
             policy,
@@ -348,62 +347,3 @@ def rate_of(plan: Plan, policy: Mapping[str, Any], around: Circumstances) -> flo
         return 0.0
     rates = policy["cost"]["rates_per_hr"]
     return float(rates[find_rate(rates, around.gpu or policy["cost"]["default_gpu"])])
-
-
-def say_plan(plan: Plan, generation: Generation | None, continues: bool, note: Note) -> None:
-    """What was chosen, in a few lines."""
-    verb = "continuing" if continues else "new"
-    what = f"{counted(len(plan.prompts), 'prompt')} × {plan.count}" if plan.generates else counted(plan.planned, "existing picture")
-    goal = f", until {plan.target_approved} are approved" if plan.target_approved is not None else ""
-    note(f"{verb} batch {plan.run_id}: {what}{goal}")
-    if generation is not None:
-        shown = {name: value for name, value in settings_of(plan).items() if name not in ("negative", "prompts", "count")}
-        note("  " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if value is not None))
-        for line in placed_lines(generation, plan):
-            note(f"  {line}")
-        if not any(model["folder"] == "loras" for model in plan.models):
-            note("  warning: no LoRA is used: name one with --lora")
-    note(f"  references {plan.reference_dir}; {plan.engine}" if plan.engine else f"  references {plan.reference_dir}")
-    if plan.engine_notice:
-        note(f"  {plan.engine_notice}")
-
-
-def placed_lines(generation: Generation, plan: Plan) -> list[str]:
-    """Where everything goes in the graph of the first picture, and the digest of that graph: as it is sent."""
-    placed = generation.filled(plan, plan.item(1))
-    return [*placed.lines(), f"graph of the first picture, SHA-256: {sha256_of(placed.graph)}"]
-
-
-def say_estimate(
-    plan: Plan, state: BatchState, limits: Limits, policy: Mapping[str, Any], tariffs: Sequence[Tariff], around: Circumstances
-) -> None:
-    """Time and money for what is still to be made; a target needs at least as many pictures as are still to be approved."""
-    if not plan.generates or plan.engine_notice:
-        return
-    made = sum(item.is_made for item in state.items.values())
-    goal = plan.target_approved
-    left = plan.planned - made if goal is None else goal - sum(state.approves(name) for name in state.verdicts)
-    if limits.max_images is not None:
-        left = min(left, limits.max_images - made)
-    if left <= 0:
-        return
-    need = estimate(left, policy["production"]["seconds_per_picture"], tariffs)
-    about = "about" if goal is None else "at least"
-    around.note(f"  {about} {format_seconds(need.seconds)} and ${need.usd:.2f} for {counted(left, 'picture')}")
-    warning = budget_warning(around.cost_log, policy, need.usd)
-    if warning:
-        around.note(f"  warning: {warning}")
-
-
-def budget_warning(cost_log: Path, policy: Mapping[str, Any], usd: float) -> str:
-    """One line when this month's spending and this batch together go over the policy's budget, else an empty string."""
-    limit = float(policy["cost"]["monthly_budget_usd"])
-    if not limit or not cost_log.exists():
-        return ""
-    from tools.cost.ledger import read_ledger
-
-    now = datetime.now(UTC).date()
-    spent = float(read_ledger(cost_log, since=now.replace(day=1)).total().usd)
-    if spent + usd <= limit:
-        return ""
-    return f"${spent:.2f} are spent this month; with this batch it is ${spent + usd:.2f}, over the budget of ${limit:.2f}"

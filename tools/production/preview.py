@@ -15,11 +15,12 @@ from lifeos.errors import UnavailableError
 from tools.backends.backend import Tariff
 from tools.backends.registry import ConnectedBackend, connect_backends
 from tools.production import choices
+from tools.production.announcing import budget_warning, placed_lines
 from tools.production.budget import estimate, format_seconds
 from tools.production.filing import GIGABYTE, BatchFolder
 from tools.production.growth import check_growth
 from tools.production.journal import JOURNAL_FILE, read_state
-from tools.production.pipeline import Circumstances, budget_warning, continued, may_begin_anew, placed_lines, rate_of
+from tools.production.pipeline import Circumstances, continued, may_begin_anew, rate_of
 from tools.production.plan import Plan, sha256_of
 from tools.production.planning import limits_of, make_plan, plan_generation, settings_of
 from tools.production.protocol_change import foretell

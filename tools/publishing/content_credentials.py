@@ -98,10 +98,6 @@ class CredentialsReading:
     says_ai: bool
     older: int
 
-    @property
-    def is_intact(self) -> bool:
-        return not self.faults
-
 
 def mime_of(kind: str) -> str:
     """Of a format by Pillow's name."""

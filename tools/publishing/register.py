@@ -196,7 +196,11 @@ class Register:
         return locks.hold(self.path.with_name(f".{self.path.name}.lock"), str(self.path), wait=True)
 
     def _append(self, event: Literal["claimed", "published"], mark_id: int, time: str, **told: Any) -> None:
-        files.append_record(self.path, {"schema": SCHEMA, "event": event, "id": mark_id, "time": time, **told})
+        """The caller holds the lock and has read the file: what is added is all that is new in it."""
+        written = {"schema": SCHEMA, "event": event, "id": mark_id, "time": time, **told}
+        files.append_record(self.path, written)
+        self._add(self._by_id, 0, foreign.convert(written, _RegisterLine, self.path, surrogates="keep"))
+        self._size = self.path.stat().st_size
 
     def _read(self) -> dict[int, RegisterEntry]:
         """What stands in the file; read again where it has grown."""
@@ -209,19 +213,22 @@ class Register:
     def _add_up(self) -> dict[int, RegisterEntry]:
         found: dict[int, RegisterEntry] = {}
         for number, line in self._lines():
-            known = found.get(line.id)
-            if line.event == "claimed" and line.picture is not None:
-                if known is None:
-                    found[line.id] = RegisterEntry(line.id, line.time, line.picture)
-                elif known.picture.identity != line.picture.identity:
-                    self._warn(number, f"the id {line.id} stands for another picture already, which keeps it")
-            elif line.event == "published" and line.publication is not None:
-                if known is None:
-                    self._warn(number, f"a copy of the id {line.id}, which no line before it claims, is not counted")
-                else:
-                    copies = (*known.published, PublicationLine(line.time, line.publication))
-                    found[line.id] = RegisterEntry(known.id, known.claimed, known.picture, copies)
+            self._add(found, number, line)
         return found
+
+    def _add(self, found: dict[int, RegisterEntry], number: int, line: _RegisterLine) -> None:
+        known = found.get(line.id)
+        if line.event == "claimed" and line.picture is not None:
+            if known is None:
+                found[line.id] = RegisterEntry(line.id, line.time, line.picture)
+            elif known.picture.identity != line.picture.identity:
+                self._warn(number, f"the id {line.id} stands for another picture already, which keeps it")
+        elif line.event == "published" and line.publication is not None:
+            if known is None:
+                self._warn(number, f"a copy of the id {line.id}, which no line before it claims, is not counted")
+            else:
+                copies = (*known.published, PublicationLine(line.time, line.publication))
+                found[line.id] = RegisterEntry(known.id, known.claimed, known.picture, copies)
 
     def _lines(self) -> Iterator[tuple[int, _RegisterLine]]:
         for line in foreign.read_lines(self.path, _RegisterLine, max_line_bytes=MAX_LINE_BYTES, surrogates="keep"):

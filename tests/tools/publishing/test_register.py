@@ -57,6 +57,19 @@ def test_a_claim_is_on_the_disk_when_it_returns_and_the_copies_follow(tmp_path: 
     assert Register(path).find(digest("nobody's")) == Register(path).find(mark_id ^ 1) == ()
 
 
+def test_a_batch_reads_the_register_once_whatever_it_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register = Register(tmp_path / "register.jsonl")
+    register.claim(picture("first"))
+    reads = []
+    whole = Register._lines
+    monkeypatch.setattr(Register, "_lines", lambda self: (reads.append(self), whole(self))[1])
+    for number in range(5):
+        register.record(register.claim(picture(str(number))), copy(str(number)))
+    assert reads == [] and register.entries() == Register(tmp_path / "register.jsonl").entries()
+    Register(tmp_path / "register.jsonl").claim(picture("somebody else's"))
+    assert len(register.entries()) == 7 and len(reads) == 3, "each of the two others, and this one again"
+
+
 def test_the_id_is_the_picture_s_own_and_the_same_again(tmp_path: Path) -> None:
     register = Register(tmp_path / "register.jsonl")
     # the first 32 bits of SHA-256 over "SHA-256 of the picture \n id of its batch \n 0"
