@@ -15,6 +15,10 @@ RECENT = 20
 LEAST_GAPS = 4
 
 
+MAX_PENDING = 16
+"""Downloaded pictures that wait for a worker: beyond it no more prompts are queued, so that memory stays flat."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Where a batch stops early. `max_images` counts the pictures of all runs."""
@@ -27,6 +31,12 @@ class Limits:
         if self.max_images is None:
             return plan.planned
         return self.max_images if plan.target_approved is not None else min(self.max_images, plan.planned)
+
+
+def most_pending(plan: Plan, approved: int) -> int:
+    """How many pictures may wait to be judged. Where a target is wanted no more than are missing: they may be enough, and each costs."""
+    target = plan.target_approved
+    return MAX_PENDING if target is None else max(1, min(MAX_PENDING, target - approved))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from tools.backends.dispatch import Dispatcher, Finished, Job
 from tools.production.batch_progress import BatchProgress
 from tools.production.batch_state import BatchState, ItemState
 from tools.production.brakes import Brakes
-from tools.production.budget import BatchBudget, Limits, usd_per_hour
+from tools.production.budget import MAX_PENDING, BatchBudget, Limits, most_pending, usd_per_hour
 from tools.production.filing import RESERVE_BYTES, BatchFolder, disk_is_full
 from tools.production.healing import give_up_lost
 from tools.production.intake import Intake, OnApproved, Scorer, SetUpError, describe_node, find_stored
@@ -40,9 +40,6 @@ from tools.production.weeding import UNSETTLED, weed_out
 
 PASS_SECONDS = 0.25
 """How soon a stop is noticed while nothing else happens."""
-
-MAX_PENDING = 16
-"""Downloaded pictures that wait for a worker: beyond it no more prompts are queued, so that memory stays flat."""
 
 LOCK_REFRESH_SECONDS = 20
 
@@ -222,7 +219,12 @@ class _Run:
             underway = 0
             blocked = ""
             while True:
-                while following is not None and not blocked and dispatcher.wanted and len(self.pending) < self._most_pending():
+                while (
+                    following is not None
+                    and not blocked
+                    and dispatcher.wanted
+                    and len(self.pending) < most_pending(self.plan, self._approved())
+                ):
                     blocked = self._why_stop(underway)
                     if not blocked:
                         dispatcher.put(self._job(following, make_graph))
@@ -243,11 +245,6 @@ class _Run:
                 self._count_failed_tries()
                 self._collect(block=not underway)
                 self._keep_alive()
-
-    def _most_pending(self) -> int:
-        """Where a target is wanted, no more wait to be judged than are missing: they may be enough, and each one more costs."""
-        target = self.plan.target_approved
-        return MAX_PENDING if target is None else max(1, min(MAX_PENDING, target - self._approved()))
 
     def _has_target(self) -> bool:
         if self.plan.target_approved is None:
