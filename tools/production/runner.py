@@ -219,12 +219,8 @@ class _Run:
             underway = 0
             blocked = ""
             while True:
-                while (
-                    following is not None
-                    and not blocked
-                    and dispatcher.wanted
-                    and len(self.pending) < most_pending(self.plan, self._approved())
-                ):
+                most = most_pending(self.plan, self._approved())
+                while following is not None and not blocked and dispatcher.wanted and len(self.pending) < most:
                     blocked = self._why_stop(underway)
                     if not blocked:
                         dispatcher.put(self._job(following, make_graph))
