@@ -9,8 +9,8 @@ from typing import Any
 
 from lifeos.escaping import escape_line
 from lifeos.images import read_picture
+from lifeos.pages.page_templates import jpeg_address, page_environment
 from tools.certifying.chain import Certificate, ChainLink
-from tools.pages.page_templates import jpeg_address, page_environment
 
 TEMPLATE = "certificate.html.j2"
 THUMBNAIL = 480

@@ -14,8 +14,8 @@ from typing import Any
 
 from evals.judging.gates import gate_of
 from evals.judging.variety import variety_rows
-from tools.pages.page_templates import jpeg_address, json_in_page, page_environment
-from tools.pages.terms import TERMS
+from lifeos.pages.page_templates import jpeg_address, json_in_page, page_environment
+from lifeos.pages.terms import TERMS
 from tools.production.filing import BatchFolder
 from tools.production.overruling import titles_of
 from tools.production.report_document import time_and_money

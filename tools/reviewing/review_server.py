@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
 from lifeos import foreign
 from lifeos.errors import LifeosError, UnavailableError
-from tools.pages.page_templates import PAGES
+from lifeos.pages.page_templates import PAGES
 from tools.reviewing.carrying import Carrier
 from tools.reviewing.desk import RefusedError, ReviewDesk, Wish
 from tools.reviewing.review_document import review_document

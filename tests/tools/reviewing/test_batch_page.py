@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from evals.judging.gates import GATES
+from lifeos.pages.terms import TERMS
 from tests.browser import Tab
 from tests.tools.production.scenes import finish
 from tests.tools.reviewing.scenes_of_review import NAMES, make_reviewed, plan_of
-from tools.pages.terms import TERMS
 from tools.production import report_html
 from tools.production.decisions import DECISIONS_FILE
 from tools.production.filing import BatchFolder
