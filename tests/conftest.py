@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests import capabilities
 from tests.allowed_skips import NO_CASES, NO_MODELS
 from tests.allowed_skips import pytest_make_collect_report as pytest_make_collect_report
 from tests.allowed_skips import pytest_runtest_makereport as pytest_runtest_makereport
+from tests.browser import Browser, Tab, find_chromium, running_chromium
 
 # A shell that starts the tests in the background makes them ignore Ctrl-C, and with them every process that they start: a test
 # that sends SIGINT would wait for ever. A handler of our own is the default again in a child.
@@ -43,6 +45,27 @@ def model_root() -> Path:
 def cases_root() -> Path:
     """LIFEOS_TEST_CASES: a folder with odd files that others made (pictures, workflows, LoRAs, logs), never part of the project."""
     return _outside_folder("LIFEOS_TEST_CASES", NO_CASES)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all tests of pages."""
+    executable = find_chromium()
+    if executable is None:
+        pytest.skip("there is no Chromium on this machine")
+    with running_chromium(tmp_path_factory.mktemp("chromium"), executable) as browser:
+        yield browser
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Tab]:
+    """A tab of a desktop's size; an error in its console fails the test."""
+    tab = browser.new_tab()
+    tab.call("Page.bringToFront")  # a page behind another draws nothing
+    tab.resize(1280, 860)
+    yield tab
+    assert tab.errors == []
+    tab.close()
 
 
 def _outside_folder(variable: str, why_skipped: str) -> Path:

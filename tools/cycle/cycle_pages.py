@@ -57,7 +57,7 @@ def render_html(record: CycleRecord, titles: Mapping[str, str]) -> str:
             listed = "".join(f"<li>{escape_html(path)}" for path in step.left)
             parts.append(f"<p>New files that no step declares, and that were not committed:</p><ul>{listed}</ul>")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{STYLE}</style>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><main>{"".join(parts)}</main></body></html>\n'
 
 
 def find_failed(record: CycleRecord) -> StepRecord | None:
