@@ -125,6 +125,9 @@ class Parser(argparse.ArgumentParser):
         )
         self.add_json()
 
+    def add_open(self) -> None:
+        self.add_argument("--open", action="store_true", help="open the page in your browser")
+
     def add_skip_install(self) -> None:
         self.add_argument("--skip-install", action="store_true", help="has no effect; scripts never install packages")
 

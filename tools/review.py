@@ -32,6 +32,7 @@ from lifeos import cli, foreign, signals
 from lifeos.counting import counted, verb
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError, UnavailableError
 from lifeos.files import write_json
+from lifeos.pages.opening import open_in_browser
 
 if TYPE_CHECKING:
     from tools.reviewing.applying import AppliedFile
@@ -65,7 +66,7 @@ def build_parser() -> cli.Parser:
     apply = "take in a file of decisions (exported by batch_report.html, or a decisions.jsonl) and end; serves nothing"
     parser.add_argument("--apply", type=Path, metavar="FILE", help=apply)
     parser.add_argument("--port", type=_port, metavar="N", help="serve there (default: where the last review was, if that is free)")
-    parser.add_argument("--open", action="store_true", help="open the page in your browser")
+    parser.add_open()
     parser.add_project_root()
     parser.add_json()
     return parser
@@ -218,11 +219,8 @@ def announce(args: argparse.Namespace, server: ReviewServer) -> None:
         cli.print_json({"address": server.address, "port": server.port, "reviewer": server.desk.reviewer, "pid": os.getpid()})
         sys.stdout.flush()
     cli.say(f"review of {args.out}: open {server.address}\nCtrl-C ends it; what you decide is kept", as_json=args.json)
-    if args.open:
-        import webbrowser
-
-        if not webbrowser.open(server.address):
-            cli.note("no browser could be opened: open the address yourself")
+    if args.open and not open_in_browser(server.address):
+        cli.note("no browser could be opened: open the address yourself")
 
 
 def render_end(desk: ReviewDesk, out: Path) -> str:

@@ -1,13 +1,6 @@
 "use strict";
 /* Charts of a batch that answer at once: what other limits would let pass, and where the heads look. They show, and change nothing. */
 
-const drawn = (tag, attributes, ...children) => {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-};
-const counted = count => count + (count === 1 ? " picture" : " pictures");
 const difference = count => count === 0 ? "as many" : `${Math.abs(count)} ${count > 0 ? "more" : "fewer"}`;
 const BARS = 40;
 

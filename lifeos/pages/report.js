@@ -4,13 +4,12 @@
   const grid = document.getElementById("grid"), pictures = [...grid.children];
   const fields = ["by", "who", "shot", "prompt", "like", "edge", "sort", "find"].map(id => document.getElementById(id)).filter(Boolean);
   const { by, who, shot, prompt, like, edge, sort, find } = Object.fromEntries(fields.map(field => [field.id, field]));
-  const first = Object.fromEntries(fields.map(field => [field.id, field.value]));
   const buttons = [...document.querySelectorAll("[data-show]")];
   const texts = pictures.map(picture => (picture.textContent + " " + picture.firstElementChild.title).toLowerCase());
   const told = JSON.parse(document.getElementById("viewed").textContent), items = told.items;
   const names = new Set(items.map(item => item.name)), liked = new Set(items.map(item => item.like).filter(name => names.has(name)));
   const panels = [...document.querySelectorAll("details.panel")];
-  const term = (key, text) => told.terms[key] ? h("span", { class: "term", tabindex: "0" }, text, h("span", { class: "tip", role: "tooltip" }, told.terms[key])) : text;
+  const term = explain(told.terms);
   let verdict = "all", limits = null, map = null, onlyTurned = false;
   /* Each filter with a value: whether a picture fits. */
   const filters = [
@@ -82,15 +81,16 @@
     store, gates: () => told.gates, blind: false, groups: () => groups,
     source: { all: () => items, picture: item => item.url, reference: item => item.reference, hasSkin: false },
     items: () => [...grid.children].filter(picture => !picture.hidden).map(itemOf).filter(item => item.url),
-    onMove: item => { if (new URLSearchParams(location.hash.slice(1)).get("view")) keep(pictureOf(item).dataset.index, item.index); else open(item, false); },
-    onClose: () => { if (history.state && history.state.opened) history.back(); else { keep(pictureOf(viewer.item).dataset.index); recall(); } },
+    onMove: item => { if (state.now.get("view")) state.keep({ at: pictureOf(item).dataset.index, view: item.index }); else open(item, false); },
+    onClose: () => { if (history.state && history.state.opened) history.back(); else { state.keep({ at: pictureOf(viewer.item).dataset.index }); state.recall(); } },
     onChange: () => mark(),
   });
   const pictureOf = item => pictures[items.indexOf(item)];
   viewer.current = () => { const picture = document.activeElement.closest && document.activeElement.closest(".pic"); return picture && itemOf(picture); };
   const open = (item, draw = true) => {
-    keep(pictureOf(item).dataset.index);
-    keep(pictureOf(item).dataset.index, item.index, true);
+    const at = pictureOf(item).dataset.index;
+    state.keep({ at });
+    state.keep({ at, view: item.index }, true);
     if (draw) viewer.open(item);
   };
   const marks = new Map();
@@ -134,50 +134,36 @@
   document.getElementById("keys").addEventListener("click", () => viewer.help());
   addEventListener("storage", event => { if (event.key === shelf) { steps = load(); said = standing(); mark(); } });
 
-  /* What is chosen stands behind the # of the address: a copied link and the way back from a picture show the same. */
-  const keep = (at, view = "", push = false) => {
-    const state = new URLSearchParams();
-    if (verdict !== "all") state.set("show", verdict);
-    fields.forEach(field => { if (field.value !== first[field.id]) state.set(field.id, field.value); });
-    if (limits) for (const [name, limit] of limits.moved) state.set(`limit.${name}`, Number(limit.toFixed(4)));
-    if (onlyTurned) state.set("turned", "1");
-    const open = panels.filter(panel => panel.open).map(panel => panel.id);
-    if (open.length) state.set("open", open.join(" "));
-    if (at) state.set("at", at);
-    if (view) state.set("view", view);
-    const hash = "#" + state;
-    if (hash === (location.hash || "#")) return;
-    if (push) history.pushState({ opened: true }, "", hash); else history.replaceState(history.state, "", hash);
-  };
-  const recall = () => {
-    const state = new URLSearchParams(location.hash.slice(1));
-    verdict = buttons.some(button => button.dataset.show === state.get("show")) ? state.get("show") : "all";
-    fields.forEach(field => {
-      field.value = state.has(field.id) ? state.get(field.id) : first[field.id];
-      if (field.selectedIndex === -1) field.value = first[field.id];
-    });
-    if (limits) {
-      limits.set(Object.fromEntries([...state].filter(([name]) => name.startsWith("limit.")).map(([name, value]) => [name.slice(6), value])));
-      onlyTurned = state.has("turned");
-      limits.only.setAttribute("aria-pressed", onlyTurned);
-      limits.draw();
-    }
-    const opened = (state.get("open") || "").split(" ");
-    panels.forEach(panel => { panel.open = opened.includes(panel.id); });
-    order();
-    show();
-    const viewed = items.find(item => String(item.index) === state.get("view"));
-    if (viewed) { viewer.open(viewed); return; }
-    if (viewer.isOpen) viewer.hide();
-    const picture = pictures.find(picture => picture.dataset.index === state.get("at"));
-    if (!picture || picture.hidden) return;
-    history.scrollRestoration = "manual";
-    const frame = picture.firstElementChild, reach = () => picture.scrollIntoView({ block: "center" });
-    reach();
-    requestAnimationFrame(reach); /* the pictures above it have their heights now */
-    frame.focus({ preventScroll: true });
-  };
-  const change = () => { show(); keep(); };
+  const state = new PageState({
+    fields, panels,
+    told: () => ({
+      show: verdict === "all" ? "" : verdict,
+      ...(limits ? Object.fromEntries([...limits.moved].map(([name, limit]) => [`limit.${name}`, Number(limit.toFixed(4))])) : {}),
+      turned: onlyTurned ? "1" : "",
+    }),
+    taken: chosen => {
+      verdict = buttons.some(button => button.dataset.show === chosen.get("show")) ? chosen.get("show") : "all";
+      if (limits) {
+        limits.set(Object.fromEntries([...chosen].filter(([name]) => name.startsWith("limit.")).map(([name, value]) => [name.slice(6), value])));
+        onlyTurned = chosen.has("turned");
+        limits.only.setAttribute("aria-pressed", onlyTurned);
+        limits.draw();
+      }
+      order();
+      show();
+      const viewed = items.find(item => String(item.index) === chosen.get("view"));
+      if (viewed) { viewer.open(viewed); return; }
+      if (viewer.isOpen) viewer.hide();
+      const picture = pictures.find(picture => picture.dataset.index === chosen.get("at"));
+      if (!picture || picture.hidden) return;
+      history.scrollRestoration = "manual";
+      const frame = picture.firstElementChild, reach = () => picture.scrollIntoView({ block: "center" });
+      reach();
+      requestAnimationFrame(reach); /* the pictures above it have their heights now */
+      frame.focus({ preventScroll: true });
+    },
+  });
+  const change = () => { show(); state.keep(); };
   const choose = button => { verdict = button.dataset.show; change(); };
   buttons.forEach(button => button.addEventListener("click", () => choose(button)));
   fields.forEach(field => field.addEventListener(field === find ? "input" : "change", () => { if (field === sort) order(); change(); }));
@@ -185,12 +171,10 @@
     const picture = event.target.closest(".pic");
     const frame = picture && event.target.closest("a.frame[href]");
     if (!frame) return;
-    if (event.ctrlKey || event.metaKey || event.shiftKey) { keep(picture.dataset.index); return; }
+    if (event.ctrlKey || event.metaKey || event.shiftKey) { state.keep({ at: picture.dataset.index }); return; }
     event.preventDefault();
     open(itemOf(picture));
   });
-  addEventListener("hashchange", recall);
-  addEventListener("pageshow", event => { if (event.persisted) recall(); });
   document.addEventListener("keydown", event => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
     if (event.defaultPrevented || viewer.isOpen || !viewer.sheet.hidden) return;
@@ -204,17 +188,10 @@
     if (next) { event.preventDefault(); next.focus(); next.scrollIntoView({ block: "nearest" }); }
   });
   if (document.getElementById("gauges")) {
-    limits = new Limits(told, term, () => { if (onlyTurned) show(); keep(); });
+    limits = new Limits(told, term, () => { if (onlyTurned) show(); state.keep(); });
     limits.only.addEventListener("click", () => { onlyTurned = !onlyTurned; limits.only.setAttribute("aria-pressed", onlyTurned); limits.draw(); change(); });
     map = new PoseMap(items, item => open(item));
   }
-  const keepHere = () => { const state = new URLSearchParams(location.hash.slice(1)); keep(state.get("at") || "", state.get("view") || ""); };
-  panels.forEach(panel => panel.addEventListener("toggle", keepHere));
-  document.addEventListener("keydown", event => { if (event.key === "Escape" && document.activeElement.classList.contains("term")) document.activeElement.blur(); });
-  let unprinted = [];
-  addEventListener("beforeprint", () => { unprinted = panels.filter(panel => !panel.open); unprinted.forEach(panel => { panel.open = true; }); });
-  addEventListener("afterprint", () => { unprinted.forEach(panel => { panel.open = false; }); });
-  addEventListener("popstate", recall);
   mark();
-  recall();
+  state.recall();
 })();

@@ -5,18 +5,6 @@
    undo() -> promise of names; undoable() -> count.
    source: thumb(item), picture(item), reference(item) -> addresses ("" for none); skin(item) -> promise of outlines, or null. */
 
-const h = (tag, attributes, ...children) => {
-  const svg = ["svg", "rect", "polygon"].includes(tag);
-  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes || {})) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value === true) node.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
-  }
-  node.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined && child !== false));
-  return node;
-};
-const score = value => value === null || value === undefined ? "–" : value.toFixed(2);
 const MOST_SIDE_BY_SIDE = 9; /* one for each key; the others of a larger group are left as they are */
 const person = name => name === "owner" ? "the owner" : name;
 

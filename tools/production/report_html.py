@@ -60,7 +60,6 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
         variety=variety_rows(document["sameness"]),
         time_and_money=time_and_money(document),
         weighted=weighted_gates(document),
-        terms=TERMS,
         reviewers=sorted({name for image in document["images"] for name in _people(image)}),
         alike=any(image["duplicate_of"] or image["nearly_same_as"] for image in document["images"]),
         viewed=json_in_page(viewed_document(document, references)),
