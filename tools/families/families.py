@@ -36,12 +36,32 @@ class ResolutionRule:
 
 @dataclass(frozen=True, slots=True)
 class TrainedBy:
-    """How one trainer trains a family. `refuses`: options of the trainer that this script ends with an error at."""
+    """How one trainer trains a family.
+
+    `script`, `network_module`: as the trainer names them (empty where it has none of its own for a family). `refuses`: options of the
+    trainer that this script ends with an error at. `components`: the files that it wants besides the base model, by their ids in
+    `tools/trainers/components.py`; `optional`: those that it takes besides. `options`: what the trainer is told for this family and no
+    other. `without_effect`: of our flags, those that change nothing here. `proof`: how far it was tried, a key of `PROOFS`.
+    """
 
     trainer: str
     script: str
     network_module: str
     refuses: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    without_effect: tuple[str, ...] = ()
+    proof: str = "read"
+
+
+PROOFS: Mapping[str, str] = MappingProxyType(
+    {
+        "run": "trained with the real trainer and a shrunken model on a CPU",
+        "parsed": "the real trainer's own parser or configuration loader accepted our files and arguments",
+        "read": "written from the trainer's code only",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +127,7 @@ SDXL = Family(
         }
     ),
     token_limit=75,  # of CLIP's 77; begin and end take two
-    trained_by=(TrainedBy("sd-scripts", "sdxl_train_network.py", "networks.lora", refuses=("v2",)),),
+    trained_by=(TrainedBy("sd-scripts", "sdxl_train_network.py", "networks.lora", refuses=("v2",), proof="run"),),
     checkpoint_parts=MappingProxyType(
         {
             "model.diffusion_model.": "U-Net",

@@ -47,12 +47,14 @@ class RunIdentity:
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """A whole state that a run can be continued from: where it lies, its step counted from the run's start, and the run that saved it as
-    far as the state, or the LoRA file that was saved with it, says so itself."""
+    """A whole state that a run can be continued from: where it lies (a folder, or a file, the LoRA file itself where a trainer goes on
+    from that), its step counted from the run's start, and the run that saved it as far as the state, or the LoRA file that was saved with
+    it, says so itself. `beside`: what lies beside it and belongs to it, such as the optimizer's file."""
 
     folder: Path
     step: int
     run_id: str | None = None
+    beside: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,8 @@ class Trainer(Protocol):
         ...
 
     def is_state(self, file_name: str, output_name: str) -> bool:
-        """Whether a file or folder of that name is a state of a run of that output name."""
+        """Whether a file or folder of that name is a state, or a part of one, of a run of that output name, and nothing else: a LoRA file
+        that a run can be continued from is a checkpoint, and is kept when states are removed."""
         ...
 
     def find_changes(self, recorded_argv: Sequence[str], plan: TrainingPlan) -> list[OptionChange]:
@@ -230,6 +233,12 @@ class Trainer(Protocol):
 
     def checkpoint_name(self, output_name: str) -> str:
         """The name of the file that a run ends with."""
+        ...
+
+    def settled_name(self, file_name: str, output_name: str) -> str:
+        """What a LoRA file of a run is to be called: its own name, unless the trainer counts a continued part from 0. Such a trainer is
+        given another output name for the part (`NAME-from00000010`), and its files are renamed to what they are
+        (`NAME-from00000010-step00000005` is `NAME-step00000015`). `read_checkpoint_name` knows both names."""
         ...
 
     def read_checkpoint_name(self, file_name: str, output_name: str) -> CheckpointName | None:

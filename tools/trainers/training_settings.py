@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """Every choice of a run, with nothing left open. Rates are resolved; `trainer_args` are passed on as they are."""
+    """Every choice of a run, with nothing left open. Rates are resolved; `trainer_args` are passed on as they are.
+
+    `components`: files besides the base model, by their ids in `components.py`. `given`: the settings that somebody chose on the command
+    line, by their names here: what the policy says for all families is no choice for this one.
+    """
 
     trainer_dir: Path
     trainer_python: str | None
@@ -48,3 +53,5 @@ class TrainingSettings:
     save_state: bool
     skip_manifest: bool
     trainer_args: tuple[str, ...]
+    components: Mapping[str, str] = field(default_factory=dict)
+    given: frozenset[str] = frozenset()

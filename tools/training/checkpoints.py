@@ -40,7 +40,7 @@ class Checkpoints:
     """The LoRA files of one run in its output folder."""
 
     def __init__(self, trainer: Trainer, output_dir: Path, output_name: str, run_id: str, earlier: Mapping[str, str] | None = None) -> None:
-        """`earlier`: the metadata of a file that the run saved before it was continued."""
+        """`earlier`: the metadata of a file that the run saved before it was continued; None for a run that was not continued."""
         self._earlier = earlier
         self._trainer, self._output_dir, self._output_name, self._run_id = trainer, output_dir, output_name, run_id
         self._expected: dict[Path, tuple[Stamp | None, float]] = {}
@@ -66,8 +66,9 @@ class Checkpoints:
             if stamp != seen:
                 self._expected[path] = (stamp, now)
             if stamp == seen and now - since >= SETTLED_SECONDS and self.is_ours(path):
-                self.correct(path)
                 self._expected.pop(path)
+                self.correct(path)
+                path = self.settle(path)
                 if broken := self.find_no_numbers(path):
                     return f"{path.name}: {broken}"
         return ""
@@ -104,8 +105,22 @@ class Checkpoints:
             return ""
 
     def correct_all(self) -> str:
-        """Make every file of a continued run tell the whole run. Returns why one could not be made to; empty if all do."""
-        return next(filter(None, [self.correct(path) for path in self.find()]), "")
+        """Make every file of a continued run tell the whole run, and be called what it is. Returns why one could not be made to; empty if
+        all do."""
+        faults = [self.correct(path) for path in self.find()]
+        self.settle_all()
+        return next(filter(None, faults), "")
+
+    def settle_all(self) -> None:
+        for path in self.find():
+            self.settle(path)
+
+    def settle(self, path: Path) -> Path:
+        """Give a whole file the name that it is to have, after its metadata were corrected: they may rest on the name. Returns its place."""
+        settled = path.with_name(self._trainer.settled_name(path.name, self._output_name))
+        if settled != path:
+            path.replace(settled)
+        return settled
 
     def correct(self, path: Path) -> str:
         """Make a file of a continued run tell the whole run. Returns why it could not be made to; empty if it does."""
@@ -120,6 +135,13 @@ class Checkpoints:
         except OSError as error:
             return f"{path.name}: {error.strerror}"
         return ""
+
+    def read_steps(self, path: Path) -> int | None:
+        """How many steps of the run a file holds, as it says, or would once it tells the whole run; None if it does not say."""
+        metadata = read_lora_header(path).metadata
+        corrected = {} if self._earlier is None else self._trainer.correct_metadata(metadata, self._earlier)
+        steps: int | None = self._trainer.dialect.read_parameters({**metadata, **corrected}).get("steps")
+        return steps
 
     def find(self) -> list[Path]:
         """The run's whole files, checkpoints in their order, the final one last."""
@@ -177,7 +199,7 @@ class Lookout:
         self._thread.shutdown()
 
 
-def read_earlier(trainer: Trainer, output_dir: Path, output_name: str, run_id: str) -> dict[str, str] | None:
-    """The metadata of the earliest LoRA file of a run; None if none is there."""
+def read_earlier(trainer: Trainer, output_dir: Path, output_name: str, run_id: str) -> dict[str, str]:
+    """The metadata of the earliest LoRA file of a run that was continued; empty if none is there."""
     found = Checkpoints(trainer, output_dir, output_name, run_id).find()
-    return dict(read_lora_header(found[0]).metadata) if found else None
+    return dict(read_lora_header(found[0]).metadata) if found else {}

@@ -40,9 +40,12 @@ def set_aside(preparation: Preparation, before: RecordedRun | None) -> None:
     own = [file.path.name for file in preparation.plan.files if file.path.parent == output_dir]
     # the record last: as long as it is there, the move is taken up again
     names = [LOG_FILE, COMMAND_FILE, ENVIRONMENT_FILE, CSV_FILE, PNG_FILE, *own, DATASET_CONFIG, MANIFEST, RECORD_FILE]
-    is_state = preparation.trainer.is_state
-    states = sorted(path.name for path in output_dir.iterdir() if any(is_state(path.name, each) for each in output_names))
-    _move([output_dir / name for name in [*states, *(names if run_id else [])]], place_aside(output_dir, run_id))
+    trainer = preparation.trainer
+    states = {path.name for path in output_dir.iterdir() if any(trainer.is_state(path.name, each) for each in output_names)}
+    for each in output_names:  # LoRA files too where the trainer goes on from them, asked or not
+        found = trainer.find_states(output_dir, each)
+        states |= {path.name for state in found for path in (state.folder, *state.beside)}
+    _move([output_dir / name for name in [*sorted(states), *(names if run_id else [])]], place_aside(output_dir, run_id))
 
 
 def set_later_aside(preparation: Preparation) -> None:
@@ -51,11 +54,11 @@ def set_later_aside(preparation: Preparation) -> None:
     settings, trainer, resume = preparation.settings, preparation.trainer, preparation.resume
     assert resume is not None
     whole = {state.folder: state.step for state in trainer.find_states(settings.output_dir, settings.output_name)}
-    later = []
+    kept, later = {resume.folder, *resume.beside}, []
     for path in sorted(settings.output_dir.iterdir()):
         named = trainer.read_checkpoint_name(path.name, settings.output_name)
         if trainer.is_state(path.name, settings.output_name):
-            is_later = path != resume.folder and (path not in whole or whole[path] > resume.step)
+            is_later = path not in kept and (path not in whole or whole[path] > resume.step)
         else:
             is_later = named is not None and (named.is_final or (named.step or 0) > resume.step) and not _is_of_another(preparation, path)
         if is_later:

@@ -15,7 +15,6 @@ from lifeos import files, times
 from lifeos.errors import InputError
 from lifeos.locks import hold
 from tools.families.families import Family
-from tools.trainers.lora_header import read_lora_header
 from tools.trainers.trainer import RunIdentity, Trainer, TrainingJob
 from tools.trainers.trainer_checkout import locate
 from tools.trainers.training_settings import TrainingSettings
@@ -50,7 +49,8 @@ def find_open_end(trainer: Trainer, settings: TrainingSettings, family: Family, 
     is_recorded = record.state == FINISHED
     if is_recorded and not find_leftovers(settings.output_dir, record.run_id):
         return None
-    saved = Checkpoints(trainer, settings.output_dir, settings.output_name, record.run_id)
+    earlier = read_earlier(trainer, settings.output_dir, settings.output_name, record.run_id) if record.parts else None
+    saved = Checkpoints(trainer, settings.output_dir, settings.output_name, record.run_id, earlier)
     lora = find_last_lora(trainer, settings, saved)
     if lora is None or (is_recorded and not saved.is_final(lora)):
         return None
@@ -64,10 +64,9 @@ def find_last_lora(trainer: Trainer, settings: TrainingSettings, saved: Checkpoi
     """The whole and sound file that holds the weights of a run's last step: the final one, else the checkpoint of that step."""
     for path in reversed(saved.find()):
         named = trainer.read_checkpoint_name(path.name, settings.output_name)
-        if named and (named.is_final or named.step == settings.max_train_steps):
-            said = trainer.dialect.read_parameters(read_lora_header(path).metadata).get("steps")
-            if said == settings.max_train_steps and not saved.fault_of(path, as_final=True):
-                return path
+        is_last = named is not None and (named.is_final or named.step == settings.max_train_steps)
+        if is_last and saved.read_steps(path) == settings.max_train_steps and not saved.fault_of(path, as_final=True):
+            return path
     return None
 
 
@@ -96,14 +95,15 @@ def _write_end(trainer: Trainer, settings: TrainingSettings, record: TrainingRec
     output_dir = settings.output_dir
     earlier = read_earlier(trainer, output_dir, settings.output_name, record.run_id) if record.parts else None
     saved = Checkpoints(trainer, output_dir, settings.output_name, record.run_id, earlier)
-    final = saved.final
+    final, named = saved.final, trainer.read_checkpoint_name(end.lora.name, settings.output_name)
+    is_final = named is not None and named.is_final  # under the name of its part, perhaps: `take_stock` gives it its own
     what = f"its record said: {record.state}" + (f", {record.failure}" if record.failure else "")
     if record.state in UNENDED and record.ended is None:
         _account_until(record, end.lora)
-    if end.lora != final:
+    if not is_final:
         record.remark(f"the trainer ended before it had written {final.name}: it is a copy of {end.lora.name}, of the same step")
     record.write()
-    if end.lora != final:
+    if not is_final:
         with files.replacing(final) as temporary:
             shutil.copyfile(end.lora, temporary)
     record.remark(f"nobody saw this run end ({what}); its end was written down from its files at {times.stamp()}")

@@ -32,7 +32,9 @@ def tidy_states(trainer: Trainer, record: TrainingRecord, keep: str, tell: Calla
     kept = max(own, key=lambda name: (own[name], name), default=None) if keep == KEEP_LAST else None
     # by what is there, not by the record: killed below, it knows those no more that are still to go. What was there before the run began
     # was moved away, so all are its own
-    going = [path for path in _states_in(output_dir, trainer, record) if path.name != kept] + _states_in(aside, trainer, record)
+    found = trainer.find_states(output_dir, record.output_name)
+    keeping = {kept, *(path.name for state in found if state.folder.name == kept for path in state.beside)}
+    going = [path for path in _states_in(output_dir, trainer, record) if path.name not in keeping] + _states_in(aside, trainer, record)
     record.states = [state for state in record.states if state.state == kept]
     record.write()  # first: a state that the record does not know any more may go
     for path in going:

@@ -282,9 +282,9 @@ class _TrainerRun:
     def _find_fault(self) -> str:
         """Why the run is no success though every process ended with 0; empty if it is."""
         final = self._checkpoints.final
+        self._checkpoints.correct_all()  # before its weights are read: a file that changes is read again
         if not self._checkpoints.is_ours(final):
             return f"return code 0, but {final.name} was not written: {self._output.cause() or 'it gave no message'}"
-        self._checkpoints.correct(final)  # before its weights are read: a file that changes is read again
         if broken := self._checkpoints.find_no_numbers(final):
             return self._diverged_because(f"{final.name}: {broken}")
         fault = self._checkpoints.fault_of(final)

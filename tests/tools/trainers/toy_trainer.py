@@ -122,6 +122,9 @@ class ToyTrainer:
     def checkpoint_name(self, output_name: str) -> str:
         return f"{output_name}.last.safetensors"
 
+    def settled_name(self, file_name: str, output_name: str) -> str:
+        return file_name
+
     def read_checkpoint_name(self, file_name: str, output_name: str) -> CheckpointName | None:
         found = re.fullmatch(re.escape(output_name) + r"\.(\d{1,9}|last)\.safetensors", file_name)
         if not found:

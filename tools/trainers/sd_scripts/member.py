@@ -104,6 +104,9 @@ class SdScripts:
     def checkpoint_name(self, output_name: str) -> str:
         return f"{output_name}.safetensors"
 
+    def settled_name(self, file_name: str, output_name: str) -> str:
+        return file_name
+
     def read_checkpoint_name(self, file_name: str, output_name: str) -> CheckpointName | None:
         return states.read_checkpoint_name(file_name, output_name)
 
