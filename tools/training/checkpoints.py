@@ -116,7 +116,7 @@ class Checkpoints:
             self.settle(path)
 
     def settle(self, path: Path) -> Path:
-        """Give a whole file the name that it is to have, after its metadata were corrected: they may rest on the name. Returns its place."""
+        """Give a whole file the name that it is to have. Returns its place."""
         settled = path.with_name(self._trainer.settled_name(path.name, self._output_name))
         if settled != path:
             path.replace(settled)
