@@ -22,8 +22,8 @@ from tests.examples import EXAMPLES
 from tests.tools.trainers.sd_scripts.made_states import make_state
 from tools import lora_info
 from tools.trainers.header_comparison import compare_headers, render_header_comparison
+from tools.trainers.kohya_output import KohyaOutput
 from tools.trainers.lora_header import read_lora_header
-from tools.trainers.sd_scripts.output import SdScriptsOutput
 from tools.trainers.sd_scripts.states import read_state
 from tools.training.training_record import RECORD_FILE, is_running, read_record
 
@@ -148,6 +148,6 @@ def test_parameters_and_batches_of_a_scorecard(folder: Path, raw: bytes) -> None
 @USUAL
 @given(line=st.text(max_size=80) | st.from_regex(r"steps:  \d+%\|.*\| \d+/\d+ \[\d+:\d+<[\d?]+, [\d.?]+(s/it|it/s)(, avr_loss=\S+)?\]"))
 def test_lines_of_a_trainer(line: str) -> None:
-    output = SdScriptsOutput(20)
+    output = KohyaOutput(20)
     output.read(line, "stderr")
     output.cause()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +9,8 @@ from typing import Any
 
 from tools.dataset.build import bucket_settings
 from tools.families.families import Family
-from tools.trainers.trainer import RunIdentity, SavedState, Subset
+from tools.trainers.toml_text import toml_pairs
+from tools.trainers.trainer import SavedState, Subset
 from tools.trainers.training_settings import TrainingSettings
 
 TOML_HEADER = "# written by tools/retrain_lora_v3.py: change its flags, not this file\n"
@@ -45,17 +45,12 @@ def build_dataset_config(settings: TrainingSettings, family: Family, subsets: Se
 
 def render_toml(config: Mapping[str, Any]) -> str:
     """The document as TOML, which tomllib reads back equal."""
-    lines = [TOML_HEADER, "[general]", *_pairs(config["general"])]
+    lines = [TOML_HEADER, "[general]", *toml_pairs(config["general"])]
     for dataset in config["datasets"]:
-        lines += ["", "[[datasets]]", *_pairs({key: value for key, value in dataset.items() if key != "subsets"})]
+        lines += ["", "[[datasets]]", *toml_pairs({key: value for key, value in dataset.items() if key != "subsets"})]
         for subset in dataset["subsets"]:
-            lines += ["", "[[datasets.subsets]]", *_pairs(subset)]
+            lines += ["", "[[datasets.subsets]]", *toml_pairs(subset)]
     return "\n".join(lines) + "\n"
-
-
-def _pairs(table: Mapping[str, Any]) -> list[str]:
-    # a TOML basic string has JSON's escapes; DEL is the one character that JSON leaves bare and TOML forbids
-    return [f"{key} = {json.dumps(value).replace(chr(127), chr(92) + 'u007f')}" for key, value in table.items()]
 
 
 def build_trainer_args(settings: TrainingSettings, network_module: str, *, comment: str, resume: SavedState | None = None) -> list[str]:
@@ -107,14 +102,6 @@ def build_command(python: str, script: str, trainer_args: Sequence[str], mixed_p
     threads = str(min(THREADS_PER_PROCESS, os.cpu_count() or 1))
     launch = [python, "-m", "accelerate.commands.launch", "--num_cpu_threads_per_process", threads, "--mixed_precision", mixed_precision]
     return [*launch, script, *trainer_args]
-
-
-def training_comment(identity: RunIdentity) -> str:
-    """What the LoRA itself will say of its data and its run: JSON in `ss_training_comment`."""
-    said: dict[str, Any] = {"dataset_id": identity.dataset_id, "dataset_manifest_hash": identity.manifest_hash, "run_id": identity.run_id}
-    if identity.parts:
-        said["continued_at"] = list(identity.parts)
-    return json.dumps(said, separators=(",", ":"))
 
 
 def repeat_for_one_epoch(subsets: Sequence[Subset], pictures: int) -> tuple[Subset, ...]:

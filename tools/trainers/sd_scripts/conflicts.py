@@ -15,6 +15,7 @@ from typing import Any
 
 from lifeos.findings import Finding
 from tools.families.families import Family, family_of_script
+from tools.trainers.argument_vector import read_arguments
 from tools.trainers.optimizers import finds_own_rate
 from tools.trainers.sd_scripts.option_names import whole_name
 
@@ -98,15 +99,7 @@ def find_conflicts(argv: Sequence[str], dataset_config: Mapping[str, Any]) -> li
 def read_options(argv: Sequence[str]) -> TrainerOptions:
     """The options after the training script; of all of them if no script is named. `--name=value` counts as two."""
     script = next((index for index, item in enumerate(argv) if item.endswith(".py") and not item.startswith("-")), -1)
-    values: dict[str, tuple[str, ...]] = {}
-    option = ""
-    for item in argv[script + 1 :]:
-        if item.startswith("--"):
-            option, equals, value = item[2:].partition("=")
-            option = whole_name(option.replace("-", "_"))
-            values[option] = (value,) if equals else ()
-        elif option:
-            values[option] += (item,)
+    values = read_arguments(argv[script + 1 :], whole_name)
     name = re.split(r"[/\\]", argv[script])[-1] if script >= 0 else ""
     return TrainerOptions(values, name, family_of_script(NAME, name))
 

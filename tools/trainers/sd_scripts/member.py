@@ -10,10 +10,11 @@ from lifeos.errors import UnavailableError
 from lifeos.findings import Finding
 from tools.families.families import Family
 from tools.trainers import kohya_header
+from tools.trainers.kohya_output import KohyaOutput
 from tools.trainers.packages import NeededPackage
+from tools.trainers.run_comment import training_comment
 from tools.trainers.sd_scripts import command, conflicts, needs, parser_check, states
 from tools.trainers.sd_scripts.metadata import correct_metadata
-from tools.trainers.sd_scripts.output import SdScriptsOutput
 from tools.trainers.trainer import (
     CheckpointName,
     HeaderDialect,
@@ -64,7 +65,7 @@ class SdScripts:
         config = command.build_dataset_config(settings, job.family, subsets)
         file = PlannedFile(settings.dataset_config, command.render_toml(config), command.TOML_HEADER, config)
         how = job.family.training_with(self.name)
-        comment = command.training_comment(job.identity)
+        comment = training_comment(job.identity)
         args = command.build_trainer_args(settings, how.network_module, comment=comment, resume=job.resume)
         argv = command.build_command(job.checkout.python, how.script, args, settings.mixed_precision)
         return TrainingPlan((file,), (TrainerProcess("training", tuple(argv), job.checkout.folder),))
@@ -82,7 +83,7 @@ class SdScripts:
         return parser_check.ask_parser(checkout, argv[script], argv[script + 1 :], _config(plan))
 
     def open_output(self, process: TrainerProcess, *, first_step: int, max_steps: int) -> OutputReader:
-        return SdScriptsOutput(max_steps)
+        return KohyaOutput(max_steps)
 
     def find_states(self, output_dir: Path, output_name: str) -> list[SavedState]:
         return states.find_states(output_dir, output_name)

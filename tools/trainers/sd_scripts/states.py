@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import re
-import zipfile
 from pathlib import Path
 
 from lifeos import foreign
 from lifeos.errors import InputError, LifeosError
+from tools.trainers import accelerate_states
+from tools.trainers.accelerate_states import LAST_WRITTEN
 from tools.trainers.lora_header import read_lora_header
 from tools.trainers.trainer import CheckpointName, SavedState
 
 STATE_ENDING = re.compile(r"(?:-step(\d{8})|-\d{6})?-state", re.ASCII)
 """Of a step, of an epoch (`--save_every_n_epochs`), and the last one, which the trainer saves before the final LoRA."""
 STEP_FILE = "train_state.json"
-LAST_WRITTEN = "random_states_0.pkl"
-"""accelerate writes the step first and this last: a folder without it was cut off."""
-ZIP_MARK = b"PK\x03\x04"
-"""How the files of torch.save begin."""
 
 MOST_STEPS = 10**9
 STATE_BYTES = 1 << 16
@@ -48,23 +45,7 @@ def is_state(file_name: str, output_name: str) -> bool:
 
 def is_whole(folder: Path) -> bool:
     """Whether every file of a state is there to its end, as far as that can be told without loading it."""
-    if not ((folder / STEP_FILE).is_file() and (folder / LAST_WRITTEN).is_file()):
-        return False
-    try:
-        return all(_is_whole_file(path) for path in folder.rglob("*") if path.is_file())
-    except OSError:
-        return False
-
-
-def _is_whole_file(path: Path) -> bool:
-    if path.suffix == ".safetensors":
-        try:
-            return read_lora_header(path).is_whole
-        except InputError:
-            return False
-    with open(path, "rb") as file:
-        start = file.read(len(ZIP_MARK))
-    return bool(start) and (start != ZIP_MARK or zipfile.is_zipfile(path))
+    return (folder / STEP_FILE).is_file() and accelerate_states.is_whole(folder)
 
 
 def run_of(folder: Path) -> str | None:

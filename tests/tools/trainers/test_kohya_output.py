@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tools.trainers.sd_scripts.output import FailureWatch, SdScriptsOutput, StepCounter, read_counter, read_saved
+from tools.trainers.kohya_output import FailureWatch, KohyaOutput, StepCounter, read_counter, read_saved
 from tools.trainers.trainer import Remark, SavedFile, StepReport
 
 
@@ -101,7 +101,7 @@ def test_what_comes_by_the_other_pipe_is_not_taken_for_the_cause() -> None:
 
 def test_steps_are_counted_from_the_run_s_start() -> None:
     """A run of 20 that goes on at 15: the trainer's counter goes to 5."""
-    output = SdScriptsOutput(20)
+    output = KohyaOutput(20)
     assert output.read("steps:  40%|████      | 2/5 [00:02<00:03, 1.00s/it, avr_loss=0.5]", "stderr") == StepReport(17, 1.0, 0.5)
     assert output.read("steps:  40%|████      | 2/5 [00:02<00:03, 1.00s/it, avr_loss=0.5]", "stdout") is None
     assert output.read("saving checkpoint: /out/v3-step00000020.safetensors", "stdout") == SavedFile("/out/v3-step00000020.safetensors")
@@ -110,5 +110,5 @@ def test_steps_are_counted_from_the_run_s_start() -> None:
 
 
 def test_remarks() -> None:
-    told = SdScriptsOutput(20).read("2026-11-29 17:40:10,233 INFO Could not load random states", "stdout")
+    told = KohyaOutput(20).read("2026-11-29 17:40:10,233 INFO Could not load random states", "stdout")
     assert isinstance(told, Remark) and "could not load the random states" in told.text

@@ -122,7 +122,7 @@ class FailureWatch:
         return ""
 
 
-class SdScriptsOutput:
+class KohyaOutput:
     """Reads a training of `max_steps` in all, whose counter shows what is left of them."""
 
     def __init__(self, max_steps: int) -> None:
