@@ -28,10 +28,11 @@ from lifeos import cli, files
 from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from lifeos.escaping import escape_line
-from lifeos.file_names import system_path
+from lifeos.file_names import stored_name, system_path
 from lifeos.printing import SCHEMA, print_json_lines
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
-from tools.dataset.manifest import as_utf8, manifest_lines, now_utc, read_manifest, write_manifest
+from tools.dataset.hold_out import HoldOut
+from tools.dataset.manifest import HELD_OUT, as_utf8, manifest_lines, now_utc, read_manifest, write_manifest
 from tools.dataset.near_duplicates import MOST_PICTURES
 from tools.dataset.notices import is_unfit, render_fitness
 
@@ -55,6 +56,7 @@ def build(args: argparse.Namespace) -> int:
         decode=args.decode,
         near_duplicates=args.near_duplicates,
         allow_marked=args.allow_marked,
+        hold_out=HoldOut(args.hold_out or 0, tuple(dict.fromkeys(stored_name(name) for name in args.hold_out_file))),
     )
     built = build_dataset_manifest(request, created=args.created or now_utc(), started_ns=time.time_ns())
     if built.not_looked:
@@ -112,6 +114,8 @@ def render(built: BuiltManifest, output: Path | None, *, strict: bool = False) -
         lines.append(f"repeats: {shown}; an epoch shows {counted(sum(pictures * repeats for _, pictures, repeats in told), 'picture')}")
     lines += [notice.sentence for notice in built.notices]
     lines.append(f"written to {output}" if output else "not written: give --output FILE")
+    if output and HELD_OUT in document:
+        lines.append(f"retrain_lora leaves the held-out pictures out with --dataset-manifest {output}")
     lines.append(render_fitness(built.notices, pictures=document["total_images"], strict=strict))
     return "\n".join(lines)
 
@@ -194,6 +198,12 @@ def build_parser() -> cli.Parser:
     )
     text = "train on published copies on purpose, though their invisible watermark is learnt (default: they are an error)"
     parser.add_argument("--allow-marked", action="store_true", help=text)
+    text = (
+        "keep N pictures out of the training to measure identity against: spread over the set, the same ones every time; nothing is moved"
+    )
+    parser.add_argument("--hold-out", type=cli.positive_int, metavar="N", help=text)
+    text = "keep this picture out, by its name in the set; may be repeated. With --hold-out N, only what is missing to N is chosen"
+    parser.add_argument("--hold-out-file", action="append", default=[], metavar="NAME", help=text)
     parser.add_argument("--strict", action="store_true", help="end with 1 if there is any error or warning")
     parser.add_argument("--created", metavar="TIME", help="the manifest's `created` (default: SOURCE_DATE_EPOCH if set, else now)")
     parser.add_argument("--jobs", type=cli.positive_int, metavar="N", help="threads that read and hash (default: the processors there are)")
@@ -234,6 +244,8 @@ def check_usage(args: argparse.Namespace) -> None:
         raise InputError("nothing to do", "neither --dataset-dir nor --verify nor --compare is given", "see --help")
     if (args.verify or args.compare) and (args.output or args.faces or args.strict):
         raise InputError("--output, --faces and --strict", "belong to --dataset-dir alone")
+    if (args.verify or args.compare) and (args.hold_out or args.hold_out_file):
+        raise InputError("--hold-out and --hold-out-file", "belong to --dataset-dir alone")
     if not args.compare and (args.comparison_output or args.contact_sheet or args.old_dataset_dir):
         raise InputError("--comparison-output, --contact-sheet and --old-dataset-dir", "belong to --compare")
     if args.reference_dir and not args.faces:

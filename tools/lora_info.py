@@ -65,6 +65,7 @@ class LoraInfo:
                 "manifest": str(self.link.manifest) if self.link.manifest else None,
                 "matches": self.link.matches,
                 "why": self.link.why,
+                "held_out": self.link.held_out,
             },
             "metadata": self.header.metadata,
         }
@@ -88,7 +89,8 @@ def render(info: LoraInfo) -> str:
     if info.header.dialect:
         lines.append(f"  written by: {info.header.dialect.title}")
     manifest = f" ({escape_line(info.link.manifest)})" if info.link.manifest else ""
-    lines.append(f"  dataset: {info.link.why}{manifest}")
+    held_out = f"; {counted(info.link.held_out, 'picture')} of the set held out" if info.link.held_out else ""
+    lines.append(f"  dataset: {info.link.why}{held_out}{manifest}")
     return "\n".join(lines)
 
 

@@ -129,6 +129,11 @@ def build_parser() -> cli.Parser:
         metavar="ARG",
         help="an argument for the trainer, unchanged; repeatable: --trainer-arg=--flip_aug",
     )
+    text = (
+        "a manifest of the training set made before: the pictures that it holds out are not trained on (default: one inside the training "
+    )
+    text += "set, else the one beside the LoRA)"
+    parser.add_argument("--dataset-manifest", type=Path, metavar="FILE", help=text)
     parser.add_argument(
         "--dataset-manifest-out", type=Path, metavar="FILE", help="the manifest (default: dataset_manifest.json in the output folder)"
     )

@@ -13,10 +13,11 @@ from tools.dataset.bucketing import BucketSettings
 from tools.dataset.cache import DatasetCache, default_cache_file
 from tools.dataset.checks import CheckSettings, check_dataset
 from tools.dataset.hashing import read_training_set
+from tools.dataset.hold_out import NOTHING, HoldOut, set_apart
 from tools.dataset.layout import settle_layout
 from tools.dataset.manifest import build_manifest
 from tools.dataset.marked_check import check_marked
-from tools.dataset.near_duplicates import MOST_PICTURES, can_look, check_near_duplicates
+from tools.dataset.near_duplicates import MOST_PICTURES, can_look, check_near_duplicates, find_near_duplicates
 from tools.dataset.notices import as_manifest_warning, noticed
 from tools.dataset.scan import scan_dataset
 from tools.dataset.training_set import PictureRecord, TrainingSet
@@ -27,7 +28,7 @@ from tools.families.families import SDXL, Family, ResolutionRule, settle
 class BuildRequest:
     """What to read and how. `output` is left out of the set where it lies inside; `cache_file` None: the user's cache folder.
     `near_duplicates`: whether to look for them, and for published copies, which decodes every picture; None: if the set is small and what
-    it needs is installed. `allow_marked`: published copies are wanted."""
+    it needs is installed. `allow_marked`: published copies are wanted. `hold_out`: pictures that are not trained on."""
 
     dataset_dir: Path
     regularisation_dir: Path | None = None
@@ -39,6 +40,7 @@ class BuildRequest:
     decode: bool = False
     near_duplicates: bool | None = False
     allow_marked: bool = False
+    hold_out: HoldOut = NOTHING
     check: CheckSettings = field(default_factory=CheckSettings)
 
     @classmethod
@@ -96,9 +98,13 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
     """
     trained = _read_set(request, request.dataset_dir, started_ns)
     _forget_regularisation(trained, request)
-    notices = check_dataset(trained, request.check)
-    if not (not_looked := _why_not_looked(request, len(trained.records))) and request.near_duplicates is not False:
-        notices += check_near_duplicates(request.dataset_dir, trained.records, jobs=request.jobs)
+    not_looked = _why_not_looked(request, len(trained.records))
+    looks = not not_looked and request.near_duplicates is not False
+    pairs = find_near_duplicates(request.dataset_dir, trained.records, jobs=request.jobs) if looks else []
+    held_out = set_apart(trained, request.hold_out, [(pair.first, pair.second) for pair in pairs])
+    notices = check_dataset(trained, request.check) + held_out
+    if looks:
+        notices += check_near_duplicates(pairs, trained.records)
         notices += check_marked(request.dataset_dir, trained.records, allow=request.allow_marked, jobs=request.jobs)
     regularisation: TrainingSet | None = None
     if request.regularisation_dir is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lifeos.counting import counted
 from lifeos.escaping import escape_line
-from tools.dataset.manifest import canonical_name
+from tools.dataset.manifest import HELD_OUT, canonical_name
 from tools.dataset.scan import split_repeats
 
 REGULARISATION = "regularisation/"
@@ -62,7 +62,8 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class DatasetComparison:
-    """Names are those of the new set; `removed` and the old half of a rename those of the old one."""
+    """Names are those of the new set; `removed` and the old half of a rename those of the old one. What is held out is not among the
+    images: a picture that is held out from now on was removed."""
 
     same: bool
     dataset_id_old: str
@@ -78,6 +79,8 @@ class DatasetComparison:
     repeats_changed: tuple[RepeatsChange, ...]
     word_shift: tuple[Shift, ...]
     resolution_shift: tuple[Shift, ...]
+    held_out_old: tuple[str, ...] = ()
+    held_out_new: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -121,6 +124,8 @@ def compare_manifests(old: dict[str, Any], new: dict[str, Any]) -> DatasetCompar
         repeats_changed=tuple(_repeats_changes(old, new)),
         word_shift=_shift(_words(before), _words(after), len(before), len(after)),
         resolution_shift=_shift(_resolutions(before), _resolutions(after), len(before), len(after)),
+        held_out_old=tuple(old.get(HELD_OUT, ())),
+        held_out_new=tuple(new.get(HELD_OUT, ())),
     )
 
 
@@ -204,6 +209,10 @@ def render_comparison(result: DatasetComparison, old_name: str, new_name: str) -
     """The comparison for people."""
     lines = [f"{old_name} -> {new_name}: {result.images_old} -> {counted(result.images_new, 'picture')}"]
     lines += [f"repeats of {escape_line(item.folder)}: {item.old or 1} -> {item.new or 1}" for item in result.repeats_changed]
+    if result.held_out_old or result.held_out_new:
+        lines.append(f"held out: {len(result.held_out_old)} -> {counted(len(result.held_out_new), 'picture')}")
+        lines += [f"  from now on: {escape_line(name)}" for name in result.held_out_new if name not in result.held_out_old]
+        lines += [f"  no longer: {escape_line(name)}" for name in result.held_out_old if name not in result.held_out_new]
     if result.same:
         return "\n".join([*lines, f"the same dataset ({result.dataset_id_new[:12]})"])
     for title, names in (("added", result.images_added), ("removed", result.images_removed), ("changed", result.images_changed)):

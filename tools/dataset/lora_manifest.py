@@ -9,7 +9,7 @@ from pathlib import Path
 from lifeos import foreign
 from lifeos.errors import LifeosError
 from lifeos.file_names import system_path
-from tools.dataset.manifest import manifest_hash, read_manifest
+from tools.dataset.manifest import HELD_OUT, manifest_hash, read_manifest
 from tools.trainers.lora_header import LoraHeader
 from tools.training.training_choices import MANIFEST, PREVIOUS_RUNS
 from tools.training.training_record import RECORD_FILE
@@ -19,11 +19,13 @@ EXACT = "this manifest was written before its first step"
 
 @dataclass(frozen=True, slots=True)
 class DatasetLink:
-    """What a manifest says to a LoRA's own words. `matches` is None where there is nothing to compare."""
+    """What a manifest says to a LoRA's own words. `matches` is None where there is nothing to compare. `held_out`: pictures of the set that
+    were not trained on."""
 
     manifest: Path | None
     matches: bool | None
     why: str
+    held_out: int = 0
 
 
 def link_dataset(header: LoraHeader, manifest: Path | None = None) -> DatasetLink:
@@ -39,12 +41,13 @@ def link_dataset(header: LoraHeader, manifest: Path | None = None) -> DatasetLin
 
 
 def _link(manifest: Path, named: str, digest: str | None) -> DatasetLink:
-    found = read_manifest(manifest)["dataset_id"]
+    document = read_manifest(manifest)
+    found, held_out = document["dataset_id"], len(document.get(HELD_OUT, ()))
     if found != named:
         return DatasetLink(manifest, False, f"the manifest is of dataset {found[:12]}, the LoRA names {named[:12]}")
     if manifest_hash(manifest) != digest:
-        return DatasetLink(manifest, True, "the same pictures and captions; the manifest's file was written again since")
-    return DatasetLink(manifest, True, EXACT)
+        return DatasetLink(manifest, True, "the same pictures and captions; the manifest's file was written again since", held_out)
+    return DatasetLink(manifest, True, EXACT, held_out)
 
 
 def find_own_manifest(header: LoraHeader) -> Path | None:

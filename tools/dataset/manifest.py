@@ -32,6 +32,10 @@ MANIFEST_VERSION = 1
 LONGEST_SIDE = 1 << 31
 """Of a picture, in pixels: more is no size."""
 
+HELD_OUT, HELD_OUT_IMAGES = "held_out", "held_out_images"
+"""Names of the pictures of the folder that are not trained on, and their records as those of `images`. `images`, its totals and
+`dataset_id` are of what is trained."""
+
 NEXT = ",\n"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -54,6 +58,9 @@ def build_manifest(
     if regularisation_dir is not None and regularisation is not None:
         more = [_image(record) for record in regularisation.records]
         document["regularisation"] = {"dataset_dir": stored_path(regularisation_dir), "total_images": len(more), "images": more}
+    if trained.held_out:
+        document[HELD_OUT] = [record.name for record in trained.held_out]
+        document[HELD_OUT_IMAGES] = [_image(record) for record in trained.held_out]
     document["dataset_id"] = dataset_id(document)
     document["warnings"] = [as_manifest_warning(notice) for notice in notices]
     return document
@@ -126,7 +133,7 @@ def manifest_lines(document: dict[str, Any]) -> Iterator[bytes]:
     yield b"{\n"
     for number, (key, value) in enumerate(document.items()):
         yield as_utf8(f"{NEXT if number else ''}  {_ENCODE(key)}: ")
-        if key in ("images", "folders", "warnings"):
+        if key in ("images", "folders", "warnings", HELD_OUT, HELD_OUT_IMAGES):
             yield from _list_lines(value, "  ")
         elif key in ("summary", "regularisation"):
             yield from _table_lines(value)
@@ -244,10 +251,26 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise InputError(path, "has no usable caption_extension", "make it anew")
     if document.get("total_images") != len(document["images"]):
         raise InputError(path, f"total_images is not the {len(document['images'])} that it lists", "it was edited: make a new one")
+    _check_held_out(path, document)
     found = dataset_id(document)
     if document.setdefault("dataset_id", found) != found:
         raise InputError(path, "its dataset_id does not fit the pictures it lists", "it was edited: make a new one")
     return document
+
+
+def _check_held_out(path: Path, document: dict[str, Any]) -> None:
+    """Who trains by a manifest relies on it: a picture that was only written into `held_out` by hand would be trained on all the same."""
+    if HELD_OUT not in document and HELD_OUT_IMAGES not in document:
+        return
+    names, fix = document.get(HELD_OUT), "make it anew: --hold-out N, --hold-out-file NAME"
+    _check_images(path, document.get(HELD_OUT_IMAGES), HELD_OUT_IMAGES)
+    records = [image["filename"] for image in document[HELD_OUT_IMAGES]]
+    if not isinstance(names, list) or names != records:
+        raise InputError(path, f"{HELD_OUT} does not name the pictures of {HELD_OUT_IMAGES}", fix)
+    trained = {image["sha256"] for image in document["images"]} | {image["filename"] for image in document["images"]}
+    both = next((image["filename"] for image in document[HELD_OUT_IMAGES] if trained & {image["filename"], image["sha256"]}), None)
+    if both is not None:
+        raise InputError(path, f"{both} is held out and trained on at once", fix)
 
 
 def _check_images(path: Path, images: object, where: str) -> None:

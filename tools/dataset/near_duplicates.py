@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.likeness.grey_looks import GreyLook, find_pairs, make_look
+from evals.likeness.grey_looks import GreyLook, Pair, find_pairs, make_look
 from lifeos.file_names import system_name
 from lifeos.findings import Finding
 from lifeos.images import ImageError
@@ -21,10 +21,16 @@ MOST_PICTURES = 300
 """More are looked at only if that is asked for: decoding takes some 10 ms for a JPEG and 50 for a PNG."""
 
 
-def check_near_duplicates(folder: Path, records: Sequence[PictureRecord], *, jobs: int | None = None) -> list[Finding]:
-    """The finding about pictures that are nearly the same; none if there are none. Decodes every picture that can be decoded."""
+def find_near_duplicates(folder: Path, records: Sequence[PictureRecord], *, jobs: int | None = None) -> list[Pair]:
+    """Pairs of pictures that are nearly the same. Decodes every picture that can be decoded."""
     readable = [record for record in records if not {"unreadable", "truncated", "animated"} & set(record.header.faults)]
-    pairs = find_pairs(take_looks(folder, readable, jobs=jobs))
+    return find_pairs(take_looks(folder, readable, jobs=jobs))
+
+
+def check_near_duplicates(pairs: Sequence[Pair], records: Sequence[PictureRecord]) -> list[Finding]:
+    """The finding about those of `records` that are nearly the same; none if there are none."""
+    trained = {record.name for record in records}
+    pairs = [pair for pair in pairs if {pair.first, pair.second} <= trained]
     if not pairs:
         return []
     shown = "; ".join(pair.text for pair in pairs[:PAIRS_SHOWN]) + (

@@ -32,12 +32,13 @@ class PictureRecord:
 @dataclass(slots=True)
 class TrainingSet:
     """`records` come in the order of their names' bytes. `orphans`: captions of no picture; `skipped`: names by why they are no part of
-    the set (see `ListedFile`)."""
+    the set (see `ListedFile`); `held_out`: pictures of the folder that are not trained on, and no longer among `records`."""
 
     records: list[PictureRecord]
     caption_extension: str = ".txt"
     orphans: tuple[str, ...] = ()
     skipped: dict[str, list[str]] = field(default_factory=dict)
+    held_out: list[PictureRecord] = field(default_factory=list)
 
     @property
     def captions(self) -> list[Caption]:

@@ -13,6 +13,7 @@ from lifeos.escaping import escape_line
 from lifeos.file_names import system_path
 from tools.dataset.hashing import hash_files
 from tools.dataset.layout import settle_layout
+from tools.dataset.manifest import HELD_OUT_IMAGES
 from tools.dataset.scan import caption_name, scan_dataset
 
 THERE = frozenset({"picture", "caption", "mask", "regularisation", "trainer_output", "aside_caption"})
@@ -47,7 +48,8 @@ def verify_manifest(
     """Hash every file that a manifest lists and list the rest. Raises InputError for a folder that is not there."""
     extension = document.get("caption_extension") or _extension_of(document)
     leave_out = frozenset([manifest_file]) if manifest_file else frozenset()
-    found = _verify_one(document["images"], dataset_dir, extension, leave_out, "", jobs)
+    listed = [*document["images"], *document.get(HELD_OUT_IMAGES, ())]
+    found = _verify_one(listed, dataset_dir, extension, leave_out, "", jobs)
     regularisation = document.get("regularisation")
     if regularisation is not None:
         folder = regularisation_dir or system_path(regularisation["dataset_dir"])

@@ -55,3 +55,5 @@ class TrainingSettings:
     trainer_args: tuple[str, ...]
     components: Mapping[str, str] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
+    held_out_by: Path | None = None
+    """The manifest that says which pictures are not trained on; None: one inside the training set, else `manifest_out` of before."""

@@ -12,6 +12,7 @@ from typing import Any
 from lifeos.errors import InputError, LifeosError, UnavailableError
 from lifeos.findings import Finding
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
+from tools.dataset.hold_out import find_hold_out
 from tools.dataset.manifest import hash_document, keep_created, now_utc
 from tools.families.families import Family
 from tools.trainers.base_model import find_base_fault
@@ -144,6 +145,7 @@ def _read_dataset(settings: TrainingSettings, policy: Mapping[str, Any], family:
         family=family,
         use_cache=False,  # a run is prepared once, and must not rest on what was true earlier
         decode=decode,
+        hold_out=find_hold_out(settings.train_data_dir, settings.held_out_by, [settings.manifest_out]),
     )
     return build_dataset_manifest(request, created=now_utc(), started_ns=time.time_ns())
 

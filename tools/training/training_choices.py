@@ -73,6 +73,7 @@ def settings_from(args: argparse.Namespace, policy: Mapping[str, Any], row: Trai
         save_state=not args.no_save_state,
         skip_manifest=args.skip_dataset_manifest,
         trainer_args=tuple(args.trainer_arg),
+        held_out_by=args.dataset_manifest.absolute() if args.dataset_manifest else None,
     )
 
 
