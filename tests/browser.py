@@ -18,7 +18,7 @@ from typing import Any
 import websocket
 
 SECONDS = 30.0
-NAMED_KEYS = {"Enter": 13, "Escape": 27, "Tab": 9, "ArrowRight": 39, "ArrowLeft": 37}
+NAMED_KEYS = {"Enter": 13, "Escape": 27, "Tab": 9, "ArrowRight": 39, "ArrowLeft": 37, "ArrowUp": 38, "ArrowDown": 40}
 
 
 def find_chromium() -> str | None:

@@ -1,9 +1,11 @@
 "use strict";
-/* The large view of one picture and the keys to decide, for the page of a review and for the report of a batch.
+/* The large view of one picture, alone or beside another, and the keys to decide: for the page of a review, the report of a batch, and
+   pages on which one only looks, which give no store.
 
    store: own(item) -> {verdict, reason} or null; decide([{name, verdict, reason}]) -> promise, refused with {why, fix, guards};
    undo() -> promise of names; undoable() -> count.
-   source: thumb(item), picture(item), reference(item) -> addresses ("" for none); skin(item) -> promise of outlines, or null. */
+   source: thumb(item), picture(item), reference(item) -> addresses ("" for none); skin(item) -> promise of outlines, or null.
+   Besides: names(item) -> what the picture and the one beside it are called; tell(item) -> what stands at the side. */
 
 const MOST_SIDE_BY_SIDE = 9; /* one for each key; the others of a larger group are left as they are */
 const person = name => name === "owner" ? "the owner" : name;
@@ -13,15 +15,19 @@ const KEYS = [
   ["W", "take your verdict on this picture back"], ["U", "undo your last step; again for the one before"],
   ["N", "next undecided picture"], ["→ ←", "next and previous picture (J and K too)"], ["Enter", "open the picture in the large view"],
   ["Esc", "back to all pictures"], ["Z", "zoom to pixels; again for two screen pixels each, then the whole picture"],
-  ["C", "compare with the nearest reference"], ["F", "face box"], ["S", "skin regions"],
+  ["C", "compare with the nearest reference"], ["V", "both in one frame, with a divider to drag or to move with ← and →"], ["F", "face box"], ["S", "skin regions"],
   ["D", "pictures that are nearly the same, side by side"], ["1 – 9", "there: keep this one, reject the others"],
   ["/", "find"], ["1 – 7", "in the overview: which pictures are shown"], ["?", "these keys"],
 ];
 
+const KEYS_TO_DECIDE = ["A", "X", "R", "W", "U", "N", "D", "1 – 9", "/", "1 – 7"];
+const NOTHING_DECIDED = { own: () => null, undoable: () => 0 };
+
 class Viewer {
-  constructor({ store, source, items, gates, blind, groups, onMove, onClose, onChange }) {
-    Object.assign(this, { store, source, items, gates, blind, groups, onMove, onClose, onChange });
-    this.item = null; this.mode = "single"; this.zoom = 0; this.face = false; this.skin = false; this.compare = false; this.busy = false;
+  constructor({ store, source, items, gates, blind = false, groups = () => [], onMove, onClose, onChange, names = null, tell = null }) {
+    Object.assign(this, { source, items, gates, blind, groups, onMove, onClose, onChange, names, tell, decides: Boolean(store) });
+    this.store = store || NOTHING_DECIDED;
+    this.item = null; this.mode = "single"; this.zoom = 0; this.face = false; this.skin = false; this.compare = false; this.swipe = false; this.divider = 50; this.busy = false;
     this.build();
   }
 
@@ -41,13 +47,14 @@ class Viewer {
       next: button("Next undecided", "N", () => this.nextUndecided()),
       zoom: button("Zoom", "Z", () => this.toggle("zoom"), "", { "aria-pressed": "false" }),
       compare: button("Compare", "C", () => this.toggle("compare"), "", { "aria-pressed": "false" }),
+      swipe: button("Swipe", "V", () => this.toggle("swipe"), "", { "aria-pressed": "false" }),
       face: button("Face", "F", () => this.toggle("face"), "", { "aria-pressed": "false" }),
       skin: button("Skin", "S", () => this.toggle("skin"), "", { "aria-pressed": "false" }),
       alike: button("Duplicates", "D", () => this.toggle("alike"), "", { "aria-pressed": "false" }),
     };
     const b = this.buttons;
-    this.bar = h("div", { class: "deciding", role: "toolbar", "aria-label": "Decide" }, b.reject, b.approve, h("span", { class: "apart" }), b.reason, b.undo, b.next,
-      h("span", { class: "apart" }), b.zoom, b.compare, b.face, b.skin, b.alike);
+    const deciding = [b.reject, b.approve, h("span", { class: "apart" }), b.reason, b.undo, b.next, h("span", { class: "apart" })];
+    this.bar = h("div", { class: "deciding", role: "toolbar", "aria-label": this.decides ? "Decide" : "How it is shown" }, this.decides ? deciding : null, b.zoom, b.compare, b.swipe, b.face, b.skin, b.alike);
     const step = by => () => this.step(by);
     this.root = h("div", { class: "viewer", role: "dialog", "aria-modal": "true", "aria-labelledby": "viewer-title", hidden: true, tabindex: "-1" },
       h("div", { class: "top" },
@@ -65,7 +72,7 @@ class Viewer {
     addEventListener("resize", () => { if (this.isOpen) this.fit(); });
     let start = null;
     this.stage.addEventListener("pointerdown", event => {
-      start = event.isPrimary && event.pointerType !== "mouse" && !this.zoom && this.mode === "single" ? [event.clientX, event.clientY] : null;
+      start = event.isPrimary && event.pointerType !== "mouse" && !this.zoom && this.mode === "single" && !event.target.closest(".divided .mat") ? [event.clientX, event.clientY] : null;
     });
     this.stage.addEventListener("pointerup", event => {
       if (!start) return;
@@ -97,18 +104,23 @@ class Viewer {
   group(item) { return this.groups().find(names => names.includes(item.name)) || null; }
 
   draw() {
-    const item = this.item, group = this.group(item);
+    const item = this.item, group = this.group(item), onDivider = document.activeElement.classList.contains("divider");
     if (this.mode === "alike" && !group) this.mode = "single";
     const panes = this.mode === "alike" ? group.slice(0, MOST_SIDE_BY_SIDE).map((name, number) => this.pane(this.find(name), number + 1)) : [this.pane(item, 0)];
-    if (this.mode === "single" && this.compare) panes.push(this.referencePane(item));
+    const beside = this.mode === "single" && this.compare, both = this.source.picture(item) && this.source.reference(item);
+    if (beside && both && this.swipe) divide(panes[0].querySelector(".sight"), { address: this.source.reference(item), names: this.calls(item), at: this.divider, moved: at => { this.divider = at; } });
+    else if (beside) panes.push(this.referencePane(item));
     this.stage.replaceChildren(...panes);
     this.stage.classList.toggle("alike", this.mode === "alike");
     this.stage.style.setProperty("--columns", panes.length <= 4 ? panes.length : Math.ceil(panes.length / 2));
     this.drawRest(item, group);
     this.fit();
+    if (onDivider) this.focusDivider();
     const list = this.items(), at = list.indexOf(item);
     for (const near of [list[at + 1], list[at - 1]]) if (near && this.source.picture(near)) new Image().src = this.source.picture(near);
   }
+
+  focusDivider() { const divider = this.stage.querySelector(".divider"); if (divider) divider.focus({ preventScroll: true }); }
 
   /* Something is new: all but the pictures is drawn again, which stay as they are looked at. */
   refresh() {
@@ -118,15 +130,15 @@ class Viewer {
 
   drawRest(item, group) {
     const list = this.items(), left = list.filter(each => !this.store.own(each)).length;
-    this.title.textContent = item.name;
-    this.placeText.textContent = `${list.indexOf(item) + 1} of ${list.length} · ${left} undecided`;
+    this.title.textContent = item.title || item.name;
+    this.placeText.textContent = `${list.indexOf(item) + 1} of ${list.length}${this.decides ? ` · ${left} undecided` : ""}`;
     this.drawSide(item, group);
     const b = this.buttons, own = this.store.own(item);
     b.approve.setAttribute("aria-pressed", own && own.verdict === "approved" ? "true" : "false");
     b.reject.setAttribute("aria-pressed", own && own.verdict === "rejected" ? "true" : "false");
     b.undo.disabled = !this.store.undoable(); b.next.disabled = !left; b.alike.hidden = !group; b.face.hidden = !item.face;
-    b.skin.hidden = !item.face || !this.source.hasSkin; b.compare.hidden = !this.source.reference(item);
-    for (const [name, on] of [["zoom", this.zoom > 0], ["compare", this.compare], ["face", this.face], ["skin", this.skin], ["alike", this.mode === "alike"]]) {
+    b.skin.hidden = !item.face || !this.source.hasSkin; b.compare.hidden = b.swipe.hidden = !this.source.reference(item);
+    for (const [name, on] of [["zoom", this.zoom > 0], ["compare", this.compare], ["swipe", this.compare && this.swipe], ["face", this.face], ["skin", this.skin], ["alike", this.mode === "alike"]]) {
       b[name].setAttribute("aria-pressed", on ? "true" : "false");
     }
   }
@@ -140,19 +152,22 @@ class Viewer {
     const label = number
       ? h("div", { class: "label" }, h("span", {}, `#${item.index} `, own ? h("b", {}, own.verdict) : ""),
         h("button", { type: "button", class: "yes", "aria-label": `Keep picture ${item.index}, reject the others`, onclick: () => this.keep(number) }, "Keep ", h("kbd", { "aria-hidden": "true" }, String(number))))
-      : this.compare ? h("div", { class: "label" }, h("b", {}, "Picture"), ` #${item.index}`) : null;
-    const sight = this.sight(address, item, `Picture ${item.index}${item.prompt ? `: ${item.prompt}` : ""}`);
+      : this.compare && !this.swipe ? h("div", { class: "label" }, h("b", {}, this.calls(item)[0])) : null;
+    const sight = this.sight(address, item, `${this.calls(item)[0]}${item.prompt ? `: ${item.prompt}` : ""}`);
     return h("div", { class: "pane" }, sight, label);
   }
 
   referencePane(item) {
-    const name = this.blind ? "a reference" : `nearest reference, ${item.reference_name}`;
-    return h("div", { class: "pane" }, this.sight(this.source.reference(item), null, name), h("div", { class: "label" }, h("b", {}, "Reference"), this.blind ? "" : ` ${item.reference_name}`));
+    const name = this.calls(item)[1];
+    return h("div", { class: "pane" }, this.sight(this.source.reference(item), null, name), h("div", { class: "label" }, h("b", {}, name)));
   }
+
+  /* What the picture and the one beside it are called. */
+  calls(item) { return this.names ? this.names(item) : [`Picture ${item.index}`, this.blind ? "Reference" : `Reference ${item.reference_name}`]; }
 
   sight(address, item, text) {
     const sight = h("div", { class: "sight", tabindex: "0", role: "group", "aria-label": text });
-    const lost = () => sight.replaceChildren(h("p", { class: "missing" }, item ? "this picture is not there" : "the reference is not here"));
+    const lost = () => sight.replaceChildren(h("p", { class: "missing" }, item || this.names ? "this picture is not there" : "the reference is not here"));
     if (!address) { lost(); return sight; }
     const mat = h("div", { class: "mat" });
     const image = h("img", { src: address, alt: text, draggable: "false", onerror: lost });
@@ -170,6 +185,13 @@ class Viewer {
     sight.addEventListener("pointermove", event => { if (held) { sight.scrollLeft = held[0] - event.clientX; sight.scrollTop = held[1] - event.clientY; } });
     sight.addEventListener("pointerup", () => { held = null; sight.classList.remove("held"); });
     sight.addEventListener("dblclick", () => this.toggle("zoom"));
+    sight.addEventListener("scroll", () => { /* what stands beside it shows the same place */
+      for (const other of this.mode === "single" && this.zoom ? this.stage.querySelectorAll(".sight") : []) {
+        const left = sight.scrollLeft / Math.max(1, sight.scrollWidth - sight.clientWidth) * (other.scrollWidth - other.clientWidth);
+        const top = sight.scrollTop / Math.max(1, sight.scrollHeight - sight.clientHeight) * (other.scrollHeight - other.clientHeight);
+        if (other !== sight && Math.abs(other.scrollLeft - left) + Math.abs(other.scrollTop - top) > 2) { other.scrollLeft = left; other.scrollTop = top; }
+      }
+    });
     return sight;
   }
 
@@ -207,6 +229,7 @@ class Viewer {
   }
 
   drawSide(item, group) {
+    if (this.tell) { this.side.replaceChildren(...this.tell(item)); return; }
     const own = this.store.own(item), parts = [];
     const tags = [];
     if (own) tags.push(h("span", { class: `badge own ${own.verdict}` }, `you: ${own.verdict}`));
@@ -336,7 +359,7 @@ class Viewer {
   }
 
   help() {
-    this.openSheet("Keys", [h("dl", {}, KEYS.filter(([key]) => this.source.hasSkin || key !== "S").map(([key, text]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, text)])),
+    this.openSheet("Keys", [h("dl", {}, KEYS.filter(([key]) => (this.source.hasSkin || !"SF".includes(key) || (key === "F" && this.decides)) && (this.decides || !KEYS_TO_DECIDE.includes(key))).map(([key, text]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, text)])),
       h("p", {}), h("p", {}, "By touch: tap a picture, swipe to the next one."),
       h("div", { class: "row" }, h("button", { type: "button", onclick: () => this.closeSheet() }, "Close"))]);
     this.sheet.querySelector("button").focus();
@@ -365,10 +388,12 @@ class Viewer {
 
   toggle(what) {
     if (what === "zoom") this.zoom = this.zoom === 0 ? 1 : this.zoom === 1 ? 2 : 0;
+    else if (what === "swipe") { this.swipe = !(this.compare && this.swipe); this.compare = true; }
     else if (what === "alike") this.mode = this.mode === "alike" || !this.group(this.item) ? "single" : "alike";
     else this[what] = !this[what];
     if (what === "zoom") { this.buttons.zoom.setAttribute("aria-pressed", this.zoom > 0 ? "true" : "false"); this.fit(); this.toast(["whole picture", "one screen pixel for each pixel", "two screen pixels for each pixel"][this.zoom]); }
     else this.draw();
+    if (what === "swipe" && this.swipe) this.focusDivider();
   }
 
   /* Keys. `current` tells the picture that keys mean while the large view is closed. */
@@ -384,11 +409,11 @@ class Viewer {
     if (event.ctrlKey || event.metaKey) return;
     if (key === "?") { event.preventDefault(); this.help(); return; }
     if (!this.isOpen) this.item = this.current ? this.current() : null;
-    const decide = { a: () => this.say("approved"), x: () => this.say("rejected"), w: () => this.say("withdrawn"), r: () => this.askReason() };
-    const anywhere = { u: () => this.undo(), n: () => this.nextUndecided() };
+    const decide = !this.decides ? {} : { a: () => this.say("approved"), x: () => this.say("rejected"), w: () => this.say("withdrawn"), r: () => this.askReason() };
+    const anywhere = !this.decides ? {} : { u: () => this.undo(), n: () => this.nextUndecided() };
     const inside = {
       ArrowRight: () => this.step(1), ArrowLeft: () => this.step(-1), j: () => this.step(1), k: () => this.step(-1), Escape: () => this.close(),
-      z: () => this.toggle("zoom"), c: () => this.source.reference(this.item) && this.toggle("compare"), f: () => this.toggle("face"),
+      z: () => this.toggle("zoom"), c: () => this.source.reference(this.item) && this.toggle("compare"), v: () => this.source.reference(this.item) && this.toggle("swipe"), f: () => this.toggle("face"),
       s: () => this.source.hasSkin && this.toggle("skin"), d: () => this.group(this.item) ? this.toggle("alike") : this.toast("no other picture is nearly the same"),
     };
     let action = anywhere[key] || (this.item ? decide[key] : null) || (this.isOpen ? inside[key] : null);

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.pages.parts_page import write_parts
 from tests.tools.production.scenes import finish
 from tests.tools.reviewing.scenes_of_review import TOKEN, make_desk, make_reviewed, plan_of, serving
 
@@ -72,6 +73,11 @@ def cycle_report(folder: Path) -> Iterator[str]:
     yield (folder / "cycle_report.html").as_uri()
 
 
+@contextmanager
+def shared_parts(folder: Path) -> Iterator[str]:
+    yield write_parts(folder).as_uri()
+
+
 VIEWER_LOOKS = (
     Look("document.querySelector('.grid .frame').click()", VIEWER_IS_OPEN),
     Look("document.querySelector('.viewer [aria-label=Keys]').click()", "!document.querySelector('.sheet').hidden"),
@@ -92,4 +98,16 @@ PAGES = (
     ProductPage("review", review, ready="document.querySelectorAll('.card').length > 0", looks=VIEWER_LOOKS),
     ProductPage("certificate", certificate),
     ProductPage("cycle report", cycle_report),
+    ProductPage(
+        "shared parts",
+        shared_parts,
+        ready="document.querySelectorAll('.point').length > 0",
+        looks=(
+            Look(
+                "document.querySelectorAll('details').forEach(each => { each.open = true; })",
+                "document.querySelectorAll('[open]').length > 2",
+            ),
+            Look("document.querySelector('#look').click(); viewer.toggle('swipe')", VIEWER_IS_OPEN),
+        ),
+    ),
 )
