@@ -46,10 +46,11 @@ HIGHEST_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class ReviewAddress:
-    """Where a review was served, and its token."""
+    """Where a review was served, its token, and of which directory: a copy of the batch is another review."""
 
     port: int
     token: str
+    directory: str = ""
 
     def __post_init__(self) -> None:
         if not (0 < self.port <= HIGHEST_PORT and re.fullmatch(r"[\w-]{20,}", self.token, re.ASCII)):
@@ -96,10 +97,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def apply(args: argparse.Namespace, batch: ReviewedBatch, reviewer: str) -> int:
     """`--apply`: take in a file, let pictures and reports follow, say what was left out."""
+    from tools.production.batch_home import copy_line
     from tools.reviewing.applying import apply_file
     from tools.reviewing.carrying import Carrier
 
     applied = apply_file(args.apply, batch, reviewer)
+    if line := copy_line(args.out):
+        cli.note(line)
     if applied.fresh or applied.already:  # a run that was killed may have written them down and moved nothing
         carrier = Carrier(batch.folder, args.project_root, cli.note)
         carrier.wake()
@@ -154,7 +158,11 @@ def review(args: argparse.Namespace, batch: ReviewedBatch, reviewer: str) -> int
 
 def circumstances(batch: ReviewedBatch) -> list[str]:
     """What to know of this batch before its pictures are looked at, one line each."""
+    from tools.production.batch_home import copy_line
+
     found, lines = batch.look(), []
+    if line := copy_line(batch.folder.root):
+        lines.append(line)
     if batch.is_running:
         lines.append("the batch is at work: new pictures appear as they are scored; what you decide is carried out when it ends")
     if found.settled.gone:
@@ -175,7 +183,8 @@ def open_server(desk: ReviewDesk, carrier: Carrier, port: int | None) -> ReviewS
 
     kind = f"{desk.reviewer}\n{desk.blind}\n{desk.sample.size if desk.sample else 0}"  # an open page must not go on as somebody else
     path = desk.batch.folder.root / WORK / f"review_{hashlib.sha256(kind.encode()).hexdigest()[:8]}.json"
-    last = _read_address(path)
+    directory = str(desk.batch.folder.root.resolve())
+    last = _read_address(path, directory)
     token, wanted = (last.token, last.port if port is None else port) if last else (secrets.token_urlsafe(24), port or 0)
     try:
         server = ReviewServer(desk, carrier, port=wanted, token=token)
@@ -183,14 +192,14 @@ def open_server(desk: ReviewDesk, carrier: Carrier, port: int | None) -> ReviewS
         if port is not None:
             raise
         return ReviewServer(desk, carrier, port=0, token=secrets.token_urlsafe(24))  # the same review is open already, say
-    _keep_address(path, ReviewAddress(server.port, token))
+    _keep_address(path, ReviewAddress(server.port, token, directory))
     return server
 
 
-def _read_address(path: Path) -> ReviewAddress | None:
+def _read_address(path: Path, directory: str) -> ReviewAddress | None:
     try:
         found = foreign.read_file(path, ReviewAddress)
-        return found if _is_private(path) else None
+        return found if _is_private(path) and found.directory == directory else None
     except (InputError, OSError):
         return None
 

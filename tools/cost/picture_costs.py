@@ -61,6 +61,7 @@ class BatchReportFile:
     counts: PictureCounts | None = None
     cost: MoneySpent | None = None
     engine_notice: str | None = None
+    batch_id: str | None = None
     run_id: str | None = None
     lora_version: str | None = None
     started: str | None = None
@@ -78,15 +79,33 @@ class TrainingRecordFile:
 
 
 def read_batches(folders: Iterable[Path]) -> list[BatchCost]:
-    """Every readable batch report below the folders, oldest first; a batch whose pictures are the embedded server's costs nothing."""
+    """Every readable batch report below the folders, oldest first; a batch whose pictures are the embedded server's costs nothing.
+
+    A batch that lies there more than once, as a copy of its directory, counts once: where it has come furthest.
+    """
     batches = []
-    for _, report in _documents(folders, BATCH_REPORT, BatchReportFile):
-        if report.counts is None or report.engine_notice:
-            continue
+    for report in _without_copies(_documents(folders, BATCH_REPORT, BatchReportFile)):
         usd = _money(report.cost.usd) if report.cost else None
-        counts = max(report.counts.generated, 0), max(report.counts.approved, 0)
+        made = report.counts or PictureCounts()
+        counts = max(made.generated, 0), max(made.approved, 0)
         batches.append(BatchCost(report.run_id or "", report.lora_version or "", (report.started or "")[:10], *counts, usd))
     return sorted(batches, key=lambda batch: batch.day)
+
+
+def _without_copies(documents: Iterable[tuple[Path, BatchReportFile]]) -> list[BatchReportFile]:
+    """The reports that say what was made on a GPU, of each batch one."""
+    kept: dict[str, tuple[Path, int, BatchReportFile]] = {}
+    for path, report in documents:
+        if report.counts is None or report.engine_notice:
+            continue
+        key, made = report.batch_id or str(path), report.counts.generated
+        known = kept.get(key)
+        if known is not None:
+            further, other = (path, known[0]) if made > known[1] else (known[0], path)
+            files.warn(f"left out of the report: {other.parent} holds the same batch as {further.parent}")
+        if known is None or made > known[1]:
+            kept[key] = path, made, report
+    return [report for _, _, report in kept.values()]
 
 
 def read_trainings(folders: Iterable[Path]) -> list[TrainingCost]:

@@ -21,7 +21,7 @@ ENDINGS = {
 """How a run of the program may end, in the journal's word and in words for people."""
 T = TypeVar("T")
 
-PAUSES = frozenset({"rejudged", "refiled", "rescored", "protocol", "placed", "lost", "begun_anew"})
+PAUSES = frozenset({"rejudged", "refiled", "rescored", "protocol", "placed", "lost", "begun_anew", "copied"})
 """Events outside of a run of the program with its servers: they, and what follows until the next run, are nobody's time."""
 
 
@@ -77,6 +77,7 @@ class JournalRecord:
     scales: dict[str, Any] | None = None
     history: str | None = None
     decided: str | None = None
+    original: str | None = None
 
     def __post_init__(self) -> None:
         if self.time and datetime.fromisoformat(self.time).tzinfo is None:
@@ -159,6 +160,8 @@ class BatchState:
     """What people had decided then (`history_row.digest_of_decided`)."""
     history: str | None = None
     """The evaluation history that holds a row of this batch, as far as is known."""
+    copy_of: str | None = None
+    """The directory from which this one had been copied when it was last worked on."""
     policy: dict[str, Any] | None = None
     """The judging sections of the policy that the batch was last judged again with; None: that of its plan is in force."""
     protocol: dict[str, Any] | None = None
@@ -218,6 +221,14 @@ def _started(state: BatchState, record: JournalRecord) -> None:
 
 def _begun_anew(state: BatchState, record: JournalRecord) -> None:
     state.items.clear()
+
+
+def _copied(state: BatchState, record: JournalRecord) -> None:
+    """What is under way on a server belongs to the original."""
+    state.copy_of = _there(record.original, "original")
+    for item in state.items.values():
+        if not item.is_made:
+            item.prompt_id = item.server = item.handle = None
 
 
 def _submitted(state: BatchState, record: JournalRecord) -> None:
@@ -334,6 +345,7 @@ def _recorded(state: BatchState, record: JournalRecord) -> None:
 
 _HANDLERS: dict[str, Callable[[BatchState, JournalRecord], None]] = {
     "begun_anew": _begun_anew,
+    "copied": _copied,
     "started": _started,
     "submitted": _submitted,
     "accepted": _accepted,

@@ -15,6 +15,7 @@
                 disk before they do)
     lost        a picture that was downloaded is gone or damaged: its item is made again
     placed      where pictures were seen that somebody had moved, or were put because somebody decided so
+    copied      from here on this directory goes on beside the one from which it was copied (`batch_home`)
     begun_anew  another plan took the place of one of which nothing was scored
     started, ended, recorded    a run of the program began, ended; the scorecard is in the history
 

@@ -20,6 +20,7 @@ from tools.cost.meter import beat
 from tools.cost.rates import find_rate
 from tools.production import choices
 from tools.production.announcing import say_estimate, say_plan
+from tools.production.batch_home import copy_line, find_original, history_to_record
 from tools.production.batch_state import BatchState
 from tools.production.budget import Limits
 from tools.production.filing import BatchFolder, check_room, check_writable, disk_is_full
@@ -87,7 +88,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
     Raises LifeosError for what stops it before it begins; what stops it later is raised after the report is written.
     """
     request.check()
-    folder = BatchFolder(request.output_dir)
+    folder, asked = BatchFolder(request.output_dir), request.history_file is not None
     publishing = plan_publishing(policy, around.root, around.note)
     request, saved = continued(request, folder, around)
     check_room(folder, policy["production"]["min_free_disk_gb"])
@@ -120,6 +121,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         if saved is None:
             write_plan(folder.root, plan)
         else:
+            state = part_from_original(folder, state, around.note)
             policy, plan, state = resume(
                 folder, saved, plan, state, limits_of(request, plan), Rescoring(assessor, policy, held, around.note)
             )
@@ -141,7 +143,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
             if lane is not None:
                 equipment = replace(equipment, on_approved=lane.approved)
             end = run_batch(plan, folder, equipment, limits, held=held, stop=stop, note=around.note)
-        history = request.history_file or around.history_file
+        history = history_to_record(folder.root, request.history_file or around.history_file, asked=asked)
         ending = Ending(policy, settings_of(plan), history, around.manifest, assessor.provider, assessor.references.left_out)
         document = report(plan, folder, end, ending, around.note, publishing)
     return Outcome(document, folder, end)
@@ -175,6 +177,19 @@ def begin_anew(folder: BatchFolder, note: Note) -> BatchState:
     for left in list(folder.incoming.iterdir()) if folder.incoming.is_dir() else ():
         folder.set_aside(left.relative_to(folder.root).as_posix(), left.name)
     note("nothing was scored yet of the batch that was begun here: it begins anew with this command")
+    return read_state(folder.root / JOURNAL_FILE, note)
+
+
+def part_from_original(folder: BatchFolder, state: BatchState, note: Note) -> BatchState:
+    """In a copy, say so, and once leave what is under way on a server to the original."""
+    original = find_original(folder.root)
+    if original is None:
+        return state
+    note(f"warning: {copy_line(folder.root)}")
+    if state.copy_of == str(original):
+        return state
+    with contextlib.closing(Journal(folder.root / JOURNAL_FILE)) as journal:
+        journal.append("copied", original=str(original), durable=True)
     return read_state(folder.root / JOURNAL_FILE, note)
 
 
@@ -255,7 +270,10 @@ def rejudge_batch(request: Request, policy: Mapping[str, Any], around: Circumsta
         changed = rejudge(folder, policy, around.note)
         state = read_state(folder.root / JOURNAL_FILE, around.note)
         end = BatchEnd(state.ending, state)
-        history = request.completed_by(changed.plan.command).history_file or around.history_file
+        wanted = request.completed_by(changed.plan.command).history_file or around.history_file
+        history = history_to_record(folder.root, wanted, asked=request.history_file is not None)
+        if line := copy_line(folder.root):
+            around.note(f"warning: {line}")
         ending = Ending(changed.policy, settings_of(changed.plan), history, around.manifest)
         return changed, Outcome(report(changed.plan, folder, end, ending, around.note, publishing), folder, end)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from lifeos.errors import InputError
 from lifeos.files import write_json
 from lifeos.picture_names import parse_picture_name
 from lifeos.policy.schema import check_policy
+from tools.production.batch_home import BATCH_FILE, home_of, relocated, relocated_all
 from tools.production.lora_file import LoraFile
 from tools.production.prompts import shorten
 from tools.workflows.graph import read_graph
@@ -27,7 +28,7 @@ from tools.workflows.seeds import seed_at
 from tools.workflows.workflow import Settings
 
 SCHEMA = 1
-PLAN_FILE = "batch.json"
+PLAN_FILE = BATCH_FILE
 JUDGING_SECTIONS = ("face_similarity", "skin_realism", "gates", "scorecard")
 """The sections of the policy that decide on a picture. The rest may change while a batch goes on."""
 
@@ -117,6 +118,8 @@ class Plan:
     """What a face score stands between (`evals.judging.likeness_range`), and with `warnings` what to know before trusting it."""
     lora_file: LoraFile | None = None
     """The LoRA as it was when the batch began; None where nothing is known but its name, and in plans of version 3.0."""
+    directory: str = field(default="", compare=False)
+    """Where the batch was made (`batch_home`); empty in plans of older versions."""
 
     @property
     def generates(self) -> bool:
@@ -222,6 +225,7 @@ class PlanFile:
     stages: tuple[Stage, ...] = ()
     likeness: dict[str, Any] = field(default_factory=dict)
     lora_file: LoraFile | None = None
+    directory: str = ""
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
@@ -241,10 +245,14 @@ class PlanFile:
                 raise ValueError(f"policy: {faults[0].text}")
 
     def to_plan(self, path: Path) -> Plan:
-        """The plan of the file `path`. Raises InputError for a graph that is none."""
+        """The plan of the file `path`, with its own files where they lie now. Raises InputError for a graph that is none."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "schema"}
         values["prompts"] = tuple(prompt.text for prompt in self.prompts)
         values["workflows"] = tuple(read_graph(each.graph, f"{path}: workflows[{at}]") for at, each in enumerate(self.workflows))
+        root = path.parent
+        values["reference_dir"] = relocated(self.reference_dir, self.directory, root)
+        values["source_dir"] = relocated(self.source_dir, self.directory, root) if self.source_dir is not None else None
+        values["command"] = relocated_all(self.command, self.directory, root)
         return Plan(**values)
 
 
@@ -267,7 +275,7 @@ def read_plan(output_dir: Path) -> Plan | None:
 
 
 def write_plan(output_dir: Path, plan: Plan) -> None:
-    write_json(output_dir / PLAN_FILE, plan.to_json())
+    write_json(output_dir / PLAN_FILE, replace(plan, directory=home_of(output_dir)).to_json())
 
 
 def check_same(output_dir: Path, saved: Plan, wanted: Plan) -> None:

@@ -13,6 +13,7 @@ from evals.load_thresholds import load_thresholds
 from evals.scorecards.card_inputs import Manifest, read_manifest
 from lifeos import foreign, locks
 from lifeos.errors import InputError, LifeosError, LockedError
+from tools.production.batch_home import history_to_record, relocated
 from tools.production.batch_state import BatchState
 from tools.production.decisions import DECISIONS_FILE
 from tools.production.filing import BatchFolder
@@ -66,20 +67,22 @@ def carry_out(folder: BatchFolder, root: Path, note: Note) -> None:
         ending = Ending(
             policy_in_force(load_thresholds(root), plan, state),
             former.settings if former.settings is not None else settings_of(plan),
-            find_history(plan, state, note),
+            find_history(folder.root, plan, state, note),
             _manifest_of(former.scorecard or {}),
             references_left_out=former.references_left_out,
         )
         finish_batch(plan, folder, BatchEnd(state.ending, state), ending, note)
 
 
-def find_history(plan: Plan, state: BatchState, note: Note) -> Path | None:
-    """The evaluation history that holds this batch's row; None where there is none to replace (a sweep's round, an unfinished batch)."""
+def find_history(root: Path, plan: Plan, state: BatchState, note: Note) -> Path | None:
+    """The evaluation history that holds this batch's row; None where there is none to replace (a sweep's round, an unfinished batch), and
+    where the row is that of the batch from which `root` was copied."""
     if state.history is None:
         return None
-    path = Path(plan.command.get("history_file") or state.history)
-    if path.is_file():
-        return path
+    path = Path(plan.command.get("history_file") or relocated(state.history, plan.directory, root))
+    allowed = history_to_record(root, path, asked=False)
+    if allowed is None or allowed.is_file():
+        return allowed
     note(f"warning: {path}: the history with the row of this batch is not here; its row keeps the verdicts that it has")
     return None
 

@@ -33,6 +33,16 @@ def test_a_report_that_cannot_be_read_is_named_and_the_others_are_counted(tmp_pa
     assert capsys.readouterr().err == f"warning: left out of the report: {path}: $.counts: an object or null is wanted, not a list\n"
 
 
+def test_a_batch_and_its_copy_are_counted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = {"counts": {"generated": 5, "approved": 4}, "cost": {"usd": 1.5}}
+    for name, change in {"a": {}, "copy": more, "other": {"batch_id": "2"}}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "batch_report.json").write_text(json.dumps(BATCH | {"batch_id": "1"} | change))
+    assert sorted(batch.generated for batch in read_batches([tmp_path])) == [3, 5]
+    place = tmp_path.resolve()
+    assert capsys.readouterr().err == f"warning: left out of the report: {place / 'a'} holds the same batch as {place / 'copy'}\n"
+
+
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(foreign_bytes(BATCH, TRAINING))
 def test_whatever_the_files_hold(data: bytes) -> None:
