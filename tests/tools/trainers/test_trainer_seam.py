@@ -28,7 +28,8 @@ A_NEW_TRAINER_TOUCHES = (
 )
 OWN_FOLDER = "tools/trainers/sd_scripts/"
 NAMED_FOR_ANOTHER_REASON = {
-    "tools/families/families.py",  # which families it trains: a family's row
+    "tools/families/stable_diffusion.py",  # which families it trains: a family's row
+    "tools/families/flux_rows.py",
     "evals/regressions/flag_cases.py",  # its own regressions
     "evals/regressions/training.py",
     "lifeos/policy/defaults.py",  # where it lies on the pod
