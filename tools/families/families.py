@@ -6,7 +6,7 @@ its text-to-image workflow in API format beside it. Standard library only: the g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from lifeos.errors import InputError, did_you_mean
@@ -52,9 +52,15 @@ def family_help() -> str:
     return f"model family: its built-in workflow and settings are used without --workflow (default: {DEFAULT_FAMILY}, built-in)"
 
 
-def family_of_script(trainer: str, script: str) -> Family | None:
-    """The family that a trainer's script trains; None for a script of no family in the table."""
-    return next((row for row in FAMILIES for each in row.trained_by if (each.trainer, each.script) == (trainer, script)), None)
+def family_of_script(trainer: str, script: str, arguments: Sequence[str] = ()) -> Family | None:
+    """The family that a trainer's script trains; None for a script of no family in the table. Where it trains several, the one whose own
+    name and options are among the arguments most completely."""
+    found = [(row, each) for row in FAMILIES for each in row.trained_by if (each.trainer, each.script) == (trainer, script)]
+
+    def lacking(pair: tuple[Family, TrainedBy]) -> int:
+        return sum(option not in arguments for option in filter(None, (pair[1].name, *pair[1].options)))
+
+    return min(found, key=lacking)[0] if found else None
 
 
 def settle(family: Family, policy_value: T | None, row_value: T) -> T:

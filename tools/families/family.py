@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -39,7 +40,8 @@ class TrainedBy:
     `tools/trainers/components.py`; `optional`: those that it takes besides. `options`: what the trainer is told for this family and no
     other. `without_effect`: of our flags, those that change nothing here. `proof`: how far it was tried, a key of `PROOFS`. `name`: what
     the trainer calls the family (`--model_type` of sd-scripts, `--model_version` or `--task` of musubi-tuner, `arch` of ai-toolkit);
-    empty where it need not be told.
+    empty where it need not be told. `bucket_multiple`: what this trainer insists on for the sides of buckets, where that is not what the
+    family's resolution rule says.
     """
 
     trainer: str
@@ -52,6 +54,7 @@ class TrainedBy:
     without_effect: tuple[str, ...] = ()
     proof: str = "read"
     name: str = ""
+    bucket_multiple: int = 0
 
 
 PROOFS: Mapping[str, str] = MappingProxyType(
@@ -132,6 +135,14 @@ class Family:
         names = ", ".join(each.trainer for each in self.trained_by)
         fix = f"use {names}" if names else "choose another family"
         raise InputError(f"family {self.id}", f"{trainer} does not train it here", fix)
+
+
+def fit_to_trainer(family: Family, how: TrainedBy) -> Family:
+    """The family with the buckets that this trainer takes."""
+    rule, multiple = family.resolution, how.bucket_multiple
+    if not multiple:
+        return family
+    return replace(family, resolution=replace(rule, bucket_step=math.lcm(rule.bucket_step, multiple), bucket_multiple=multiple))
 
 
 @cache

@@ -11,6 +11,11 @@ from tools.families.family_files import clip_l, flux_vae, model, qwen3_4b, t5xxl
 READ_TOKENS = 512
 """What the trainers read of a caption; ComfyUI reads more of a prompt."""
 
+FLOW = ("--model_prediction_type", "raw")
+"""What sd-scripts is told for these models: its default interprets what they predict otherwise."""
+NOISE = ("min_snr_gamma", "noise_offset", "max_token_length")
+"""What sd-scripts does not read for models of flows: their losses and their noise are computed without it."""
+
 ALONE = MappingProxyType({"lora_unet_": "unet"})
 
 FLUX = Family(
@@ -39,6 +44,9 @@ FLUX = Family(
             "networks.lora_flux",
             name="flux",
             components=("clip_l", "t5xxl", "ae"),
+            options=(*FLOW, "--guidance_scale", "1.0", "--timestep_sampling", "flux_shift"),
+            without_effect=NOISE,
+            bucket_multiple=64,
         ),
         TrainedBy("ai-toolkit", "run.py", "", name="flux"),
     ),
@@ -79,6 +87,9 @@ CHROMA = Family(
             "networks.lora_flux",
             name="chroma",
             components=("t5xxl", "ae"),
+            options=(*FLOW, "--guidance_scale", "0.0", "--timestep_sampling", "sigmoid", "--apply_t5_attn_mask"),
+            without_effect=(*NOISE, "train_text_encoder", "text_encoder_learning_rate"),
+            bucket_multiple=64,
         ),
         TrainedBy("ai-toolkit", "run.py", "", name="chroma"),
     ),

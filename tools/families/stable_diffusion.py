@@ -68,7 +68,7 @@ SD15 = Family(
     ),
     token_limit=CLIP_TOKENS,
     resolution=ResolutionRule(training_side=512, bucket_multiple=64),
-    trained_by=(TrainedBy("sd-scripts", "train_network.py", "networks.lora"),),
+    trained_by=(TrainedBy("sd-scripts", "train_network.py", "networks.lora", refuses=("cache_text_encoder_outputs",)),),
     checkpoint_parts=MappingProxyType(
         {"model.diffusion_model.": "U-Net", "cond_stage_model.": "text encoder", "first_stage_model.": "VAE"}
     ),
@@ -102,6 +102,8 @@ SD35 = Family(
             "sd3_train_network.py",
             "networks.lora_sd3",
             components=("clip_l", "clip_g", "t5xxl"),
+            options=("--weighting_scheme", "uniform"),
+            without_effect=("min_snr_gamma", "noise_offset", "max_token_length"),
         ),
     ),
     checkpoint_parts=MappingProxyType({"model.diffusion_model.": "transformer"}),

@@ -8,11 +8,13 @@ from lifeos import foreign
 from lifeos.errors import InputError, LifeosError, UnavailableError
 from tools.families.families import Family
 from tools.trainers.adapter_weights import CHECKPOINT, UNKNOWN, summarise_weights
-from tools.trainers.architectures import find_architecture
+from tools.trainers.architectures import SAID, find_architecture
 from tools.trainers.safetensors_header import SafetensorsHeader, read_safetensors_header
 
 DIFFUSERS_INDEX = "model_index.json"
 FIRST_LAYER = "model.diffusion_model.input_blocks.0.0.weight"
+TITLES = frozenset(title for title, _ in SAID)
+"""Architectures that a header tells."""
 LATENT_CHANNELS = 4
 """A model for inpainting has nine, a model that edits pictures eight."""
 
@@ -49,13 +51,14 @@ def _check_file(path: Path, family: Family, fix: str) -> None:
     header = read_safetensors_header(path, fix)
     if header.missing_bytes:
         raise InputError(path, f"is cut off: {header.missing_bytes:,} of {header.declared_size:,} bytes are missing", "download it again")
-    kind = summarise_weights(header).kind
-    if kind != CHECKPOINT and not (kind == UNKNOWN and not family.checkpoint_parts):
-        what = "holds no weights of a model that is known" if kind == UNKNOWN else f"is {_article(kind)}, not a base model"
-        raise InputError(path, what, fix)
-    found = find_architecture(header)
-    if found is not None and found != family.title and family.checkpoint_parts:
-        raise InputError(path, f"is a model of {found}, not of {family.title}", fix)
+    kind, found = summarise_weights(header).kind, find_architecture(header)
+    is_known = kind != UNKNOWN or found is not None
+    if not is_known and (family.checkpoint_parts or family.made_for in TITLES):
+        raise InputError(path, "holds no weights of a model that is known", fix)
+    if kind not in (CHECKPOINT, UNKNOWN):
+        raise InputError(path, f"is {_article(kind)}, not a base model", fix)
+    if found is not None and found != family.made_for:
+        raise InputError(path, f"is a model of {found}, not of {family.made_for}", fix)
     _check_parts(header, family, fix)
 
 

@@ -16,6 +16,7 @@ from tools.dataset.hold_out import find_hold_out
 from tools.dataset.manifest import hash_document, keep_created, now_utc
 from tools.families.families import Family
 from tools.trainers.base_model import find_base_fault
+from tools.trainers.components import find_component_faults
 from tools.trainers.packages import find_missing_packages
 from tools.trainers.trainer import RunIdentity, SavedState, Subset, Trainer, TrainingJob, TrainingPlan
 from tools.trainers.trainer_checkout import TrainerCheckout, locate
@@ -23,7 +24,7 @@ from tools.trainers.training_settings import TrainingSettings
 from tools.training.resume import check_same_run, find_resume
 from tools.training.saved_states import fingerprint
 from tools.training.staging import STAGE_FOLDER, StagePlan, plan_stage
-from tools.training.training_choices import looks_like_path
+from tools.training.training_choices import find_without_effect, looks_like_path
 from tools.training.training_record import read_record
 
 REFUSED = frozenset({"trigger_word_missing"})
@@ -92,6 +93,8 @@ def prepare(
         is_there = False
     if looks_like_path(settings.base_model) and (fault := find_base_fault(settings.base_model, family)):
         missing.append(fault)
+    how = family.training_with(trainer.name)
+    missing += find_component_faults(settings.components, settings.base_model, family, how)
     built = None
     if settings.train_data_dir.is_dir() and (settings.reg_data_dir is None or settings.reg_data_dir.is_dir()):
         built = _read_dataset(settings, policy, family, decode)
@@ -122,7 +125,7 @@ def prepare(
             staged_sha256=stage.sha256 if stage else None,
             base_fingerprint=base_fingerprint,
         )
-    conflicts = trainer.find_conflicts(job, plan)
+    conflicts = find_without_effect(settings, family, how) + trainer.find_conflicts(job, plan)
     if is_there:
         missing += find_missing_packages(checkout, trainer.needed_packages(plan))
     refused = [item for item in conflicts if item.rule not in allow]

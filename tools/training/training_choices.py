@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lifeos.errors import InputError
-from tools.families.families import Family, settle
+from lifeos.findings import Finding
+from tools.families.families import DEFAULT_FAMILY, Family, TrainedBy, settle
 from tools.trainers import optimizers
+from tools.trainers.components import assign_components
 from tools.trainers.trainer import TrainerRow
 from tools.trainers.training_settings import TrainingSettings
 
@@ -18,6 +20,8 @@ PREVIOUS_RUNS = "previous_runs"
 """The folder in an output folder that the evidence of earlier runs is moved to."""
 PRECISIONS, PRECISION = ("bf16", "fp16", "no"), "bf16"
 ATTENTIONS, ATTENTION = ("sdpa", "xformers", "none"), "sdpa"
+NOTHING: Mapping[str, float] = {"min_snr_gamma": 0.0, "noise_offset": 0.0}
+"""The values that switch off what the policy chooses for the default family, where it changes nothing."""
 BAD_NAME_CHARACTERS = frozenset('/\\:*?"<>|\0')
 
 POLICY_FLAGS = (
@@ -28,10 +32,22 @@ POLICY_FLAGS = (
 """Flags whose default is the key of that name in the policy's `training` section."""
 
 
-def settings_from(args: argparse.Namespace, policy: Mapping[str, Any], row: TrainerRow, family: Family) -> TrainingSettings:
-    """The settings of a command line; the policy says what it does not. Raises InputError for names that cannot be used."""
+def settings_from(
+    args: argparse.Namespace,
+    policy: Mapping[str, Any],
+    row: TrainerRow,
+    family: Family,
+    how: TrainedBy,
+    components: Mapping[str, str],
+) -> TrainingSettings:
+    """The settings of a command line; the policy says what it does not. `components`: files by their flags. Raises InputError for names
+    that cannot be used, and for what is not given and nobody can guess."""
     training = policy["training"]
+    given = frozenset(name for name in vars(args) if getattr(args, name) not in (None, False, []))
     chosen = {name: training[name] if getattr(args, name) is None else getattr(args, name) for name in POLICY_FLAGS}
+    if args.base_model is None and family.id != DEFAULT_FAMILY:  # the policy's is of the default family
+        raise InputError("--base-model", "is not given", f"give the model of {family.title} to train on")
+    chosen |= {name: nothing for name, nothing in NOTHING.items() if name in how.without_effect and name not in given}
     if args.resolution is None:
         chosen["resolution"] = settle(family, training["resolution"], family.resolution.training_side)
     trainer_dir = args.trainer_dir or training.get(row.folder_key)
@@ -74,7 +90,15 @@ def settings_from(args: argparse.Namespace, policy: Mapping[str, Any], row: Trai
         skip_manifest=args.skip_dataset_manifest,
         trainer_args=tuple(args.trainer_arg),
         held_out_by=args.dataset_manifest.absolute() if args.dataset_manifest else None,
+        components=assign_components(components, family, how),
+        given=given,
     )
+
+
+def find_without_effect(settings: TrainingSettings, family: Family, how: TrainedBy) -> list[Finding]:
+    """What somebody chose on the command line though it changes nothing for that family."""
+    why = f"changes nothing when {how.trainer} trains {family.title}"
+    return [Finding(f"--{name}", why, "leave it out") for name in how.without_effect if name in settings.given]
 
 
 def looks_like_path(model: str) -> bool:

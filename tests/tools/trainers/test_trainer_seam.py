@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from lifeos.guardrails.checkout import Checkout
 from tests.checkouts import ROOT
 from tests.tools.dataset.sets import make_set
 from tests.tools.trainers.checkpoints import write_checkpoint
-from tools import lora_info, retrain_lora_v3
+from tools import lora_info, retrain_lora
 from tools.families import families
 from tools.families.families import SDXL, TrainedBy
 from tools.trainers import trainer
@@ -40,7 +41,7 @@ CHECKOUT = Path(__file__).with_name("toy_checkout")
 
 
 class ToyPlace:
-    """A training set and an output folder, and the command with the toy in sd-scripts' place."""
+    """A training set and an output folder, and the command with the toy."""
 
     def __init__(self, folder: Path) -> None:
         self.set = make_set(folder / "set" / "2_amiranoor woman", 3, size=(256, 256)).parent
@@ -51,7 +52,7 @@ class ToyPlace:
         fixed = ["--toy-dir", CHECKOUT, "--trainer-python", sys.executable, "--base-model", self.base, "--output-dir", self.output]
         fixed += ["--train-data-dir", self.set, "--output-name", "v3", "--resolution", 256, "--max-train-steps", 20]
         arguments = [str(item) for item in (*fixed, "--save-every-n-steps", 5, *more)]
-        return cli.run(lambda: retrain_lora_v3.main(arguments))
+        return cli.run(lambda: retrain_lora.main(["--trainer", "toy", *arguments]))
 
     @property
     def record(self) -> dict[str, Any]:
@@ -70,7 +71,7 @@ class ToyPlace:
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ToyPlace:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(trainer, "TRAINERS", (*trainer.TRAINERS, TOY))
-    monkeypatch.setattr(retrain_lora_v3, "TRAINER", "toy")
+    monkeypatch.setattr(families, "FAMILIES", (replace(SDXL, trained_by=(*SDXL.trained_by, TrainedBy("toy", "x", "y"))),))
     return ToyPlace(tmp_path)
 
 
@@ -179,13 +180,22 @@ def test_a_file_of_somebody_else_is_not_overwritten(toy: ToyPlace) -> None:
     assert (toy.output / "toy.json").read_text(encoding="utf-8") == "{}"
 
 
-def test_what_a_family_is_not_trained_with(toy: ToyPlace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pair_that_is_not_in_the_table(toy: ToyPlace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused with the trainers that have the family, and the families that the trainer has."""
     other = families.Family("other", "Other", "checkpoints", "sdxl.json", "LoraLoader", {}, 75, trained_by=(TrainedBy("toy", "x", "y"),))
-    monkeypatch.setattr(families, "FAMILIES", (SDXL, other))
-    monkeypatch.setattr(retrain_lora_v3, "TRAINER", "sd-scripts")
-    monkeypatch.setattr(retrain_lora_v3, "FAMILY", "other")
-    assert cli.run(lambda: retrain_lora_v3.main(["--dry-run"])) == 2
-    assert "family other: sd-scripts does not train it here (use toy)" in capsys.readouterr().err
+    monkeypatch.setattr(families, "FAMILIES", (SDXL, other, replace(other, id="untrained", trained_by=())))
+
+    def refused(*arguments: str) -> str:
+        assert cli.run(lambda: retrain_lora.main(["--dry-run", *arguments])) == 2
+        return capsys.readouterr().err.splitlines()[-1]
+
+    said = "error: family other: sd-scripts does not train it here (use --trainer toy; sd-scripts trains sdxl)"
+    assert refused("--family", "other", "--trainer", "sd-scripts") == said
+    said = "error: family sdxl: toy does not train it here (use --trainer sd-scripts; toy trains other)"
+    assert refused("--family", "sdxl", "--trainer", "toy") == said
+    said = "error: family untrained: no trainer here trains it (choose another: sdxl, other)"
+    assert refused("--family", "untrained") == refused("--family", "untrained", "--trainer", "toy") == said
+    assert refused("--family", "other") == "error: --base-model: is not given (give the model of Other to train on)"
 
 
 def test_a_trainer_that_is_not_in_the_registry() -> None:

@@ -8,14 +8,19 @@ from dataclasses import replace
 from typing import Any
 
 from tools.dataset.build import bucket_settings
-from tools.families.families import Family
+from tools.families.families import Family, TrainedBy
 from tools.trainers.toml_text import toml_pairs
 from tools.trainers.trainer import SavedState, Subset
 from tools.trainers.training_settings import TrainingSettings
 
-TOML_HEADER = "# written by tools/retrain_lora_v3.py: change its flags, not this file\n"
+TOML_SIGNATURE = "# written by tools/retrain_lora"
+TOML_HEADER = f"{TOML_SIGNATURE}_v3.py: change its flags, not this file\n"
+OTHERS_HEADER = f"{TOML_SIGNATURE}.py: change its flags, not this file\n"
+"""Of another family than the default one, which tools/retrain_lora_v3.py does not train."""
 
 ATTENTION = {"sdpa": ("--sdpa",), "xformers": ("--xformers",), "none": ()}
+
+TEXT_CACHE = "cache_text_encoder_outputs"
 
 LOADER_WORKERS = 2
 THREADS_PER_PROCESS = 2
@@ -43,9 +48,9 @@ def build_dataset_config(settings: TrainingSettings, family: Family, subsets: Se
     return {"general": {"caption_extension": settings.caption_extension, "shuffle_caption": False}, "datasets": [dataset]}
 
 
-def render_toml(config: Mapping[str, Any]) -> str:
+def render_toml(config: Mapping[str, Any], header: str = TOML_HEADER) -> str:
     """The document as TOML, which tomllib reads back equal."""
-    lines = [TOML_HEADER, "[general]", *toml_pairs(config["general"])]
+    lines = [header, "[general]", *toml_pairs(config["general"])]
     for dataset in config["datasets"]:
         lines += ["", "[[datasets]]", *toml_pairs({key: value for key, value in dataset.items() if key != "subsets"})]
         for subset in dataset["subsets"]:
@@ -53,12 +58,16 @@ def render_toml(config: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def build_trainer_args(settings: TrainingSettings, network_module: str, *, comment: str, resume: SavedState | None = None) -> list[str]:
+def build_trainer_args(settings: TrainingSettings, how: TrainedBy, *, comment: str, resume: SavedState | None = None) -> list[str]:
     """The options after the training script."""
     args = ["--pretrained_model_name_or_path", settings.base_model, "--dataset_config", str(settings.dataset_config)]
+    if how.name:
+        args += ["--model_type", how.name]
+    for component, path in settings.components.items():
+        args += [f"--{component}", path]
     args += ["--output_dir", str(settings.output_dir), "--output_name", settings.output_name, "--save_model_as", "safetensors"]
     args += ["--save_precision", "fp16", "--save_every_n_steps", str(settings.save_every_n_steps)]
-    args += ["--network_module", network_module, "--network_dim", str(settings.network_dim)]
+    args += ["--network_module", how.network_module, "--network_dim", str(settings.network_dim)]
     args += ["--network_alpha", f"{settings.network_alpha:g}", "--resolution", f"{settings.resolution},{settings.resolution}"]
     args += ["--train_batch_size", str(settings.train_batch_size), "--max_train_steps", str(settings.max_train_steps)]
     args += ["--seed", str(settings.seed), "--caption_extension", settings.caption_extension]
@@ -73,7 +82,9 @@ def build_trainer_args(settings: TrainingSettings, network_module: str, *, comme
     if settings.max_token_length:
         args += ["--max_token_length", str(settings.max_token_length)]
     if not settings.train_text_encoder:
-        args += ["--network_train_unet_only", "--cache_text_encoder_outputs"]
+        args.append("--network_train_unet_only")
+        if TEXT_CACHE not in how.refuses:
+            args.append(f"--{TEXT_CACHE}")
     if settings.save_state:
         # the state weighs ten times the LoRA: keep two, so that a kill while one is written leaves the other
         args += ["--save_state", "--save_last_n_steps_state", str(settings.save_every_n_steps)]
@@ -83,7 +94,7 @@ def build_trainer_args(settings: TrainingSettings, network_module: str, *, comme
         args += ["--logging_dir", str(settings.logging_dir)]
     args += ["--metadata_title", settings.output_name, "--metadata_trigger_phrase", settings.trigger_word]
     args += ["--training_comment", comment, "--console_log_simple"]
-    return args + list(settings.trainer_args)
+    return [*args, *how.options, *settings.trainer_args]
 
 
 def _rate_args(settings: TrainingSettings) -> list[str]:

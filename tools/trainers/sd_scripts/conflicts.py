@@ -15,6 +15,7 @@ from typing import Any
 
 from lifeos.findings import Finding
 from tools.families.families import Family, family_of_script
+from tools.families.family import fit_to_trainer
 from tools.trainers.argument_vector import read_arguments
 from tools.trainers.optimizers import finds_own_rate
 from tools.trainers.sd_scripts.option_names import whole_name
@@ -101,7 +102,7 @@ def read_options(argv: Sequence[str]) -> TrainerOptions:
     script = next((index for index, item in enumerate(argv) if item.endswith(".py") and not item.startswith("-")), -1)
     values = read_arguments(argv[script + 1 :], whole_name)
     name = re.split(r"[/\\]", argv[script])[-1] if script >= 0 else ""
-    return TrainerOptions(values, name, family_of_script(NAME, name))
+    return TrainerOptions(values, name, family_of_script(NAME, name, argv[script + 1 :]))
 
 
 def _datasets(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -222,7 +223,7 @@ def _check_precision(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[
     if options.family:
         for name in options.family.training_with(NAME).refuses:
             if options.has(name):
-                yield Finding(f"--{name}", f"is not for {options.family.title}: AssertionError", "leave it out")
+                yield Finding(f"--{name}", f"is not for {options.family.title}: the trainer stops at once", "leave it out")
     if options.has("network_train_unet_only") and options.has("network_train_text_encoder_only"):
         yield Finding("--network_train_unet_only", "together with --network_train_text_encoder_only nothing is trained", "leave one out")
 
@@ -253,7 +254,9 @@ def _check_resume(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[Fin
 
 
 def _check_buckets(options: TrainerOptions, config: Mapping[str, Any]) -> Iterator[Finding]:
-    multiple = options.family.resolution.bucket_multiple if options.family else SMALLEST_BUCKET_MULTIPLE
+    multiple = SMALLEST_BUCKET_MULTIPLE
+    if family := options.family:
+        multiple = fit_to_trainer(family, family.training_with(NAME)).resolution.bucket_multiple
     for dataset in _datasets(config):
         general = config.get("general", {})
         values = {**(general if isinstance(general, Mapping) else {}), **dataset}

@@ -8,7 +8,7 @@ from typing import Any
 
 from lifeos.errors import UnavailableError
 from lifeos.findings import Finding
-from tools.families.families import Family
+from tools.families.families import DEFAULT_FAMILY, Family
 from tools.trainers import kohya_header
 from tools.trainers.kohya_output import KohyaOutput
 from tools.trainers.packages import NeededPackage
@@ -63,10 +63,11 @@ class SdScripts:
         if job.resume:
             subsets = command.repeat_for_one_epoch(subsets, settings.max_train_steps * settings.train_batch_size)
         config = command.build_dataset_config(settings, job.family, subsets)
-        file = PlannedFile(settings.dataset_config, command.render_toml(config), command.TOML_HEADER, config)
+        header = command.TOML_HEADER if job.family.id == DEFAULT_FAMILY else command.OTHERS_HEADER
+        file = PlannedFile(settings.dataset_config, command.render_toml(config, header), command.TOML_SIGNATURE, config)
         how = job.family.training_with(self.name)
         comment = training_comment(job.identity)
-        args = command.build_trainer_args(settings, how.network_module, comment=comment, resume=job.resume)
+        args = command.build_trainer_args(settings, how, comment=comment, resume=job.resume)
         argv = command.build_command(job.checkout.python, how.script, args, settings.mixed_precision)
         return TrainingPlan((file,), (TrainerProcess("training", tuple(argv), job.checkout.folder),))
 
