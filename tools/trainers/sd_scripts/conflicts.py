@@ -223,7 +223,7 @@ def _check_precision(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[
     if options.family:
         for name in options.family.training_with(NAME).refuses:
             if options.has(name):
-                yield Finding(f"--{name}", f"is not for {options.family.title}: the trainer stops at once", "leave it out")
+                yield Finding(f"--{name}", f"is not for {options.family.title}: the trainer stops", "leave it out")
     if options.has("network_train_unet_only") and options.has("network_train_text_encoder_only"):
         yield Finding("--network_train_unet_only", "together with --network_train_text_encoder_only nothing is trained", "leave one out")
 
@@ -234,7 +234,7 @@ def _check_defaults_that_bite(options: TrainerOptions, config: Mapping[str, Any]
             yield Finding(f"--{name}", f"is left to the trainer's default, {default}", "say it")
     if not options.has("network_module"):
         module = options.family.training_with(NAME).network_module if options.family else "that of the kind of LoRA"
-        yield Finding("--network_module", "is required: the trainer stops at once", f"give {module}")
+        yield Finding("--network_module", "is required: the trainer stops", f"give {module}")
     general = config.get("general", {})
     everywhere = options.has("caption_extension") or (isinstance(general, Mapping) and "caption_extension" in general)
     for dataset in _datasets(config):
