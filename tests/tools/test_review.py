@@ -63,8 +63,9 @@ def test_the_address_is_kept_for_its_owner_alone(folder: BatchFolder, permission
     with running(folder):
         [path] = (folder.root / ".work").glob("review_*.json")
         assert path.stat().st_mode & 0o777 == 0o600
+        assert review._read_address(path, str(folder.root.resolve())) is not None
         path.chmod(0o644)
-    assert review._read_address(path) is None  # somebody else may have read it
+        assert review._read_address(path, str(folder.root.resolve())) is None  # somebody else may have read it
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_a_damaged_address_is_no_address(tmp_path: Path, text: str) -> None:
     path = tmp_path / "review.json"
     path.write_text(text, encoding="utf-8")
     path.chmod(0o600)
-    assert review._read_address(path) is None
+    assert review._read_address(path, "") is None
 
 
 def test_a_port_that_is_taken_is_one_clear_line(folder: BatchFolder) -> None:
@@ -172,7 +173,7 @@ def test_apply_while_the_batch_is_at_work_waits_for_its_end(folder: BatchFolder,
     path.write_text(json.dumps({"kind": "lifeos decisions", "batch_id": "b" * 32, "decisions": [entry]}), encoding="utf-8")
     with locks.hold(folder.lock, str(folder.root)):
         assert review.main([str(folder.root), "--apply", str(path)]) == 0
-    assert "the batch is at work: what you decide is written down" in capsys.readouterr().err
+    assert "is at work: what you decide is written down" in capsys.readouterr().err
     assert placed(folder) == "aarrar" and written(folder) == ["owner 3 approved"]
 
 

@@ -137,13 +137,13 @@ class Plan:
         Seeds depend on prompt and variation alone, so that variants and versions can be compared picture by picture.
         """
         if index < 1 or (not self.generates and index > len(self.images)):
-            raise InputError("journal.jsonl", f"names picture {index}, which the plan does not hold", "use another --output-dir")
+            raise InputError("journal.jsonl", f"names picture {index}, which the plan does not hold", "name another directory")
         if not self.generates:
             return Item(index, None, None, None, source=self.images[index - 1])
         block = len(self.prompts) * self.count
         variant, place = divmod(index - 1, block) if len(self.variants) > 1 else (0, index - 1)
         if variant >= max(len(self.variants), 1):
-            raise InputError("journal.jsonl", f"names picture {index}, which the plan does not hold", "use another --output-dir")
+            raise InputError("journal.jsonl", f"names picture {index}, which the plan does not hold", "name another directory")
         variation, prompt = self._combination(place)
         return Item(index, prompt + 1, variation + 1, seed_at(self.base_seed, place), variant)
 
@@ -271,7 +271,9 @@ def read_plan(output_dir: Path) -> Plan | None:
     path = output_dir / PLAN_FILE
     if not path.exists():
         return None
-    return foreign.read_file(path, PlanFile, surrogates="keep", fix="use another --output-dir").to_plan(path)
+    return foreign.read_file(
+        path, PlanFile, surrogates="keep", fix="name another directory, or put a whole copy of this file back"
+    ).to_plan(path)
 
 
 def write_plan(output_dir: Path, plan: Plan) -> None:

@@ -101,7 +101,8 @@ def _read_entries(path: Path, document: DecisionsFile, reviewer: str) -> Iterato
         try:
             record = foreign.convert(entry, DecisionRecord, where, surrogates="keep")
         except InputError as error:
-            yield where, error.why
+            key = error.what.removeprefix(where).lstrip(": $.")
+            yield where, f"{key}: {error.why}" if key else error.why
             continue
         given = record.get("by")
         yield where, fault_of(record) or replace(to_decision(record), by=check_reviewer(given) if given else by, origin=EXPORTED)
@@ -145,7 +146,8 @@ def _sort_out(told: Sequence[tuple[str, Decision | str]], found: Snapshot, *, is
         else:
             guards = found.pictures[key[0]].guards_against if decision.approved and not decision.opinion else ()
             fresh.append(replace(decision, when=decision.when or now_text(), overrules=guards, undo=False))
-    return AppliedFile(tuple(fresh), already, tuple(left_out))
+    order = {where: number for number, (where, _) in enumerate(told)}
+    return AppliedFile(tuple(fresh), already, tuple(sorted(left_out, key=lambda each: order[each.where])))
 
 
 def _why_not(decision: Decision, stands: Decision | None, found: Snapshot) -> str:

@@ -19,12 +19,13 @@ from tools.production.decisions import DECISIONS_FILE
 from tools.production.filing import BatchFolder
 from tools.production.finish import Ending, finish_batch
 from tools.production.journal import JOURNAL_FILE, read_state
-from tools.production.plan import Plan, read_plan
+from tools.production.plan import PLAN_FILE, Plan, read_plan
 from tools.production.planning import settings_of
 from tools.production.rejudging import finish_moves, plan_in_force, policy_in_force
 from tools.production.runner import BatchEnd
 from tools.production.settling import settle_decisions
 from tools.production.stopping import Note
+from tools.reviewing.reviewed_batch import gone
 
 REPORT_FILE = "batch_report.json"
 QUIET_SECONDS = 0.6
@@ -43,8 +44,15 @@ class FormerReport:
     scorecard: dict[str, Any] | None = None
 
 
+def check_there(folder: BatchFolder) -> None:
+    """Raises InputError where the directory was moved away meanwhile: even a lock would begin a new one in its place."""
+    if not (folder.root / PLAN_FILE).exists():
+        raise gone(folder.root)
+
+
 def move_decided(folder: BatchFolder, note: Note) -> None:
     """Move the pictures as was decided. Raises LockedError while another program works on the batch."""
+    check_there(folder)
     with locks.hold(folder.lock, str(folder.root)):
         state = read_state(folder.root / JOURNAL_FILE, lambda text: None)
         finish_moves(folder, state)
@@ -56,10 +64,11 @@ def carry_out(folder: BatchFolder, root: Path, note: Note) -> None:
 
     Raises LockedError while another program works on the batch.
     """
+    check_there(folder)
     with locks.hold(folder.lock, str(folder.root)):
         saved = read_plan(folder.root)
         if saved is None:
-            raise InputError(folder.root, "its batch.json is gone", "was the directory moved? start the review again")
+            raise gone(folder.root)
         state = read_state(folder.root / JOURNAL_FILE, lambda text: None)
         plan = plan_in_force(saved, state)
         finish_moves(folder, state)
@@ -158,7 +167,9 @@ class Carrier:
         try:
             step()
         except LockedError:
-            self._wait("the batch is at work: what you decide is written down, and its pictures move when it ends")
+            self._wait(
+                "the batch, or another review of it, is at work: what you decide is written down, and its pictures move when that ends"
+            )
             return False
         except (LifeosError, OSError) as error:
             self._wait(f"pictures and reports could not follow yet, the decisions are safe: {error}")

@@ -83,6 +83,7 @@ class ReviewDesk:
         """
         if not 0 < len(wishes) <= MOST_AT_ONCE:
             raise InputError("the request", f"is about {len(wishes)} pictures; 1 to {MOST_AT_ONCE} are taken at once")
+        self.batch.look()  # which refuses where the batch was moved away: nothing is begun in its place
         with self._lock, writing(self.batch.folder.root) as append:
             found = self.batch.look()
             own = self.own_verdicts(found)
@@ -95,6 +96,7 @@ class ReviewDesk:
 
     def undo(self) -> list[str]:
         """Take back the reviewer's newest step. Returns the names of its pictures; none where there is nothing left to take back."""
+        self.batch.look()
         with self._lock, writing(self.batch.folder.root) as append:
             found = self.batch.look()
             steps = find_steps(found.lines, self.reviewer)

@@ -41,6 +41,11 @@ def check_batch(root: Path) -> Plan:
     raise InputError(root, f"holds no batch: there is no {PLAN_FILE}", fix)
 
 
+def gone(root: Path) -> InputError:
+    """The batch is no longer in its directory."""
+    return InputError(root, f"its {PLAN_FILE} is gone", "was the directory moved? start the review again in its new place")
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The batch at one moment. `lines`: every usable line of the decisions, oldest first. `groups`: pictures that are nearly the same."""
@@ -100,7 +105,7 @@ class ReviewedBatch:
         root = self.folder.root
         saved = read_plan(root)
         if saved is None:
-            raise InputError(root, f"its {PLAN_FILE} is gone", "was the directory moved? start the review again")
+            raise gone(root)
         state = read_state(root / JOURNAL_FILE, self._say_once)
         plan = plan_in_force(saved, state)
         policy = policy_in_force(load_thresholds(self._root), plan, state)

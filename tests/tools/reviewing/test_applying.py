@@ -58,7 +58,7 @@ def test_whose_they_are(folder: BatchFolder) -> None:
         ([entry(3), entry(3, "rejected")], f"{NAMES[2]} is approved and rejected in the same file: neither counts"),
         ([{**entry(3), "picture": {"name": "other.png"}}], "no picture of this batch is called other.png"),
         ([{**entry(3), "picture": {"name": NAMES[2], "sha256": "f" * 64}}], f"{NAMES[2]} was another picture when it was decided"),
-        ([entry(3, "maybe")], "'maybe' is not one of the values that are known"),
+        ([entry(3, "maybe")], "verdict: 'maybe' is not one of the values that are known"),
         ([entry(3, when="noon")], "'noon' is no time with its zone"),
         (["approved"], "an object is wanted, not text"),
         ([entry(4)], f"{NAMES[3]} is gone: somebody deleted it or took it away"),

@@ -218,3 +218,14 @@ def test_what_is_decided_while_a_report_is_written_gets_another(folder: BatchFol
     carrier.end()
     assert reports[:2] == [1, 2]
     assert '"decided": 2' in (folder.root / "batch_report.json").read_text(encoding="utf-8")
+
+
+def test_a_batch_that_was_moved_away_meanwhile_is_not_begun_anew_in_its_old_place(tmp_path: Path) -> None:
+    folder = make_reviewed(tmp_path)
+    desk = make_desk(folder)
+    desk.batch.look()
+    folder.root.rename(tmp_path / "moved")
+    for step in (lambda: desk.decide([Wish(NAMES[0], "rejected")]), desk.undo, lambda: carry_out(folder, PROJECT, lambda text: None)):
+        with pytest.raises(InputError, match="was the directory moved"):
+            step()
+    assert not folder.root.exists()
