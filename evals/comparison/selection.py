@@ -10,7 +10,7 @@ that pool variances call a winner far too often (`benchmarks/verdict_calibration
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -108,10 +108,18 @@ class Trials:
         return self.levels[index] is None, bool(self.shortfalls[index]), -(score or 0.0), self.names[index]
 
 
-def select(trials: Trials, *, confidence: float, minimum_effect: float, baseline: str | None = None) -> Selection:
+def select(
+    trials: Trials,
+    *,
+    confidence: float,
+    minimum_effect: float,
+    baseline: str | None = None,
+    error_of: Callable[[int, int], float] | None = None,
+) -> Selection:
     """Choose among the configurations. One that was dropped early is compared on the pictures that it has, and not chosen.
 
-    `baseline` names the settings in use.
+    `baseline` names the settings in use. `error_of`: the chance of being wrong that the comparison of two configurations (by their
+    places) may have, where more will be looked at than are there now; else the rivals share it evenly.
     """
     counts = trials.made.sum(axis=0)
     finished = counts == counts.max()
@@ -123,7 +131,8 @@ def select(trials: Trials, *, confidence: float, minimum_effect: float, baseline
     regret = 0.0 if enough else None
     baseline_verdict = ""
     for index in others:
-        gap, reach, wide = _gap(trials, best, index, confidence, len(others))
+        error = (1 - confidence) / len(others) if error_of is None else error_of(best, index)
+        gap, reach, wide = _gap(trials, best, index, error)
         may_be_best = _may_be_best(trials, best, index, gap, reach)
         if regret is not None and reach is not None and may_be_best is not None:
             regret = max(regret, reach - gap.effect)
@@ -156,8 +165,11 @@ def _own(trials: Trials, index: int, confidence: float) -> Estimate:
     return estimate_level(estimate if level is None else replace(estimate, effect=level), 0.0, 1.0, confidence)
 
 
-def _gap(trials: Trials, best: int, other: int, confidence: float, tests: int) -> tuple[Estimate, float | None, float | None]:
-    """How far `other` lies behind on the pictures that both have, and the one-sided and two-sided reach of its interval."""
+def _gap(trials: Trials, best: int, other: int, allowed: float) -> tuple[Estimate, float | None, float | None]:
+    """How far `other` lies behind on the pictures that both have, and the one-sided and two-sided reach of its interval.
+
+    `allowed`: the chance that the interval misses the truth.
+    """
     import numpy as np
 
     shared = trials.made[:, best] & trials.made[:, other]
@@ -171,7 +183,7 @@ def _gap(trials: Trials, best: int, other: int, confidence: float, tests: int) -
     found = Estimate(float(gap), None, None, None, None, float(groups) - 1, int(groups), int(shared.sum()), "t")
     if groups < FEWEST_PROMPTS or not error > 1e-12:
         return found, None, None
-    one_sided, two_sided = (1 - (1 - confidence) / (sides * max(tests, 1)) for sides in (1, 2))
+    one_sided, two_sided = (1 - allowed / sides for sides in (1, 2))
     reach, wide = (t_quantile(level, groups - 1) * float(error) for level in (one_sided, two_sided))
     return found, reach, wide
 

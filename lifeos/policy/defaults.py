@@ -89,6 +89,12 @@ DEFAULTS: dict[str, Any] = {
         "promotion_max_regression": 0.02,
         "memorised_cosine": 0.95,
     },
+    "checkpoints": {
+        "patience": 3,
+        "min_delta": 0.02,
+        "max_copying_rise": 0.05,
+        "max_variety_fall": 0.1,
+    },
     "production": {
         "reference_dirs": ["references", "/workspace/references"],
         "checkpoint": "",
