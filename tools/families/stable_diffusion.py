@@ -68,7 +68,7 @@ SD15 = Family(
     ),
     token_limit=CLIP_TOKENS,
     resolution=ResolutionRule(training_side=512, bucket_multiple=64),
-    trained_by=(TrainedBy("sd-scripts", "train_network.py", "networks.lora", refuses=("cache_text_encoder_outputs",)),),
+    trained_by=(TrainedBy("sd-scripts", "train_network.py", "networks.lora", refuses=("cache_text_encoder_outputs",), proof="run"),),
     checkpoint_parts=MappingProxyType(
         {"model.diffusion_model.": "U-Net", "cond_stage_model.": "text encoder", "first_stage_model.": "VAE"}
     ),
@@ -103,6 +103,7 @@ SD35 = Family(
             "networks.lora_sd3",
             components=("clip_l", "clip_g", "t5xxl"),
             options=("--weighting_scheme", "uniform"),
+            proof="parsed",
             without_effect=("min_snr_gamma", "noise_offset", "max_token_length"),
         ),
     ),
