@@ -4,6 +4,7 @@ Reads a folder of pictures and captions (also kohya's `10_name` folders and nest
 not changed since the last run are not read again.
 
     python tools/dataset_manifest.py --dataset-dir /workspace/lora_dataset_v2 --output manifest.json
+    python tools/dataset_manifest.py --dataset-dir /workspace/lora_dataset_v2 --html dataset.html --open
     python tools/dataset_manifest.py --compare manifest_v2.json manifest_v3.json
     python tools/dataset_manifest.py --verify manifest.json
 
@@ -76,7 +77,21 @@ def build(args: argparse.Namespace) -> int:
         print_json_lines(line.decode("utf-8") for line in manifest_lines(report))
     text = render(built, args.output, strict=args.strict)
     cli.say(text, as_json=args.json)
+    if args.html is not None:
+        write_html(args, built, request)
     return EXIT_GATE if is_unfit(built.notices, strict=args.strict) else EXIT_OK
+
+
+def write_html(args: argparse.Namespace, built: BuiltManifest, request: BuildRequest) -> None:
+    """`--html FILE`: the set to look at."""
+    from lifeos.pages.opening import open_page
+    from tools.dataset.dataset_page import DatasetPage, say_written, write_dataset_page
+
+    page = DatasetPage(built, args.dataset_dir, request.check.bucket, args.strict, "tools/dataset_manifest.py")
+    write_dataset_page(args.html, page)
+    cli.say(say_written(args.html, page), as_json=args.json)
+    if args.open:
+        open_page(args.html)
 
 
 def add_face_checks(args: argparse.Namespace, built: BuiltManifest, request: BuildRequest, policy: dict[str, Any]) -> None:
@@ -174,6 +189,9 @@ def build_parser() -> cli.Parser:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the manifest there (inside the dataset is fine: it is not counted as part of it)"
     )
+    text = "also write a page: each picture with its caption, what was found and how to mend it, buckets, near-duplicates side by side"
+    parser.add_argument("--html", type=Path, metavar="FILE", help=text)
+    parser.add_open()
     parser.add_argument("--reg-data-dir", type=Path, metavar="DIR", help="regularisation pictures: part of the manifest and of its id")
     parser.add_argument(
         "--caption-extension",
@@ -242,8 +260,14 @@ def check_usage(args: argparse.Namespace) -> None:
         raise InputError("--verify and --compare", "cannot be given together")
     if not (args.verify or args.compare or args.dataset_dir):
         raise InputError("nothing to do", "neither --dataset-dir nor --verify nor --compare is given", "see --help")
-    if (args.verify or args.compare) and (args.output or args.faces or args.strict):
-        raise InputError("--output, --faces and --strict", "belong to --dataset-dir alone")
+    if (args.verify or args.compare) and (args.output or args.html or args.faces or args.strict):
+        raise InputError("--output, --html, --faces and --strict", "belong to --dataset-dir alone")
+    if args.open and args.html is None:
+        raise InputError("--open", "opens the page that --html FILE writes", "give --html FILE too")
+    if args.html and args.dataset_dir and args.html.resolve().is_relative_to(args.dataset_dir.resolve()):
+        raise InputError(
+            "--html", f"{args.html} lies inside the set, where small copies beside it would be trained on", "write it elsewhere"
+        )
     if (args.verify or args.compare) and (args.hold_out or args.hold_out_file):
         raise InputError("--hold-out and --hold-out-file", "belong to --dataset-dir alone")
     if not args.compare and (args.comparison_output or args.contact_sheet or args.old_dataset_dir):

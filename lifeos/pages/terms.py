@@ -12,6 +12,7 @@ TERMS = {
     "age": "For how many years old a model takes the person; below the limit a person must look.",
     "technical": "How sound the picture is: not blank, cut off, blown out, blurred as a whole or framed.",
     "memorised": "How far the picture repeats a picture of the training set, as the highest correlation with one.",
+    "bucket": "One of the sizes to which the trainer scales and cuts pictures, so that pictures of several shapes can be trained together.",
     "borderline": "The skin could be judged either way: a little more light or another size could turn the verdict.",
     "alike": "Two pictures that hardly differ, with the same pose, clothes and place.",
     "yaw": "How far the head is turned to the left or right, in degrees; 0 looks into the camera.",

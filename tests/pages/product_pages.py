@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.pages.parts_page import write_parts
+from tests.tools.dataset.spoilt_page import write_spoilt_page
 from tests.tools.production.scenes import finish
 from tests.tools.reviewing.scenes_of_review import TOKEN, make_desk, make_reviewed, plan_of, serving
 
@@ -74,6 +75,11 @@ def cycle_report(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def dataset(folder: Path) -> Iterator[str]:
+    yield write_spoilt_page(folder).as_uri()
+
+
+@contextmanager
 def shared_parts(folder: Path) -> Iterator[str]:
     yield write_parts(folder).as_uri()
 
@@ -98,6 +104,17 @@ PAGES = (
     ProductPage("review", review, ready="document.querySelectorAll('.card').length > 0", looks=VIEWER_LOOKS),
     ProductPage("certificate", certificate),
     ProductPage("cycle report", cycle_report),
+    ProductPage(
+        "dataset",
+        dataset,
+        looks=(
+            Look(
+                "document.querySelectorAll('details').forEach(each => { each.open = true; })",
+                "document.querySelectorAll('.pairs img').length === 2",
+            ),
+            Look("document.querySelector('[data-pair]').click()", VIEWER_IS_OPEN),
+        ),
+    ),
     ProductPage(
         "shared parts",
         shared_parts,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evals.likeness.grey_looks import Pair
 from lifeos.file_names import stored_path
 from lifeos.findings import SEVERITIES, Finding
 from tools.dataset.bucketing import BucketSettings
@@ -78,12 +79,15 @@ def bucket_settings(resolution: int, rule: ResolutionRule = SDXL.resolution) -> 
 
 @dataclass(slots=True)
 class BuiltManifest:
-    """A manifest, with what it was made from. `not_looked`: why near-duplicates were not looked for; empty if they were, or need not be."""
+    """A manifest, with what it was made from. `not_looked`: why near-duplicates were not looked for; empty if they were, or need not be.
+    `pairs`: those that were found, held-out pictures among them."""
 
     document: dict[str, Any]
     records: list[PictureRecord]
     notices: list[Finding]
     not_looked: str = ""
+    held_out: list[PictureRecord] = field(default_factory=list)
+    pairs: Sequence[Pair] = ()
 
     def add_notices(self, notices: Sequence[Finding]) -> None:
         self.notices += notices
@@ -126,7 +130,7 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
         regularisation_dir=_absolute(request.regularisation_dir) if request.regularisation_dir else None,
         regularisation=regularisation,
     )
-    return BuiltManifest(document, trained.records, notices, not_looked)
+    return BuiltManifest(document, trained.records, notices, not_looked, trained.held_out, pairs)
 
 
 def _why_not_looked(request: BuildRequest, pictures: int) -> str:

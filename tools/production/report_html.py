@@ -7,13 +7,13 @@ It is rendered piece by piece, so that the thumbnails of thousands of pictures a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from evals.judging.gates import gate_of
 from evals.judging.variety import variety_rows
+from lifeos.pages.beside import MOST_IN_ONE_FILE, put_beside, relative_address
 from lifeos.pages.page_templates import jpeg_address, json_in_page, page_environment
 from lifeos.pages.terms import TERMS
 from tools.production.filing import BatchFolder
@@ -24,8 +24,6 @@ from tools.production.thumbnails import read_thumbnail
 
 TEMPLATE = "batch_report.html.j2"
 THUMBS = "thumbs"
-MOST_IN_ONE_FILE = 500
-"""Pictures; a page of 500 with its thumbnails has some 10 MB."""
 
 
 def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[str]:
@@ -42,12 +40,12 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
         small = read_thumbnail(folder.thumbnails / f"{image['file']}.jpg", folder.root / (image["path"] or ""))
         if not small:
             return ""
-        return jpeg_address(small) if is_one_file else _put_beside(small, folder.root, f"{THUMBS}/{image['file']}.jpg")
+        return jpeg_address(small) if is_one_file else put_beside(small, folder.root, f"{THUMBS}/{image['file']}.jpg")
 
     def link(image: Mapping[str, Any]) -> str:
         return quote_path(image["path"])
 
-    references = _relative(Path(document["reference_dir"]), folder.root)
+    references = relative_address(Path(document["reference_dir"]), folder.root)
 
     places = {image["file"]: place for place, image in enumerate(document["images"], 1)}
     template = environment.get_template(TEMPLATE)
@@ -64,19 +62,6 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
         alike=any(image["duplicate_of"] or image["nearly_same_as"] for image in document["images"]),
         viewed=json_in_page(viewed_document(document, references)),
     )
-
-
-def _put_beside(small: bytes, root: Path, name: str) -> str:
-    """The address of a small copy beside the page, written where it is not there yet. One that was left half written is written again."""
-    path = root / name
-    try:
-        is_there = path.read_bytes() == small
-    except OSError:
-        is_there = False
-    if not is_there:
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(small)
-    return quote_path(name)
 
 
 def viewed_document(document: Mapping[str, Any], references: str | None) -> dict[str, Any]:
@@ -155,11 +140,3 @@ def _is_stuck(image: Mapping[str, Any], gates: list[Mapping[str, Any]]) -> bool:
     reasons = image["overruled"] or image["reasons"]
     scores = [(gate_of(gate["key"]), image[gate["name"]], gate["limit"]) for gate in gates]
     return len(reasons) > sum(score is not None and not gate.passes(score, limit) for gate, score, limit in scores)
-
-
-def _relative(folder: Path, root: Path) -> str | None:
-    """A folder as an address beside the page, for as long as both stay where they are to each other; None on another drive."""
-    try:
-        return quote_path(Path(os.path.relpath(folder, root)).as_posix())
-    except ValueError:
-        return None
