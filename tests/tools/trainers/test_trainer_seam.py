@@ -21,6 +21,7 @@ from tools.families import families
 from tools.families.families import SDXL, TrainedBy
 from tools.trainers import trainer
 from tools.trainers.lora_header import read_lora_header
+from tools.trainers.rewrite_metadata import rewrite_metadata
 from tools.trainers.trainer import TrainerRow, find_row
 
 A_NEW_TRAINER_TOUCHES = (
@@ -130,6 +131,23 @@ def test_a_toy_trainer_is_stopped_and_continued(toy: ToyPlace, monkeypatch: pyte
     capsys.readouterr()
     assert cli.run(lambda: lora_info.main([str(toy.output / "v3.last.safetensors"), "--json"])) == 0
     assert json.loads(capsys.readouterr().out)["loras"][0]["run_id"] == record["run_id"]
+
+
+def test_killed_before_a_part_s_files_have_their_names(toy: ToyPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The final file of a continued part is there under the name of its part, and tells the part's steps: the run is brought to its end."""
+    monkeypatch.setenv("TOY_FAIL_AT", "13")
+    assert toy.run() == 1
+    monkeypatch.delenv("TOY_FAIL_AT")
+    assert toy.run("--resume") == 0
+    names, record = toy.names(), toy.record
+    final = toy.output / "v3.last.safetensors"
+    metadata = {**read_lora_header(final).metadata, "toy_steps": "10", "toy_first": "10"}
+    rewrite_metadata(final, metadata)
+    final.rename(toy.output / "v3-from10.last.safetensors")
+    (toy.output / "training_record.json").write_text(json.dumps({**record, "state": "running", "ended": None}), encoding="utf-8")
+    assert toy.run("--resume") == 0
+    assert (toy.names(), toy.record["state"], toy.record["steps"]) == (names, "finished", 20)
+    assert read_lora_header(final).training_params["steps"] == 20
 
 
 def test_a_process_that_fails_ends_the_run(toy: ToyPlace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,7 +75,8 @@ class ToyTrainer:
     def plan(self, job: TrainingJob) -> TrainingPlan:
         settings = job.settings
         config = {
-            "by": "a toy", "output_dir": str(settings.output_dir), "name": settings.output_name, "steps": settings.max_train_steps,
+            "by": "a toy", "output_dir": str(settings.output_dir), "steps": settings.max_train_steps,
+            "name": settings.output_name + (f"-from{job.resume.step}" if job.resume else ""),
             "save_every": settings.save_every_n_steps, "run": job.identity.run_id, "optimizer": settings.optimizer,
             "state": str(job.resume.folder) if job.resume else None, "folders": [str(subset.image_dir) for subset in job.subsets],
         }  # fmt: skip
@@ -110,26 +111,30 @@ class ToyTrainer:
         return SavedState(folder, document["step"], document["run"])
 
     def is_state(self, file_name: str, output_name: str) -> bool:
-        return re.fullmatch(re.escape(output_name) + r"\.\d+\.state", file_name) is not None
+        return re.fullmatch(re.escape(output_name) + r"(?:-from\d+)?\.\d+\.state", file_name) is not None
 
     def find_changes(self, recorded_argv: Sequence[str], plan: TrainingPlan) -> list[OptionChange]:
         was, now = recorded_argv[-1], plan.training.argv[-1]
         return [] if was == now else [OptionChange("--optimizer", was, now)]
 
     def correct_metadata(self, metadata: Mapping[str, str], earlier: Mapping[str, str]) -> dict[str, str]:
-        return {}
+        first = int(metadata.get("toy_first", 0))
+        return {"toy_steps": str(first + int(metadata["toy_steps"])), "toy_first": "0"} if first else {}
 
     def checkpoint_name(self, output_name: str) -> str:
         return f"{output_name}.last.safetensors"
 
     def settled_name(self, file_name: str, output_name: str) -> str:
-        return file_name
+        named = self.read_checkpoint_name(file_name, output_name)
+        if named is None:
+            return file_name
+        return self.checkpoint_name(output_name) if named.is_final else f"{output_name}.{named.step}.safetensors"
 
     def read_checkpoint_name(self, file_name: str, output_name: str) -> CheckpointName | None:
-        found = re.fullmatch(re.escape(output_name) + r"\.(\d{1,9}|last)\.safetensors", file_name)
+        found = re.fullmatch(re.escape(output_name) + r"(?:-from(\d{1,9}))?\.(\d{1,9}|last)\.safetensors", file_name)
         if not found:
             return None
-        return CheckpointName(None, is_final=True) if found[1] == "last" else CheckpointName(int(found[1]), is_final=False)
+        return CheckpointName(None if found[2] == "last" else int(found[1] or 0) + int(found[2]), is_final=found[2] == "last")
 
 
 TRAINER: Trainer = ToyTrainer()

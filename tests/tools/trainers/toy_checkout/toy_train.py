@@ -1,4 +1,5 @@
-"""The toy trainer's second process. Unlike sd-scripts it counts from 0 when it goes on, prints to stdout and keeps a state as one file.
+"""The toy trainer's second process. Unlike sd-scripts it counts from 0 when it goes on, in the names of its files too, prints to stdout and
+keeps a state as one file.
 
 Environment: TOY_FAIL_AT (stop with an error in that step).
 """
@@ -31,12 +32,13 @@ def main() -> None:
             print("toy: out of memory")
             raise SystemExit(9)
         print(f"step {done} of {total}, loss {1 / step}", flush=True)
-        if step % config["save_every"] == 0:
-            print(f"saved {output / config['name']}.{step}.safetensors", flush=True)
-            write_lora(output / f"{config['name']}.{step}.safetensors", {"toy_run": config["run"], "toy_steps": str(step)})
+        said = {"toy_run": config["run"], "toy_steps": str(done), "toy_first": str(first)}
+        if done % config["save_every"] == 0:
+            print(f"saved {output / config['name']}.{done}.safetensors", flush=True)
+            write_lora(output / f"{config['name']}.{done}.safetensors", said)
             state = {"run": config["run"], "step": step}
-            (output / f"{config['name']}.{step}.state").write_text(json.dumps(state), encoding="utf-8")
-    write_lora(output / f"{config['name']}.last.safetensors", {"toy_run": config["run"], "toy_steps": str(config["steps"])})
+            (output / f"{config['name']}.{done}.state").write_text(json.dumps(state), encoding="utf-8")
+    write_lora(output / f"{config['name']}.last.safetensors", said)
 
 
 if __name__ == "__main__":
