@@ -28,7 +28,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from lifeos import cli, foreign
 from lifeos.counting import counted, verb
 from lifeos.errors import EXIT_GATE, EXIT_OK
-from tools.families.families import family_help, family_ids
+from tools.families.family_flags import add_family_flags, given_family
 from tools.workflows.node_flags import GUIDANCE_HELP, add_node_flags, given_nodes
 from tools.workflows.seeds import choose_base_seed, parse_seed, seed_at
 
@@ -147,8 +147,9 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     from lifeos.progress import Progress
     from tools.backends.backend import BackendOptions
     from tools.backends.registry import connect_backends
-    from tools.production.choices import choose_checkpoint, choose_prompts, choose_settings, choose_workflow
+    from tools.production.choices import choose_prompts
     from tools.production.filing import check_writable
+    from tools.production.graph_choice import choose_graph
     from tools.production.plan import sha256_of
     from tools.production.submissions import Submissions
     from tools.workflows.workflow import EXPORT_HINT, check_models
@@ -156,7 +157,9 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     request = read_request(args)
     prompts = choose_prompts(request)
     if request.workflow is None:
-        choose_workflow(request).place(choose_settings(request, policy, None))  # what has no place is told before anything is reached
+        if request.family is not None or (request.lora is None and request.checkpoint is None):  # else they tell the family
+            first = choose_graph(request, policy)
+            first.workflow.place(first.settings)  # what has no place is told before anything is reached
     else:
         foreign.read_file(request.workflow, Any, fix=EXPORT_HINT)  # what its nodes mean, the server may know better
     folder: Path = args.output_dir
@@ -168,8 +171,8 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
         limit = int(rules["max_picture_mb"] * MEBIBYTE)
         options = BackendOptions(silence_seconds=silence, poll_seconds=args.poll_interval, max_picture_bytes=limit)
         reached = stack.enter_context(connect_backends(args.comfy_url, note, options))
-        workflow = choose_workflow(request, [each.server for each in reached])
-        settings = choose_settings(request, policy, choose_checkpoint(request, policy, reached[0].server), workflow)
+        chosen = choose_graph(request, policy, [each.server for each in reached])
+        workflow, settings = chosen.workflow, chosen.settings
         sent = stack.enter_context(Submissions(folder))
         before = find_base_seed(folder)
         base_seed = choose_base_seed(args.base_seed, sent.base_seed if before is None else before)
@@ -178,7 +181,7 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
         placed = workflow.fill(replace(settings, positive=planned[0].prompt, seed=planned[0].seed))
         for each in reached:
             check_models(each.server, placed.graph)
-        for line in (*placed.lines(), f"graph of the first picture, SHA-256: {sha256_of(placed.graph)}"):
+        for line in (*chosen.remarks, *placed.lines(), f"graph of the first picture, SHA-256: {sha256_of(placed.graph)}"):
             note(line)
         stored = find_existing(folder)
         missing = [each for each in planned if each.stem not in stored]
@@ -220,7 +223,7 @@ def read_request(args: Any) -> Request:
         **given_nodes(args),
         lora_strength=args.lora_strength,
         workflow=args.workflow,
-        family=args.family,
+        **given_family(args),
         checkpoint=args.checkpoint,
         negative_prompt=args.negative_prompt,
         steps=args.steps,
@@ -244,7 +247,7 @@ def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     flag = parser.add_argument
     flag("--workflow", type=Path, metavar="FILE", help="a workflow, exported (API) or as saved (default: the built-in one)")
-    flag("--family", choices=family_ids(), help=family_help())
+    add_family_flags(parser)
     url = "a server; repeat to spread the batch over several (`embedded` starts the built-in one; default: http://127.0.0.1:8188)"
     flag("--comfy-url", action="append", default=[], metavar="URL", help=url)
     flag("--prompts-file", type=Path, metavar="FILE", help="one prompt a line; blank lines and lines that begin with # are left out")

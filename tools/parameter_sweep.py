@@ -27,7 +27,7 @@ from evals.faces.engine_flags import ENGINE_FLAGS, add_engine_flags
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli, times
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError
-from tools.families.families import family_help, family_ids
+from tools.families.family_flags import add_family_flags, given_family
 from tools.workflows.node_flags import GUIDANCE_HELP, add_node_flags, given_nodes
 from tools.workflows.seeds import parse_seed
 
@@ -97,7 +97,7 @@ def add_design(parser: cli.Parser) -> None:
 def add_shared(parser: cli.Parser) -> None:
     group = parser.add_argument_group("what all configurations share")
     group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow, exported (API) or as saved (default: the built-in one)")
-    group.add_argument("--family", choices=family_ids(), help=family_help())
+    add_family_flags(group)
     group.add_argument(
         "--checkpoint",
         metavar="NAME",
@@ -155,13 +155,14 @@ def read_request(args: argparse.Namespace) -> Request:
     from tools.production.request import Request
 
     same = (
-        "output_dir", "workflow", "family", "checkpoint", "negative_prompt", "steps", "guidance", "scheduler", "width", "height",
+        "output_dir", "workflow", "checkpoint", "negative_prompt", "steps", "guidance", "scheduler", "width", "height",
         "base_seed",
         "reference_dir", *ENGINE_FLAGS, "max_cost", "lora_version", "run_id",
     )  # fmt: skip
     return Request(
         **{name: getattr(args, name) for name in same},
         **given_nodes(args),
+        **given_family(args),
         prompts_file=args.prompts,
         prompts=tuple(args.prompt) if args.prompt else None,
         comfy_urls=tuple(args.comfy_url) if args.comfy_url else None,

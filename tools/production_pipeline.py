@@ -33,7 +33,7 @@ from evals.judging.eval_command import add_allow_marked
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli
 from lifeos.errors import EXIT_OK, InputError
-from tools.families.families import family_help, family_ids
+from tools.families.family_flags import add_family_flags, given_family
 from tools.workflows.node_flags import GUIDANCE_HELP, add_node_flags, given_nodes
 from tools.workflows.seeds import parse_seed
 
@@ -92,7 +92,7 @@ def add_settings(parser: cli.Parser) -> None:
     urls = "ComfyUI's address, may be repeated; `embedded` starts the built-in demo server (default: http://127.0.0.1:8188)"
     group.add_argument("--comfy-url", action="append", metavar="URL", help=urls)
     group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow, exported (API) or as saved (default: the built-in one)")
-    group.add_argument("--family", choices=family_ids(), help=family_help())
+    add_family_flags(group)
     lora = "the LoRA by its name on the server; repeat with --lora-node-id for each (default: none)"
     group.add_argument("--lora", action="append", metavar="NAME", help=lora)
     add("--lora-strength", "lora_strength", "its strength", type=float, metavar="X")
@@ -156,13 +156,14 @@ def read_request(args: argparse.Namespace) -> Request:
     from tools.production.request import Request
 
     same = (
-        "output_dir", "lora_strength", "guidance", "count", "reference_dir", "workflow", "family", "checkpoint", "negative_prompt", "steps",
+        "output_dir", "lora_strength", "guidance", "count", "reference_dir", "workflow", "checkpoint", "negative_prompt", "steps",
         "cfg", "sampler", "scheduler", "width", "height", "base_seed", *ENGINE_FLAGS,
         "images", "target_approved", "max_images", "max_cost", "lora_version", "lora_file", "history_file", "run_id",
     )  # fmt: skip
     return Request(
         **{name: getattr(args, name) for name in same},
         **given_nodes(args),
+        **given_family(args),
         lora=args.lora[0] if args.lora else None,
         more_loras=tuple(args.lora[1:]) or None if args.lora else None,
         prompts_file=args.prompts,

@@ -233,6 +233,9 @@ class Backend(Protocol):
     def lora_metadata(self, name: str) -> dict[str, str] | None:
         """What the header of a LoRA there says; None where there is no such file, nothing in it, or nothing can be asked."""
 
+    def model_metadata(self, folder: str, name: str) -> dict[str, str] | None:
+        """The same of a file of any model folder."""
+
     def node(self, class_type: str) -> NodeDeclaration | None:
         """The declaration of a node class, None where there is none of that name."""
 

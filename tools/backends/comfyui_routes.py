@@ -39,7 +39,11 @@ class ServerApi:
 
     def lora_metadata(self, name: str) -> dict[str, str] | None:
         """The metadata in the header of a LoRA file, None where there is no such file or none in it. Its weights stay where they are."""
-        path = "/view_metadata/loras"
+        return self.model_metadata("loras", name)
+
+    def model_metadata(self, folder: str, name: str) -> dict[str, str] | None:
+        """The same of a file of any model folder."""
+        path = f"/view_metadata/{quote(folder, safe='')}"
         reply = self._transport.get(path, {"filename": name}, limit=LARGE_ANSWER)
         if reply.status != 200:
             return None

@@ -49,7 +49,8 @@ def family_ids() -> tuple[str, ...]:
 
 def family_help() -> str:
     """What `--family` is for, for its help."""
-    return f"model family: its built-in workflow and settings are used without --workflow (default: {DEFAULT_FAMILY}, built-in)"
+    told = f"as the header of --lora or the name of --checkpoint tells, else {DEFAULT_FAMILY}, built-in"
+    return f"model family: its built-in workflow and settings are used without --workflow (default: {told})"
 
 
 def family_of_script(trainer: str, script: str, arguments: Sequence[str] = ()) -> Family | None:

@@ -119,6 +119,11 @@ class Family:
         return self.architecture or self.title
 
     @property
+    def has_one_model(self) -> bool:
+        """Whether one file is the model: `--checkpoint` can be placed by type then."""
+        return sum(each.folder == self.model_folder for each in self.files) <= 1
+
+    @property
     def workflow_file(self) -> Path:
         return WORKFLOW_FOLDER / self.workflow
 

@@ -37,7 +37,7 @@ def say_plan(plan: Plan, generation: Generation | None, continues: bool, note: N
 def placed_lines(generation: Generation, plan: Plan) -> list[str]:
     """Where everything goes in the graph of the first picture, and the digest of that graph: as it is sent."""
     placed = generation.filled(plan, plan.item(1))
-    return [*placed.lines(), f"graph of the first picture, SHA-256: {sha256_of(placed.graph)}"]
+    return [*generation.remarks, *placed.lines(), f"graph of the first picture, SHA-256: {sha256_of(placed.graph)}"]
 
 
 def say_estimate(

@@ -12,15 +12,15 @@ from evals.faces.engine_flags import ENGINE_FLAGS
 from evals.faces.engines import AUTO
 from evals.judging.assessor import Assessor, open_assessor
 from evals.judging.inputs import left_out_lines, list_to_judge
-from lifeos.counting import counted
-from lifeos.errors import InputError, did_you_mean
+from lifeos.errors import InputError
 from lifeos.images import LeftOut, Listing, list_pictures
 from tools.backends.backend import Backend
-from tools.families.families import find_family, picture_settings, settle
+from tools.families.families import Family, find_family, picture_settings, settle
 from tools.production.prompts import BUILT_IN, check_prompt, read_prompts
 from tools.production.request import Request
 from tools.publishing.marked_pictures import describe_marked, find_marked
 from tools.trainers.lora_header import read_lora_header
+from tools.workflows.placing import NodeOverrides
 from tools.workflows.signatures import signatures_of
 from tools.workflows.workflow import Settings, Workflow
 
@@ -39,13 +39,10 @@ def choose_prompts(request: Request) -> tuple[str, ...]:
 
 
 def choose_workflow(request: Request, servers: Sequence[Backend] = ()) -> Workflow:
-    """The user's workflow, by the signatures of the server where there is one, else the family's built-in one."""
-    overrides = request.overrides
-    if request.workflow is None:
-        return Workflow.built_in(find_family(request.family), overrides)
-    return Workflow.load(
-        request.workflow, overrides, signatures=signatures_of(servers), lora_with_clip=_may_have_text_encoder(request.lora_file)
-    )
+    """The user's workflow, by the signatures of the server where there is one."""
+    assert request.workflow is not None
+    with_clip = _may_have_text_encoder(request.lora_file)
+    return Workflow.load(request.workflow, request.overrides, signatures=signatures_of(servers), lora_with_clip=with_clip)
 
 
 def _may_have_text_encoder(lora_file: Path | None) -> bool:
@@ -76,7 +73,7 @@ def choose_settings(
         return settings
     if settings.lora_strength is not None and settings.lora is None:
         raise InputError("--lora-strength", "given without --lora", "name the LoRA, as the server does")
-    names = ("steps", "cfg", "sampler", "scheduler", "width", "height")
+    names = ("steps", "cfg", "guidance", "sampler", "scheduler", "width", "height")
     filled = {name: rules[name] for name in names if name in rules and getattr(settings, name) is None}
     if settings.negative is None:
         filled["negative"] = rules.get("negative_prompt")
@@ -85,21 +82,17 @@ def choose_settings(
     return replace(settings, **filled)
 
 
-def choose_checkpoint(request: Request, policy: Mapping[str, Any], server: Backend | None) -> str | None:
-    """The checkpoint's name; None where a user's workflow names its own, or no server could be asked."""
-    if request.checkpoint is not None or request.workflow is not None:
-        return request.checkpoint
-    family = find_family(request.family)
-    if chosen := settle(family, policy["production"]["checkpoint"], ""):
-        return str(chosen)
-    if server is None or not server.offers.lists_models:
-        return None
-    names = server.models(family.model_folder)
-    if len(names) == 1:
-        return names[0]
-    if not names:
-        raise InputError(server.url, "has no checkpoint", f"put one into its models/{family.model_folder}")
-    raise InputError(server.url, f"has {counted(len(names), 'checkpoint')}", f"choose one with --checkpoint: {did_you_mean('', names)}")
+def given_checkpoint(request: Request, policy: Mapping[str, Any], family: Family) -> str | None:
+    """The base model of the built-in workflow as the command or the policy names it."""
+    return request.checkpoint if request.checkpoint is not None else settle(family, policy["production"]["checkpoint"], "") or None
+
+
+def loras_at_models(request: Request, family: Family) -> NodeOverrides:
+    """The nodes that were named by hand. Where a family has several models and each gets a LoRA of its own, they go to them in order."""
+    models = [each.node for each in family.files if each.folder == family.model_folder]
+    if len(models) > 1 and 1 + len(request.more_loras or ()) == len(models) and not request.lora_node_ids:
+        return replace(request.overrides, lora_node=models[0], more_lora_nodes=tuple(models[1:]))
+    return request.overrides
 
 
 def choose_references(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from lifeos.errors import InputError
 from tools.backends.backend import Backend
 from tools.production import choices
 from tools.production.budget import Limits
+from tools.production.graph_choice import choose_graph
 from tools.production.growth import grown_from
 from tools.production.journal import now_text
 from tools.production.lora_file import LoraFile
@@ -24,11 +25,14 @@ from tools.workflows.workflow import Placed, Settings, Workflow, check_models, f
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What turns an item of a plan into a graph."""
+    """What turns an item of a plan into a graph. `chosen`: what the command left open, as flags of a request, so that the batch goes on
+    with it. `remarks`: what a person should know of the choice."""
 
     workflow: Workflow
     settings: Settings
     prompts: tuple[str, ...]
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def graph_of(self, plan: Plan, item: Item) -> dict[str, Any]:
         return self.filled(plan, item).graph
@@ -46,10 +50,12 @@ class Generation:
 def plan_generation(request: Request, policy: Mapping[str, Any], servers: Sequence[Backend], saved: Plan | None = None) -> Generation:
     """Settings, workflow and prompts; refuses what the servers cannot run before anything is queued. `saved`: the batch that goes on."""
     prompts = choices.choose_prompts(request)
-    workflow = choices.choose_workflow(request, servers)
-    checkpoint = choices.choose_checkpoint(request, policy, servers[0] if servers else None)
     begun = saved.variants[0].settings if saved is not None and saved.variants else None
-    generation = Generation(workflow, choices.choose_settings(request, policy, checkpoint, workflow, begun), prompts)
+    if saved is not None and request.family is None and request.workflow is None:
+        request = replace(request, family=saved.command.get("family"))  # it may have been recognised
+    found = choose_graph(request, policy, servers, begun)
+    chosen = {name: value for name in ("family", "components") if (value := found.request.to_json().get(name)) is not None}
+    generation = Generation(found.workflow, found.settings, prompts, chosen, found.remarks)
     graph = generation.place(prompts[0], 0)
     for server in servers:
         check_models(server, graph)
@@ -97,7 +103,7 @@ def make_plan(
         engine_notice=notice,
         training_params=training_params or {},
         lora_file=lora_file,
-        command=request.to_json(),
+        command=request.to_json() | (dict(generation.chosen) if generation is not None else {}),
     )
     if saved is not None:
         plan = grown_from(saved, plan)

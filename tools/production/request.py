@@ -16,11 +16,11 @@ from tools.workflows.placing import NodeOverrides
 GENERATION_ONLY = (
     "prompts_file", "prompts", "lora", "lora_strength", "count", "workflow", "checkpoint", "negative_prompt", "steps", "cfg",
     "sampler", "scheduler", "width", "height", "base_seed", "target_approved", "max_images", "max_cost", "comfy_urls",
-    "family", "guidance", "more_loras", *NAMES,
+    "family", "components", "allow_family_mismatch", "guidance", "more_loras", *NAMES,
 )  # fmt: skip
 FLAG_OF = {
     "prompts_file": "--prompts-file", "prompts": "--prompt", "comfy_urls": "--comfy-url", "more_loras": "--lora",
-    "lora_node_ids": "--lora-node-id", "assignments": "--set",
+    "lora_node_ids": "--lora-node-id", "assignments": "--set", "components": "--component",
 }  # fmt: skip
 NOT_REMEMBERED = ("max_images", "max_cost", "model_root", "prefer_cpu")
 """What may change from one run of a batch to the next: `--resume` alone does not bring it back."""
@@ -40,6 +40,9 @@ class Request:
     comfy_urls: tuple[str, ...] | None = None
     workflow: Path | None = None
     family: str | None = None
+    components: tuple[str, ...] | None = None
+    """`NAME=FILE` of the files that the family's workflow loads."""
+    allow_family_mismatch: bool | None = None
     checkpoint: str | None = None
     negative_prompt: str | None = None
     steps: int | None = None

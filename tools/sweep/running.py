@@ -18,6 +18,7 @@ from tools.production.batch_state import BatchState
 from tools.production.budget import Limits, estimate, format_seconds
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.finish import Ending, finish_batch
+from tools.production.graph_choice import check_loras
 from tools.production.healing import find_losses
 from tools.production.journal import JOURNAL_FILE, read_state
 from tools.production.pipeline import Circumstances, backend_options, check_health, queued_before, rate_of
@@ -132,6 +133,11 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
         saved = read_plan(root / "rung_1")  # what it began with stays: its strength where a loader is put in
         generation = plan_generation(replace(request, prompts=sweep.prompts, prompts_file=None), policy, servers, saved)
         _check_models(sweep, generation, servers)
+        more = [config.lora for config in sweep.configs if config.lora not in (None, request.lora)]
+        allowed = bool(request.allow_family_mismatch) or saved is not None
+        chosen = replace(request, family=generation.chosen.get("family"))
+        for line in check_loras(more, chosen, generation.workflow, servers[0], is_allowed=allowed) if more else ():
+            around.note(f"  {line}")
         for line in placed_lines(sweep, generation, round_seed(seed, 1)):
             around.note(f"  {line}")
         if around.check_health:
@@ -187,6 +193,7 @@ def placed_lines(sweep: Sweep, generation: Generation, seed: int) -> list[str]:
     placed = generation.workflow.fill(settings)
     return [
         f"first configuration, {sweep.configs[0].name}:",
+        *generation.remarks,
         *placed.lines(),
         f"graph without file names, SHA-256: {sha256_of(placed.graph)}",
     ]

@@ -21,6 +21,7 @@ SAID = (
     ("Flux.2", r"flux[-_. ]?2"),
     ("Chroma", r"chroma"),
     ("Flux.1", r"flux"),
+    ("Qwen-Image 2.1", r"qwen[-_ ]?image[-_ ]?2[._]?1(?!\d)"),
     ("Qwen-Image", r"qwen[-_ ]?image"),
     ("Z-Image", r"z[-_ ]?image"),
     ("Wan", r"\bwan[-_ ]?\d|\bwan\b"),
@@ -33,7 +34,7 @@ SAID = (
 )
 """Title -> what those texts hold, in small letters. The first that is found counts."""
 
-NAMED_ALIKE = frozenset({("Flux.1", "Chroma"), ("SD1.5", "SD2")})
+NAMED_ALIKE = frozenset({("Flux.1", "Chroma"), ("SD1.5", "SD2"), ("Qwen-Image", "Qwen-Image 2.1")})
 """Of these the weights of a LoRA can have the same names: the second counts if the metadata say so."""
 
 
@@ -46,6 +47,10 @@ class NamedWeights:
 
     def has(self, pattern: str) -> bool:
         return any(re.search(pattern, name) for name in self.weights)
+
+    def only(self, pattern: str) -> NamedWeights:
+        """Those whose names hold the pattern."""
+        return NamedWeights({name: weight for name, weight in self.weights.items() if re.search(pattern, name)}, self.parts)
 
     def highest(self, blocks: str) -> int:
         """The highest number of blocks of that name; -1 for none."""
@@ -69,10 +74,53 @@ class NamedWeights:
         }
 
 
+NAMES_OF_KINDS = (
+    r"(?:^|_)(?:input_blocks|output_blocks|down_blocks|up_blocks)_\d",
+    r"(?:^|_)(?:double_blocks|single_blocks|single_transformer_blocks)_\d",
+    r"(?:^|_)joint_blocks_\d",
+    r"(?:^|_)transformer_blocks_\d+_(?:img|txt)_(?:mlp|mod)",
+    r"(?:^|_)layers_\d+_attention_",
+    r"(?:^|(?<!refiner)_)blocks_\d+_(?:self|cross)_attn_",
+)
+"""Names of which a model has one kind: a file with several was put together from LoRAs of several models."""
+
+ATTENTION = r"(?:attn|attention)_(?:qkv|q|k|to_[qk]|to_qkv_mlp_proj|add_[qk]_proj)|single_blocks_\d+_linear1"
+"""What the attention of a block reads the picture's tokens with."""
+
+TEXT_WIDTHS = {2048: "SDXL", 768: "SD1.5", 1024: "SD2"}
+"""The width of the text that the cross-attention of a U-Net reads -> the model."""
+
+
 def find_architecture(header: SafetensorsHeader) -> str | None:
     """The title of the base model that a file looks made for: `SDXL`, `Flux.1`, `SD1.5` …; None if nothing tells."""
-    named = NamedWeights({re.sub(r"[.]", "_", name).lower(): weight for name, weight in header.weights.items()}, find_parts(header.weights))
-    said = _said(header.metadata)
+    return _find(_named(header), header.metadata)
+
+
+def find_architectures(header: SafetensorsHeader) -> tuple[str, ...]:
+    """All that it looks made for: one, none if nothing tells, or several in a file that was put together from several."""
+    named = _named(header)
+    kinds = [part for pattern in NAMES_OF_KINDS if (part := named.only(pattern)).weights]
+    if len(kinds) > 1:
+        found = [_find(part, {}) for part in kinds]
+        return tuple(dict.fromkeys(title for title in found if title is not None))
+    widths = [title for width, title in TEXT_WIDTHS.items() if kinds and width in named.inputs("attn2_to_[kv]")]
+    if len(widths) > 1:
+        return tuple(widths)
+    found_one = _find(named, header.metadata)
+    return (found_one,) if found_one is not None else ()
+
+
+def find_widths(header: SafetensorsHeader) -> frozenset[int]:
+    """The widths of what goes into the attention of a model's blocks, where its names tell."""
+    return frozenset(_named(header).inputs(ATTENTION))
+
+
+def _named(header: SafetensorsHeader) -> NamedWeights:
+    return NamedWeights({re.sub(r"[.]", "_", name).lower(): weight for name, weight in header.weights.items()}, find_parts(header.weights))
+
+
+def _find(named: NamedWeights, metadata: Mapping[str, str]) -> str | None:
+    said = _said(metadata)
     for rule in (_unet, _flux_like, _joint, _single_stream, _wan_like):
         if title := rule(named):
             return said if said and (title, said) in NAMED_ALIKE else title
@@ -85,7 +133,7 @@ def _unet(named: NamedWeights) -> str | None:
         r"(?:input_blocks|output_blocks|middle_block|down_blocks|up_blocks|mid_block|conditioner_embedders|cond_stage_model)_"
     ):
         return None
-    for width, title in ((2048, "SDXL"), (768, "SD1.5"), (1024, "SD2")):
+    for width, title in TEXT_WIDTHS.items():
         if width in named.inputs("attn2_to_[kv]"):
             return title
     if "text_encoder_2" in named.parts or named.has(r"conditioner_embedders_1_|transformer_blocks_[1-9]\d?_attn|add_embedding|label_emb_"):

@@ -9,6 +9,7 @@ from lifeos.errors import InputError, LifeosError, UnavailableError
 from tools.families.families import Family
 from tools.trainers.adapter_weights import CHECKPOINT, UNKNOWN, summarise_weights
 from tools.trainers.architectures import SAID, find_architecture
+from tools.trainers.recognition import recognise
 from tools.trainers.safetensors_header import SafetensorsHeader, read_safetensors_header
 
 DIFFUSERS_INDEX = "model_index.json"
@@ -57,8 +58,9 @@ def _check_file(path: Path, family: Family, fix: str) -> None:
         raise InputError(path, "holds no weights of a model that is known", fix)
     if kind not in (CHECKPOINT, UNKNOWN):
         raise InputError(path, f"is {_article(kind)}, not a base model", fix)
-    if found is not None and found != family.made_for:
-        raise InputError(path, f"is a model of {found}, not of {family.made_for}", fix)
+    made_for = recognise(header)
+    if made_for.is_known and not made_for.fits(family):
+        raise InputError(path, f"is a model of {made_for.title}, not of {family.title}", fix)
     _check_parts(header, family, fix)
 
 

@@ -36,6 +36,8 @@ MODEL_FOLDERS = {
     "clip_name": "text_encoders",
     "clip_name1": "text_encoders",
     "clip_name2": "text_encoders",
+    "clip_name3": "text_encoders",
+    "clip_name4": "text_encoders",
     "upscale_model": "upscale_models",
 }
 """An input that names a model file -> the server's folder of such files."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,10 +130,15 @@ class Workflow:
         return found
 
     @classmethod
-    def built_in(cls, family: Family = SDXL, overrides: NodeOverrides | None = None) -> Workflow:
-        """Text to image with a model of that family. It gets its LoRA loader when a LoRA is placed."""
+    def built_in(cls, family: Family = SDXL, overrides: NodeOverrides | None = None, *, files: Mapping[str, str] | None = None) -> Workflow:
+        """Text to image with a model of that family. It gets its LoRA loader when a LoRA is placed.
+
+        `files`: name of a component -> its file on the server; others keep the name under which they are published.
+        """
         name = "built-in" if family.id == DEFAULT_FAMILY else f"built-in, {family.id}"
         graph = read_graph(read_json(family.workflow_file), name)
+        for each in family.files:
+            graph[each.node]["inputs"][each.input] = (files or {}).get(each.name, each.file)
         multiple = family.resolution.picture_multiple
         return cls(graph, name, overrides, size_multiple=multiple, lora_with_clip=family.lora_node != "LoraLoaderModelOnly")
 

@@ -139,6 +139,9 @@ class ToyBackend:
     def lora_metadata(self, name: str) -> dict[str, str] | None:
         return None
 
+    def model_metadata(self, folder: str, name: str) -> dict[str, str] | None:
+        return None
+
     def upload_model(self, folder: str, file: Path) -> str:
         raise InputError(self.url, "takes no model files")
 

@@ -21,7 +21,7 @@ from tests.tools.dataset.sets import make_set
 from tools import generate_batch, parameter_sweep, pod_health_check, production_pipeline, retrain_lora
 from tools.dataset.build import BuildRequest, bucket_settings
 from tools.families import families
-from tools.families.families import SDXL, Family, ResolutionRule, TrainedBy, find_family, picture_settings
+from tools.families.families import SDXL, Family, FamilyFile, ResolutionRule, TrainedBy, find_family, picture_settings
 from tools.stand_in import render_references
 from tools.trainers.sd_scripts.conflicts import find_conflicts
 from tools.workflows.workflow import Workflow
@@ -50,6 +50,7 @@ TOY = Family(
     resolution=ResolutionRule(picture_multiple=16, training_side=128, bucket_step=16, bucket_multiple=16),
     trained_by=(TrainedBy("sd-scripts", "toy_train_network.py", "networks.lora_toy", refuses=("no_half_vae",)),),
     lora_parts=MappingProxyType({"lora_toy_": "transformer"}),
+    files=(FamilyFile("model", "diffusion model", "diffusion_models", "1", "unet_name", "toy.safetensors", "toy"),),
 )
 
 

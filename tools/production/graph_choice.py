@@ -1,0 +1,167 @@
+"""The graph of a run: its model family, the files that it loads, its settings; and whether its LoRAs are made for that family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lifeos.errors import InputError, UnavailableError
+from tools.backends.backend import Backend
+from tools.families.families import DEFAULT_FAMILY, FAMILIES, Family, find_family
+from tools.production import choices
+from tools.production.model_choice import choose_files, fits, read_components
+from tools.production.request import Request
+from tools.trainers.lora_header import read_lora_header
+from tools.trainers.recognition import MadeFor, recognise, recognise_metadata
+from tools.workflows.graph_family import GraphFamilies, base_models, find_graph_families
+from tools.workflows.workflow import Settings, Workflow
+
+FLAG = "--allow-family-mismatch"
+UNKNOWN = MadeFor(())
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenGraph:
+    """A workflow with its settings, and what should be told of how it was chosen. `request` names the family and files that were chosen, so
+    that the batch goes on with them."""
+
+    request: Request
+    workflow: Workflow
+    settings: Settings
+    remarks: tuple[str, ...] = ()
+
+
+def choose_graph(
+    request: Request, policy: Mapping[str, Any], servers: Sequence[Backend] = (), begun: Settings | None = None
+) -> ChosenGraph:
+    """The workflow and the settings of every picture. `begun`: those of the batch that goes on, which keeps its family.
+
+    Raises InputError for files that are missing, and for a LoRA of another family than the model's.
+    """
+    server = servers[0] if servers else None
+    made_for = _find_made_for(request, loras_of(request), server)
+    if request.workflow is not None:
+        if request.components:
+            raise InputError("--component", "names files of a built-in workflow", "with --workflow, write --set NODE.INPUT=FILE")
+        workflow = choices.choose_workflow(request, servers)
+        settings = choices.choose_settings(request, policy, request.checkpoint, workflow, begun)
+        remarks = check_family(made_for, _families_of(request, workflow, server), is_allowed=_is_allowed(request, begun))
+        return ChosenGraph(request, workflow, settings, remarks)
+    family, why = choose_family(request, made_for, server, begun)
+    given = read_components(request.components, family)
+    if (checkpoint := choices.given_checkpoint(request, policy, family)) is not None:
+        given = {family.files[0].name: checkpoint, **given} if family.files else given
+    files = choose_files(family, given, server)
+    request = replace(request, family=family.id, components=tuple(f"{name}={file}" for name, file in given.items()) or None)
+    remarks = check_family(made_for, GraphFamilies((family,), why), is_allowed=_is_allowed(request, begun))
+    overrides = choices.loras_at_models(request, family)
+    workflow = Workflow.built_in(family, overrides, files=files)
+    placed = files.get(family.files[0].name) if family.files and family.has_one_model else None
+    settings = choices.choose_settings(request, policy, placed, workflow, begun)
+    if family.id != DEFAULT_FAMILY:
+        told = ", ".join(f"{name} {file}" for name, file in files.items())
+        remarks = (f"family {family.id}, {family.title} ({why})" + (f": {told}" if told else ""), *remarks)
+    return ChosenGraph(request, workflow, settings, remarks)
+
+
+def loras_of(request: Request) -> tuple[str, ...]:
+    return (*((request.lora,) if request.lora is not None else ()), *(request.more_loras or ()))
+
+
+def choose_family(request: Request, made_for: Mapping[str, MadeFor], server: Backend | None, begun: Settings | None) -> tuple[Family, str]:
+    """The family of the built-in workflow, and what told it: the command, else the LoRA, else the model, else the default."""
+    if request.family is not None:
+        return find_family(request.family), "as named"
+    if begun is not None:
+        return find_family(), "as the batch began"
+    for name, each in made_for.items():
+        if len(each.architectures) == 1 and each.families:
+            return _of_server(each.families, server), f"{name} is made for it"
+    if request.checkpoint is not None:
+        for folder in ("checkpoints", "diffusion_models"):
+            if rows := _metadata_of(server, folder, request.checkpoint).families:
+                return rows[0], f"{request.checkpoint} is one"
+        named = [row for row in FAMILIES if row.files and fits(row.files[0], request.checkpoint)]
+        if len({row.made_for for row in named}) == 1:
+            return named[0], f"as {request.checkpoint} is called"
+    return find_family(), "the default"
+
+
+def _of_server(rows: Sequence[Family], server: Backend | None) -> Family:
+    """Of variants that take the same LoRAs the one whose model is on the server, where that is one; else the first."""
+    if len(rows) == 1 or server is None or not server.offers.lists_models:
+        return rows[0]
+    there = [row for row in rows if any(fits(row.files[0], name) for name in server.models(row.model_folder))]
+    return there[0] if len(there) == 1 else rows[0]
+
+
+def check_family(made_for: Mapping[str, MadeFor], graph: GraphFamilies, *, is_allowed: bool = False) -> tuple[str, ...]:
+    """Warnings about LoRAs whose family, or whose graph's, is not known. Raises InputError for one that is made for another family."""
+    remarks = []
+    for name, each in made_for.items():
+        said = ""
+        if not each.is_known:
+            said = f"the family of {name} cannot be told from its header"
+        elif len(each.architectures) > 1:
+            said = f"{name} holds weights for {each.title}"
+        elif not graph.rows:
+            remarks.append(f"warning: {name} is made for {each.title}; of which family the workflow is cannot be told")
+            continue
+        elif not any(each.fits(row) for row in graph.rows):
+            said = f"{name} is made for {each.title}, the graph is of {' or '.join(dict.fromkeys(row.title for row in graph.rows))}"
+            said += f" ({graph.why})" if graph.why else ""
+        if said and each.is_known and not is_allowed:
+            why = f"{said}: the server would run it without an effect"
+            raise InputError("--lora", why, f"use a LoRA and a model of one family, or give {FLAG}")
+        if said:
+            remarks.append(f"warning: {said}")
+    return tuple(remarks)
+
+
+def check_loras(names: Sequence[str], request: Request, workflow: Workflow, server: Backend, *, is_allowed: bool) -> tuple[str, ...]:
+    """The same for further LoRAs that go into a chosen graph, as those of a sweep do. `request` names the family that was chosen."""
+    return check_family(_find_made_for(request, names, server), _families_of(request, workflow, server), is_allowed=is_allowed)
+
+
+def _is_allowed(request: Request, begun: Settings | None) -> bool:
+    """A batch that was begun goes on: what it is made with is known from its pictures."""
+    return bool(request.allow_family_mismatch) or begun is not None
+
+
+def _families_of(request: Request, workflow: Workflow, server: Backend | None) -> GraphFamilies:
+    """The families that a graph may be of: as named, as its nodes and models tell, as the model's header on the server tells."""
+    if request.family is not None:
+        return GraphFamilies((find_family(request.family),), "as --family says")
+    placed = workflow.graph
+    found = find_graph_families(placed)
+    if found.rows:
+        return found
+    for folder, name in base_models(placed):
+        if rows := _metadata_of(server, folder, name).families:
+            return GraphFamilies(rows, f"{name} is one")
+    return found
+
+
+def _find_made_for(request: Request, names: Sequence[str], server: Backend | None) -> dict[str, MadeFor]:
+    """What LoRAs are made for: the own header where the file is at hand, else what the server tells; what nobody can be asked about is
+    left out, and so is what tells nothing on a demo server, whose files are none."""
+    found = {}
+    for name in dict.fromkeys(names):
+        if request.lora_file is not None and name == request.lora:
+            found[name] = recognise(read_lora_header(request.lora_file).file)
+        elif server is not None:
+            found[name] = _metadata_of(server, "loras", name)
+    if server is not None and not all(each.is_known for each in found.values()) and server.info().notice:
+        found = {name: each for name, each in found.items() if each.is_known}
+    return found
+
+
+def _metadata_of(server: Backend | None, folder: str, name: str) -> MadeFor:
+    if server is None:
+        return UNKNOWN
+    try:
+        metadata = server.model_metadata(folder, name)
+    except UnavailableError:
+        return UNKNOWN
+    return recognise_metadata(name, metadata) if metadata else UNKNOWN

@@ -1,0 +1,81 @@
+"""Which files the built-in workflow of a family loads: those that were named, else the only one on the server that fits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from lifeos.counting import counted
+from lifeos.errors import InputError, did_you_mean
+from tools.backends.backend import Backend
+from tools.families import families
+from tools.families.families import Family, FamilyFile
+from tools.workflows.lora_names import same_file
+
+
+def read_components(texts: Iterable[str] | None, family: Family) -> dict[str, str]:
+    """`NAME=FILE` of `--component`: name -> file. Raises InputError for a name that the family does not have."""
+    known = [each.name for each in family.files]
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, file = text.partition("=")
+        if not equals or not file.strip():
+            raise InputError(f"--component {text}", "is not NAME=FILE", f"such as --component {known[-1] if known else 'vae'}=FILE")
+        if name not in known:
+            raise InputError(f"--component {text}", f"{family.title} has no {name}", did_you_mean(name, known) or "leave it out")
+        if name in found and found[name] != file:
+            raise InputError("--component", f"{name} is given twice: {found[name]} and {file}", "leave one of the two out")
+        found[name] = file
+    return found
+
+
+def choose_files(family: Family, given: Mapping[str, str], server: Backend | None) -> dict[str, str]:
+    """Name -> file of everything that the family's workflow loads; without a server, that lists its files, only what was given.
+
+    Raises InputError that names each that is missing, or that could be several, and how to name it.
+    """
+    if server is None or not server.offers.lists_models:
+        return dict(given)
+    folders = {folder: server.models(folder) for folder in dict.fromkeys(each.folder for each in family.files if each.name not in given)}
+    chosen, faults, fixes = dict(given), list[str](), list[str]()
+    for each in family.files:
+        if each.name in given:
+            continue
+        found = find_fitting(family, each, folders[each.folder])
+        if len(found) == 1:
+            chosen[each.name] = found[0]
+            continue
+        faults.append(_missing(family, each) if not found else f"has {counted(len(found), each.title)}: {', '.join(found)}")
+        fixes.append(f"choose one with {flag_of(family, each)}" if found else f"put {each.file} into its models/{each.folder}")
+    if faults:
+        raise InputError(server.url, "; ".join(faults), "; ".join(dict.fromkeys(fixes)))
+    return chosen
+
+
+def find_fitting(family: Family, file: FamilyFile, names: Sequence[str]) -> list[str]:
+    """The files of a folder that may be what the family wants, by their names.
+
+    A model of its own may be called anything: one whose name tells no family counts too. A text encoder or VAE must say what it is.
+    """
+    fitting = [name for name in names if fits(file, name)]
+    if file is not family.files[0]:
+        return fitting
+    return [name for name in names if name in fitting or not _is_told(name)]
+
+
+def fits(file: FamilyFile, name: str) -> bool:
+    return same_file(name, file.file) or re.search(file.fits, name.lower()) is not None
+
+
+def flag_of(family: Family, file: FamilyFile) -> str:
+    """The flag that names a file."""
+    return "--checkpoint NAME" if file is family.files[0] else f"--component {file.name}=NAME"
+
+
+def _is_told(name: str) -> bool:
+    """Whether a name says of which family a model is."""
+    return any(fits(row.files[0], name) for row in families.FAMILIES if row.files)
+
+
+def _missing(family: Family, file: FamilyFile) -> str:
+    return f"has no {file.title} of {family.title} in models/{file.folder}"
