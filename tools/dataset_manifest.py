@@ -32,10 +32,13 @@ from lifeos.escaping import escape_line
 from lifeos.file_names import stored_name, system_path
 from lifeos.printing import SCHEMA, print_json_lines
 from tools.dataset.build import BuildRequest, BuiltManifest, build_dataset_manifest
+from tools.dataset.dataset_document import read_dataset_document
+from tools.dataset.document_flag import add_document_flag
 from tools.dataset.hold_out import HoldOut
 from tools.dataset.manifest import HELD_OUT, as_utf8, manifest_lines, now_utc, read_manifest, write_manifest
 from tools.dataset.near_duplicates import MOST_PICTURES
 from tools.dataset.notices import is_unfit, render_fitness
+from tools.families.families import DEFAULT_FAMILY, family_ids, find_family
 
 
 def build(args: argparse.Namespace) -> int:
@@ -43,11 +46,14 @@ def build(args: argparse.Namespace) -> int:
     from evals.load_thresholds import load_thresholds
 
     policy = load_thresholds(args.project_root)
+    named = read_dataset_document(args.dataset_document.absolute(), args.dataset_dir) if args.dataset_document else None
     request = BuildRequest.from_policy(
         policy,
-        dataset_dir=args.dataset_dir,
+        dataset_dir=named.root if named else args.dataset_dir,
+        document=named,
+        family=find_family(args.family),
         regularisation_dir=args.reg_data_dir,
-        caption_extension=args.caption_extension,
+        caption_extension=args.caption_extension or (named.caption_extension if named else None),
         trigger_word=args.trigger_word,
         resolution=args.resolution,
         output=args.output,
@@ -87,7 +93,7 @@ def write_html(args: argparse.Namespace, built: BuiltManifest, request: BuildReq
     from lifeos.pages.opening import open_page
     from tools.dataset.dataset_page import DatasetPage, say_written, write_dataset_page
 
-    page = DatasetPage(built, args.dataset_dir, request.check.bucket, args.strict, "tools/dataset_manifest.py")
+    page = DatasetPage(built, request.dataset_dir, request.check.bucket, args.strict, "tools/dataset_manifest.py")
     write_dataset_page(args.html, page)
     cli.say(say_written(args.html, page), as_json=args.json)
     if args.open:
@@ -106,7 +112,7 @@ def add_face_checks(args: argparse.Namespace, built: BuiltManifest, request: Bui
     folders = [folder if folder.is_absolute() else args.project_root / folder for folder in named]
     reference_dir = args.reference_dir or next((folder for folder in folders if folder.is_dir()), None)
     bucket = request.check.bucket
-    report = check_faces(args.dataset_dir, built.records, engine, policy, bucket, reference_dir=reference_dir, jobs=args.jobs)
+    report = check_faces(request.dataset_dir, built.records, engine, policy, bucket, reference_dir=reference_dir, jobs=args.jobs)
     built.add_notices(report.notices)
     built.document["faces"] = {**report.to_json(), "reference_dir": str(reference_dir) if reference_dir else None}
 
@@ -192,6 +198,9 @@ def build_parser() -> cli.Parser:
     text = "also write a page: each picture with its caption, what was found and how to mend it, buckets, near-duplicates side by side"
     parser.add_argument("--html", type=Path, metavar="FILE", help=text)
     parser.add_open()
+    add_document_flag(parser, "--dataset-dir")
+    text = f"model family that is trained: how much of a caption it reads, and its buckets (default: {DEFAULT_FAMILY})"
+    parser.add_argument("--family", choices=family_ids(), default=DEFAULT_FAMILY, help=text)
     parser.add_argument("--reg-data-dir", type=Path, metavar="DIR", help="regularisation pictures: part of the manifest and of its id")
     parser.add_argument(
         "--caption-extension",
@@ -258,7 +267,7 @@ def check_usage(args: argparse.Namespace) -> None:
     """Refuse what would otherwise be ignored."""
     if args.verify and args.compare:
         raise InputError("--verify and --compare", "cannot be given together")
-    if not (args.verify or args.compare or args.dataset_dir):
+    if not (args.verify or args.compare or args.dataset_dir or args.dataset_document):
         raise InputError("nothing to do", "neither --dataset-dir nor --verify nor --compare is given", "see --help")
     if (args.verify or args.compare) and (args.output or args.html or args.faces or args.strict):
         raise InputError("--output, --html, --faces and --strict", "belong to --dataset-dir alone")
@@ -268,6 +277,8 @@ def check_usage(args: argparse.Namespace) -> None:
         raise InputError(
             "--html", f"{args.html} lies inside the set, where small copies beside it would be trained on", "write it elsewhere"
         )
+    if (args.verify or args.compare) and args.dataset_document:
+        raise InputError("--dataset-document", "belongs to --dataset-dir alone")
     if (args.verify or args.compare) and (args.hold_out or args.hold_out_file):
         raise InputError("--hold-out and --hold-out-file", "belong to --dataset-dir alone")
     if not args.compare and (args.comparison_output or args.contact_sheet or args.old_dataset_dir):

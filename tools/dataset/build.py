@@ -13,6 +13,7 @@ from lifeos.findings import SEVERITIES, Finding
 from tools.dataset.bucketing import BucketSettings
 from tools.dataset.cache import DatasetCache, default_cache_file
 from tools.dataset.checks import CheckSettings, check_dataset
+from tools.dataset.dataset_document import DatasetDocument, give_captions, keep_named
 from tools.dataset.hashing import read_training_set
 from tools.dataset.hold_out import NOTHING, HoldOut, set_apart
 from tools.dataset.layout import settle_layout
@@ -29,7 +30,8 @@ from tools.families.families import SDXL, Family, ResolutionRule, settle
 class BuildRequest:
     """What to read and how. `output` is left out of the set where it lies inside; `cache_file` None: the user's cache folder.
     `near_duplicates`: whether to look for them, and for published copies, which decodes every picture; None: if the set is small and what
-    it needs is installed. `allow_marked`: published copies are wanted. `hold_out`: pictures that are not trained on."""
+    it needs is installed. `allow_marked`: published copies are wanted. `hold_out`: pictures that are not trained on. `document`: what
+    names the pictures of the folder and their captions; None: all there are, with the files beside them."""
 
     dataset_dir: Path
     regularisation_dir: Path | None = None
@@ -42,6 +44,7 @@ class BuildRequest:
     near_duplicates: bool | None = False
     allow_marked: bool = False
     hold_out: HoldOut = NOTHING
+    document: DatasetDocument | None = None
     check: CheckSettings = field(default_factory=CheckSettings)
 
     @classmethod
@@ -100,7 +103,7 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
     `started_ns`: the clock now; younger files are not taken from a cache later on. Raises InputError for a folder or file that cannot
     be read.
     """
-    trained = _read_set(request, request.dataset_dir, started_ns)
+    trained = _read_set(request, request.dataset_dir, started_ns, request.document)
     _forget_regularisation(trained, request)
     not_looked = _why_not_looked(request, len(trained.records))
     looks = not not_looked and request.near_duplicates is not False
@@ -129,6 +132,7 @@ def build_dataset_manifest(request: BuildRequest, *, created: str, started_ns: i
         notices=notices,
         regularisation_dir=_absolute(request.regularisation_dir) if request.regularisation_dir else None,
         regularisation=regularisation,
+        source=_describe(request.document),
     )
     return BuiltManifest(document, trained.records, notices, not_looked, trained.held_out, pairs)
 
@@ -164,11 +168,22 @@ _ONLY_TRAINING = frozenset(
 )
 
 
-def _read_set(request: BuildRequest, folder: Path, started_ns: int) -> TrainingSet:
+def _describe(document: DatasetDocument | None) -> dict[str, Any] | None:
+    if document is None:
+        return None
+    return {"file": stored_path(document.file.absolute()), "sha256": document.sha256, "repeats": dict(document.repeats)}
+
+
+def _read_set(request: BuildRequest, folder: Path, started_ns: int, document: DatasetDocument | None = None) -> TrainingSet:
     leave_out = frozenset([request.output]) if request.output else frozenset[Path]()
     listing = settle_layout(scan_dataset(folder, request.caption_extension, leave_out=leave_out), request.caption_extension, folder)
+    if document is not None:
+        listing = keep_named(listing, document)
     cache = DatasetCache(_cache_file(request, folder), folder, started_ns=started_ns)
-    return read_training_set(folder, listing, request.caption_extension, cache, jobs=request.jobs, decode=request.decode)
+    found = read_training_set(folder, listing, request.caption_extension, cache, jobs=request.jobs, decode=request.decode)
+    if document is not None:
+        give_captions(found.records, document)
+    return found
 
 
 def _cache_file(request: BuildRequest, folder: Path) -> Path | None:

@@ -18,6 +18,9 @@ DETECTION_NAME = re.compile(r"(.+)_[^_/]*_[^_/]*_[^_/]*_[^_/]*")
 
 WORD_CHARS_PER_TOKEN = 6
 
+MOST_CLIP_TOKENS = 225
+"""What --max-token-length can be. Families that read more of a caption have other text encoders, and no such option."""
+
 
 def check_captions(trained: TrainingSet, trigger_word: str | None, clip_tokens: int) -> Iterator[Finding]:
     """Every finding about the captions of a set. `clip_tokens`: how many of a caption the text encoder reads."""
@@ -27,7 +30,8 @@ def check_captions(trained: TrainingSet, trigger_word: str | None, clip_tokens: 
     if trigger_word and (names := [caption.name for caption, line in lines if not has_trigger_word(line, trigger_word)]):
         yield noticed("trigger_word_missing", "warning", f'the caption does not name the trigger word "{trigger_word}"', names)
     if names := [caption.name for caption, line in lines if "very_long" in caption.faults or is_too_long(line, clip_tokens)]:
-        text = f"over about {clip_tokens} tokens: the trainer cuts the rest off, shorten it or give --max-token-length"
+        more = " or give --max-token-length" if clip_tokens <= MOST_CLIP_TOKENS else ""
+        text = f"over about {clip_tokens} tokens: the trainer cuts the rest off, shorten it{more}"
         yield noticed("caption_too_long", "warning", text, names)
     yield from _check_styles([(caption.name, line) for caption, line in lines])
     yield from check_identity_words([line for _, line in lines], trigger_word)

@@ -55,6 +55,7 @@ def _check_listing(trained: TrainingSet) -> Iterator[Finding]:
         "other_format": ("other_format", "warning", "a format that the trainer does not read: save it as PNG, JPEG or WebP"),
         "hidden_format": ("hidden_format", "warning", "a picture under an ending that the trainer does not know"),
         "latent_cache": ("latent_cache", "warning", "a cache of the trainer (.npz), used even where the picture has changed"),
+        "not_named": ("not_named", "notice", "a picture that the dataset document does not name is not trained on"),
         "junk": ("left_over", "notice", "a left-over of a system or an editor, no part of the dataset"),
     }
     for reason, (check, level, message) in texts.items():

@@ -14,7 +14,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -36,6 +36,10 @@ HELD_OUT, HELD_OUT_IMAGES = "held_out", "held_out_images"
 """Names of the pictures of the folder that are not trained on, and their records as those of `images`. `images`, its totals and
 `dataset_id` are of what is trained."""
 
+SOURCE = "dataset_document"
+"""The file that named pictures and captions, its SHA-256, and the repeats of folders as it has them. The captions that it held are in
+`images`, with the SHA-256 of the file that would hold each and without a `caption_file`."""
+
 NEXT = ",\n"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -48,13 +52,16 @@ def build_manifest(
     notices: Sequence[Finding] = (),
     regularisation_dir: Path | None = None,
     regularisation: TrainingSet | None = None,
+    source: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The manifest document. `created` is the moment as ISO 8601 with `Z`."""
+    """The manifest document. `created` is the moment as ISO 8601 with `Z`. `source`: the dataset document that names the set."""
     document: dict[str, Any] = {"manifest_version": MANIFEST_VERSION, "created": created, "dataset_dir": stored_path(dataset_dir)}
     images = [_image(record) for record in trained.records]
     document |= {"total_images": len(images), "total_captions": len(trained.captions)}
     document |= {"images": images, "summary": _summary(trained), "caption_extension": trained.caption_extension}
     document["folders"] = [asdict(folder) for folder in list_folders(record.name for record in trained.records)]
+    if source is not None:
+        document[SOURCE] = dict(source)
     if regularisation_dir is not None and regularisation is not None:
         more = [_image(record) for record in regularisation.records]
         document["regularisation"] = {"dataset_dir": stored_path(regularisation_dir), "total_images": len(more), "images": more}
@@ -73,7 +80,7 @@ def _image(record: PictureRecord) -> dict[str, Any]:
         "sha256": record.sha256,
         "size_bytes": record.size,
         "dimensions": [header.width, header.height] if header.width and header.height else None,
-        "caption_file": caption.name if caption else None,
+        "caption_file": caption.name if caption and caption.is_file else None,
         "caption_text": caption.text if caption else None,
         "caption_sha256": caption.sha256 if caption else None,
     }

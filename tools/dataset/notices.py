@@ -12,6 +12,7 @@ MENDING = {
     "link_broken": "copy the file here, or remove the link",
     "special_file": "take it out of the folder",
     "left_over": "nothing to do",
+    "not_named": "name it there, or leave it",
     "latent_cache": "delete it: the trainer makes a new one",
     "no_pictures": "give --dataset-dir the folder with the pictures",
     "caption_without_picture": "remove it, or bring its picture back under the same name",

@@ -9,12 +9,14 @@ from tools.dataset.picture_header import PictureHeader
 
 @dataclass(slots=True)
 class Caption:
-    """`text` without the final line end. `faults`: `empty`, `blank`, `bom`, `not_utf8`, `multi_line`, `very_long`."""
+    """`text` without the final line end. `faults`: `empty`, `blank`, `bom`, `not_utf8`, `multi_line`, `very_long`.
+    `name`: of its file; of its picture where it `is_file` not, but stands in a dataset document."""
 
     name: str
     sha256: str
     text: str
     faults: tuple[str, ...] = ()
+    is_file: bool = True
 
 
 @dataclass(slots=True)

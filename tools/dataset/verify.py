@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lifeos.counting import counted
+from lifeos.errors import InputError
 from lifeos.escaping import escape_line
 from lifeos.file_names import system_path
+from lifeos.files import sha256_file
+from tools.dataset.dataset_document import caption_digest, read_dataset_document
 from tools.dataset.hashing import hash_files
 from tools.dataset.layout import settle_layout
-from tools.dataset.manifest import HELD_OUT_IMAGES
+from tools.dataset.manifest import HELD_OUT_IMAGES, SOURCE
 from tools.dataset.scan import caption_name, scan_dataset
 
 THERE = frozenset({"picture", "caption", "mask", "regularisation", "trainer_output", "aside_caption"})
@@ -49,7 +52,9 @@ def verify_manifest(
     extension = document.get("caption_extension") or _extension_of(document)
     leave_out = frozenset([manifest_file]) if manifest_file else frozenset()
     listed = [*document["images"], *document.get(HELD_OUT_IMAGES, ())]
-    found = _verify_one(listed, dataset_dir, extension, leave_out, "", jobs)
+    found = _verify_one(listed, dataset_dir, extension, leave_out, "", jobs, alone=SOURCE in document)
+    if SOURCE in document:
+        found = _verify_source(found, document[SOURCE], listed, dataset_dir)
     regularisation = document.get("regularisation")
     if regularisation is not None:
         folder = regularisation_dir or system_path(regularisation["dataset_dir"])
@@ -61,8 +66,16 @@ def verify_manifest(
 
 
 def _verify_one(
-    images: list[dict[str, Any]], folder: Path, extension: str, leave_out: frozenset[Path], prefix: str, jobs: int | None
+    images: list[dict[str, Any]],
+    folder: Path,
+    extension: str,
+    leave_out: frozenset[Path],
+    prefix: str,
+    jobs: int | None,
+    *,
+    alone: bool = False,
 ) -> Verification:
+    """`alone`: nothing else in the folder belongs to the set, since a document names what does."""
     there, pictures = set(), set()  # a caption whose picture is gone is still the caption it was
     for file in settle_layout(scan_dataset(folder, extension, leave_out=leave_out), extension):
         if file.kind in THERE:
@@ -82,12 +95,30 @@ def _verify_one(
     hashes = dict(zip(present, hash_files(folder, list(present.values()), jobs=jobs), strict=True))
     missing = [name for name in expected if hashes.get(name) is None]
     changed = [name for name, sha256 in hashes.items() if sha256 is not None and sha256 != expected[name]]
-    extra = listed - set(present.values())
+    extra = set[str]() if alone else listed - set(present.values())
 
     def sort(names: Iterable[str]) -> tuple[str, ...]:
         return tuple(prefix + name for name in sorted(names))
 
     return Verification(sort(missing), sort(extra), sort(changed), len(expected))
+
+
+def _verify_source(found: Verification, source: Mapping[str, Any], images: list[dict[str, Any]], folder: Path) -> Verification:
+    """The document that named the set: unchanged, or what it names otherwise by now. It is missing where it cannot be read."""
+    file = system_path(str(source.get("file")))
+    if file.is_file() and sha256_file(file) == source.get("sha256"):
+        return found
+    try:
+        now = read_dataset_document(file, folder)
+    except InputError as error:
+        return replace(found, missing=(*found.missing, f"{file.name}: {error.why}"))
+    names = {image["filename"] for image in images}
+    if now.captions is None:
+        return found if names and all(map(now.names, names)) else replace(found, changed=(*found.changed, file.name))
+    digests = {name: None if text is None else caption_digest(text) for name, text in now.captions.items()}
+    changed = [image["filename"] for image in images if digests.get(image["filename"], "") != image["caption_sha256"]]
+    told = tuple(f"{file.name}: {name}" for name in sorted(changed))
+    return replace(found, changed=(*found.changed, *told), extra=(*found.extra, *sorted(digests.keys() - names)))
 
 
 def _extension_of(document: dict[str, Any]) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools.dataset.dataset_document import DatasetDocument
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
@@ -55,5 +57,7 @@ class TrainingSettings:
     trainer_args: tuple[str, ...]
     components: Mapping[str, str] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
+    dataset_document: DatasetDocument | None = None
+    """What names the pictures of `train_data_dir` and their captions; None: all that lie there, with the files beside them."""
     held_out_by: Path | None = None
     """The manifest that says which pictures are not trained on; None: one inside the training set, else `manifest_out` of before."""

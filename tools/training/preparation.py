@@ -148,6 +148,7 @@ def _read_dataset(settings: TrainingSettings, policy: Mapping[str, Any], family:
         family=family,
         use_cache=False,  # a run is prepared once, and must not rest on what was true earlier
         decode=decode,
+        document=settings.dataset_document,
         hold_out=find_hold_out(settings.train_data_dir, settings.held_out_by, [settings.manifest_out]),
     )
     return build_dataset_manifest(request, created=now_utc(), started_ns=time.time_ns())

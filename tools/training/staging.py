@@ -16,6 +16,7 @@ from typing import Any
 from lifeos.errors import InputError
 from lifeos.file_names import system_name
 from tools.dataset.caption_checks import has_trigger_word
+from tools.dataset.manifest import SOURCE
 from tools.dataset.scan import split_repeats
 from tools.trainers.trainer import Subset
 from tools.trainers.training_settings import TrainingSettings
@@ -30,12 +31,13 @@ COPY_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class StagedFile:
-    """One file to copy; `sha256` is what the copy must have."""
+    """One file to copy, or to write where the document of the set holds its `text`; `sha256` is what the file must have."""
 
     source: Path
     target: Path
     sha256: str
     size: int
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +83,16 @@ def plan_stage(settings: TrainingSettings, document: Mapping[str, Any]) -> Stage
             by_folder.setdefault(image["filename"].rpartition("/")[0], []).append(image)
         for folder, members in sorted(by_folder.items()):
             repeats, tokens = _read_folder(settings, folder, is_reg)
+            if not is_reg:
+                repeats = document.get(SOURCE, {}).get("repeats", {}).get(folder, repeats)
             target = stage / _unused(f"{repeats}_{_plain(tokens)}" + ("_reg" if is_reg else ""), names)
             subsets.append(Subset(target, repeats, tokens, is_reg, len(members)))
             for image in members:
                 staged = [_staged(root, target, image["filename"], image["sha256"], image["size_bytes"])]
                 if image["caption_file"]:
                     staged.append(_staged(root, target, image["caption_file"], image["caption_sha256"], 0))
+                elif image["caption_sha256"]:
+                    staged.append(_written(target, image, settings.caption_extension))
                 files |= {file.target: file for file in staged}
     return StagePlan(stage, tuple(files.values()), tuple(subsets))
 
@@ -118,6 +124,12 @@ def _staged(root: Path, target: Path, name: str, sha256: str, size: int) -> Stag
     return StagedFile(root / system_name(name), target / system_name(name.rpartition("/")[2]), sha256, size)
 
 
+def _written(target: Path, image: Mapping[str, Any], caption_extension: str) -> StagedFile:
+    """The caption file of a picture whose caption stands in the document of the set."""
+    name = f"{image['filename'].rpartition('/')[2].rpartition('.')[0]}{caption_extension}"
+    return StagedFile(target, target / system_name(name), image["caption_sha256"], 0, image["caption_text"])
+
+
 def make_stage(plan: StagePlan) -> None:
     """Copy every file, proving each copy by its hash. Raises InputError if a source is no longer what the manifest says."""
     remove_stage(plan.stage)
@@ -127,7 +139,7 @@ def make_stage(plan: StagePlan) -> None:
         subset.image_dir.mkdir()
     for file in plan.files:
         try:
-            copied = _copy(file.source, file.target)
+            copied = _copy(file.source, file.target) if file.text is None else _write(file.text, file.target)
         except FileNotFoundError:
             copied = ""
         if copied != file.sha256:
@@ -146,6 +158,14 @@ def remove_stage(stage: Path) -> None:
 def is_our_stage(stage: Path) -> bool:
     """Whether a stage of ours is there: marked, or empty, as one that was killed before it could be marked."""
     return stage.is_dir() and not stage.is_symlink() and ((stage / MARKER).is_file() or not any(stage.iterdir()))
+
+
+def _write(text: str, target: Path) -> str:
+    """Write a caption and give the SHA-256 of what was written."""
+    raw = text.encode("utf-8", "surrogateescape")
+    with open(target, "xb") as writer:
+        writer.write(raw)
+    return hashlib.sha256(raw).hexdigest()
 
 
 def _copy(source: Path, target: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lifeos.errors import InputError
 from lifeos.findings import Finding
+from tools.dataset.dataset_document import DatasetDocument, read_dataset_document
 from tools.families.families import DEFAULT_FAMILY, Family, TrainedBy, settle
 from tools.trainers import optimizers
 from tools.trainers.components import assign_components
@@ -58,6 +59,9 @@ def settings_from(
         raise InputError("--output-name", f"{name!r} is no name for a LoRA", "a plain name, without folder and without .safetensors")
     if not chosen["trigger_word"].strip():
         raise InputError("--trigger-word", "is empty", "give the word that calls the character")
+    named = _read_document(args)
+    if named is not None:
+        chosen["train_data_dir"] = named.root
     for flag in ("train_data_dir", "output_dir"):
         chosen[flag] = Path(chosen[flag]).expanduser().absolute()
     if looks_like_path(chosen["base_model"]):  # the trainer runs in a folder of its own
@@ -78,7 +82,8 @@ def settings_from(
         dataset_config=(args.dataset_config or output_dir / DATASET_CONFIG).absolute(),
         manifest_out=(args.dataset_manifest_out or output_dir / MANIFEST).absolute(),
         logging_dir=args.logging_dir.absolute() if args.logging_dir else None,
-        caption_extension=args.caption_extension or policy["dataset"]["caption_extension"],
+        caption_extension=args.caption_extension or (named and named.caption_extension) or policy["dataset"]["caption_extension"],
+        dataset_document=named,
         optimizer_args=arguments,
         unet_learning_rate=usual_unet if unet is None else unet,
         text_encoder_learning_rate=usual_text if text is None else text,
@@ -93,6 +98,13 @@ def settings_from(
         components=assign_components(components, family, how),
         given=given,
     )
+
+
+def _read_document(args: argparse.Namespace) -> DatasetDocument | None:
+    if args.dataset_document is None:
+        return None
+    root = Path(args.train_data_dir).expanduser().absolute() if args.train_data_dir else None
+    return read_dataset_document(args.dataset_document.expanduser().absolute(), root)
 
 
 def find_without_effect(settings: TrainingSettings, family: Family, how: TrainedBy) -> list[Finding]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeos import cli
+from tools.dataset.document_flag import add_document_flag
 from tools.families.families import DEFAULT_FAMILY, family_ids
 from tools.trainers import trainer as registry
 from tools.trainers.components import component_flags
@@ -89,6 +90,7 @@ def _add_settings(parser: cli.Parser) -> None:
         "--trainer-python", metavar="FILE", help="Python that runs the trainer (default: of a venv in its folder, else of PATH)"
     )
     parser.add_argument("--reg-data-dir", type=Path, metavar="DIR", help="regularisation pictures")
+    add_document_flag(parser, "--train-data-dir")
     parser.add_argument("--dataset-config", type=Path, metavar="FILE", help="write the dataset TOML there (default: in the output folder)")
     parser.add_argument("--logging-dir", type=Path, metavar="DIR", help="TensorBoard logs of the trainer (default: none)")
     text = "captions are files of the picture's name with this"

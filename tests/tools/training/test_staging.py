@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from lifeos.errors import InputError, UnavailableError
-from tools.trainers.trainer import Subset
+from lifeos.policy.defaults import DEFAULTS
+from tests.tools.dataset.sets import make_set
+from tools.dataset.build import BuildRequest, build_dataset_manifest
+from tools.families.families import SDXL
+from tools.trainers.trainer import Subset, find_row
 from tools.training.disk_room import check_room
-from tools.training.staging import MARKER, StagedFile, StagePlan, make_stage, remove_stage
+from tools.training.staging import MARKER, StagedFile, StagePlan, make_stage, plan_stage, remove_stage
+from tools.training.training_choices import settings_from
+from tools.training.training_flags import build_training_parser
 
 PICTURES = {"1.png": b"first picture", "2.png": b"second picture"}
 
@@ -106,3 +113,23 @@ def test_a_stage_that_was_killed_before_it_was_marked_or_while_it_was_removed_is
     (tmp_path / "staged_dataset" / "mine.png").touch()
     with pytest.raises(InputError, match="is in the way, and was not made by this program"):
         remove_stage(stage)
+
+
+def test_captions_of_a_document_are_written_as_files(tmp_path: Path) -> None:
+    """And its repeats win over those of the folder's name."""
+    pictures = make_set(tmp_path / "set" / "2_amiranoor woman", 2, size=(64, 64)).parent
+    lines = pictures / "lines.jsonl"
+    names = [f"2_amiranoor woman/img_{number:03d}.png" for number in range(2)]
+    lines.write_text("".join(json.dumps({"image_path": name, "caption": f"amiranoor, {name[-5]}"}) + "\n" for name in names))
+    (pictures / "set.toml").write_text('[[datasets]]\nimage_jsonl_file = "lines.jsonl"\nnum_repeats = 7\n')
+    flags = ["--dataset-document", str(pictures / "set.toml"), "--output-dir", str(tmp_path / "out"), "--sd-scripts-dir", str(tmp_path)]
+    args = build_training_parser(None, is_general=False).parse_args(flags)
+    settings = settings_from(args, DEFAULTS, find_row(), SDXL, SDXL.trained_by[0], {})
+    request = BuildRequest(dataset_dir=settings.train_data_dir, document=settings.dataset_document, use_cache=False)
+    manifest = build_dataset_manifest(request, created="2026-01-01T00:00:00Z", started_ns=0).document
+    plan = plan_stage(settings, manifest)
+    make_stage(plan)
+    [subset] = plan.subsets
+    assert subset.num_repeats == 7
+    assert sorted(path.name for path in subset.image_dir.iterdir()) == ["img_000.png", "img_000.txt", "img_001.png", "img_001.txt"]
+    assert (subset.image_dir / "img_001.txt").read_text(encoding="utf-8") == "amiranoor, 1"
