@@ -1,7 +1,7 @@
 """Compare two versions by their scorecards in the history: which is better, by how much, and how sure that is.
 
-Reads evals/eval_history.jsonl and evals/thresholds.yaml; writes evals/comparison_report.md, and pictures beside it. With --promote also
-evals/champion.json, if v2 passes every promotion check.
+Reads evals/eval_history.jsonl and evals/thresholds.yaml; writes evals/comparison_report.md, pictures beside it, and the same as a page with
+the pictures pair by pair, evals/comparison_report.html. With --promote also evals/champion.json, if v2 passes every promotion check.
 
     python evals/compare_versions.py --history-file evals/eval_history.jsonl --v1 v2_sweep --v2 v3_sweep
     python evals/compare_versions.py --v1 v2_seed1 --v1 v2_seed2 --v2 v3_seed1 --v2 v3_seed2     # versions, not files
@@ -27,6 +27,8 @@ from lifeos import cli, times
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 
 if TYPE_CHECKING:
+    from evals.comparison.comparing import VersionComparison
+    from evals.comparison.promotion import PromotionGate
     from evals.comparison.runs import Run
 
 HISTORY = Path("evals/eval_history.jsonl")
@@ -44,6 +46,9 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--v1", action="append", metavar="RUN", default=[], help=f"the old version: {run_help}")
     parser.add_argument("--v2", action="append", metavar="RUN", default=[], help="the new version: likewise")
     parser.add_argument("--output", type=Path, metavar="FILE", help=f"the report (default: {REPORT} of the project)")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="the page (default: named as the report, with .html)")
+    parser.add_argument("--no-page", action="store_true", help="write no page")
+    parser.add_open()
     parser.add_argument("--list", action="store_true", help="print the runs in the history, oldest first, and stop")
     effect_help = cli.policy_help("the smallest difference of a mean score that matters", "comparison.minimum_effect")
     parser.add_argument("--min-effect", type=cli.fraction, metavar="X", help=effect_help)
@@ -66,7 +71,7 @@ def build_parser() -> cli.Parser:
     )
     parser.add_argument("--champion", type=Path, metavar="FILE", help=f"the champion's record (default: {CHAMPION} of the project)")
     parser.add_argument("--fail-on-regression", action="store_true", help="exit with 1 if any score REGRESSED")
-    parser.add_argument("--no-pictures", action="store_true", help="write no figures and no contact sheet")
+    parser.add_argument("--no-pictures", action="store_true", help="write no figures and no contact sheet; the page shows no pictures")
     parser.add_argument("--thresholds", type=Path, metavar="FILE", help="another policy file (default: evals/thresholds.yaml)")
     parser.add_json()
     parser.add_skip_install()
@@ -116,14 +121,11 @@ def _find_sides(args: Any, history: Path, folders: Sequence[Path | None]) -> tup
 def _compare(args: Any, history: Path) -> int:
     from evals.comparison import promotion
     from evals.comparison.comparing import compare
-    from evals.comparison.document import to_document
-    from evals.comparison.illustration import Illustration, draw_comparison
     from evals.comparison.memorisation import check_memorised
-    from evals.comparison.rendering import render, render_head
-    from evals.comparison.wording import verdict_sentence
     from evals.load_thresholds import load_thresholds
-    from lifeos.files import write_text
 
+    if args.no_page and (args.page or args.open):
+        raise InputError("--no-page", "writes no page, so --page and --open have no use", "leave one of them out")
     limits = given_limits(args)
     if limits and not args.rescore:
         raise InputError("limits of gates", "belong to --rescore: without it the verdicts of the history stand", "add --rescore")
@@ -136,27 +138,48 @@ def _compare(args: Any, history: Path) -> int:
 
         first, second = rescore(first, second, folders, policy, args.reference_dir, engine=given_engine(args))
     comparison = compare(first, second, policy, allow_protocol_mismatch=args.allow_protocol_mismatch)
-    champion_file = args.champion or args.project_root / CHAMPION
-    champion = promotion.read_champion(champion_file)
+    champion = promotion.read_champion(args.champion or args.project_root / CHAMPION)
     memorised = check_memorised(second, folders[1], args.dataset_manifest, policy, engine=given_engine(args))
     gate = promotion.check_promotion(comparison, champion, memorised)
+    return _write(args, comparison, gate, champion, folders)
+
+
+def _write(args: Any, comparison: VersionComparison, gate: PromotionGate, champion: Any, folders: Sequence[Path | None]) -> int:
+    """Write the report, promote where that is wanted, write the page, and say what was found."""
+    from evals.comparison.comparison_page import clear_place, write_comparison_page
+    from evals.comparison.document import to_document
+    from evals.comparison.illustration import Illustration, draw_comparison
+    from evals.comparison.promotion import promote
+    from evals.comparison.rendering import render, render_head
+    from lifeos.files import write_text
+    from lifeos.pages.opening import open_page
+
     output = args.output or args.project_root / REPORT
+    page = clear_place(output, args.page, cli.note)
     drawn = Illustration() if args.no_pictures else draw_comparison(comparison, output, folders)
     for line in drawn.missing:
         cli.note(f"note: {line}")
     write_text(output, render(comparison, gate, drawn.figures, drawn.missing))
+    champion_file = args.champion or args.project_root / CHAMPION
     if args.promote and gate.passed:
-        now = times.stamp()
-        champion, checked = promotion.promote(champion_file, comparison, gate, now)
+        champion, checked = promote(champion_file, comparison, gate, times.stamp())
         if checked != gate:  # somebody made another one champion meanwhile
             gate = checked
             write_text(output, render(comparison, gate, drawn.figures, drawn.missing))
     document = to_document(comparison, gate, champion, output, [path for _, path in drawn.figures])
-    cli.say(f"{render_head(comparison, gate)}\n\n{verdict_sentence(comparison)}\n\nreport: {output}", as_json=args.json)
+    said = f"{render_head(comparison, gate)}\n\n{document['sentence']}\n\nreport: {output}"
+    if page is not None and not args.no_page:
+        told = {"report": output, "when": times.stamp(), "with_pictures": not args.no_pictures}
+        write_comparison_page(page, document, comparison, gate, folders, **told)
+        document["page"] = str(page)
+        said += f"\npage: {page}"
+    cli.say(said, as_json=args.json)
     if args.json:
         cli.print_json(document)
     if args.promote:
         cli.say(f"{gate.sentence}" if not gate.passed else f"{gate.run_id} is champion: {champion_file}", as_json=args.json)
+    if args.open and "page" in document and page is not None:
+        open_page(page)
     regressed = args.fail_on_regression and document["regressed"]
     return EXIT_GATE if regressed or (args.promote and not gate.passed) else EXIT_OK
 

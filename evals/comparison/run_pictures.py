@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from evals.comparison.runs import RowPicture, Run, read_pose_figures
 from lifeos import foreign
@@ -15,6 +16,7 @@ from lifeos.files import sha256_file
 SUBFOLDERS = ("", "approved", "rejected")
 """A batch directory files its pictures after scoring: the row may name them from before or after."""
 BATCH_REPORT = "batch_report.json"
+BATCH_PAGE = "batch_report.html"
 
 
 def with_folders(run: Run, history: Path) -> Run:
@@ -40,21 +42,45 @@ def with_batch_facts(run: Run, folder: Path | None = None) -> Run:
 
     The row's sameness is that of all pictures, the report's that of the approved ones.
     """
-    told = run.extra.get("generated_dir")
-    base = folder or (Path(told) if isinstance(told, str) else None)
-    if base is None or not is_there(base / BATCH_REPORT):
+    report = read_batch_report(run, folder)
+    if report is None:
         return run
-    try:
-        report = foreign.read_file(base / BATCH_REPORT, dict, too_large="null")
-    except InputError:
-        return run
-    if report.get("run_id") != run.run_id:
-        return run  # the folder has been used again since
     facts = {key: report[key] for key in ("sameness", "cost") if isinstance(report.get(key), dict)}
     run = replace(run, extra={**facts, **run.extra})
     if run.sameness is None and (figures := read_pose_figures(facts.get("sameness", {}))) is not None:
         return replace(run, sameness=figures, sameness_of="approved pictures")
     return run
+
+
+def read_batch_report(run: Run, folder: Path | None = None) -> dict[str, Any] | None:
+    """The report of the batch that the run's pictures are of; None where it is not at hand, or the folder has been used again since."""
+    base = _batch_of(run, folder)
+    if base is None or not is_there(base / BATCH_REPORT):
+        return None
+    try:
+        report = foreign.read_file(base / BATCH_REPORT, dict, too_large="null")
+    except InputError:
+        return None
+    return report if report.get("run_id") == run.run_id else None
+
+
+def find_batch_report(run: Run, folder: Path | None = None) -> Path | None:
+    """The page of the run's batch, for a link."""
+    base = _batch_of(run, folder)
+    is_its = base is not None and is_there(base / BATCH_PAGE) and read_batch_report(run, folder) is not None
+    return base / BATCH_PAGE if base is not None and is_its else None
+
+
+def read_prompts(run: Run, folder: Path | None = None) -> dict[str, str]:
+    """The prompts of the run's batch by their id, in words, where its report is at hand."""
+    rows = (read_batch_report(run, folder) or {}).get("per_prompt")
+    known = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return {str(row["prompt_id"]): row["prompt"] for row in known if "prompt_id" in row and isinstance(row.get("prompt"), str)}
+
+
+def _batch_of(run: Run, folder: Path | None) -> Path | None:
+    told = run.extra.get("generated_dir")
+    return folder or (Path(told) if isinstance(told, str) else None)
 
 
 def find_run_pictures(run: Run, folder: Path | None = None) -> dict[str, Path]:

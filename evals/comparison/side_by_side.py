@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.comparison.comparing import VersionComparison
+from evals.comparison.picture_pairs import pair_title, picture_overall
 from evals.comparison.run_pictures import is_unchanged
 from evals.comparison.runs import RowPicture
-from evals.judging.gates import overall
 from lifeos.counting import counted
 from lifeos.files import replacing
 
@@ -52,17 +52,11 @@ def choose_couples(comparison: VersionComparison, old: Mapping[str, Path], new: 
     for one, two in zip(pairs.images_first, pairs.images_second, strict=True):
         if one.file not in old and two.file not in new:
             continue
-        known = [_overall(picture, comparison.policy) for picture in (one, two)]
-        prompt = f"prompt {one.prompt_id}" if one.prompt_id is not None else one.file
-        title = prompt + (f", seed {one.seed}" if one.seed is not None and one.seed == two.seed else "")
-        ranked.append((Couple(title, old.get(one.file), new.get(two.file), known[0], known[1]), one, two))
+        known = [picture_overall(picture, comparison.policy) for picture in (one, two)]
+        ranked.append((Couple(pair_title(one, two), old.get(one.file), new.get(two.file), known[0], known[1]), one, two))
     ranked.sort(key=lambda place: _size_of_change(place[0]), reverse=True)
     couples = (_unchanged(*place) for place in ranked)
     return list(islice((couple for couple in couples if couple.old or couple.new), shown))
-
-
-def _overall(picture: RowPicture, policy: Mapping[str, Any]) -> float | None:
-    return overall({key: reading.score for key, reading in picture.readings().items()}, policy)
 
 
 def _size_of_change(couple: Couple) -> float:

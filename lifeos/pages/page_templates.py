@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 PAGES = Path(__file__).parent
+MARK = b'<meta name="generator" content="LifeOS Production">'
 
 
 def page_environment() -> Environment:
@@ -68,6 +69,12 @@ def write_page(
     environment.filters.update(filters or {})
     told = json_in_page(document if page_data is None else page_data)
     write_text(path, environment.get_template(template).render(document=document, page_data=told, **values))
+
+
+def is_page_of_ours(path: Path) -> bool:
+    """Whether a file is a page that was written here, which may be replaced unasked. Raises OSError where it cannot be read."""
+    with open(path, "rb") as file:
+        return MARK in file.read(2048)
 
 
 def json_in_page(value: object) -> Markup:

@@ -15,6 +15,10 @@ TERMS = {
     "bucket": "One of the sizes to which the trainer scales and cuts pictures, so that pictures of several shapes can be trained together.",
     "borderline": "The skin could be judged either way: a little more light or another size could turn the verdict.",
     "alike": "Two pictures that hardly differ, with the same pose, clothes and place.",
+    "interval": "Where the true difference lies, as sure as is said: if it holds 0, the difference may be chance.",
+    "overall": "The weighted mean of the scores of the gates that have a weight.",
+    "approved": "The share of the pictures that pass every gate, unless a person decided otherwise.",
+    "has_face": "The share of the pictures in which a face was found.",
     "yaw": "How far the head is turned to the left or right, in degrees; 0 looks into the camera.",
     "face height": "The height of the face as a share of the picture's height: large in a close-up, small in a full-body shot.",
 }

@@ -5,7 +5,8 @@
    store: own(item) -> {verdict, reason} or null; decide([{name, verdict, reason}]) -> promise, refused with {why, fix, guards};
    undo() -> promise of names; undoable() -> count.
    source: thumb(item), picture(item), reference(item) -> addresses ("" for none); skin(item) -> promise of outlines, or null.
-   Besides: names(item) -> what the picture and the one beside it are called; tell(item) -> what stands at the side. */
+   Besides: names(item) -> what the picture and the one beside it are called; tell(item) -> what stands at the side;
+   onLook(): the picture is looked at in another way now. */
 
 const MOST_SIDE_BY_SIDE = 9; /* one for each key; the others of a larger group are left as they are */
 const person = name => name === "owner" ? "the owner" : name;
@@ -24,8 +25,8 @@ const KEYS_TO_DECIDE = ["A", "X", "R", "W", "U", "N", "D", "1 â€“ 9", "/", "1 â€
 const NOTHING_DECIDED = { own: () => null, undoable: () => 0 };
 
 class Viewer {
-  constructor({ store, source, items, gates, blind = false, groups = () => [], onMove, onClose, onChange, names = null, tell = null }) {
-    Object.assign(this, { source, items, gates, blind, groups, onMove, onClose, onChange, names, tell, decides: Boolean(store) });
+  constructor({ store, source, items, gates, blind = false, groups = () => [], onMove, onClose, onChange, names = null, tell = null, onLook = () => {} }) {
+    Object.assign(this, { source, items, gates, blind, groups, onMove, onClose, onChange, names, tell, onLook, decides: Boolean(store) });
     this.store = store || NOTHING_DECIDED;
     this.item = null; this.mode = "single"; this.zoom = 0; this.face = false; this.skin = false; this.compare = false; this.swipe = false; this.divider = 50; this.busy = false;
     this.build();
@@ -394,6 +395,7 @@ class Viewer {
     if (what === "zoom") { this.buttons.zoom.setAttribute("aria-pressed", this.zoom > 0 ? "true" : "false"); this.fit(); this.toast(["whole picture", "one screen pixel for each pixel", "two screen pixels for each pixel"][this.zoom]); }
     else this.draw();
     if (what === "swipe" && this.swipe) this.focusDivider();
+    this.onLook();
   }
 
   /* Keys. `current` tells the picture that keys mean while the large view is closed. */

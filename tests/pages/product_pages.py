@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.pages.comparison_scene import make_comparison
 from tests.pages.parts_page import write_parts
 from tests.tools.dataset.spoilt_page import write_spoilt_page
 from tests.tools.production.scenes import finish
@@ -80,6 +81,11 @@ def dataset(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def comparison(folder: Path) -> Iterator[str]:
+    yield make_comparison(folder).as_uri()
+
+
+@contextmanager
 def shared_parts(folder: Path) -> Iterator[str]:
     yield write_parts(folder).as_uri()
 
@@ -113,6 +119,14 @@ PAGES = (
                 "document.querySelectorAll('.pairs img').length === 2",
             ),
             Look("document.querySelector('[data-pair]').click()", VIEWER_IS_OPEN),
+        ),
+    ),
+    ProductPage(
+        "comparison",
+        comparison,
+        looks=(
+            Look("document.querySelector('#tables').open = true", "document.querySelector('#tables').open"),
+            Look("document.querySelector('.pair .frame').click()", VIEWER_IS_OPEN),
         ),
     ),
     ProductPage(

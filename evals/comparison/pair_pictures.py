@@ -1,0 +1,93 @@
+"""The pictures of the pairs as a page shows them: small copies in it, or beside it where they are many, and the way to the files."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals.comparison.picture_pairs import PicturePair
+from evals.comparison.runs import RowPicture
+from lifeos.files import write_bytes
+from lifeos.pages.small_pictures import address_from, make_small
+from lifeos.progress import track
+
+MOST_IN_ONE_FILE = 500
+"""Pictures; so many small copies have some 10 MB."""
+WORKERS = 4
+OURS = re.compile(r"\d{4,}_v[12]\.webp")
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPicture:
+    """`small`: the address of the small copy, `full`: of the file; both empty where the picture is not here, and `why` says why."""
+
+    small: str = ""
+    full: str = ""
+    why: str = ""
+
+
+Shown = Mapping[int, tuple[ShownPicture, ShownPicture]]
+"""By the number of the pair."""
+
+
+def show_pairs(pairs: Sequence[PicturePair], found: Sequence[Mapping[str, Path]], page: Path) -> Shown:
+    """The pictures of each pair; small copies that have no room in the page are written beside it.
+
+    `found`: for either version, the file that a row names -> where it lies.
+    """
+    beside = page.with_name(f"{page.stem}_small")
+    is_one_file = 2 * len(pairs) <= MOST_IN_ONE_FILE
+    wanted = [(pair.number, side, picture) for pair in pairs for side, picture in enumerate((pair.first, pair.second))]
+    written: set[str] = set()
+
+    def show(each: tuple[int, int, RowPicture]) -> ShownPicture:
+        number, side, picture = each
+        path = found[side].get(picture.file)
+        if path is None:
+            return ShownPicture(why="picture not here")
+        data = _read(path)
+        if data is None or (picture.sha256 is not None and hashlib.sha256(data).hexdigest() != picture.sha256):
+            return ShownPicture(why="another file has its name now" if data is not None else "cannot be read")
+        small = make_small(data)
+        if small is None:
+            return ShownPicture(full=address_from(page, path), why="cannot be shown")
+        if is_one_file:
+            return ShownPicture(f"data:image/webp;base64,{base64.b64encode(small).decode('ascii')}", address_from(page, path))
+        copy = beside / f"{number:04d}_v{side + 1}.webp"
+        if _read(copy) != small:
+            write_bytes(copy, small)
+        written.add(copy.name)
+        return ShownPicture(address_from(page, copy), address_from(page, path))
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        shown = list(track(pool.map(show, wanted), "small copies for the page", total=len(wanted), unit="picture"))
+    _clear(beside, written)
+    return {pair.number: (shown[2 * place], shown[2 * place + 1]) for place, pair in enumerate(pairs)}
+
+
+def clear_small(page: Path) -> None:
+    """Remove the small copies beside a page that is gone."""
+    _clear(page.with_name(f"{page.stem}_small"), set())
+
+
+def _clear(folder: Path, kept: set[str]) -> None:
+    """Only what is named like ours; and the folder, where nothing else lies in it."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if OURS.fullmatch(path.name) and path.name not in kept:
+                path.unlink(missing_ok=True)
+        if not kept:
+            folder.rmdir()
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
