@@ -10,17 +10,17 @@ from evals.comparison import wording
 from evals.comparison.comparing import Side, VersionComparison
 from evals.comparison.config_details import describe_run
 from evals.comparison.interval_bars import result_rows, slice_table
-from evals.comparison.pair_pictures import ShownPicture, clear_small, show_pairs
+from evals.comparison.pair_pictures import PairedPicture, clear_small, show_pairs
 from evals.comparison.picture_pairs import PicturePair, count_decided, count_directions, describe_verdict, gates_of_pairs, list_pairs
 from evals.comparison.promotion import PromotionGate
 from evals.comparison.rendering import percent, signed
 from evals.comparison.run_pictures import find_batch_report, find_run_pictures, read_prompts, why_missing
 from lifeos.errors import InputError
+from lifeos.pages.beside import address_from
 from lifeos.pages.page_templates import is_page_of_ours, write_page
-from lifeos.pages.small_pictures import address_from
 
 TEMPLATE = "comparison.html.j2"
-NOT_SHOWN = (ShownPicture(), ShownPicture())
+NOT_SHOWN = (PairedPicture(), PairedPicture())
 FURTHEST = 1e9
 """Stands in the page's data for a score that was lost or found, which no number of JSON is."""
 
@@ -113,7 +113,7 @@ def _side(side: Side, page: Path, folder: Path | None) -> dict[str, Any]:
 
 
 def _pair(
-    pair: PicturePair, shown: tuple[ShownPicture, ShownPicture], prompts: Sequence[Mapping[str, str]], comparison: VersionComparison
+    pair: PicturePair, shown: tuple[PairedPicture, PairedPicture], prompts: Sequence[Mapping[str, str]], comparison: VersionComparison
 ) -> dict[str, Any]:
     """One pair as the page's script has it: of two things the first version's comes first."""
     policy = comparison.policy

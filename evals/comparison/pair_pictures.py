@@ -13,18 +13,16 @@ from pathlib import Path
 
 from evals.comparison.picture_pairs import PicturePair
 from evals.comparison.runs import RowPicture
-from lifeos.files import write_bytes
-from lifeos.pages.small_pictures import address_from, make_small
+from lifeos.pages.beside import MOST_IN_ONE_FILE, address_from, put_beside
+from lifeos.pages.small_pictures import make_small
 from lifeos.progress import track
 
-MOST_IN_ONE_FILE = 500
-"""Pictures; so many small copies have some 10 MB."""
 WORKERS = 4
 OURS = re.compile(r"\d{4,}_v[12]\.webp")
 
 
 @dataclass(frozen=True, slots=True)
-class ShownPicture:
+class PairedPicture:
     """`small`: the address of the small copy, `full`: of the file; both empty where the picture is not here, and `why` says why."""
 
     small: str = ""
@@ -32,7 +30,7 @@ class ShownPicture:
     why: str = ""
 
 
-Shown = Mapping[int, tuple[ShownPicture, ShownPicture]]
+Shown = Mapping[int, tuple[PairedPicture, PairedPicture]]
 """By the number of the pair."""
 
 
@@ -46,24 +44,22 @@ def show_pairs(pairs: Sequence[PicturePair], found: Sequence[Mapping[str, Path]]
     wanted = [(pair.number, side, picture) for pair in pairs for side, picture in enumerate((pair.first, pair.second))]
     written: set[str] = set()
 
-    def show(each: tuple[int, int, RowPicture]) -> ShownPicture:
+    def show(each: tuple[int, int, RowPicture]) -> PairedPicture:
         number, side, picture = each
         path = found[side].get(picture.file)
         if path is None:
-            return ShownPicture(why="picture not here")
+            return PairedPicture(why="picture not here")
         data = _read(path)
         if data is None or (picture.sha256 is not None and hashlib.sha256(data).hexdigest() != picture.sha256):
-            return ShownPicture(why="another file has its name now" if data is not None else "cannot be read")
+            return PairedPicture(why="another file has its name now" if data is not None else "cannot be read")
         small = make_small(data)
         if small is None:
-            return ShownPicture(full=address_from(page, path), why="cannot be shown")
+            return PairedPicture(full=address_from(page, path), why="cannot be shown")
         if is_one_file:
-            return ShownPicture(f"data:image/webp;base64,{base64.b64encode(small).decode('ascii')}", address_from(page, path))
-        copy = beside / f"{number:04d}_v{side + 1}.webp"
-        if _read(copy) != small:
-            write_bytes(copy, small)
-        written.add(copy.name)
-        return ShownPicture(address_from(page, copy), address_from(page, path))
+            return PairedPicture(f"data:image/webp;base64,{base64.b64encode(small).decode('ascii')}", address_from(page, path))
+        name = f"{number:04d}_v{side + 1}.webp"
+        written.add(name)
+        return PairedPicture(put_beside(small, page.parent, f"{beside.name}/{name}"), address_from(page, path))
 
     with ThreadPoolExecutor(WORKERS) as pool:
         shown = list(track(pool.map(show, wanted), "small copies for the page", total=len(wanted), unit="picture"))

@@ -24,6 +24,11 @@ def relative_address(path: Path, folder: Path) -> str | None:
         return None
 
 
+def address_from(page: Path, target: Path) -> str:
+    """A file or folder as an address in a page: relative, and on another drive whole."""
+    return relative_address(target, page.parent) or target.resolve().as_uri()
+
+
 def put_beside(small: bytes, root: Path, name: str) -> str:
     """The address of a small copy beside the page, written where it is not there yet. One that was left half written is written again."""
     path = root / name

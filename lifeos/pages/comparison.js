@@ -90,10 +90,10 @@
       viewer.swipe = now.has("swipe");
       order();
       show();
-      const viewed = items.find(item => String(item.index) === now.get("view"));
+      const viewed = items.find(item => String(item.index) === now.get("view")), last = viewer.isOpen ? viewer.item : null;
       if (viewed) { viewer.open(viewed); return; }
-      if (viewer.isOpen) viewer.hide();
-      const at = items.find(item => String(item.index) === now.get("at"));
+      if (last) viewer.hide();
+      const at = last || items.find(item => String(item.index) === now.get("at"));
       if (!at || cardOf(at).hidden) return;
       cardOf(at).scrollIntoView({ block: "center" });
       cardOf(at).querySelector(".frame").focus({ preventScroll: true });
