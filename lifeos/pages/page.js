@@ -32,7 +32,8 @@ class PageState {
     Object.assign(this, { fields, panels, places, told, taken });
     this.first = new Map(fields.map(field => [field, this.value(field)]));
     panels.forEach(panel => panel.addEventListener("toggle", () => this.keepHere()));
-    for (const event of ["hashchange", "popstate"]) addEventListener(event, () => this.recall());
+    addEventListener("popstate", () => this.recall());
+    addEventListener("hashchange", () => { if (location.hash !== this.shown) this.recall(); }); /* of one way back, popstate has told it */
     addEventListener("pageshow", event => { if (event.persisted) this.recall(); });
   }
 
@@ -48,6 +49,7 @@ class PageState {
     for (const name of this.places) set(name, here[name]);
     const hash = "#" + state;
     if (hash === (location.hash || "#")) return;
+    this.shown = hash;
     if (push) history.pushState({ opened: true }, "", hash); else history.replaceState(history.state, "", hash);
   }
 
@@ -55,6 +57,7 @@ class PageState {
   keepHere() { const state = this.now; this.keep(Object.fromEntries(this.places.map(name => [name, state.get(name)]))); }
 
   recall() {
+    this.shown = location.hash;
     const state = this.now, opened = (state.get("open") || "").split(" ");
     for (const field of this.fields) {
       const value = state.has(field.id) ? state.get(field.id) : this.first.get(field);
