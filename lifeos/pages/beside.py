@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 MOST_IN_ONE_FILE = 500
-"""Pictures; a page of 500 with its thumbnails has some 10 MB."""
+"""Pictures; a page of 500 with its small copies has some 12 MB."""
 
 
 def quoted_path(path: str) -> str:

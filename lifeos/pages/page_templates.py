@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from lifeos.escaping import escape_html
 from lifeos.files import write_text
 from lifeos.pages.terms import TERMS
+from lifeos.picture_formats import HEAD_BYTES, format_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -84,6 +85,7 @@ def json_in_page(value: object) -> Markup:
     return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
 
 
-def jpeg_address(data: bytes) -> str:
-    """A small picture as an address that holds the picture itself."""
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
+def picture_address(data: bytes) -> str:
+    """A small picture, JPEG or WebP, as an address that holds the picture itself."""
+    kind = "webp" if format_of(data[:HEAD_BYTES]) == "WEBP" else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

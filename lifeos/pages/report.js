@@ -5,9 +5,22 @@
   const fields = ["by", "who", "shot", "prompt", "like", "edge", "sort", "find"].map(id => document.getElementById(id)).filter(Boolean);
   const { by, who, shot, prompt, like, edge, sort, find } = Object.fromEntries(fields.map(field => [field.id, field]));
   const buttons = [...document.querySelectorAll("[data-show]")];
-  const texts = pictures.map(picture => (picture.textContent + " " + picture.firstElementChild.title).toLowerCase());
-  const told = JSON.parse(document.getElementById("viewed").textContent), items = told.items;
-  const names = new Set(items.map(item => item.name)), liked = new Set(items.map(item => item.like).filter(name => names.has(name)));
+  const told = JSON.parse(document.getElementById("viewed").textContent), items = told.items = unpackRows(told.items);
+  const placeOf = new Map(items.map((item, place) => [item.name, place])), liked = new Set(items.map(item => item.like).filter(name => placeOf.has(name)));
+  items.forEach((item, place) => {
+    const picture = pictures[place];
+    picture.dataset.index = place + 1;
+    item.url = picture.firstElementChild.getAttribute("href") || "";
+    item.reference = item.reference_url && told.references !== null ? `${told.references}/${item.reference_url}` : "";
+    item.reasons = item.overruled.length ? item.overruled : item.why;
+  });
+  const texts = new Map(); /* what is found in a picture's card, once somebody looks for something */
+  const textOf = item => {
+    const parts = () => [item.name, item.verdict, `#${item.index}`, item.shot, item.config, item.prompt, item.reference_name && `nearest ${item.reference_name}`, item.seed !== null && `seed ${item.seed}`,
+      item.decided, item.decided && `by ${item.decided_by}`, item.flags, item.source, item.alike, item.like, ...item.why, ...item.overruled];
+    if (!texts.has(item)) texts.set(item, parts().filter(Boolean).join(" ").toLowerCase());
+    return texts.get(item);
+  };
   const panels = [...document.querySelectorAll("details.panel")];
   const term = explain(told.terms);
   let verdict = "all", limits = null, map = null, onlyTurned = false;
@@ -17,21 +30,15 @@
     [prompt, (item, value) => String(item.prompt_id) === value],
     [edge, (item, value) => item.borderline === (value === "1")],
     [like, (item, value) => value === "none" ? !item.like : value === "repeat" ? Boolean(item.like) : Boolean(item.like) || liked.has(item.name)],
-    [who, (item, value, data) => value === "disputed" ? item.disputed : value.startsWith("by ") ? item.people.includes(value.slice(3)) : data.who === value],
-    [by, (item, value, data) => data.by.split(" ").includes(value)],
+    [who, (item, value) => value === "disputed" ? item.disputed : value.startsWith("by ") ? item.people.includes(value.slice(3)) : (value === "hand") === Boolean(item.decided)],
+    [by, (item, value) => item.rejected_by.includes(value === "-" ? "" : value)],
   ].filter(([field]) => field);
   const show = () => {
     const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let count = 0;
-    const shown = new Set();
-    pictures.forEach((picture, place) => {
-      const data = picture.dataset;
-      const fits = (verdict === "all" || data.verdict === verdict) && filters.every(([field, rule]) => !field.value || rule(items[place], field.value, data))
-        && (!onlyTurned || limits.turns(items[place])) && words.every(word => texts[place].includes(word));
-      picture.hidden = !fits;
-      count += fits;
-      if (fits) shown.add(items[place]);
-    });
+    const shown = new Set(items.filter(item => (verdict === "all" || item.verdict === verdict) && filters.every(([field, rule]) => !field.value || rule(item, field.value))
+      && (!onlyTurned || limits.turns(item)) && words.every(word => textOf(item).includes(word))));
+    pictures.forEach((picture, place) => { const away = !shown.has(items[place]); if (picture.hidden !== away) picture.hidden = away; });
+    const count = shown.size;
     buttons.forEach(button => button.setAttribute("aria-pressed", button.dataset.show === verdict));
     if (map) map.mark(shown);
     document.getElementById("shown").textContent = count + (count === 1 ? " picture" : " pictures");
@@ -39,7 +46,9 @@
   };
   const order = () => {
     const down = sort.value.startsWith("-"), key = sort.value.replace("-", "");
-    grid.append(...[...pictures].sort((a, b) => ((a.dataset[key] - b.dataset[key]) * (down ? -1 : 1)) || (a.dataset.index - b.dataset.index)));
+    const worth = item => { const value = key in item.scores ? item.scores[key] : item[key]; return value === null ? -1 : Number(value); };
+    const worths = items.map(worth), sorted = pictures.map((_, place) => place).sort((a, b) => ((worths[a] - worths[b]) * (down ? -1 : 1)) || a - b);
+    if (sorted.some((place, at) => grid.children[at] !== pictures[place])) grid.append(...sorted.map(place => pictures[place]));
   };
   /* What is decided here: steps in this browser, by batch. */
   const shelf = `lifeos-decisions-${told.batch_id}`;
@@ -60,7 +69,7 @@
     own: item => said.get(item.name) || null,
     decide: async wishes => {
       for (const wish of wishes) {
-        const item = items.find(each => each.name === wish.name);
+        const item = items[placeOf.get(wish.name)];
         if (wish.verdict === "approved" && item.guards && !wish.reason.trim()) throw { what: item.name, why: `${item.guards} rejects it`, guards: [item.guards] };
       }
       save([...load(), wishes.map(wish => ({ ...wish, reason: wish.reason.trim(), when: new Date().toISOString() }))]);
@@ -70,7 +79,7 @@
   };
   const groups = (() => {
     const leader = new Map();
-    for (const item of items) if (item.like && items.some(each => each.name === item.like)) leader.set(item.name, item.like);
+    for (const item of items) if (placeOf.has(item.like)) leader.set(item.name, item.like);
     const lead = name => { for (let hops = 0; leader.has(name) && hops < items.length; hops++) name = leader.get(name); return name; };
     const found = new Map();
     for (const [name] of leader) { const first = lead(name); found.set(first, [...(found.get(first) || [first]), name]); }
@@ -79,13 +88,13 @@
   const itemOf = picture => items[Number(picture.dataset.index) - 1];
   const viewer = new Viewer({
     store, gates: () => told.gates, blind: false, groups: () => groups,
-    source: { all: () => items, picture: item => item.url, reference: item => item.reference, hasSkin: false },
+    source: { all: () => items, picture: item => item.url, reference: item => item.reference, hasSkin: true, skin: async item => item.skin_regions.map(outlineOf) },
     items: () => [...grid.children].filter(picture => !picture.hidden).map(itemOf).filter(item => item.url),
     onMove: item => { if (state.now.get("view")) state.keep({ at: pictureOf(item).dataset.index, view: item.index }); else open(item, false); },
     onClose: () => { if (history.state && history.state.opened) history.back(); else { state.keep({ at: pictureOf(viewer.item).dataset.index }); state.recall(); } },
     onChange: () => mark(),
   });
-  const pictureOf = item => pictures[items.indexOf(item)];
+  const pictureOf = item => pictures[placeOf.get(item.name)];
   viewer.current = () => { const picture = document.activeElement.closest && document.activeElement.closest(".pic"); return picture && itemOf(picture); };
   const open = (item, draw = true) => {
     const at = pictureOf(item).dataset.index;
@@ -94,15 +103,15 @@
     if (draw) viewer.open(item);
   };
   const marks = new Map();
+  const badge = picture => {
+    const own = store.own(itemOf(picture)), before = marks.get(picture), head = picture.querySelector(".head");
+    if (before) { before.remove(); marks.delete(picture); }
+    if (!own || !head) return;
+    marks.set(picture, h("span", { class: `badge own ${own.verdict}` }, `you: ${own.verdict}`));
+    head.prepend(marks.get(picture));
+  };
   const mark = () => {
-    pictures.forEach(picture => {
-      const own = store.own(itemOf(picture)), before = marks.get(picture);
-      if (before) { before.remove(); marks.delete(picture); }
-      if (!own) return;
-      const badge = h("span", { class: `badge own ${own.verdict}` }, `you: ${own.verdict}`);
-      picture.querySelector(".head").prepend(badge);
-      marks.set(picture, badge);
-    });
+    for (const picture of new Set([...marks.keys(), ...[...said.keys()].filter(name => placeOf.has(name)).map(name => pictures[placeOf.get(name)])])) badge(picture);
     const button = document.getElementById("export");
     button.hidden = !said.size;
     button.textContent = `Export ${said.size} ${said.size === 1 ? "decision" : "decisions"}`;
@@ -194,4 +203,5 @@
   }
   mark();
   state.recall();
+  new CardBuilder(pictures, picture => cardBody(itemOf(picture), told.gates, name => placeOf.get(name)), badge);
 })();

@@ -31,7 +31,7 @@
     picture: item => `/picture/${item.url}?${item.sha256.slice(0, 12)}`,
     reference: item => item.reference ? `/reference/${item.reference}` : "",
     hasSkin: true,
-    skin: async item => (await ask(`/skin/${item.url}`)).outlines,
+    skin: async item => (await ask(`/skin/${item.url}`)).ellipses.map(outlineOf),
   };
 
   const FILTERS = [

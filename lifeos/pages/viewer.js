@@ -24,6 +24,12 @@ const KEYS = [
 const KEYS_TO_DECIDE = ["A", "X", "R", "W", "U", "N", "D", "1 – 9", "/", "1 – 7"];
 const NOTHING_DECIDED = { own: () => null, undoable: () => 0 };
 
+/* Points around an ellipse that is told by its middle and its two half axes. */
+const outlineOf = ([x, y, ax, ay, bx, by]) => Array.from({ length: 24 }, (_, step) => {
+  const [cosine, sine] = [Math.cos(step * Math.PI / 12), Math.sin(step * Math.PI / 12)];
+  return [x + cosine * ax + sine * bx, y + cosine * ay + sine * by];
+});
+
 class Viewer {
   constructor({ store, source, items, gates, blind = false, groups = () => [], onMove, onClose, onChange, names = null, tell = null, onLook = () => {} }) {
     Object.assign(this, { source, items, gates, blind, groups, onMove, onClose, onChange, names, tell, onLook, decides: Boolean(store) });

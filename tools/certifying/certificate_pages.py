@@ -9,7 +9,7 @@ from typing import Any
 
 from lifeos.escaping import escape_line
 from lifeos.images import read_picture
-from lifeos.pages.page_templates import jpeg_address, page_environment
+from lifeos.pages.page_templates import page_environment, picture_address
 from tools.certifying.chain import Certificate, ChainLink
 
 TEMPLATE = "certificate.html.j2"
@@ -50,4 +50,4 @@ def _thumbnail(picture: Path) -> str:
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=85)
-    return jpeg_address(buffer.getvalue())
+    return picture_address(buffer.getvalue())

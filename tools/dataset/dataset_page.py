@@ -18,7 +18,7 @@ from lifeos.escaping import escape_line
 from lifeos.file_names import system_name
 from lifeos.findings import Finding
 from lifeos.pages.beside import MOST_IN_ONE_FILE, put_beside, relative_address
-from lifeos.pages.page_templates import jpeg_address, write_page
+from lifeos.pages.page_templates import picture_address, write_page
 from tools.dataset.bucketing import BucketSettings, bucket_sizes, place_picture
 from tools.dataset.build import BuiltManifest
 from tools.dataset.notices import render_fitness
@@ -52,7 +52,7 @@ def write_dataset_page(path: Path, page: DatasetPage) -> None:
         small = _small_copy(page.dataset_dir / system_name(picture["file"]))
         if small is None:
             return ""
-        return jpeg_address(small) if one_file else put_beside(small, path.parent, f"{path.stem}_thumbs/{picture['index']:05d}.jpg")
+        return picture_address(small) if one_file else put_beside(small, path.parent, f"{path.stem}_thumbs/{picture['index']:05d}.webp")
 
     data = {name: document[name] for name in ("pictures", "pairs")}
     write_page(path, TEMPLATE, document, page_data=data, filters={"thumbnail": thumbnail})

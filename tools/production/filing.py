@@ -99,8 +99,9 @@ class BatchFolder:
         aside = self.root / WORK / "damaged"
         aside.mkdir(parents=True, exist_ok=True)
         files.replace(self.root / path, aside / name)
-        with contextlib.suppress(FileNotFoundError):
-            (self.thumbnails / f"{name}.jpg").unlink()
+        for ending in (".webp", ".jpg"):
+            with contextlib.suppress(FileNotFoundError):
+                (self.thumbnails / f"{name}{ending}").unlink()
 
     def remove_empty_work(self) -> None:
         """Tidy up after a finished batch; the lock and the thumbnails stay."""

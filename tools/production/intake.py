@@ -123,7 +123,7 @@ class Intake:
                     self._assessed.append(assessment)
             with self.lock:
                 self.state.scored[name] = ScoredFile(assessment.sha256 or "", assessment.reason, len(data), assessment.dhash)
-        write_thumbnail(data, self.folder.thumbnails / f"{name}.jpg")
+        write_thumbnail(data, self.folder, name)
         if name in self.state.filed:  # it was away while all others were scored again
             self.folder.refile(name, approved=approved)
         place = self.folder.file(name, approved=approved)

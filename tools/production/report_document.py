@@ -28,6 +28,7 @@ from tools.production.results import (
     mean_document,
     tabulate,
 )
+from tools.production.skin_marks import skin_ellipses
 
 SCHEMA = 1
 SHOT_ORDER = {name: place for place, (name, _) in enumerate(SHOT_TYPES)}
@@ -259,6 +260,7 @@ def _image(picture: PictureResult, policy: Mapping[str, Any]) -> dict[str, Any]:
         "shot": picture.shot,
         "yaw": geometry.yaw if geometry else None,
         "face_box": picture.face_box,
+        "skin_regions": skin_ellipses(picture),
         "width": seen.width,
         "height": seen.height,
         "sha256": seen.sha256,

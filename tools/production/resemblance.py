@@ -64,7 +64,7 @@ def _find_alike(folder: BatchFolder, state: BatchState, settled: Settled, names:
 
 def _look_at(folder: BatchFolder, state: BatchState, settled: Settled, name: str) -> GreyLook | None:
     path = settled.found.paths.get(name) or f"{state.places.get(name, '')}/{name}"
-    small = read_thumbnail(folder.thumbnails / f"{name}.jpg", folder.root / path)
+    small = read_thumbnail(folder, name, path)
     try:
         return make_look(name, state.scored[name].sha256 or name, small) if small is not None and name in state.scored else None
     except ImageError:

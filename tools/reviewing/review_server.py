@@ -21,10 +21,11 @@ from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 from lifeos import foreign
 from lifeos.errors import LifeosError, UnavailableError
 from lifeos.pages.page_templates import PAGES
+from tools.production.skin_marks import skin_ellipses
 from tools.reviewing.carrying import Carrier
 from tools.reviewing.desk import RefusedError, ReviewDesk, Wish
 from tools.reviewing.review_document import review_document
-from tools.reviewing.served_pictures import ServedPicture, find_picture, find_reference, find_thumbnail, skin_outlines
+from tools.reviewing.served_pictures import ServedPicture, find_picture, find_reference, find_thumbnail
 
 HOST = "127.0.0.1"
 FILES = {
@@ -177,7 +178,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send_json(HTTPStatus.OK, self._state())
         elif path.startswith("/skin/"):
             picture = self.server.desk.batch.look().pictures.get(_name_in(path))
-            self._send_json(HTTPStatus.OK, {"outlines": skin_outlines(picture) if picture is not None else []})
+            self._send_json(HTTPStatus.OK, {"ellipses": skin_ellipses(picture) if picture is not None else []})
         else:
             self._send_picture(path)
 

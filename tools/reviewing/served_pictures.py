@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lifeos.images import ImageError, find_pictures, read_picture
 from lifeos.picture_formats import HEAD_BYTES, format_of
@@ -38,8 +37,10 @@ def find_thumbnail(folder: BatchFolder, found: Snapshot, name: str) -> ServedPic
     path = _path_of(folder, picture)
     if picture is None or path is None:
         return None
-    small = read_thumbnail(folder.thumbnails / f"{name}.jpg", path)
-    return None if small is None else ServedPicture(small, "image/jpeg", f"t{picture.assessment.sha256}")
+    small = read_thumbnail(folder, name, picture.path)
+    if small is None:
+        return None
+    return ServedPicture(small, SHOWN_BY_BROWSERS[format_of(small[:HEAD_BYTES])], f"t{picture.assessment.sha256}")
 
 
 def find_picture(folder: BatchFolder, found: Snapshot, name: str) -> ServedPicture | None:
@@ -87,22 +88,3 @@ def _as_png(path: Path, digest: str) -> ServedPicture | None:
     except ImageError:
         return None
     return ServedPicture(out.getvalue(), "image/png", digest)
-
-
-def skin_outlines(picture: PictureResult) -> list[list[list[float]]]:
-    """The cheeks on which skin is judged, each as points in fractions of the picture. By the points that the face engine found: where
-    YuNet's own points differ, the score was measured a little beside."""
-    import numpy as np
-
-    from evals.skin.regions import face_frame, skin_regions
-
-    geometry, box = picture.assessment.geometry, picture.face_box
-    if geometry is None or box is None:
-        return []
-    size: Any = np.array([picture.assessment.width, picture.assessment.height], dtype=np.float64)
-    corners = np.array([box[:2], [box[0] + box[2], box[1] + box[3]]]) * size
-    x0, y0, x1, y1 = (float(value) for value in corners.ravel())
-    frame = face_frame(np.array(geometry.landmarks) * size, (x0, y0, x1, y1))
-    if frame is None:
-        return []
-    return [np.round(frame.outline(region) / size, 5).tolist() for region in skin_regions(frame)]

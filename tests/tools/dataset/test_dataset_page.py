@@ -64,14 +64,14 @@ def test_the_page_is_whole_without_its_script(page: Path) -> None:
         "copy or download it again",
     ):
         assert said in before
-    assert "<i>somebody" not in text and before.count("data:image/jpeg") == 5  # the sixth is cut off
+    assert "<i>somebody" not in text and before.count("data:image/webp") == 5  # the sixth is cut off
 
 
 def test_more_pictures_than_one_file_holds_have_their_copies_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset_page, "MOST_IN_ONE_FILE", 2)
     page = write_spoilt_page(tmp_path)
-    assert len(list((page.parent / "set_thumbs").glob("*.jpg"))) == 5
-    assert 'src="set_thumbs/00001.jpg"' in page.read_text(encoding="utf-8")
+    assert len(list((page.parent / "set_thumbs").glob("*.webp"))) == 5
+    assert 'src="set_thumbs/00001.webp"' in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

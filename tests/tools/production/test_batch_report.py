@@ -13,7 +13,6 @@ import pytest
 
 from lifeos.escaping import escape_markdown
 from tests.tools.production.scenes import NASTY, ROWS, finish, make_batch, make_plan
-from tools.production.report_html import share_of_span
 
 
 def test_the_numbers_add_up(tmp_path: Path) -> None:
@@ -111,7 +110,7 @@ def test_prompts_stay_text_in_html_and_nothing_is_loaded(tmp_path: Path) -> None
     finish(plan, make_batch(tmp_path, plan, ROWS))
     page = read_page(tmp_path / "batch" / "batch_report.html")
     assert page.tags.count("script") == 2 and page.tags.count("img") == 4 and "iframe" not in page.tags
-    assert len(page.odd) >= 4 and all(value is not None and value.startswith("data:image/jpeg;base64,") for _, value in page.odd)
+    assert len(page.odd) >= 4 and all(value is not None and value.startswith("data:image/webp;base64,") for _, value in page.odd)
     assert '<script>alert("x")</script>' in page.text
     assert "Find" in page.text and "2 of 4 pictures may be published" in page.text
 
@@ -199,8 +198,3 @@ def test_a_batch_of_before_has_no_floor_and_says_nothing(tmp_path: Path) -> None
     document = finish(make_plan(), folder)
     assert (document["likeness"], document["warnings"]) == (None, [])
     assert "strangers" not in (folder.root / "batch_report.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(("value", "key", "share"), [(0.6, "face", 60), (40.0, "age", 50), (0.0, "age", 0), (1.5, "skin", 100)])
-def test_a_meter_shows_a_score_between_the_least_and_the_most_that_its_gate_gives(value: float, key: str, share: int) -> None:
-    assert share_of_span(value, key) == share

@@ -64,7 +64,7 @@ def test_the_state_in_hand_is_the_state_that_the_journal_adds_up_to(bench: Bench
 
 def test_a_small_copy_of_each_picture_is_made(bench: Bench) -> None:
     bench.intake.admit(bench.plan.item(1), [picture(1), picture(2)])
-    assert {path.name for path in bench.folder.thumbnails.iterdir()} == {f"{NAME}.jpg", f"{SECOND}.jpg"}
+    assert {path.name for path in bench.folder.thumbnails.iterdir()} == {f"{NAME}.webp", f"{SECOND}.webp"}
 
 
 def test_a_downloaded_item_is_scored_and_filed_without_the_server(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from tests.tools.reviewing.scenes_of_review import NAMES, make_reviewed, plan_of
 from tools.production import report_html
 from tools.production.decisions import DECISIONS_FILE
 from tools.production.filing import BatchFolder
-from tools.production.report_html import viewed_document
+from tools.production.viewed_batch import viewed_pictures
 
 SHOWN = "[...document.querySelectorAll('.pic')].filter(each => !each.hidden).map(each => Number(each.dataset.index)).join()"
 SAID = "document.querySelector('#limit-face-says').textContent"
@@ -121,13 +121,13 @@ def test_a_term_is_explained_to_the_keyboard_and_all_panels_are_printed(tab: Tab
 def test_small_copies_of_a_large_batch_lie_beside_the_page(tab: Tab, folder: BatchFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_html, "MOST_IN_ONE_FILE", 5)
     (folder.root / "thumbs").mkdir()
-    (folder.root / "thumbs" / f"{NAMES[0]}.jpg").write_bytes(b"\xff\xd8 left half written")
+    (folder.root / "thumbs" / f"{NAMES[0]}.webp").write_bytes(b"RIFF left half written")
     finish(plan_of(folder.root.parent), folder)
     assert "data:image" not in (folder.root / "batch_report.html").read_text(encoding="utf-8")
     tab.go(address(folder))
     tab.ask("document.querySelector('.pic img').scrollIntoView()")
     tab.wait("document.querySelector('.pic img').naturalWidth > 0")
-    assert sorted(path.name for path in (folder.root / "thumbs").iterdir()) == [f"{name}.jpg" for name in NAMES]
+    assert sorted(path.name for path in (folder.root / "thumbs").iterdir()) == [f"{name}.webp" for name in NAMES]
 
 
 def test_it_fits_a_phone(tab: Tab, folder: BatchFolder) -> None:
@@ -155,4 +155,4 @@ def test_every_gate_is_explained() -> None:
 def test_what_no_limit_moves_is_stuck(folder: BatchFolder, fields: dict[str, Any], stuck: bool) -> None:
     document = finish(plan_of(folder.root.parent), folder)
     document["images"][0] |= {"gates_verdict": "rejected", **fields}
-    assert viewed_document(document, None)["items"][0]["stuck"] is stuck
+    assert viewed_pictures(document)[0]["stuck"] is stuck

@@ -130,10 +130,10 @@ def test_pictures_and_references_are_handed_out_as_they_are(caller: Caller, fold
     assert reply.body == (folder.root / "approved" / NAMES[0]).read_bytes() and reply.headers["Content-Type"] == "image/png"
     assert caller.ask(f"/picture/{NAMES[0]}", headers={"If-None-Match": reply.headers["ETag"]}).status == 304
     assert caller.ask("/reference/r1.png").body == (folder.root.parent / "references" / "r1.png").read_bytes()
-    assert caller.ask(f"/thumb/{NAMES[0]}").headers["Content-Type"] == "image/jpeg"
-    outlines = caller.ask(f"/skin/{NAMES[0]}").json["outlines"]
-    assert len(outlines) == 2 and all(0 < x < 1 and 0 < y < 1 for outline in outlines for x, y in outline)
-    assert caller.ask(f"/skin/{NAMES[3]}").json == {"outlines": []}
+    assert caller.ask(f"/thumb/{NAMES[0]}").headers["Content-Type"] == "image/webp"
+    ellipses = caller.ask(f"/skin/{NAMES[0]}").json["ellipses"]
+    assert len(ellipses) == 2 and all(0 < x < 1 and 0 < y < 1 for x, y, *_ in ellipses)
+    assert caller.ask(f"/skin/{NAMES[3]}").json == {"ellipses": []}
 
 
 def test_a_file_that_only_looks_like_a_picture_is_no_page(caller: Caller, folder: BatchFolder) -> None:

@@ -1,0 +1,60 @@
+"use strict";
+/* The cards of a batch page. The page itself holds a linked picture for each; what stands below it is built from the packed rows. */
+
+/* What `pack_rows` of columns.py packed. A name with a dot is one within another: `scores.face`. */
+const unpackRows = ({ count, columns }) => {
+  const rows = Array.from({ length: count }, () => ({}));
+  for (const [name, column] of Object.entries(columns)) {
+    const value = "all" in column ? () => column.all : column.each ? place => column.each[place] : place => column.table[column.at[place]];
+    const [outer, inner] = name.split(".");
+    rows.forEach((row, place) => { if (inner) (row[outer] = row[outer] || {})[inner] = value(place); else row[name] = value(place); });
+  }
+  return rows;
+};
+
+const meterOf = (gate, value) => {
+  const share = number => `${100 * Math.max(0, Math.min(1, (number - gate.low) / (gate.high - gate.low || 1)))}%`;
+  const bar = h("em", { class: value !== null && (gate.lower ? value > gate.limit : value < gate.limit) ? "low" : null }), limit = h("u", {});
+  bar.style.width = value === null ? "0" : share(value); limit.style.left = share(gate.limit);
+  return h("span", { class: "meter" }, bar, limit);
+};
+
+/* What stands below a picture. `gates`: those in force; `placeOf`: the place of a picture by its name, undefined for one that is not here. */
+const cardBody = (item, gates, placeOf) => {
+  const shorten = text => text.length > 90 ? `${text.slice(0, 89)}…` : text;
+  const against = item.overruled.length || item.decided && item.gates_verdict !== item.verdict;
+  const kept = item.like ? placeOf(item.like) : undefined;
+  const lines = [
+    [item.shot, item.config ? ` · ${item.config}` : ""],
+    item.prompt ? [h("span", { title: item.prompt.slice(0, 1000) }, shorten(item.prompt))] : null,
+    [item.reference_name ? `nearest ${item.reference_name}` : "", item.reference_name && item.seed !== null ? " · " : "", item.seed !== null ? `seed ${item.seed}` : ""],
+    item.flags ? [item.flags] : null, item.source ? [item.source] : null,
+  ].filter(line => line && line.some(Boolean));
+  return h("div", { class: "body" },
+    h("div", { class: "head" }, h("span", { class: "tag" }, item.verdict), item.decided ? h("span", { class: "tag hand", title: item.decided }, `by ${item.decided_by}`) : null, h("span", { class: "n" }, `#${item.index}`)),
+    h("div", { class: "scores" }, gates.map(gate => [h("i", {}, gate.name), meterOf(gate, item.scores[gate.name]), h("b", {}, score(item.scores[gate.name]))])),
+    against ? h("p", { class: "against" }, `The gates: ${item.gates_verdict}${item.overruled.length ? `, ${item.overruled.join("; ")}` : ""}`) : null,
+    kept !== undefined ? h("p", { class: "against" }, item.alike, h("a", { href: `#at=${kept + 1}` }, item.like)) : null,
+    item.why.length ? h("ul", { class: "why" }, item.why.map(reason => h("li", {}, reason))) : null,
+    h("p", { class: "more" }, lines.map((line, number) => [number ? h("br", {}) : null, line])));
+};
+
+/* Builds the bodies of cards: all at once where they are few, else those near the view as one scrolls. `onBuilt` is told of each. */
+class CardBuilder {
+  constructor(cards, body, onBuilt) {
+    Object.assign(this, { body, onBuilt, waiting: new Set(cards) });
+    this.watch = new IntersectionObserver(seen => { for (const each of seen) if (each.isIntersecting) this.build(each.target); }, { rootMargin: "1500px 0px" });
+    if (cards.length <= CardBuilder.MOST_AT_ONCE) this.buildAll(); else cards.forEach(card => this.watch.observe(card));
+    addEventListener("beforeprint", () => this.buildAll());
+  }
+
+  build(card) {
+    if (!this.waiting.delete(card)) return;
+    this.watch.unobserve(card);
+    card.append(this.body(card));
+    this.onBuilt(card);
+  }
+
+  buildAll() { for (const card of this.waiting) this.build(card); }
+}
+CardBuilder.MOST_AT_ONCE = 500;
