@@ -24,7 +24,8 @@ from lifeos.errors import EXIT_GATE, EXIT_OK
 from lifeos.files import read_text, write_text
 
 CHANGES = "CODEX-PHASE3-CHANGES.md"
-BEGIN, END = "<!-- modules: begin (python -m lifeos reference --write) -->", "<!-- modules: end -->"
+TRAINING_GUIDE = "docs/guides/training.md"
+BEGIN, END = "<!-- {}: begin (python -m lifeos reference --write) -->", "<!-- {}: end -->"
 CODE_FOLDERS = ("lifeos", "evals", "tools", "benchmarks", "wheels")
 
 REFERENCE = "docs/reference"
@@ -49,10 +50,9 @@ class Page:
 
 def documents(root: Path) -> Iterator[tuple[Path, str]]:
     """Each document that is generated in whole or in part, with the text that it should hold."""
-    path = root / CHANGES
-    text = read_text(path)
-    head, _, rest = text.partition(BEGIN)
-    yield path, f"{head}{BEGIN}\n\n{module_tables(root)}\n\n{END}{rest.partition(END)[2]}"
+    for file, name, render in ((CHANGES, "modules", module_tables), (TRAINING_GUIDE, "trainers", trainer_table)):
+        if (root / file).is_file():
+            yield root / file, _with_part(read_text(root / file), name, render(root))
     pages = list(find_pages(root))
     for page in pages:
         yield root / REFERENCE / f"{page.name}.md", render_page(page)
@@ -63,6 +63,19 @@ def find_leftovers(root: Path) -> list[Path]:
     """Generated pages of scripts that are gone."""
     wanted = {path for path, _ in documents(root)}
     return [path for path in sorted((root / REFERENCE).glob("*.md")) if path not in wanted and GENERATED in read_text(path)]
+
+
+def _with_part(text: str, name: str, part: str) -> str:
+    """A document with what is generated of it between its two marks."""
+    begin, end = BEGIN.format(name), END.format(name)
+    head, _, rest = text.partition(begin)
+    return f"{head}{begin}\n\n{part}\n\n{end}{rest.partition(end)[2]}"
+
+
+def trainer_table(_: Path) -> str:
+    """Which trainer trains which family."""
+    table: str = importlib.import_module("tools.trainers.trainer_table").render_table()
+    return table
 
 
 def module_tables(root: Path) -> str:
