@@ -5,6 +5,7 @@ Closed sessions are lines of tools/cost_log.jsonl (append-only), open ones are i
     python tools/runpod_cost_tracker.py --action start --activity lora_v3_training
     python tools/runpod_cost_tracker.py --action stop
     python tools/runpod_cost_tracker.py --action report --since 2026-11-01
+    python tools/runpod_cost_tracker.py --action report --html cost.html --open
     python tools/runpod_cost_tracker.py --watch --on-idle "runpodctl stop pod $RUNPOD_POD_ID"
     python tools/runpod_cost_tracker.py --check-billing --since 2026-11-01
 
@@ -28,7 +29,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.load_thresholds import load_thresholds
-from lifeos import cli, files
+from lifeos import cli, files, times
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 from tools.cost import summary, watch
 from tools.cost.ledger import read_ledger
@@ -112,6 +113,8 @@ def report(meter: Meter, args: argparse.Namespace, policy: dict[str, Any], root:
     )
     if args.plot:
         summary.draw(made, policy["activities"], args.plot)
+    if args.html:
+        write_html(args, made, policy, meter)
     if args.csv:
         files.write_text(args.csv, summary.render_csv(ledger))
     if args.json:
@@ -119,6 +122,17 @@ def report(meter: Meter, args: argparse.Namespace, policy: dict[str, Any], root:
     else:
         cli.say(summary.render_text(made))
     return EXIT_OK
+
+
+def write_html(args: argparse.Namespace, made: summary.CostSummary, policy: dict[str, Any], meter: Meter) -> None:
+    """`--html FILE`: the report to look at."""
+    from lifeos.pages.opening import open_page
+    from tools.cost.cost_page import write_cost_page
+
+    when = times.stamp(meter.clock().wall)
+    write_cost_page(args.html, made, policy["activities"], command="tools/runpod_cost_tracker.py --action report", when=when)
+    if args.open:
+        open_page(args.html)
 
 
 def check_billing(meter: Meter, args: argparse.Namespace) -> int:
@@ -218,6 +232,9 @@ def build_parser() -> cli.Parser:
         "--pictures", type=Path, action="append", metavar="DIR", help="where batches and trainings lie (repeatable; default: the project)"
     )
     shown.add_argument("--csv", type=Path, metavar="FILE", help="write the sums for a spreadsheet")
+    text = "also write the report as a page with charts: by day, activity and picture, and what idle and killed sessions cost"
+    shown.add_argument("--html", type=Path, metavar="FILE", help=text)
+    parser.add_open()
     shown.add_argument("--plot", type=Path, metavar="FILE", help="draw cost by day and activity (PNG)")
     shown.add_argument("--billing-url", metavar="URL", help="RunPod's REST API, without its version (default: its public address)")
     watching = parser.add_argument_group("watch")
@@ -230,6 +247,10 @@ def build_parser() -> cli.Parser:
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    if args.html is not None and args.action != "report":
+        raise InputError("--html", "is written by the report", "give --action report")
+    if args.open and args.html is None:
+        raise InputError("--open", "opens the page that --html FILE writes", "give --action report --html FILE")
     root = args.project_root
     policy: dict[str, Any] = load_thresholds(root)["cost"]
     meter = Meter(args.log_file or root / LOG_FILE, args.state_file or root / STATE_FILE)

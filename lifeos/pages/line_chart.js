@@ -73,15 +73,17 @@ class LineChart {
     const values = [...of("y"), ...of("low"), ...of("high"), ...this.limits.map(limit => limit.y)];
     let low = this.y.low ?? Math.min(...values, Infinity), high = this.y.high ?? Math.max(...values, -Infinity);
     if (!(low < high)) [low, high] = Number.isFinite(low) ? [low - .5, low + .5] : [0, 1];
-    const room = { left: 54, right: 16, top: 10, bottom: 44 }, pad = this.y.low === undefined ? (high - low) * .06 : 0;
+    const pad = this.y.low === undefined ? (high - low) * .06 : 0;
     [low, high] = [low - pad, high + (this.y.high === undefined ? (high - low) * .06 : 0)];
+    const rows = roundSteps(low, high, 5), letters = Math.max(0, ...rows.map(value => this.yText(value).length));
+    const room = { left: Math.max(54, 26 + 7 * letters), right: 16, top: 10, bottom: 44 };
     const wide = width - room.left - room.right, tall = height - room.top - room.bottom;
     const xs = this.names ? [] : this.series.flatMap(one => one.points.map(point => point.x)), first = Math.min(...xs, Infinity), last = Math.max(...xs, -Infinity);
     const x = this.names ? value => room.left + wide * (this.names.indexOf(value) + .5) / Math.max(1, this.names.length)
       : value => room.left + (last > first ? wide * (value - first) / (last - first) : wide / 2);
     const own = [...new Set(xs)].sort((a, b) => a - b);
     const ticks = this.names || (own.length <= Math.max(2, wide / 70) ? own : roundSteps(first, last, wide / 90));
-    return { room, width, height, x, y: value => room.top + tall * (high - value) / (high - low), ticks, rows: roundSteps(low, high, 5) };
+    return { room, width, height, x, y: value => room.top + tall * (high - value) / (high - low), ticks, rows };
   }
 
   draw() {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.pages.comparison_scene import make_comparison
 from tests.pages.parts_page import write_parts
+from tests.tools.cost.cost_logs import write_costs
 from tests.tools.dataset.spoilt_page import write_spoilt_page
 from tests.tools.production.scenes import finish
 from tests.tools.reviewing.scenes_of_review import TOKEN, make_desk, make_reviewed, plan_of, serving
@@ -86,6 +87,11 @@ def comparison(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def cost(folder: Path) -> Iterator[str]:
+    yield write_costs(folder).as_uri()
+
+
+@contextmanager
 def shared_parts(folder: Path) -> Iterator[str]:
     yield write_parts(folder).as_uri()
 
@@ -118,7 +124,6 @@ PAGES = (
                 "document.querySelectorAll('details').forEach(each => { each.open = true; })",
                 "document.querySelectorAll('.pairs img').length === 2",
             ),
-            Look("document.querySelector('[data-pair]').click()", VIEWER_IS_OPEN),
         ),
     ),
     ProductPage(
@@ -128,6 +133,11 @@ PAGES = (
             Look("document.querySelector('#tables').open = true", "document.querySelector('#tables').open"),
             Look("document.querySelector('.pair .frame').click()", VIEWER_IS_OPEN),
         ),
+    ),
+    ProductPage(
+        "cost",
+        cost,
+        ready="document.querySelectorAll('.point').length > 0 && document.querySelector('.heat') !== null",
     ),
     ProductPage(
         "shared parts",

@@ -22,6 +22,7 @@ MAX_NAMED_FAULTS = 20
 MAX_AMOUNT = 1e15
 """Dollars or minutes of one session. A larger number is a slip of the hand and would hide every other row."""
 
+LAST_HEARTBEAT = "last_heartbeat"
 COST_UNITS = 10**8
 MINUTE_UNITS = 10**6
 
@@ -43,6 +44,9 @@ class ClosedSession:
     clock_moved: bool = False
     cost_up_to_usd: float | None = None
     """Of a session that was never stopped: it cost so much at most. `cost_usd` is what is counted until somebody corrects it."""
+
+    end_is: str | None = None
+    """`last_heartbeat` where a session was closed at the last sign of its process: it was killed, or its pod died."""
 
     corrects: bool = False
     """Whether this row replaces an earlier one of the same session."""
@@ -91,6 +95,8 @@ class Ledger:
     overlaps: int = 0
     unsettled: list[ClosedSession] = field(default_factory=list)
     """Sessions that were never stopped, and whose cost is therefore unknown."""
+    killed: CostSum = field(default_factory=CostSum)
+    """What is counted of sessions that nobody stopped: their process or pod ended before."""
 
     def note(self, line: int, why: str, counted: bool) -> None:
         self.skipped += not counted
@@ -126,9 +132,10 @@ def read_ledger(log_file: Path, since: date | None = None, until: date | None = 
             part = ledger.sums.get(kind)
             if part is None:
                 part = ledger.sums[kind] = CostSum()
-            part.sessions += 1
-            part.minute_units += round(session.duration_min * MINUTE_UNITS)
-            part.cost_units += round(session.cost_usd * COST_UNITS)
+            own = CostSum(1, round(session.duration_min * MINUTE_UNITS), round(session.cost_usd * COST_UNITS))
+            part.add(own)
+            if session.cost_up_to_usd is not None or session.end_is == LAST_HEARTBEAT:
+                ledger.killed.add(own)
             if session.cost_up_to_usd is not None:
                 ledger.unsettled.append(session)
     return ledger

@@ -101,18 +101,24 @@ def summarise(
     return CostSummary(ledger, activities, idle / hours if hours else Decimal(0), budget, batches, trainings, open_sessions)
 
 
-def render_text(summary: CostSummary) -> str:
-    """The specification's block, then what it leaves open: where, for which pictures, how far to the budget, what was odd."""
+def render_block(summary: CostSummary) -> str:
+    """The specification's block."""
     total = summary.ledger.total()
     lines = [
         "=== RunPod Cost Report ===",
         f"Total sessions: {total.sessions}",
-        f"Total hours: {_plain(total.hours)}",
+        f"Total hours: {plain_hours(total.hours)}",
         f"Total cost: {dollars(total.usd)}",
         "By activity:",
         *_group_lines(summary.activities),
     ]
-    if total.sessions:
+    return "\n".join(lines)
+
+
+def render_text(summary: CostSummary) -> str:
+    """The specification's block, then what it leaves open: where, for which pictures, how far to the budget, what was odd."""
+    lines = [render_block(summary)]
+    if summary.ledger.total().sessions:
         lines += ["By GPU:", *_group_lines(summary.ledger.by("gpu"))]
         days = sorted(summary.ledger.by("day").items())
         lines.append("By day (UTC):" if len(days) <= SHOWN_DAYS else f"By day (UTC), the last {SHOWN_DAYS}; all of them: --csv or --json")
@@ -152,7 +158,8 @@ def describe_unsettled(session: ClosedSession) -> str:
 
 def _group_lines(groups: Mapping[str, CostSum]) -> list[str]:
     return [
-        f"  {escape_line(name)}: {part.sessions} sessions, {_plain(part.hours)} hrs, {dollars(part.usd)}" for name, part in groups.items()
+        f"  {escape_line(name)}: {part.sessions} sessions, {plain_hours(part.hours)} hrs, {dollars(part.usd)}"
+        for name, part in groups.items()
     ]
 
 
@@ -162,8 +169,8 @@ def _picture_lines(summary: CostSummary) -> list[str]:
         generated, approved = sum(batch.generated for batch in summary.batches), sum(batch.approved for batch in summary.batches)
         usd = sum((batch.usd for batch in summary.batches if batch.usd is not None), Decimal(0))
         lines.append(f"Pictures: {generated} generated, {approved} approved in {counted(len(summary.batches), 'batch')}, {dollars(usd)}")
-        lines.append(f"  per generated picture: {_each(usd, generated)}; per approved picture: {_each(usd, approved)}")
-        lines.append(f"  per approved picture with everything else above: {_each(summary.ledger.total().usd, approved)}")
+        lines.append(f"  per generated picture: {dollars_each(usd, generated)}; per approved picture: {dollars_each(usd, approved)}")
+        lines.append(f"  per approved picture with everything else above: {dollars_each(summary.ledger.total().usd, approved)}")
     for training in summary.trainings:
         cost = "cost unknown" if training.usd is None else dollars(training.usd)
         state = f", {escape_line(training.state)}" if training.state not in ("", FINISHED) else ""
@@ -285,11 +292,12 @@ def dollars(amount: Decimal) -> str:
     return f"${amount.quantize(CENT, ROUND_HALF_UP):,}"
 
 
-def _each(usd: Decimal, count: int) -> str:
+def dollars_each(usd: Decimal, count: int) -> str:
+    """What one of `count` costs, to a hundredth of a cent."""
     return f"${(usd / count).quantize(Decimal('0.0001'))}" if count else "none yet"
 
 
-def _plain(hours: Decimal) -> str:
+def plain_hours(hours: Decimal) -> str:
     """Hours without trailing zeros: 18.5, 2.25, 14.75, 2."""
     return f"{hours.quantize(CENT, ROUND_HALF_UP):f}".rstrip("0").rstrip(".") or "0"
 
