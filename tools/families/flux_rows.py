@@ -120,6 +120,7 @@ FLUX2 = Family(
             "networks.lora_flux_2",
             name="dev",
             components=("mistral", "flux2_ae"),
+            proof="parsed",
         ),
         TrainedBy("ai-toolkit", "run.py", "", name="flux2"),
     ),

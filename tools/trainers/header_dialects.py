@@ -166,13 +166,15 @@ DIFFUSERS = KeyedDialect(
     },
 )
 
+MUSUBI = Musubi()
+
 KOHYA_TOLD = {key: name for name, key in kohya_header.PARAMETERS.items()} | kohya_header.INNER_PARAMETERS
 
 DIALECTS: tuple[DialectRow, ...] = (
     _keyed("ai-toolkit", AI_TOOLKIT),
     _keyed("OneTrainer", ONE_TRAINER),
     _keyed("SimpleTuner", SIMPLE_TUNER),
-    DialectRow("musubi-tuner", Musubi(), KOHYA_TOLD),
+    DialectRow("musubi-tuner", MUSUBI, KOHYA_TOLD),
     DialectRow("kohya", kohya_header, KOHYA_TOLD),
     _keyed("peft or diffusers", DIFFUSERS),
 )

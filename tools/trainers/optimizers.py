@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 OWN_RATE = ("prodigy", "dadapt")
 """How the names of those begin that estimate the learning rate themselves: they take a single one, 1.0, for all parameters."""
 
@@ -23,3 +25,21 @@ def usual_arguments(optimizer: str) -> tuple[str, ...]:
     if optimizer.lower() == "prodigy":
         return ("decouple=True", "weight_decay=0.01", "d_coef=1.0", "use_bias_correction=True", "safeguard_warmup=True")
     return ("weight_decay=0.01",) if optimizer.lower().startswith("adamw") else ()
+
+
+MODULES: Mapping[str, str] = {
+    "prodigy": "prodigyopt.Prodigy",
+    "lion": "lion_pytorch.Lion",
+    **{name.lower(): f"dadaptation.{name}" for name in ("DAdaptAdam", "DAdaptAdaGrad", "DAdaptAdan", "DAdaptLion", "DAdaptSGD")},
+    **{name.lower(): f"schedulefree.{name}" for name in ("AdamWScheduleFree", "SGDScheduleFree", "RAdamScheduleFree")},
+    **{name.lower(): f"bitsandbytes.optim.{name}" for name in ("Lion8bit", "PagedAdamW8bit", "PagedLion8bit", "SGDNesterov8bit")},
+}
+"""Where the class of an optimizer lies, for trainers that know it by its module only."""
+
+PACKAGES: Mapping[str, str] = {
+    "prodigyopt": "prodigyopt",
+    "lion_pytorch": "lion-pytorch",
+    "prodigyplus": "prodigy-plus-schedule-free",
+    "pytorch_optimizer": "pytorch-optimizer",
+}
+"""What modules of optimizers are installed by, where it is not their name."""

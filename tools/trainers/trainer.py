@@ -32,6 +32,10 @@ class Subset:
     class_tokens: str
     is_reg: bool = False
     pictures: int = 0
+    uncaptioned: int = 0
+    """Of them without a caption file."""
+    same_names: int = 0
+    """How many would lose their cache to another where a trainer calls caches by the picture's name without its extension."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +278,13 @@ TRAINERS: tuple[TrainerRow, ...] = (
         "sd_scripts_dir",
         "kohya-ss/sd-scripts",
         ("train_network.py", "sdxl_train", "train_db.py", "accelerate launch"),
+    ),
+    TrainerRow(
+        "musubi-tuner",
+        "tools.trainers.musubi_tuner.musubi_trainer",
+        "musubi_tuner_dir",
+        "kohya-ss/musubi-tuner",
+        ("musubi_tuner.", "musubi_tuner/"),
     ),
 )
 DEFAULT_TRAINER = TRAINERS[0].name

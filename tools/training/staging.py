@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lifeos.errors import InputError
@@ -86,7 +86,9 @@ def plan_stage(settings: TrainingSettings, document: Mapping[str, Any]) -> Stage
             if not is_reg:
                 repeats = document.get(SOURCE, {}).get("repeats", {}).get(folder, repeats)
             target = stage / _unused(f"{repeats}_{_plain(tokens)}" + ("_reg" if is_reg else ""), names)
-            subsets.append(Subset(target, repeats, tokens, is_reg, len(members)))
+            bare = sum(not image["caption_file"] for image in members)
+            stems = {PurePosixPath(image["filename"]).stem.casefold() for image in members}
+            subsets.append(Subset(target, repeats, tokens, is_reg, len(members), bare, len(members) - len(stems)))
             for image in members:
                 staged = [_staged(root, target, image["filename"], image["sha256"], image["size_bytes"])]
                 if image["caption_file"]:

@@ -40,5 +40,23 @@ class Standin:
         return [*fixed, *self.more]
 
 
-STANDINS: tuple[Standin, ...] = (Standin("sd-scripts", "sdxl", TESTS / "trainer_standin", SDXL_WEIGHTS, more=("--train-batch-size", 1)),)
+Z_IMAGE_WEIGHTS = {"layers.0.attention.qkv.weight": [2, 2]}
+QWEN3_WEIGHTS = {"model.layers.0.self_attn.q_proj.weight": [1, 2560], "model.layers.0.self_attn.q_norm.weight": [1]}
+FLUX_VAE_WEIGHTS = {"decoder.conv_in.weight": [1, 16, 1, 1], "decoder.mid.block_1.conv1.weight": [1, 1, 1, 1]}
+
+STANDINS: tuple[Standin, ...] = (
+    Standin("sd-scripts", "sdxl", TESTS / "trainer_standin", SDXL_WEIGHTS, more=("--train-batch-size", 1)),
+    Standin(
+        "musubi-tuner",
+        "z-image",
+        TESTS / "musubi_standin",
+        Z_IMAGE_WEIGHTS,
+        {"--text-encoder": QWEN3_WEIGHTS, "--vae": FLUX_VAE_WEIGHTS},
+        ("--train-batch-size", 1, "--optimizer", "AdamW"),
+    ),
+)
 """One for each row of the registry."""
+
+
+def standin_of(trainer: str) -> Standin:
+    return next(standin for standin in STANDINS if standin.trainer == trainer)

@@ -8,71 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lifeos import cli
 from lifeos.process_group import is_group_alive
 from tests.capabilities import POSIX
-from tests.tools.dataset.sets import make_set
-from tests.tools.trainers.standins import STANDINS, Standin
-from tools import dataset_manifest, retrain_lora
+from tests.tools.trainers.bench import Bench
+from tests.tools.trainers.standins import STANDINS
+from tools import dataset_manifest
 from tools.trainers.lora_header import read_lora_header
-from tools.trainers.trainer import TRAINERS, Trainer, find_row
+from tools.trainers.trainer import TRAINERS
 
-PATIENCE_SECONDS = 60
 EVIDENCE = ("dataset_manifest.json", "training_command.json", "training_environment.json")
-
-
-class Bench:
-    """A training set, model files and an output folder, and the command with a stand-in."""
-
-    def __init__(self, standin: Standin, folder: Path) -> None:
-        self.trainer: Trainer = find_row(standin.trainer).load()
-        self.set = make_set(folder / "set" / "2_amiranoor woman", 3, size=(256, 256)).parent
-        self.output, self._model_flags = folder / "out", standin.arguments(folder)
-
-    def run(self, *more: object) -> int:
-        fixed = [*self._model_flags, "--train-data-dir", self.set, "--output-dir", self.output, "--output-name", "v3", "--resolution", 256]
-        arguments = [str(item) for item in (*fixed, "--max-train-steps", 20, "--save-every-n-steps", 5, *more)]
-        return cli.run(lambda: retrain_lora.main(arguments))
-
-    def run_and_stop(self) -> int:
-        """Ctrl-C once the checkpoint of step 10 is there."""
-        threading.Thread(target=self._stop, daemon=True).start()
-        return self.run()
-
-    def _stop(self) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < deadline and not (10 in self.steps() and " 12/" in self.log):
-            time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    @property
-    def record(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.output / "training_record.json").read_text(encoding="utf-8"))
-        return found
-
-    @property
-    def log(self) -> str:
-        log = self.output / "training_log.txt"
-        return log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-
-    def loras(self) -> dict[str, int | None]:
-        """The run's LoRA files: their names, and the steps that the names tell (None: the final one)."""
-        found = {}
-        for path in sorted(self.output.glob("*.safetensors")):
-            if named := self.trainer.read_checkpoint_name(path.name, "v3"):
-                found[path.name] = None if named.is_final else named.step
-        return found
-
-    def steps(self) -> list[int | None]:
-        return sorted(self.loras().values(), key=lambda step: (step is None, step)) if self.output.is_dir() else []
 
 
 @pytest.fixture(params=STANDINS, ids=lambda standin: standin.trainer)
@@ -113,8 +62,7 @@ def test_a_run_is_stopped_and_goes_on_as_itself(bench: Bench, monkeypatch: pytes
     for name, step in bench.loras().items():
         header = read_lora_header(bench.output / name)
         assert (header.run_id, header.training_params["steps"]) == (record["run_id"], step or 20), name
-    losses = [int(line.partition(",")[0]) for line in (bench.output / "loss.csv").read_text(encoding="utf-8").splitlines()[1:]]
-    assert losses == list(range(1, 21))
+    assert bench.steps_with_loss() == list(range(1, 21))
     assert not (bench.output / "staged_dataset").exists()
     assert bench.run("--resume") == 2, "nothing is left to train"
 

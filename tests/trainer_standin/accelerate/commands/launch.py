@@ -16,10 +16,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="accelerate launch")
     parser.add_argument("--num_cpu_threads_per_process", type=int)
     parser.add_argument("--mixed_precision", choices=("no", "fp16", "bf16", "fp8"))
+    parser.add_argument("--module", action="store_true")
     parser.add_argument("script")
     parser.add_argument("args", nargs=argparse.REMAINDER)
     options = parser.parse_args()
-    command = [sys.executable, options.script, *options.args]
+    command = [sys.executable, *(["-m"] if options.module else []), options.script, *options.args]
     process = subprocess.Popen(command, env=os.environ.copy())
     process.wait()
     if process.returncode != 0:

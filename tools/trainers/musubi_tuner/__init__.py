@@ -1,0 +1,1 @@
+"""kohya's musubi-tuner: `musubi_trainer.py` is the trainer as the rest of the program sees it."""
