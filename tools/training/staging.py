@@ -86,7 +86,7 @@ def plan_stage(settings: TrainingSettings, document: Mapping[str, Any]) -> Stage
             if not is_reg:
                 repeats = document.get(SOURCE, {}).get("repeats", {}).get(folder, repeats)
             target = stage / _unused(f"{repeats}_{_plain(tokens)}" + ("_reg" if is_reg else ""), names)
-            bare = sum(not image["caption_file"] for image in members)
+            bare = sum(not image["caption_sha256"] for image in members)
             stems = {PurePosixPath(image["filename"]).stem.casefold() for image in members}
             subsets.append(Subset(target, repeats, tokens, is_reg, len(members), bare, len(members) - len(stems)))
             for image in members:
