@@ -3,6 +3,7 @@
 Reads from the server and this machine, changes nothing.
 
     python tools/pod_health_check.py --required-model amiranoor_v3.safetensors
+    python tools/pod_health_check.py --family flux
     python tools/pod_health_check.py --skip-comfy-api --disk-path /workspace --min-free-disk-gb 10
 
 Exit codes: 0 ready (warnings allowed) · 1 a check failed · 2 bad usage · 3 ComfyUI is not there.
@@ -28,7 +29,7 @@ from lifeos import cli
 from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, InputError, UnavailableError, did_you_mean
 from lifeos.findings import Finding, Report, publish
-from tools.families.families import SDXL
+from tools.families.families import DEFAULT_FAMILY, SDXL, Family, family_ids, find_family
 
 if TYPE_CHECKING:
     from tools.backends.backend import Backend, ServerInfo
@@ -38,7 +39,7 @@ OF_THIS_MACHINE = ("model file", "disk")
 SERVER = "ComfyUI"
 """The check that fails where the server is not there: exit code 3 instead of 1."""
 BUILT_IN_NODES = SDXL.node_classes
-"""What the built-in workflow is made of."""
+"""What the built-in workflow of the default family is made of."""
 
 MAIN_FOLDERS = ("checkpoints", "diffusion_models")
 STALL_SECONDS = 3.0
@@ -55,6 +56,7 @@ def check_pod(
     *,
     required_nodes: Sequence[str] = BUILT_IN_NODES,
     required_models: Sequence[str] = (),
+    family: Family | None = None,
     disk_path: Path | None = None,
     min_free_disk_gb: float = 2.0,
     min_free_vram_mb: float = 6000,
@@ -64,7 +66,8 @@ def check_pod(
 ) -> list[Finding]:
     """Every check of one server and this machine's disk, in reading order. Never raises for what it finds.
 
-    `required_models` are names in one of the server's model folders, or paths of files here. A server without a GPU is a
+    `required_models` are names in one of the server's model folders, or paths of files here. `family`: what its built-in workflow loads
+    must be there too. A server without a GPU is a
     warning, with `gpu_wanted` a failure. Without a server only this machine is looked at. `ours` are the prompts that the caller
     queued before: they are no reason to wait.
     """
@@ -74,7 +77,7 @@ def check_pod(
         checks += check_local_vram(min_free_vram_mb, gpu_wanted=gpu_wanted)
     else:
         names = [name for name in required_models if name not in files]
-        checks += _check_server(server, required_nodes, names, min_free_vram_mb, gpu_wanted, stall_seconds, ours)
+        checks += _check_server(server, required_nodes, names, family, min_free_vram_mb, gpu_wanted, stall_seconds, ours)
     checks += [check_model_file(Path(name)) for name in files]
     checks.append(check_disk(disk_path or default_disk_path(), min_free_disk_gb))
     return checks
@@ -84,6 +87,7 @@ def _check_server(
     server: Backend,
     nodes: Sequence[str],
     models: Sequence[str],
+    family: Family | None,
     min_free_vram_mb: float,
     gpu_wanted: bool,
     stall_seconds: float,
@@ -97,6 +101,10 @@ def _check_server(
             yield from check_nodes(server, nodes)
         if server.offers.lists_models:
             yield from check_models(server, models)
+            if family is not None:
+                from tools.production.model_choice import check_files
+
+                yield from check_files(server, family)
         if server.offers.shares_memory:
             yield check_vram(info, min_free_vram_mb, gpu_wanted=gpu_wanted)
     except UnavailableError as error:
@@ -281,6 +289,8 @@ def build_parser() -> cli.Parser:
     url = "the server (repeatable; `embedded` starts the built-in one; default: http://127.0.0.1:8188)"
     parser.add_argument("--comfy-url", action="append", default=[], metavar="URL", help=url)
     parser.add_argument("--skip-comfy-api", action="store_true", help="check only this machine: model files, disk, nvidia-smi")
+    family = f"the model family whose built-in workflow must run: its nodes and model files (default: the nodes of {DEFAULT_FAMILY})"
+    parser.add_argument("--family", choices=family_ids(), help=family)
     nodes = f"a node class that must be there (repeatable; default: those of the built-in workflow, {', '.join(BUILT_IN_NODES)})"
     parser.add_argument("--required-node", action="append", default=[], metavar="NAME", help=nodes)
     models = (
@@ -308,6 +318,7 @@ def main(argv: list[str] | None = None) -> int:
     overrides = {"production.min_free_disk_gb": args.min_free_disk_gb, "production.min_free_vram_mb": args.min_free_vram_mb}
     policy = load_thresholds(args.project_root, overrides=overrides)["production"]
     checks: list[Finding] = []
+    family = find_family(args.family) if args.family is not None else None
     with contextlib.ExitStack() as stack:
         servers: list[Backend | None] = [None]
         if not args.skip_comfy_api:
@@ -315,8 +326,9 @@ def main(argv: list[str] | None = None) -> int:
         for server in servers:
             found = check_pod(
                 server,
-                required_nodes=args.required_node or BUILT_IN_NODES,
+                required_nodes=args.required_node or (family.node_classes if family is not None else BUILT_IN_NODES),
                 required_models=args.required_model,
+                family=family,
                 disk_path=args.disk_path,
                 min_free_disk_gb=policy["min_free_disk_gb"],
                 min_free_vram_mb=policy["min_free_vram_mb"],

@@ -119,9 +119,9 @@ class Family:
         return self.architecture or self.title
 
     @property
-    def has_one_model(self) -> bool:
-        """Whether one file is the model: `--checkpoint` can be placed by type then."""
-        return sum(each.folder == self.model_folder for each in self.files) <= 1
+    def models(self) -> tuple[FamilyFile, ...]:
+        """The files that are the model itself; two where one works after the other."""
+        return tuple(each for each in self.files if each.folder == self.model_folder)
 
     @property
     def workflow_file(self) -> Path:

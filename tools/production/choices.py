@@ -89,7 +89,7 @@ def given_checkpoint(request: Request, policy: Mapping[str, Any], family: Family
 
 def loras_at_models(request: Request, family: Family) -> NodeOverrides:
     """The nodes that were named by hand. Where a family has several models and each gets a LoRA of its own, they go to them in order."""
-    models = [each.node for each in family.files if each.folder == family.model_folder]
+    models = [each.node for each in family.models]
     if len(models) > 1 and 1 + len(request.more_loras or ()) == len(models) and not request.lora_node_ids:
         return replace(request.overrides, lora_node=models[0], more_lora_nodes=tuple(models[1:]))
     return request.overrides

@@ -57,7 +57,7 @@ def choose_graph(
     remarks = check_family(made_for, GraphFamilies((family,), why), is_allowed=_is_allowed(request, begun))
     overrides = choices.loras_at_models(request, family)
     workflow = Workflow.built_in(family, overrides, files=files)
-    placed = files.get(family.files[0].name) if family.files and family.has_one_model else None
+    placed = files.get(family.models[0].name) if len(family.models) == 1 else None
     settings = choices.choose_settings(request, policy, placed, workflow, begun)
     if family.id != DEFAULT_FAMILY:
         told = ", ".join(f"{name} {file}" for name, file in files.items())

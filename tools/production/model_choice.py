@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from lifeos.counting import counted
 from lifeos.errors import InputError, did_you_mean
+from lifeos.findings import Finding
 from tools.backends.backend import Backend
 from tools.families import families
 from tools.families.families import Family, FamilyFile
+from tools.trainers.architectures import SAID
 from tools.workflows.lora_names import same_file
 
 
@@ -45,7 +47,7 @@ def choose_files(family: Family, given: Mapping[str, str], server: Backend | Non
         if len(found) == 1:
             chosen[each.name] = found[0]
             continue
-        faults.append(_missing(family, each) if not found else f"has {counted(len(found), each.title)}: {', '.join(found)}")
+        faults.append(f"has {_several(each, found)}" if found else f"has no {_wanted(family, each)}")
         fixes.append(f"choose one with {flag_of(family, each)}" if found else f"put {each.file} into its models/{each.folder}")
     if faults:
         raise InputError(server.url, "; ".join(faults), "; ".join(dict.fromkeys(fixes)))
@@ -58,7 +60,7 @@ def find_fitting(family: Family, file: FamilyFile, names: Sequence[str]) -> list
     A model of its own may be called anything: one whose name tells no family counts too. A text encoder or VAE must say what it is.
     """
     fitting = [name for name in names if fits(file, name)]
-    if file is not family.files[0]:
+    if file not in family.models:
         return fitting
     return [name for name in names if name in fitting or not _is_told(name)]
 
@@ -73,9 +75,28 @@ def flag_of(family: Family, file: FamilyFile) -> str:
 
 
 def _is_told(name: str) -> bool:
-    """Whether a name says of which family a model is."""
-    return any(fits(row.files[0], name) for row in families.FAMILIES if row.files)
+    """Whether a name says what a model is: one of a family of the table, or a known one that is none (one that edits pictures, say)."""
+    return any(re.search(pattern, name.lower()) for _, pattern in SAID) or any(
+        fits(each, name) for row in families.FAMILIES for each in row.models
+    )
 
 
-def _missing(family: Family, file: FamilyFile) -> str:
-    return f"has no {file.title} of {family.title} in models/{file.folder}"
+def check_files(server: Backend, family: Family) -> Iterator[Finding]:
+    """Whether a server has all that the family's workflow loads."""
+    for each in family.files:
+        found = find_fitting(family, each, server.models(each.folder))
+        if not found:
+            fix = f"put it into ComfyUI/models/{each.folder}, as {each.file} or with a name like it"
+            yield Finding("model", f"no {_wanted(family, each)} of the server", fix)
+        elif len(found) > 1:
+            yield Finding("model", _several(each, found), f"choose one with {flag_of(family, each)}", "warning")
+        else:
+            yield Finding("model", f"{each.title} of {family.title}: {found[0]}", severity="ok")
+
+
+def _wanted(family: Family, file: FamilyFile) -> str:
+    return f"{file.title} of {family.title} in models/{file.folder}"
+
+
+def _several(file: FamilyFile, found: Sequence[str]) -> str:
+    return f"{counted(len(found), 'file')} that may be the {file.title}: {', '.join(found)}"

@@ -111,6 +111,12 @@ def _wildcard_encode(run: NodeRun, inputs: Inputs) -> NodeResult:
     return NodeResult((model, clip, Conditioning(LORA_TAG.sub("", text).strip(), clip.loras), text))
 
 
+def _encode_both(run: NodeRun, inputs: Inputs) -> NodeResult:
+    """Both prompts; the latent of a picture that is edited is none."""
+    clip: LoadedModel = inputs["clip"]
+    return NodeResult((*(Conditioning(inputs[key], clip.loras) for key in ("prompt", "negative_prompt")), None))
+
+
 def _face_detailer(run: NodeRun, inputs: Inputs) -> NodeResult:
     """Repaints with its own settings; a text of its own wins over the conditioning."""
     positive: Conditioning = inputs["positive"]
@@ -246,6 +252,7 @@ OTHERS = [
         "CR Aspect Ratio", [*(f"SD1.5 - {each}" for each in SD15_RATIOS), *(f"SDXL - {each}" for each in SDXL_RATIOS)],
         prescale_factor=_number(1.0, 0.1, 100.0),
     ),
+    custom_class("TextEncodeQwenImage21", _encode_both, _specs(resolution=_integer(1024, 0, 16384))),
     custom_class("easy showAnything", _show_anything, output_node=True),
     custom_class(
         "ApplyInstantID", _instant_id,

@@ -90,6 +90,13 @@ def _split(run: NodeRun, inputs: Inputs) -> NodeResult:
     return NodeResult((replace(sigmas, end=middle), replace(sigmas, start=middle)))
 
 
+def _split_by_share(run: NodeRun, inputs: Inputs) -> NodeResult:
+    """The same by the share of the steps that comes last."""
+    sigmas: Sigmas = inputs["sigmas"]
+    steps = (sigmas.end if sigmas.end is not None else sigmas.steps) - sigmas.start
+    return _split(run, {"sigmas": sigmas, "step": steps - round(steps * float(inputs["denoise"]))})
+
+
 def _noise(seed: str | None) -> Run:
     return lambda run, inputs: NodeResult((int(inputs[seed]) if seed else 0,))
 
@@ -105,6 +112,7 @@ SAMPLING_FUNCTIONS: dict[str, Run] = {
     "RandomNoise": _noise("noise_seed"),
     "DisableNoise": _noise(None),
     "SplitSigmas": _split,
+    "SplitSigmasDenoise": _split_by_share,
 }
 
 

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 from aiohttp import web
 
 from lifeos.errors import InputError, UnavailableError
+from tools.families.families import DEFAULT_FAMILY, FAMILIES
 from tools.stand_in.dialects import DIALECTS
 from tools.stand_in.execution import Pace, Process, ProcessEndedError, PromptRun
 from tools.stand_in.faults import FaultInjector, Faults
@@ -37,17 +38,22 @@ MODEL_FOLDERS = [
     "diffusers", "vae_approx", "controlnet", "gligen", "upscale_models", "latent_upscale_models", "custom_nodes", "hypernetworks",
     "photomaker", "classifiers", "model_patches", "audio_encoders",
 ]  # fmt: skip
-DEFAULT_MODELS: dict[str, list[str]] = {
-    "checkpoints": ["embedded_demo_sdxl.safetensors"],
-    "loras": [
-        "amiranoor_v2.safetensors",
-        "amiranoor_v3.safetensors",
-        *[f"amiranoor_v3-step{step:04}.safetensors" for step in (500, 1000, 1500, 2000, 2500)],
-    ],
-    "vae": ["embedded_demo_vae.safetensors"],
-    "diffusion_models": ["embedded_demo_unet.safetensors"],
-    "text_encoders": ["embedded_demo_clip_g.safetensors", "embedded_demo_clip_l.safetensors"],
-}
+DEMO = "embedded_demo_"
+"""How the files of the demo are called that are none: no real model is here."""
+
+
+def _default_models() -> dict[str, list[str]]:
+    """A checkpoint, LoRAs, and all that the built-in workflow of any family loads."""
+    found: dict[str, list[str]] = {"checkpoints": [f"{DEMO}sdxl.safetensors"], "vae": [f"{DEMO}vae.safetensors"]}
+    for family in FAMILIES:
+        for each in family.files if family.id != DEFAULT_FAMILY else ():
+            found.setdefault(each.folder, []).append(f"{DEMO}{each.file}")
+    steps = [f"amiranoor_v3-step{step:04}.safetensors" for step in (500, 1000, 1500, 2000, 2500)]
+    found["loras"] = ["amiranoor_v2.safetensors", "amiranoor_v3.safetensors", *steps]
+    return {folder: list(dict.fromkeys(names)) for folder, names in found.items()}
+
+
+DEFAULT_MODELS = _default_models()
 
 T = TypeVar("T")
 

@@ -228,6 +228,10 @@ _WRITTEN: Mapping[str, tuple[str, str]] = {
     ),
     "Image Saver": ("images:IMAGE filename:STRING path:STRING extension:COMBO", ""),
     "Image Comparer (rgthree)": ("image_a?:IMAGE image_b?:IMAGE", ""),
+    # ComfyUI's own, of a version after the recorded one
+    "TextEncodeQwenImage21": (
+        "clip:CLIP prompt:TEXT negative_prompt:TEXT resolution:INT vae?:VAE", "CONDITIONING=positive CONDITIONING=negative LATENT=latent",
+    ),
 }  # fmt: skip
 
 

@@ -14,7 +14,6 @@ from tools.families.families import Family
 from tools.trainers.architectures import SAID
 from tools.workflows.graph import Graph
 
-MODEL_FOLDERS = ("checkpoints", "diffusion_models")
 BASE_MODEL_FOLDERS = {
     "ckpt_name": "checkpoints",
     "base_ckpt_name": "checkpoints",
@@ -85,4 +84,4 @@ def _signs_of_row(workflow_file: Path) -> frozenset[Sign]:
 
 def names_model(row: Family, name: str) -> bool:
     """Whether a model's name says that it is of that family."""
-    return any(re.search(each.fits, name.lower()) for each in row.files if each.folder in MODEL_FOLDERS)
+    return any(re.search(each.fits, name.lower()) for each in row.models)

@@ -12,6 +12,7 @@ import pytest
 from lifeos.errors import InputError
 from tests.tools.workflows.built_graphs import CUSTOM_ADVANCED, FLUX, HIRES, node, sampler, simple
 from tools.backends.comfyui import ComfyServer
+from tools.stand_in.server import DEFAULT_MODELS
 from tools.workflows.graph import Graph, is_link, read_graph, rename_outputs
 from tools.workflows.workflow import ModelUse, NodeOverrides, Settings, Workflow, check_models, find_models
 
@@ -527,7 +528,7 @@ def test_everything_missing_on_the_server_is_named_at_once(embedded_server: Any)
         n10=node("LoraLoader", lora_name="amiranoor_v4.safetensors", strength_model=1.0, strength_clip=1.0, model=["4", 0], clip=["4", 1]),
         n9=node("SaveImages", filename_prefix="x", images=["8", 0]),
     )
-    embedded = embedded_server()
+    embedded = embedded_server(models={**DEFAULT_MODELS, "checkpoints": ["embedded_demo_sdxl.safetensors"]})
     with ComfyServer(embedded.url) as server, pytest.raises(InputError) as caught:
         check_models(server, graph, graph)
     asked = embedded.counters["GET /object_info/{id}"], embedded.counters["GET /object_info"]
