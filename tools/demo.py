@@ -26,6 +26,7 @@ from evals.faces.engines import free_engine
 from lifeos import cli
 from lifeos.errors import InputError
 from lifeos.images import find_pictures
+from lifeos.pages.opening import open_page
 
 OUTPUT_DIR = Path("lifeos_demo")
 REFERENCES = 6
@@ -42,6 +43,7 @@ def build_parser() -> cli.Parser:
     )
     parser.add_argument("--count", type=cli.positive_int, default=2, metavar="N", help="pictures for each of the ten prompts")
     add_engine_flags(parser, default=None, left_open="one that anybody may use; a demo that goes on keeps the engine it began with")
+    parser.add_open()
     parser.add_json()
     return parser
 
@@ -95,6 +97,8 @@ def main(argv: list[str] | None = None) -> int:
     report = (output / "batch_report.html").resolve()
     if report.exists():
         cli.say(f"\nOpen it in a browser: {report.as_uri()}", as_json=args.json)
+        if args.open:
+            open_page(report)
     return code
 
 

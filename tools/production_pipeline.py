@@ -55,6 +55,7 @@ def build_parser() -> cli.Parser:
     add_judging(parser)
     add_running(parser)
     parser.add_project_root()
+    parser.add_open()
     parser.add_json()
     parser.add_skip_install()
     return parser
@@ -262,8 +263,7 @@ def run(args: argparse.Namespace, stop: Any) -> int:
     outcome = produce(request, policy, around, stop)
     if args.json:
         cli.print_json(outcome.document)
-    cli.say(render(outcome), as_json=args.json)
-    return outcome.exit_code
+    return tell(args, render(outcome), outcome)
 
 
 def judge_again(args: argparse.Namespace, request: Request, policy: dict[str, Any], around: Circumstances) -> int:
@@ -276,7 +276,16 @@ def judge_again(args: argparse.Namespace, request: Request, policy: dict[str, An
     changed, outcome = rejudge_batch(request, policy, around)
     if args.json:
         cli.print_json(outcome.document)
-    cli.say(f"{render_rejudged(changed)}\n{render(outcome)}", as_json=args.json)
+    return tell(args, f"{render_rejudged(changed)}\n{render(outcome)}", outcome)
+
+
+def tell(args: argparse.Namespace, text: str, outcome: Outcome) -> int:
+    """Say how a batch ended, show its page where that was asked for, and return the exit code."""
+    from lifeos.pages.opening import open_page
+
+    cli.say(text, as_json=args.json)
+    if args.open:
+        open_page(outcome.folder.root / "batch_report.html")
     return outcome.exit_code
 
 

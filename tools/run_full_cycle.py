@@ -26,6 +26,7 @@ from lifeos import cli, files, locks, times
 from lifeos.counting import counted, verb
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError
 from lifeos.escaping import escape_line
+from lifeos.pages.opening import open_page
 from lifeos.policy.defaults import DEFAULTS
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
 from tools.cycle import cycle_record as kept
@@ -85,6 +86,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--only", choices=STEP_NAMES, metavar="STEP", help="run only this step")
     parser.add_argument("--skip", action="append", choices=STEP_NAMES, default=[], metavar="STEP", help="leave a step out (repeatable)")
     parser.add_argument("--fresh", action="store_true", help="a new cycle, even if one with the same settings is unfinished")
+    parser.add_open()
     parser.add_json()
     agent = parser.add_argument_group("agent")
     agent.add_argument("--agent-prompt", type=Path, metavar="FILE", help=f"given on standard input (default: {AGENT_PROMPT})")
@@ -167,8 +169,12 @@ def main(argv: list[str] | None = None) -> int:
             say("The cycle was interrupted; the same command continues it.")
             raise
     files.write_json(settings.root / REPORT_FILE, kept.as_document(record))
-    write_pages(settings.root / REPORT_FILE, record, TITLES)
+    page = write_pages(settings.root / REPORT_FILE, record, TITLES)
     say("\n" + kept.render(record, TITLES))
+    if page is not None:
+        say(f"report: {page}")
+        if args.open:
+            open_page(page)
     if args.json:
         cli.print_json(kept.as_document(record))
     return exit_code(record)

@@ -6,6 +6,8 @@ import json
 import re
 import webbrowser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import jinja2
 import pytest
@@ -13,6 +15,8 @@ import pytest
 from lifeos.pages import page_templates
 from lifeos.pages.opening import open_page
 from lifeos.pages.page_templates import write_page
+from tests.pages.comparison_scene import compare_in, make_versions
+from tools import production_pipeline, run_full_cycle
 
 PAGE = """{% extends "page.html.j2" %}
 {% from "macros.j2" import head %}
@@ -81,3 +85,20 @@ def test_a_page_is_opened_where_there_is_a_screen(
     assert seen == [page.as_uri() for _ in asked] and "a%20page.html" in page.as_uri()
     line = f"no browser can be opened here; the page is {page.resolve()}\n"
     assert capsys.readouterr().err == (line if said else "")
+
+
+def test_commands_that_write_a_page_open_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    make_versions(tmp_path)
+    page = compare_in(tmp_path, "--open", "--no-pictures")
+    assert f"no browser can be opened here; the page is {page}" in capsys.readouterr().err
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "lifeos_preflight.py").write_text("raise SystemExit(0)", encoding="utf-8")
+    assert run_full_cycle.main(["--project-root", str(tmp_path), "--only", "preflight", "--open"]) == 0
+    assert f"no browser can be opened here; the page is {tmp_path / 'cycle_report.html'}" in capsys.readouterr().err
+    outcome: Any = SimpleNamespace(folder=SimpleNamespace(root=tmp_path), exit_code=1)
+    args = production_pipeline.build_parser().parse_args(["--output-dir", str(tmp_path), "--open"])
+    assert production_pipeline.tell(args, "the end", outcome) == 1
+    assert f"no browser can be opened here; the page is {tmp_path / 'batch_report.html'}" in capsys.readouterr().err

@@ -137,7 +137,7 @@ def test_the_report_of_a_cycle_for_people(tmp_path: Path, capsys: pytest.Capture
     markdown = (tmp_path / "cycle_report.md").read_text()
     assert "| Preflight | FAILED |" in markdown and "error: a\\|b &lt;script>: missing \\`code\\`" in markdown
     page = (tmp_path / "cycle_report.html").read_text()
-    assert "error: a|b &lt;script&gt;: missing `code`" in page and "<script>" not in page
+    assert "error: a|b &lt;script&gt;: missing `code`" in page and "<script>:" not in page
 
 
 def test_a_second_cycle_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,22 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lifeos import files
-from lifeos.escaping import escape_html, escape_markdown, escape_markdown_code
-from tools.cycle.cycle_record import DONE, FAILED, INTERRUPTED, MARKS, CycleRecord, StepRecord
+from lifeos.escaping import escape_markdown, escape_markdown_code
+from lifeos.pages.beside import address_from
+from lifeos.pages.page_templates import write_page
+from lifeos.printing import note
+from tools.cycle.cycle_record import DONE, DONE_BEFORE, FAILED, INTERRUPTED, MARKS, RUNNING, SKIPPED, CycleRecord, StepRecord, as_document
 
-STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}table{border-collapse:collapse;width:100%}"
-    "td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #d0d7de;vertical-align:top}.failed{color:#a40e26;font-weight:600}"
-    "code{font-size:.9em;overflow-wrap:anywhere}"
-)
+TEMPLATE = "cycle.html.j2"
+KINDS = {DONE: "ok", DONE_BEFORE: "ok", FAILED: "no", INTERRUPTED: "no", RUNNING: "no", SKIPPED: ""}
 
 
-def write_pages(place: Path, record: CycleRecord, titles: Mapping[str, str]) -> None:
-    """Write both beside the JSON file `place`."""
+def write_pages(place: Path, record: CycleRecord, titles: Mapping[str, str]) -> Path | None:
+    """Write both beside the JSON file `place`, and return where the page is; None where this Python has nothing to make one with."""
     files.write_text(place.with_suffix(".md"), render_markdown(record, titles))
-    files.write_text(place.with_suffix(".html"), render_html(record, titles))
+    page = place.with_suffix(".html")
+    try:
+        _write_html(page, record, titles)
+    except ModuleNotFoundError as error:  # the guardrails of a cycle run on a Python alone
+        page.unlink(missing_ok=True)  # that of another cycle
+        note(f"{page}: no page is written, because {error.name} is not installed (python -m lifeos setup installs it)")
+        return None
+    return page
+
+
+def _write_html(page: Path, record: CycleRecord, titles: Mapping[str, str]) -> None:
+    def link(path: str) -> str:
+        """The way to a file of the cycle; empty where it is not there."""
+        target = page.parent / path
+        return address_from(page, target) if target.exists() else ""
+
+    rows = [_row(step, record, titles) for step in record.steps]
+    kinds = [row["kind"] for row in rows]
+    write_page(
+        page,
+        TEMPLATE,
+        as_document(record),
+        rows=rows,
+        counts={"done": kinds.count("ok"), "failed": kinds.count("no"), "skipped": kinds.count("")},
+        took=f"{sum(step.seconds for step in record.steps):.0f} s",
+        failed=next((row for row, step in zip(rows, record.steps, strict=True) if step is find_failed(record)), None),
+        judgement=_judgement(record, titles),
+        when=_span(record),
+        link=link,
+    )
+
+
+def _row(step: StepRecord, record: CycleRecord, titles: Mapping[str, str]) -> dict[str, Any]:
+    """A step as the page shows it: `share` is that of its time in the longest step's, in percent."""
+    longest = max(each.seconds for each in record.steps)
+    told = {name: getattr(step, name) for name in ("reason", "command", "log", "artefacts", "left")}
+    share = round(100 * step.seconds / longest) if longest else 0
+    return {
+        **told,
+        "title": _title(step, titles),
+        "kind": KINDS[step.status],
+        "mark": MARKS[step.status] if step.status != SKIPPED else SKIPPED,
+        "took": _seconds(step),
+        "share": share,
+    }
+
+
+def _judgement(record: CycleRecord, titles: Mapping[str, str]) -> str:
+    """What came of it, in a sentence."""
+    failed = find_failed(record)
+    if failed is not None:
+        return f"The cycle ended early, at the step {_title(failed, titles)}; what was done before it stays done."
+    return "Every step is done." if record.status == DONE else f"The cycle is {record.status}."
 
 
 def render_markdown(record: CycleRecord, titles: Mapping[str, str]) -> str:
@@ -41,34 +94,9 @@ def render_markdown(record: CycleRecord, titles: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_html(record: CycleRecord, titles: Mapping[str, str]) -> str:
-    title = escape_html(f"Cycle {record.cycle_id}: {record.status}")
-    rows = "".join(_html_row(step, titles) for step in record.steps)
-    parts = [f"<h1>{title}</h1><p>{escape_html(_when(record))}</p>"]
-    parts.append(f"<table><tr><th>step<th>result<th>time<th>why, or what it made</tr>{rows}</table>")
-    failed = find_failed(record)
-    if failed is not None:
-        parts.append(f"<p class=failed>{escape_html(_title(failed, titles))}: {escape_html(failed.reason)}</p>")
-        if failed.command:
-            parts.append(f"<p>To repeat only this step: <code>{escape_html(failed.command)}</code></p>")
-            parts.append(f"<p>Its output: <code>{escape_html(failed.log)}</code></p>")
-    for step in record.steps:
-        if step.left:
-            listed = "".join(f"<li>{escape_html(path)}" for path in step.left)
-            parts.append(f"<p>New files that no step declares, and that were not committed:</p><ul>{listed}</ul>")
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{STYLE}</style>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><main>{"".join(parts)}</main></body></html>\n'
-
-
 def find_failed(record: CycleRecord) -> StepRecord | None:
     """The step at which a cycle ended early."""
     return next((step for step in record.steps if step.status in (FAILED, INTERRUPTED)), None)
-
-
-def _html_row(step: StepRecord, titles: Mapping[str, str]) -> str:
-    cells = (_title(step, titles), MARKS[step.status], _seconds(step), _told(step))
-    mark = " class=failed" if step.status == FAILED else ""
-    return f"<tr{mark}>{''.join(f'<td>{escape_html(cell)}' for cell in cells)}</tr>"
 
 
 def _title(step: StepRecord, titles: Mapping[str, str]) -> str:
@@ -77,7 +105,11 @@ def _title(step: StepRecord, titles: Mapping[str, str]) -> str:
 
 def _when(record: CycleRecord) -> str:
     cost = f" The agent step cost ${record.cost_usd} (session {record.cost_session})." if record.cost_usd else ""
-    return f"From {record.started} to {record.ended or 'now'}.{cost}"
+    return f"From {_span(record)}.{cost}"
+
+
+def _span(record: CycleRecord) -> str:
+    return f"{record.started} to {record.ended or 'now'}"
 
 
 def _seconds(step: StepRecord) -> str:
