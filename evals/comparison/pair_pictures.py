@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import re
@@ -14,6 +13,7 @@ from pathlib import Path
 from evals.comparison.picture_pairs import PicturePair
 from evals.comparison.runs import RowPicture
 from lifeos.pages.beside import MOST_IN_ONE_FILE, address_from, put_beside
+from lifeos.pages.page_templates import picture_address
 from lifeos.pages.small_pictures import make_small
 from lifeos.progress import track
 
@@ -56,7 +56,7 @@ def show_pairs(pairs: Sequence[PicturePair], found: Sequence[Mapping[str, Path]]
         if small is None:
             return PairedPicture(full=address_from(page, path), why="cannot be shown")
         if is_one_file:
-            return PairedPicture(f"data:image/webp;base64,{base64.b64encode(small).decode('ascii')}", address_from(page, path))
+            return PairedPicture(picture_address(small), address_from(page, path))
         name = f"{number:04d}_v{side + 1}.webp"
         written.add(name)
         return PairedPicture(put_beside(small, page.parent, f"{beside.name}/{name}"), address_from(page, path))

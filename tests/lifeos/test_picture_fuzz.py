@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lifeos.images import ImageError, decode_picture
+from lifeos.pages.small_pictures import make_small
 from tests.examples import EXAMPLES
 from tests.lifeos.odd_pictures import (
     chunk,
@@ -32,7 +33,6 @@ from tests.lifeos.odd_pictures import (
 )
 from tools.backends.picture_bytes import find_damage
 from tools.dataset.picture_header import read_header
-from tools.production.thumbnails import make_thumbnail
 
 SMALL = noise(24)
 TAGS = (turned(6), (0x011A, 5, 1, struct.pack("<I", 50)), (0x8769, 4, 1, struct.pack("<I", 38)))
@@ -99,7 +99,7 @@ def test_nothing_leaks_but_an_image_error(data: bytes) -> None:
     assert 1 <= header.orientation <= 8
     find_damage(data)
     if header.width * header.height < 1_000_000:  # a thumbnail is made of larger ones too, which takes its time
-        make_thumbnail(data)
+        make_small(data)
 
 
 ODD_TAGS = st.tuples(

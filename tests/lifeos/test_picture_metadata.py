@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from lifeos.images import decode_picture, read_picture
+from lifeos.pages.small_pictures import make_small
 from lifeos.picture_metadata import png_text, read_metadata, without_metadata
 from tests.lifeos.odd_pictures import (
     LONG,
@@ -33,7 +34,6 @@ from tests.lifeos.odd_pictures import (
     xmp,
 )
 from tools.dataset.picture_header import read_header
-from tools.production.thumbnails import make_thumbnail
 
 CASES: dict[str, tuple[bytes, int]] = {
     "JPEG, EXIF": (jpeg(jpeg_exif(exif(turned(6)))), 6),
@@ -73,7 +73,7 @@ def test_everyone_reads_one_orientation(data: bytes, orientation: int) -> None:
     red = picture.rgb[red_at[1], red_at[0]]
     assert red[0] > 200 > 60 > red[2]
     assert read_header(data, len(data)).orientation == orientation
-    thumbnail = make_thumbnail(data)
+    thumbnail = make_small(data)
     assert thumbnail is not None and Image.open(io.BytesIO(thumbnail)).size == size
 
 

@@ -19,11 +19,11 @@ from lifeos.file_names import system_name
 from lifeos.findings import Finding
 from lifeos.pages.beside import MOST_IN_ONE_FILE, put_beside, relative_address
 from lifeos.pages.page_templates import picture_address, write_page
+from lifeos.pages.small_pictures import make_small
 from tools.dataset.bucketing import BucketSettings, bucket_sizes, place_picture
 from tools.dataset.build import BuiltManifest
 from tools.dataset.notices import render_fitness
 from tools.dataset.training_set import PictureRecord
-from tools.production.thumbnails import make_thumbnail
 
 TEMPLATE = "dataset.html.j2"
 CAPTIONS_SHOWN = 40
@@ -60,7 +60,7 @@ def write_dataset_page(path: Path, page: DatasetPage) -> None:
 
 def _small_copy(path: Path) -> bytes | None:
     try:
-        return make_thumbnail(path.read_bytes())
+        return make_small(path.read_bytes())
     except OSError:
         return None
 

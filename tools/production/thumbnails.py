@@ -1,24 +1,17 @@
-"""Small copies of pictures for the pages, made while the GPU works on the next ones.
-
-Twice as large as a card shows them, so that they are sharp on a screen of twice the density. As WebP such a copy has some 18 kB; JPEG of
-the same look has 35 kB, which a page of 500 pictures in one file could not bear, and a quarter of the pixels as JPEG has 11 kB.
-"""
+"""The small copies of a batch's pictures for its pages, made while the GPU works on the next ones."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from lifeos import files
+from lifeos.pages.small_pictures import make_small
 from lifeos.picture_formats import HEAD_BYTES, format_of
 from tools.production.filing import BatchFolder
 
-SIZE = (480, 600)
-"""Twice the frame of a card, which is 4 : 5 and some 240 points wide."""
-QUALITY = 70
 SUFFIX: Final = ".webp"
 BEFORE: Final = ".jpg"
 """The small copies of earlier versions, half as large. One is used where the picture is gone and no other can be made."""
@@ -26,22 +19,9 @@ BESIDE: Final = "thumbs"
 """Beside the page of a large batch, the small copies that it shows."""
 
 
-def make_thumbnail(data: bytes) -> bytes | None:
-    """A WebP that fits `SIZE`, upright, without metadata; None for bytes that are no picture."""
-    from lifeos.images import ImageError, decode_small
-
-    try:
-        small = decode_small(data, Path("thumbnail"), SIZE)
-        out = io.BytesIO()
-        small.save(out, "WEBP", quality=QUALITY, method=4)
-        return out.getvalue()
-    except (ImageError, OSError, ValueError):
-        return None
-
-
 def write_thumbnail(data: bytes, folder: BatchFolder, name: str) -> None:
     """Store the small copy of the picture `name`; nothing is written for bytes that are no picture."""
-    small = make_thumbnail(data)
+    small = make_small(data)
     if small is not None:
         folder.thumbnails.mkdir(parents=True, exist_ok=True)
         (folder.thumbnails / f"{name}{SUFFIX}").write_bytes(small)
@@ -53,7 +33,7 @@ def read_thumbnail(folder: BatchFolder, name: str, path: str | None) -> bytes | 
     if (small := _read(kept)) is not None and _is_whole(small):
         return small
     picture = _read(folder.root / path) if path else None
-    made = make_thumbnail(picture) if picture is not None else None
+    made = make_small(picture) if picture is not None else None
     if made is not None:
         files.write_bytes(kept, made)
         return made
