@@ -1,15 +1,15 @@
 """Find the configuration to use: checkpoints × LoRA strengths × CFG × samplers, on the same prompts and seeds, and how sure that is.
 
 Pictures are made, judged and continued after an interruption as in tools/production_pipeline.py. Reads prompts, references and the
-policy. Writes sweep_report.md, .json, figures and a batch folder for each round into --output-dir, and one row for each configuration
-into the evaluation history. With --max-images the worst configurations are dropped early. The same command continues.
+policy. Writes sweep_report.html, .md, .json, figures and a batch folder for each round into --output-dir, and one row for each
+configuration into the evaluation history. With --max-images the worst configurations are dropped early. The same command continues.
 
-    python tools/parameter_sweep.py --lora v3-step00001500.safetensors --lora v3-step00002000.safetensors --strengths 0.6,0.8,1.0 \\
-        --prompts-file prompts.txt --seeds 2 --output-dir sweep_v3
-    python tools/parameter_sweep.py --lora v3.safetensors --cfgs 4,5,6 --samplers dpmpp_2m,euler --max-images 400 --output-dir sweep_cfg
+python tools/parameter_sweep.py --lora v3-step00001500.safetensors --lora v3-step00002000.safetensors --strengths 0.6,0.8,1.0 \\
+--prompts-file prompts.txt --seeds 2 --output-dir sweep_v3 python tools/parameter_sweep.py --lora v3.safetensors --cfgs 4,5,6 --samplers
+dpmpp_2m,euler --max-images 400 --output-dir sweep_cfg
 
-Exit codes: 0 done · 1 some pictures could not be made · 2 bad usage or input · 3 ComfyUI, a model or room on the disk is missing ·
-4 another process works in the output directory · 130 interrupted.
+Exit codes: 0 done · 1 some pictures could not be made · 2 bad usage or input · 3 ComfyUI, a model or room on the disk is missing · 4
+another process works in the output directory · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def build_parser() -> cli.Parser:
     add_node_flags(parser)
     add_running(parser)
     parser.add_project_root()
+    parser.add_open()
     parser.add_json()
     parser.add_skip_install()
     return parser
@@ -228,6 +229,7 @@ def finish(sweep: Sweep, end: SweepEnd, policy: dict[str, Any], history: Path | 
     files.write_text(root / "sweep_report.md", report.render(selection, sweep, end, pictures, policy))
     document = report.to_document(selection, sweep, end, root / "sweep_report.md", pictures, policy)
     files.write_json(root / "sweep_report.json", document)
+    report.write_html(selection, sweep, end, policy, times.stamp())
     if end.why in FINISHED and history is not None:
         report.record_runs(sweep, end, policy, history, times.stamp())
     return document
@@ -300,14 +302,19 @@ def main(argv: list[str] | None = None) -> int:
     around.note(describe(sweep.configs, sweep.rungs))
     with StopSignal() as stop:
         end = run_sweep(sweep, policy, around, stop)
+    from lifeos.pages.opening import open_page
     from tools.production.results import INCOMPLETE
+    from tools.sweep.sweep_page import PAGE_FILE
 
     document = finish(sweep, end, policy, around.history_file)
     if end.error is not None:
         raise end.error
     if document is None:
         raise InputError(sweep.request.output_dir, f"no picture was scored ({end.why})", "the same command continues")
-    cli.say(f"{document['judgement']}\nreport: {document['report']}", as_json=args.json)
+    page = sweep.request.output_dir / PAGE_FILE
+    cli.say(f"{document['judgement']}\nreport: {document['report']}\npage: {page}", as_json=args.json)
+    if args.open:
+        open_page(page)
     if args.json:
         cli.print_json(document)
     return EXIT_INTERRUPTED if end.why == "interrupted" else EXIT_GATE if end.why == INCOMPLETE else EXIT_OK

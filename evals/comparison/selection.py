@@ -74,7 +74,7 @@ class Selection:
     @property
     def unmeasured(self) -> tuple[Candidate, ...]:
         """The others of which nothing is known: dropped after pictures of fewer than FEWEST_PROMPTS prompts."""
-        return tuple(candidate for candidate in self.ranked[1:] if candidate.behind is None or candidate.behind.low is None)
+        return tuple(candidate for candidate in self.ranked[1:] if candidate.behind is None or candidate.behind.prompts < FEWEST_PROMPTS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ from tests.tools.cost.cost_logs import write_costs
 from tests.tools.dataset.spoilt_page import write_spoilt_page
 from tests.tools.production.scenes import finish
 from tests.tools.reviewing.scenes_of_review import TOKEN, make_desk, make_reviewed, plan_of, serving
+from tests.tools.sweep.swept_page import curve_page, settings_page, write_swept
 
 VIEWER_IS_OPEN = "document.querySelector('.viewer') && !document.querySelector('.viewer').hidden"
 
@@ -92,6 +93,16 @@ def cost(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def sweep_over_checkpoints(folder: Path) -> Iterator[str]:
+    yield write_swept(folder, curve_page(references_trained=True)).as_uri()
+
+
+@contextmanager
+def sweep_over_settings(folder: Path) -> Iterator[str]:
+    yield write_swept(folder, settings_page()).as_uri()
+
+
+@contextmanager
 def shared_parts(folder: Path) -> Iterator[str]:
     yield write_parts(folder).as_uri()
 
@@ -138,6 +149,23 @@ PAGES = (
         "cost",
         cost,
         ready="document.querySelectorAll('.point').length > 0 && document.querySelector('.heat') !== null",
+    ),
+    ProductPage(
+        "sweep over checkpoints",
+        sweep_over_checkpoints,
+        ready="document.querySelectorAll('#curve .point').length > 0",
+        looks=(
+            Look(
+                "document.querySelectorAll('details').forEach(each => { each.open = true; })",
+                "document.querySelectorAll('[open]').length > 2",
+            ),
+            Look(
+                "document.querySelector('#heat td.marked button').click()", "document.querySelector('#shown').textContent === '3 pictures'"
+            ),
+        ),
+    ),
+    ProductPage(
+        "sweep over settings", sweep_over_settings, ready="document.querySelectorAll('#heat button').length > 0", looks=VIEWER_LOOKS[:1]
     ),
     ProductPage(
         "shared parts",

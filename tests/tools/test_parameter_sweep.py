@@ -50,6 +50,9 @@ def test_sweep_end_to_end(tmp_path: Path, server: EmbeddedServer, references: Pa
     assert any(entry["config"] == "step500_str1.30" and entry["pictures"] > 1 for entry in document["ranking"])  # never dropped
     report = (tmp_path / "sw" / "sweep_report.md").read_text(encoding="utf-8")
     assert "These are demo pictures, which recommend nothing for a LoRA. Of real ones it would read: Use step2000_str0.80" in report
+    page = (tmp_path / "sw" / "sweep_report.html").read_text(encoding="utf-8")
+    assert page.index("Of real ones it would read: Use step2000_str0.80") < page.index("Demo pictures.")
+    assert page.count('<li class="pic') == document["images"] == page.count("data:image/webp;base64,")
     assert "](heat_map.png)" in report and (tmp_path / "sw" / "heat_map.png").read_bytes()[:4] == b"\x89PNG"
     assert "no evidence about any LoRA" in report  # the embedded server says what it is
     floor, ceiling = (document["likeness"][name] for name in ("strangers", "references"))

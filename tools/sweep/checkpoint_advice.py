@@ -153,5 +153,8 @@ def _keep(choice: CheckpointChoice) -> str:
 
 
 def _sign_line(name: str, sign: Estimate, shown: bool) -> str:
-    span = "" if sign.low is None or sign.high is None else f" (between {sign.low:+.3f} and {sign.high:+.3f} at this look)"
-    return f"{SIGN_WORDS[name]} {sign.effect:+.3f}{span}: {'a sign of overtraining' if shown else 'no sign of overtraining'}"
+    """`copying rose by 0.120 (between +0.080 and +0.160 at this look): a sign of overtraining`."""
+    rise = sign if name == COPYING else mirrored(sign)
+    what = f"{SIGN_WORDS[name].rsplit(' ', 2)[0]} {'rose' if rise.effect > 0 else 'fell'} by {abs(rise.effect):.3f}"
+    span = "" if rise.low is None or rise.high is None else f" (change between {rise.low:+.3f} and {rise.high:+.3f} at this look)"
+    return f"{what}{span}: {'a sign of overtraining' if shown else 'no sign of overtraining'}"

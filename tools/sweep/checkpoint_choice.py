@@ -48,7 +48,7 @@ class BestShares:
 class CheckpointChoice:
     """The choice. `score` of `chosen` and what `runner_up` would cost in score, with an interval; all None where nothing can be chosen.
 
-    `within_noise`: the cells that may be the best just as well, the chosen one first. `sentence` says it all.
+    `within_noise`: the cells that may be the best just as well, the chosen one first. `sentence` says it, `detail` what it rests on.
     """
 
     chosen: CurveCell | None
@@ -59,6 +59,7 @@ class CheckpointChoice:
     within_noise: tuple[CurveCell, ...]
     compared: int
     sentence: str
+    detail: str = ""
 
 
 def choose_checkpoint(curve: TrainingCurve, policy: Mapping[str, Any]) -> CheckpointChoice:
@@ -87,7 +88,7 @@ def choose_checkpoint(curve: TrainingCurve, policy: Mapping[str, Any]) -> Checkp
         compared=len(curve.cells),
         sentence="",
     )
-    return replace(found, sentence=_sentence(found, curve, section))
+    return replace(found, sentence=_sentence(found, curve, section), detail=_detail(found))
 
 
 def _trials(curve: TrainingCurve) -> Trials:
@@ -166,43 +167,49 @@ def _why_none(curve: TrainingCurve) -> str:
 def _sentence(found: CheckpointChoice, curve: TrainingCurve, section: Mapping[str, Any]) -> str:
     chosen, confidence = found.chosen, section["confidence"]
     assert chosen is not None and found.score is not None
-    lead = f"Use {chosen.checkpoint} ({chosen.title})"
+    lead = f"Use {chosen.checkpoint} at strength {chosen.strength:.2f}"
     if curve.references_trained:
-        lead = f"By what is left without identity, take {chosen.checkpoint} ({chosen.title})"
+        lead = f"By what is left without identity, take {chosen.checkpoint} at strength {chosen.strength:.2f}"
     if found.runner_up is None:
         return f"{lead}: it is the only one that was judged."
-    parts = [f"{lead}{_how_sure(found, section['minimum_effect'])}", _runner_up(found, confidence)]
-    rest = found.within_noise[1:]
-    if rest:
-        names = ", ".join(cell.title for cell in rest[:NAMED])
-        more = f" and {len(rest) - NAMED} more" if len(rest) > NAMED else ""
-        which = f"{counted(len(rest), 'pair')} of {found.compared - 1} {verb(len(rest), 'is', 'are')}"
-        parts.append(f"{which} within the noise of it: {names}{more}")
-    else:
-        parts.append(f"no other of the {found.compared} may be as good ({_percent(confidence)} sure)")
-    text = "; ".join(part for part in parts if part)
+    others, rest = found.compared - 1, len(found.within_noise) - 1
+    alike = f"{rest} of the {counted(others, 'other pair')} {verb(rest, 'is', 'are')} within the noise of it"
+    if not rest:
+        alike = f"none of the {counted(others, 'other pair')} may be as good ({_percent(confidence)} sure)"
+    text = "; ".join([f"{lead}{_how_sure(found, section['minimum_effect'])}", _runner_up(found, confidence), alike])
     return f"{text}. {WITHHELD}" if curve.references_trained else f"{text}."
 
 
 def _how_sure(found: CheckpointChoice, minimum_effect: float) -> str:
-    shares, chosen = found.shares, found.chosen
-    if shares is None or chosen is None:
+    if found.shares is None:
         return ": how sure that is cannot be said of so few prompts"
-    sure = f"{_percent(shares.near)} sure that none of the {found.compared} pairs tried is better by more than {minimum_effect:g}"
-    again = f"{100 * shares.step_best:.0f} of 100 times, this pair {100 * shares.best:.0f} times"
-    return f": {sure}; with the prompts drawn again step {chosen.step} comes out best {again}"
+    return f": {_percent(found.shares.near)} sure that none of the {found.compared} pairs tried is better by more than {minimum_effect:g}"
+
+
+def _detail(found: CheckpointChoice) -> str:
+    """How often it comes out best, and which others may be as good."""
+    parts = []
+    if found.shares is not None and found.chosen is not None:
+        again = f"{100 * found.shares.step_best:.0f} of 100 times, this pair {100 * found.shares.best:.0f} times"
+        parts.append(f"With the prompts drawn again, step {found.chosen.step} comes out best {again}.")
+    if rest := found.within_noise[1:]:
+        more = f" and {len(rest) - NAMED} more" if len(rest) > NAMED else ""
+        parts.append(f"Within the noise of the chosen one: {', '.join(cell.title for cell in rest[:NAMED])}{more}.")
+    return " ".join(parts)
 
 
 def _runner_up(found: CheckpointChoice, confidence: float) -> str:
     assert found.runner_up is not None
-    text = f"the runner-up, {found.runner_up.checkpoint} ({found.runner_up.title})"
+    text = f"the runner-up, {found.runner_up.checkpoint} at {found.runner_up.strength:.2f}"
     cost = found.cost
     if cost is None:
         return f"{text}, cannot be compared with it"
+    if cost.effect == 0.0 and cost.low is None:
+        return f"{text}, scores the same on every picture"
     if cost.low is None or cost.high is None:
         return f"{text}, scores {cost.effect:.3f} less, of which too little is known for an interval"
     return f"{text}, would cost {cost.effect:.3f} of the score (between {cost.low:+.3f} and {cost.high:+.3f}, {_percent(confidence)} sure)"
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return "over 99 %" if share > 0.99 else f"{100 * share:.0f} %"

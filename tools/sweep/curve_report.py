@@ -95,6 +95,7 @@ def _choice_document(choice: CheckpointChoice) -> dict[str, Any]:
     shares = choice.shares
     return {
         "sentence": choice.sentence,
+        "detail": choice.detail or None,
         "chosen": None if choice.chosen is None else _cell(choice.chosen),
         "score": finite(choice.score),
         "sure_within_minimum_effect": None if shares is None else finite(shares.near),
@@ -138,6 +139,7 @@ def render_curve(verdict: CurveVerdict, confidence: float) -> str:
     curve, newest = verdict.curve, verdict.advice[-1] if verdict.advice else None
     parts = [f"> **{WITHHELD}**"] if curve.references_trained else []
     parts.append(f"## Which checkpoint\n\n**{escape(verdict.choice.sentence)}**")
+    parts.append(escape(verdict.choice.detail))
     if newest is not None:
         parts.append(f"## The training: {newest.kind}\n\n{escape(newest.sentence)}")
         parts.append("\n".join(f"- {escape(line)}" for line in newest.evidence))

@@ -1,4 +1,4 @@
-"""The end of a sweep: which configuration to use and how sure that is, as Markdown, JSON, figures and rows of the history."""
+"""The end of a sweep: which configuration to use and how sure that is, as a page, Markdown, JSON, figures and rows of the history."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from lifeos.escaping import escape_markdown as escape
 from tools.production.results import COMPLETE, INCOMPLETE
 from tools.sweep.analysis import FACTOR_TITLES, Shot, factor_means, heat_map_of, score_configs
 from tools.sweep.running import SWEEP_FILE, Sweep, SweepEnd, read_sweep
+from tools.sweep.sweep_page import PAGE_FILE, page_of_selection, write_sweep_page
 
 MOST_RANKED = 27
 DEMO_LEAD = "These are demo pictures, which recommend nothing for a LoRA. Of real ones it would read: "
@@ -43,6 +44,25 @@ def judgement(selection: Selection, end: SweepEnd) -> str:
     if end.why == INCOMPLETE:
         return f"{text} Some planned pictures could not be made; the same command tries them again."
     return text if end.why == COMPLETE else f"NOT FINISHED ({end.why}): so far, {text[0].lower()}{text[1:]}"
+
+
+def write_html(selection: Selection, sweep: Sweep, end: SweepEnd, policy: Mapping[str, Any], when: str) -> None:
+    """sweep_report.html."""
+    scored = score_configs(end.shots, policy)
+    page = page_of_selection(
+        selection,
+        sweep.configs,
+        end.shots,
+        policy,
+        run_id=sweep.run_id,
+        judgement=judgement(selection, end),
+        prompts=sweep.prompts,
+        lines=[expectation(selection, scored), likeness_line(selection, scored, end)],
+        facts=_facts(sweep, end),
+        warnings=end.likeness.get("warnings", ()),
+        notice=end.notice,
+    )
+    write_sweep_page(sweep.request.output_dir / PAGE_FILE, page, command="tools/parameter_sweep.py", when=when)
 
 
 def draw(selection: Selection, sweep: Sweep, root: Path) -> list[tuple[str, str]]:
@@ -105,7 +125,8 @@ def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence
         rows = [f"| {escape(level)} | {mean:.2f} |" for level, mean in levels.items()]
         parts.append("\n".join([f"## {FACTOR_TITLES[factor]}", "", f"| {FACTOR_TITLES[factor]} | Mean score |", "|---|---:|", *rows]))
     parts += [f"## {escape(title)}\n\n![{escape(title)}]({name})" for title, name in pictures]
-    parts.append(_facts(sweep, end))
+    facts = [*_facts(sweep, end), *([end.notice] if end.notice else [])]
+    parts.append("\n".join(["## How it was made", "", *(f"- {escape(line)}" for line in facts)]))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -156,15 +177,12 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{round(value, DIGITS):.2f}"
 
 
-def _facts(sweep: Sweep, end: SweepEnd) -> str:
-    lines = ["## How it was made", ""]
+def _facts(sweep: Sweep, end: SweepEnd) -> list[str]:
+    lines = []
     for rung in sweep.rungs:
         each = f"{counted(rung.pictures_each, 'picture')} each of {counted(len(rung.prompts), 'prompt')}"
-        lines.append(f"- round {rung.number}: {counted(rung.keep, 'configuration')}, {each}")
-    lines.append(f"- {counted(len(end.shots), 'picture')} scored, protocol {escape(str(end.protocol.get('id')))}, cost ${end.usd:.2f}")
-    if end.notice:
-        lines.append(f"- {escape(end.notice)}")
-    return "\n".join(lines)
+        lines.append(f"round {rung.number}: {counted(rung.keep, 'configuration')}, {each}")
+    return [*lines, f"{counted(len(end.shots), 'picture')} scored, protocol {end.protocol.get('id')}, cost ${end.usd:.2f}"]
 
 
 def to_document(

@@ -92,6 +92,17 @@ def test_what_was_dropped_early_is_not_said_to_be_as_good() -> None:
     assert "as good or better" not in said
 
 
+def test_what_makes_the_same_pictures_was_not_dropped() -> None:
+    """Two configurations whose pictures are equal to the last bit: there is no noise between them, and neither was dropped."""
+    shots = shoot({"step1000_str0.60": 0.6}, range(1, 11))
+    same = [replace(shot, config="step1000_str0.80") for shot in shots]
+    worse = shoot({"step1000_str0.60": 0.6, "step2000_str0.60": 0.4}, range(1, 11))[10:]
+    said = how_sure(choose([*shots, *same, *worse], CONFIGS[:3], POLICY, None))
+    assert said.startswith(
+        "Use step1000_str0.60: less than 0.01 below the best of the 3 tried (95 % sure); step1000_str0.80 may be as good"
+    )
+
+
 def test_a_configuration_that_loses_faces_is_not_chosen() -> None:
     levels: dict[str, float | None] = {"step1000_str0.60": 0.6, "step1000_str0.80": 0.95}
     shots = shoot(levels, range(1, 11))

@@ -20,8 +20,8 @@ def test_the_best_pair_is_named_with_its_runner_up_and_what_that_costs() -> None
     assert choice.cost.effect == pytest.approx(0.08, abs=0.02)
     assert choice.shares.near > 0.95
     assert choice.within_noise == (choice.chosen,)
-    assert choice.sentence.startswith("Use anna-step00000500.safetensors (step 500 at strength 1.00): 100 % sure that none of the 6 pairs")
-    assert choice.sentence.endswith("no other of the 6 may be as good (95 % sure).")
+    assert choice.sentence.startswith("Use anna-step00000500.safetensors at strength 1.00: over 99 % sure that none of the 6 pairs")
+    assert choice.sentence.endswith("none of the 5 other pairs may be as good (95 % sure).")
 
 
 def test_equals_are_within_the_noise_and_no_one_is_sure_to_be_the_best() -> None:
@@ -29,7 +29,8 @@ def test_equals_are_within_the_noise_and_no_one_is_sure_to_be_the_best() -> None
     choice = choose_checkpoint(flat, QUICK)
     assert len(choice.within_noise) == 8
     assert choice.shares is not None and choice.shares.best < 0.6
-    assert "7 pairs of 7 are within the noise of it" in choice.sentence
+    assert "7 of the 7 other pairs are within the noise of it" in choice.sentence
+    assert choice.detail.count(" at strength ") == 4 and choice.detail.endswith(" and 3 more.")
 
 
 def test_more_looks_make_a_comparison_wider_unless_they_were_planned() -> None:
