@@ -27,6 +27,7 @@ from lifeos import cli
 from lifeos.errors import InputError
 from lifeos.images import find_pictures
 from lifeos.pages.opening import open_page
+from lifeos.shells import as_typed, python_word
 
 OUTPUT_DIR = Path("lifeos_demo")
 REFERENCES = 6
@@ -99,6 +100,8 @@ def main(argv: list[str] | None = None) -> int:
         cli.say(f"\nOpen it in a browser: {report.as_uri()}", as_json=args.json)
         if args.open:
             open_page(report)
+        command = as_typed([python_word(), "-m", "lifeos", "review", str(output), "--open"])
+        cli.say(f"Look at the pictures and decide: {command}", as_json=args.json)
     return code
 
 

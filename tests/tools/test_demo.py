@@ -21,7 +21,8 @@ def test_the_demo_ends_with_approved_and_rejected_pictures(tmp_path: Path, capsy
     reasons = " ".join(reason for image in document["images"] for reason in image["reasons"])
     assert "skin colour" in reasons and "skin texture" in reasons, "what the demo server spoils is found"
     assert (document["protocol"]["engine"], document["counts"]["without_face"]) == ("sface", 0)
-    assert f"Open it in a browser: {(output / 'batch_report.html').as_uri()}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"Open it in a browser: {(output / 'batch_report.html').as_uri()}" in said and " -m lifeos review " in said
     assert len((output / "eval_history.jsonl").read_text(encoding="utf-8").splitlines()) == 1
     assert demo.main(["--output-dir", str(output), "--count", "1"]) == 0
     assert len((output / "eval_history.jsonl").read_text(encoding="utf-8").splitlines()) == 1

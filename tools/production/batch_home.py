@@ -15,6 +15,7 @@ from typing import Any
 
 from lifeos import foreign
 from lifeos.errors import InputError
+from lifeos.shells import as_typed, python_word
 
 BATCH_FILE = "batch.json"
 
@@ -77,9 +78,10 @@ def copy_line(root: Path) -> str:
     original = find_original(root)
     if original is None:
         return ""
+    command = as_typed([python_word(), "tools/review.py", str(original), "--apply", str(root / "decisions.jsonl")])
     return (
         f"{root} is a copy of {original}: what is decided or made here stays here, and the original's row in the evaluation history is not "
-        f"touched. To take decisions over into the original: tools/review.py {original} --apply {root / 'decisions.jsonl'}. To make this "
+        f"touched. To take decisions over into the original: {command}. To make this "
         "directory the batch: move the original away or delete it"
     )
 

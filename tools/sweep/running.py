@@ -21,7 +21,7 @@ from tools.production.finish import Ending, finish_batch
 from tools.production.graph_choice import check_loras
 from tools.production.healing import find_losses
 from tools.production.journal import JOURNAL_FILE, read_state
-from tools.production.pipeline import Circumstances, backend_options, check_health, queued_before, rate_of
+from tools.production.pipeline import Circumstances, backend_options, check_health, part_from_original, queued_before, rate_of
 from tools.production.plan import Item, Plan, Variant, check_same, read_plan, sha256_of, write_plan
 from tools.production.planning import Generation, make_plan, plan_generation
 from tools.production.protocol_change import (
@@ -298,6 +298,7 @@ class _Running:
         folder = self._folder(rung)
         folder.root.mkdir(parents=True, exist_ok=True)
         plan = self._plan(rung, left, folder, held)
+        part_from_original(folder, read_state(folder.root / JOURNAL_FILE), self.around.note)
         self.protocol, self.likeness = plan.protocol, plan.likeness
         rate = rate_of(plan, self.policy, self.around)
         need = estimate(plan.planned, self.policy["production"]["seconds_per_picture"], [server.tariff(rate) for server in self.servers])

@@ -18,6 +18,7 @@ from evals.scorecards.card import ConfigScore, build_scorecard
 from lifeos import files
 from lifeos.counting import counted
 from lifeos.escaping import escape_markdown as escape
+from tools.production.batch_home import find_original
 from tools.production.results import COMPLETE, INCOMPLETE
 from tools.sweep.analysis import FACTOR_TITLES, Shot, factor_means, heat_map_of, score_configs
 from tools.sweep.running import SWEEP_FILE, Sweep, SweepEnd, read_sweep
@@ -232,10 +233,10 @@ def to_document(
 
 
 def record_runs(sweep: Sweep, end: SweepEnd, policy: Mapping[str, Any], history: Path, timestamp: str) -> int:
-    """One row of the history for each configuration, once. Returns how many were added."""
+    """One row of the history for each configuration, once; a copy of a sweep adds none. Returns how many were added."""
     path = sweep.request.output_dir / SWEEP_FILE
     state = read_sweep(sweep.request.output_dir)
-    if state.get("recorded"):
+    if state.get("recorded") or find_original(sweep.request.output_dir / "rung_1") is not None:
         return 0
     rows = [record.data for record in files.read_records(history)] if history.exists() else []
     known = {str(row.get("run_id")) for row in rows if row.get("protocol_id") == end.protocol.get("id")}

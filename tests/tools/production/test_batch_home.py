@@ -163,3 +163,22 @@ def test_decisions_of_a_copy_are_taken_over_by_the_step_that_is_named(tmp_path: 
     capsys.readouterr()
     assert review.main([str(copy.root), "--apply", str(copy.root / "decisions.jsonl")]) == EXIT_OK
     assert "is a copy of" in capsys.readouterr().err
+
+
+def test_a_copy_of_a_sweep_adds_no_rows(tmp_path: Path) -> None:
+    """Its rounds are batches, each of which knows where it was made."""
+    from unittest import mock
+
+    from tools.sweep.sweep_report import record_runs
+
+    original = make_reviewed(tmp_path / "sweep")
+    original.root.rename(tmp_path / "sweep" / "rung_1")
+    plan = read_plan(tmp_path / "sweep" / "rung_1")
+    assert plan is not None
+    write_plan(tmp_path / "sweep" / "rung_1", plan)
+    (tmp_path / "sweep" / "sweep.json").write_text('{"base_seed": 1}', encoding="utf-8")
+    shutil.copytree(tmp_path / "sweep", tmp_path / "copy")
+    for name, recorded in (("copy", False), ("sweep", True)):
+        sweep = mock.Mock(configs=[], request=mock.Mock(output_dir=tmp_path / name))
+        record_runs(sweep, mock.Mock(shots=[], protocol={}), {}, tmp_path / "history.jsonl", "2026-11-30T00:00:00Z")
+        assert ("recorded" in json.loads((tmp_path / name / "sweep.json").read_text(encoding="utf-8"))) is recorded
