@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.comparison.comparing import VersionComparison
-from evals.comparison.run_pictures import find_run_pictures, why_missing
+from evals.comparison.run_pictures import find_run_pictures, read_prompts, why_missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,9 @@ def draw_comparison(comparison: VersionComparison, report: Path, folders: Sequen
         drawn.append((f"Every pair of pictures: in the green part {comparison.second.name} is better", names["pairs.png"].name))
     old = find_run_pictures(comparison.first.runs[0], folders[0])
     new = find_run_pictures(comparison.second.runs[0], folders[1])
-    couples = choose_couples(comparison, old, new)
+    ours, theirs = read_prompts(comparison.first.runs[0], folders[0]), read_prompts(comparison.second.runs[0], folders[1])
+    prompts = {key: words for key, words in (theirs | ours).items() if theirs.get(key, words) == words}
+    couples = choose_couples(comparison, old, new, prompts=prompts)
     if couples:
         path = names["contact_sheet.png"]
         notice = "DEMO PICTURES" if comparison.is_demo else ""

@@ -14,13 +14,16 @@ from evals.comparison.picture_pairs import pair_title, picture_overall
 from evals.comparison.run_pictures import is_unchanged
 from evals.comparison.runs import RowPicture
 from lifeos.counting import counted
+from lifeos.escaping import escape_line
 from lifeos.files import replacing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 TILE_WIDTH, TILE_HEIGHT = 230, 290
-GAP, CAPTION, HEADER, FOOT = 10, 46, 66, 8
+GAP, TITLE, HEADER, FOOT = 10, 19, 66, 8
+TITLE_LINES = 3
+CAPTION = 8 + TITLE_LINES * TITLE + 24
 COLUMNS = 3
 SHOWN = 24
 """More than a person looks at in one go is no help."""
@@ -43,8 +46,18 @@ class Couple:
         return None if self.old_score is None or self.new_score is None else self.new_score - self.old_score
 
 
-def choose_couples(comparison: VersionComparison, old: Mapping[str, Path], new: Mapping[str, Path], shown: int = SHOWN) -> list[Couple]:
-    """The pairs whose pictures are there as they were scored, largest change in overall score first; a lost or found face leads."""
+def choose_couples(
+    comparison: VersionComparison,
+    old: Mapping[str, Path],
+    new: Mapping[str, Path],
+    shown: int = SHOWN,
+    *,
+    prompts: Mapping[str, str] | None = None,
+) -> list[Couple]:
+    """The pairs whose pictures are there as they were scored, largest change in overall score first; a lost or found face leads.
+
+    `prompts`: their words by their ids, as far as they are known; a pair of another is named by its id.
+    """
     pairs = comparison.pairs
     if pairs is None or not pairs.keys:
         return []
@@ -53,10 +66,35 @@ def choose_couples(comparison: VersionComparison, old: Mapping[str, Path], new: 
         if one.file not in old and two.file not in new:
             continue
         known = [picture_overall(picture, comparison.policy) for picture in (one, two)]
-        ranked.append((Couple(pair_title(one, two), old.get(one.file), new.get(two.file), known[0], known[1]), one, two))
+        ranked.append((Couple(_title(one, two, prompts or {}), old.get(one.file), new.get(two.file), known[0], known[1]), one, two))
     ranked.sort(key=lambda place: _size_of_change(place[0]), reverse=True)
     couples = (_unchanged(*place) for place in ranked)
     return list(islice((couple for couple in couples if couple.old or couple.new), shown))
+
+
+def _title(one: RowPicture, two: RowPicture, prompts: Mapping[str, str]) -> str:
+    """The prompt in words, where they are known."""
+    words, title = prompts.get(one.prompt_id or ""), pair_title(one, two)
+    if not words:
+        return title
+    seed = f" · seed {one.seed}" if one.seed is not None and one.seed == two.seed else ""
+    return f"{escape_line(' '.join(words.split()))}{seed}"
+
+
+def _wrap(text: str, width: float, font: Any) -> str:
+    """Text in at most `TITLE_LINES` lines of so many pixels, what is too much left out at the end."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if not lines[-1] or font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    if len(lines) > TITLE_LINES:
+        lines = [*lines[: TITLE_LINES - 1], f"{lines[TITLE_LINES - 1]} …"]
+    while any(font.getlength(line) > width for line in lines):
+        lines = [line if font.getlength(line) <= width else f"{line.rstrip(' …')[:-1]}…" for line in lines]
+    return "\n".join(lines)
 
 
 def _size_of_change(couple: Couple) -> float:
@@ -96,10 +134,10 @@ def _draw_couple(sheet: Image, draw: Any, couple: Couple, left: int, top: int, s
     colour = GREY if change is None or abs(change) < 0.005 else (GREEN if change > 0 else RED)
     width = 2 * TILE_WIDTH + GAP
     draw.rectangle((left, top, left + width + GAP, top + CAPTION + TILE_HEIGHT + GAP + FOOT - 2), outline="#d0d7de")
-    draw.text((left + 8, top + 5), _short(couple.title, 44), fill=GREY, font=small)
+    draw.text((left + 8, top + 5), _wrap(couple.title, width - 8, small), fill=GREY, font=small)
     old, new = ("no score" if score is None else f"{score:.2f}" for score in (couple.old_score, couple.new_score))
     told = "" if change is None else f"   {change:+.2f}"
-    draw.text((left + 8, top + 23), f"{old}  →  {new}{told}", fill=colour, font=large)
+    draw.text((left + 8, top + 6 + TITLE_LINES * TITLE), f"{old}  →  {new}{told}", fill=colour, font=large)
     for index, picture in enumerate((couple.old, couple.new)):
         x = left + 5 + index * (TILE_WIDTH + GAP)
         sheet.paste(_tile(picture), (x, top + CAPTION + 5))

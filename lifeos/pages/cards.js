@@ -39,22 +39,46 @@ const cardBody = (item, gates, placeOf) => {
     h("p", { class: "more" }, lines.map((line, number) => [number ? h("br", {}) : null, line])));
 };
 
-/* Builds the bodies of cards: all at once where they are few, else those near the view as one scrolls. `onBuilt` is told of each. */
-class CardBuilder {
-  constructor(cards, body, onBuilt) {
-    Object.assign(this, { body, onBuilt, waiting: new Set(cards) });
-    this.watch = new IntersectionObserver(seen => { for (const each of seen) if (each.isIntersecting) this.build(each.target); }, { rootMargin: "1500px 0px" });
-    if (cards.length <= CardBuilder.MOST_AT_ONCE) this.buildAll(); else cards.forEach(card => this.watch.observe(card));
+/* Lays cards out in blocks of some whole rows, each a list of its own: what is far from the view costs a browser one block instead of each
+   card. What stands below the pictures of a block is built when it comes near, and at once where there are few. `onBuilt` is told of each card. */
+class CardBlocks {
+  constructor(root, cards, body, onBuilt) {
+    Object.assign(this, { root, body, onBuilt, listed: [], blocks: [], waiting: new Set(cards) });
+    this.probe = h("ul", { class: "grid", "aria-hidden": "true" });
+    this.near = new IntersectionObserver(seen => { for (const each of seen) if (each.isIntersecting) [...each.target.children].forEach(card => this.build(card)); }, { rootMargin: "1200px 0px" });
+    root.replaceChildren(this.probe);
+    if (cards.length <= CardBlocks.MOST_AT_ONCE) this.buildAll();
     addEventListener("beforeprint", () => this.buildAll());
+    new ResizeObserver(() => { if (this.columns() !== this.across) this.lay(); }).observe(root);
+  }
+
+  columns() { return getComputedStyle(this.probe).gridTemplateColumns.split(" ").length; }
+
+  /* These cards, in this order. */
+  show(cards) {
+    if (cards.length === this.listed.length && cards.every((card, place) => card === this.listed[place])) return;
+    this.listed = cards;
+    this.lay();
+  }
+
+  lay() {
+    this.across = this.columns();
+    this.near.disconnect();
+    const size = this.across * CardBlocks.ROWS;
+    this.blocks = Array.from({ length: Math.ceil(this.listed.length / size) }, (_, number) => h("ul", { class: "grid block" }, this.listed.slice(number * size, (number + 1) * size)));
+    const focus = document.activeElement;
+    this.root.replaceChildren(this.probe, ...this.blocks);
+    if (focus !== document.activeElement && this.root.contains(focus)) focus.focus({ preventScroll: true });
+    this.blocks.forEach(block => this.near.observe(block));
   }
 
   build(card) {
     if (!this.waiting.delete(card)) return;
-    this.watch.unobserve(card);
     card.append(this.body(card));
     this.onBuilt(card);
   }
 
   buildAll() { for (const card of this.waiting) this.build(card); }
 }
-CardBuilder.MOST_AT_ONCE = 500;
+CardBlocks.MOST_AT_ONCE = 500;
+CardBlocks.ROWS = 3;

@@ -1,7 +1,7 @@
 "use strict";
 /* The report of a batch: filters, and the large view. What is decided here stays in this browser until it is exported. */
 (() => {
-  const grid = document.getElementById("grid"), pictures = [...grid.children];
+  const grid = document.getElementById("grid"), pictures = [...grid.querySelectorAll(".pic")];
   const fields = ["by", "who", "shot", "prompt", "like", "edge", "sort", "find"].map(id => document.getElementById(id)).filter(Boolean);
   const { by, who, shot, prompt, like, edge, sort, find } = Object.fromEntries(fields.map(field => [field.id, field]));
   const buttons = [...document.querySelectorAll("[data-show]")];
@@ -37,18 +37,19 @@
     const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
     const shown = new Set(items.filter(item => (verdict === "all" || item.verdict === verdict) && filters.every(([field, rule]) => !field.value || rule(item, field.value))
       && (!onlyTurned || limits.turns(item)) && words.every(word => textOf(item).includes(word))));
-    pictures.forEach((picture, place) => { const away = !shown.has(items[place]); if (picture.hidden !== away) picture.hidden = away; });
+    cards.show(inOrder.filter(place => shown.has(items[place])).map(place => pictures[place]));
     const count = shown.size;
     buttons.forEach(button => button.setAttribute("aria-pressed", button.dataset.show === verdict));
     if (map) map.mark(shown);
     document.getElementById("shown").textContent = count + (count === 1 ? " picture" : " pictures");
     document.getElementById("empty").hidden = count > 0;
   };
+  let inOrder = [];
   const order = () => {
     const down = sort.value.startsWith("-"), key = sort.value.replace("-", "");
     const worth = item => { const value = key in item.scores ? item.scores[key] : item[key]; return value === null ? -1 : Number(value); };
-    const worths = items.map(worth), sorted = pictures.map((_, place) => place).sort((a, b) => ((worths[a] - worths[b]) * (down ? -1 : 1)) || a - b);
-    if (sorted.some((place, at) => grid.children[at] !== pictures[place])) grid.append(...sorted.map(place => pictures[place]));
+    const worths = items.map(worth);
+    inOrder = items.map((_, place) => place).sort((a, b) => ((worths[a] - worths[b]) * (down ? -1 : 1)) || a - b);
   };
   /* What is decided here: steps in this browser, by batch. */
   const shelf = `lifeos-decisions-${told.batch_id}`;
@@ -89,7 +90,7 @@
   const viewer = new Viewer({
     store, gates: () => told.gates, blind: false, groups: () => groups,
     source: { all: () => items, picture: item => item.url, reference: item => item.reference, hasSkin: true, skin: async item => item.skin_regions.map(outlineOf) },
-    items: () => [...grid.children].filter(picture => !picture.hidden).map(itemOf).filter(item => item.url),
+    items: () => cards.listed.map(itemOf).filter(item => item.url),
     onMove: item => { if (state.now.get("view")) state.keep({ at: pictureOf(item).dataset.index, view: item.index }); else open(item, false); },
     onClose: () => { if (history.state && history.state.opened) history.back(); else { state.keep({ at: pictureOf(viewer.item).dataset.index }); state.recall(); } },
     onChange: () => mark(),
@@ -164,7 +165,7 @@
       if (viewed) { viewer.open(viewed); return; }
       if (viewer.isOpen) viewer.hide();
       const picture = pictures.find(picture => picture.dataset.index === chosen.get("at"));
-      if (!picture || picture.hidden) return;
+      if (!picture || !picture.isConnected) return;
       history.scrollRestoration = "manual";
       const frame = picture.firstElementChild, reach = () => picture.scrollIntoView({ block: "center" });
       reach();
@@ -192,7 +193,7 @@
     if (button) { choose(button); return; }
     const step = { ArrowRight: 1, ArrowLeft: -1, j: 1, k: -1 }[event.key];
     if (!step) return;
-    const links = [...grid.children].filter(picture => !picture.hidden).map(picture => picture.firstElementChild);
+    const links = cards.listed.map(picture => picture.firstElementChild);
     const next = links[Math.max(0, Math.min(links.length - 1, links.indexOf(document.activeElement) + step))];
     if (next) { event.preventDefault(); next.focus(); next.scrollIntoView({ block: "nearest" }); }
   });
@@ -201,7 +202,7 @@
     limits.only.addEventListener("click", () => { onlyTurned = !onlyTurned; limits.only.setAttribute("aria-pressed", onlyTurned); limits.draw(); change(); });
     map = new PoseMap(items, item => open(item));
   }
+  const cards = new CardBlocks(grid, pictures, picture => cardBody(itemOf(picture), told.gates, name => placeOf.get(name)), badge);
   mark();
   state.recall();
-  new CardBuilder(pictures, picture => cardBody(itemOf(picture), told.gates, name => placeOf.get(name)), badge);
 })();

@@ -19,7 +19,7 @@ from evals.comparison.rendering import render
 from evals.comparison.rescoring import rescore
 from evals.comparison.run_pictures import find_run_pictures, with_batch_facts, with_folders
 from evals.comparison.runs import Run, read_run
-from evals.comparison.side_by_side import choose_couples
+from evals.comparison.side_by_side import _font, _wrap, choose_couples
 from evals.load_thresholds import load_thresholds
 from lifeos.errors import UnavailableError
 from lifeos.files import sha256_file
@@ -131,6 +131,20 @@ def test_the_largest_change_leads_the_contact_sheet(tmp_path: Path) -> None:
     # a lost face first, then -.3, then +.1
     assert [couple.title.partition(",")[0] for couple in couples[:6]] == [f"prompt {p}" for p in (3, 3, 5, 5, 7, 7)]
     assert couples[2].change == pytest.approx(-0.3)
+    named = choose_couples(comparison, files, files, prompts={"3": "amiranoor,\n at the beach"})
+    assert [couple.title.partition(" · seed")[0] for couple in named[:3]] == [
+        "amiranoor, at the beach",
+        "amiranoor, at the beach",
+        couples[2].title,
+    ]
+
+
+def test_a_long_prompt_is_wrapped_within_its_place() -> None:
+    font = _font(15)
+    lines = _wrap("amiranoor, candid photo at an outdoor cafe " * 5 + "x" * 200, 300, font).splitlines()
+    assert len(lines) == 3 and lines[0].startswith("amiranoor, candid") and lines[2].endswith("…")
+    assert max(font.getlength(line) for line in lines) <= 300
+    assert _wrap("short", 300, font) == "short"
 
 
 @pytest.fixture(scope="module")
