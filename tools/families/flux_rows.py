@@ -47,7 +47,7 @@ FLUX = Family(
             options=(*FLOW, "--guidance_scale", "1.0", "--timestep_sampling", "flux_shift"),
             without_effect=NOISE,
             bucket_multiple=64,
-            proof="parsed",
+            proof="run",
         ),
         TrainedBy("ai-toolkit", "run.py", "", name="flux"),
     ),

@@ -8,7 +8,7 @@ from lifeos import foreign
 from lifeos.errors import InputError, LifeosError, UnavailableError
 from tools.families.families import Family
 from tools.trainers.adapter_weights import CHECKPOINT, UNKNOWN, summarise_weights
-from tools.trainers.architectures import SAID, find_architecture
+from tools.trainers.architectures import SAID
 from tools.trainers.recognition import recognise
 from tools.trainers.safetensors_header import SafetensorsHeader, read_safetensors_header
 
@@ -52,15 +52,13 @@ def _check_file(path: Path, family: Family, fix: str) -> None:
     header = read_safetensors_header(path, fix)
     if header.missing_bytes:
         raise InputError(path, f"is cut off: {header.missing_bytes:,} of {header.declared_size:,} bytes are missing", "download it again")
-    kind, found = summarise_weights(header).kind, find_architecture(header)
-    is_known = kind != UNKNOWN or found is not None
-    if not is_known and (family.checkpoint_parts or family.made_for in TITLES):
+    kind, found = summarise_weights(header).kind, recognise(header)
+    if kind == UNKNOWN and not found.is_known and (family.checkpoint_parts or family.made_for in TITLES):
         raise InputError(path, "holds no weights of a model that is known", fix)
     if kind not in (CHECKPOINT, UNKNOWN):
         raise InputError(path, f"is {_article(kind)}, not a base model", fix)
-    made_for = recognise(header)
-    if made_for.is_known and not made_for.fits(family):
-        raise InputError(path, f"is a model of {made_for.title}, not of {family.title}", fix)
+    if found.is_known and not found.fits(family):
+        raise InputError(path, f"is a model of {found.title}, not of {family.title}", fix)
     _check_parts(header, family, fix)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.tools.trainers.checkpoints import SDXL_WEIGHTS, write_checkpoint
 from tests.tools.trainers.safetensors_files import write_safetensors
-from tools.families.families import SDXL
+from tools.families.families import SDXL, find_family
 from tools.trainers.base_model import find_base_fault
 
 FLUX = {"double_blocks.0.img_attn.qkv.weight": [9216, 3072], "single_blocks.0.linear1.weight": [21504, 3072]}
@@ -96,6 +96,32 @@ def test_a_part_that_is_missing(tmp_path: Path, without: str, part: str) -> None
     assert f"holds no {part}: it is not a whole checkpoint of SDXL" in said_of(
         write_checkpoint(tmp_path / "a.safetensors", without=without)
     )
+
+
+FLUX2 = {"double_blocks.0.img_attn.qkv.weight": [9216, 3072], "single_blocks.0.linear1.weight": [27648, 3072]}
+CHROMA = {**FLUX, "distilled_guidance_layer.in_proj.weight": [5120, 64]}
+TRANSFORMERS: list[tuple[str, dict[str, list[int]], str]] = [
+    ("flux", FLUX, ""),
+    ("flux", CHROMA, "is a model of Chroma, not of Flux.1"),
+    ("chroma", CHROMA, ""),
+    ("flux2-klein", FLUX2, ""),
+    ("flux2", FLUX2, "is a model of Flux.2 klein 4B, not of Flux.2 dev"),
+    ("qwen-image", FLUX, "is a model of Flux.1, not of Qwen-Image"),
+    ("qwen-image", {"some.thing": [4]}, "holds no weights of a model that is known"),
+    ("sd15", SD15, ""),
+    (
+        "sd15",
+        {name: shape for name, shape in SD15.items() if "first_stage" not in name},
+        "holds no VAE: it is not a whole checkpoint of SD1.5",
+    ),
+]
+
+
+@pytest.mark.parametrize(("family", "weights", "said"), TRANSFORMERS, ids=[f"{case[0]}-{n}" for n, case in enumerate(TRANSFORMERS)])
+def test_other_families_and_their_sizes(tmp_path: Path, family: str, weights: dict[str, list[int]], said: str) -> None:
+    row = find_family(family)
+    fault = find_base_fault(str(write_safetensors(tmp_path / "a.safetensors", weights)), row)
+    assert (fault.why if fault is not None else "") == said
 
 
 def test_a_folder_of_diffusers(tmp_path: Path) -> None:

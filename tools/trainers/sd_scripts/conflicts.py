@@ -90,6 +90,7 @@ def find_conflicts(argv: Sequence[str], dataset_config: Mapping[str, Any]) -> li
         _check_defaults_that_bite,
         _check_resume,
         _check_buckets,
+        _check_transformers,
     )
     found = list(_check_keys(dataset_config)) + list(_check_subsets(subsets, dataset_config))
     for check in checks:
@@ -277,6 +278,15 @@ def _check_buckets(options: TrainerOptions, config: Mapping[str, Any]) -> Iterat
             yield Finding("max_bucket_reso", f"{high} is below the resolution {max(sides)}: AssertionError", "give a larger one")
         if step <= 0 or step % multiple:
             yield Finding("bucket_reso_steps", f"{step} is not a multiple of {multiple}: AssertionError", f"give {multiple} or 64")
+
+
+def _check_transformers(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the scripts of Flux.1, Chroma and SD3.5 assert."""
+    if options.number("blocks_to_swap", 0) and options.has("cpu_offload_checkpointing"):
+        why = "is not possible together with --cpu_offload_checkpointing: AssertionError"
+        yield Finding("--blocks_to_swap", why, "leave out one of the two")
+    if options.one("model_type") == "chroma" and not options.has("apply_t5_attn_mask"):
+        yield Finding("--apply_t5_attn_mask", "is required for Chroma: AssertionError", "add it")
 
 
 def _check_keys(config: Mapping[str, Any]) -> Iterator[Finding]:
