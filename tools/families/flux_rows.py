@@ -91,7 +91,7 @@ CHROMA = Family(
             options=(*FLOW, "--guidance_scale", "0.0", "--timestep_sampling", "sigmoid", "--apply_t5_attn_mask"),
             without_effect=(*NOISE, "train_text_encoder", "text_encoder_learning_rate"),
             bucket_multiple=64,
-            proof="parsed",
+            proof="run",
         ),
         TrainedBy("ai-toolkit", "run.py", "", name="chroma"),
     ),

@@ -65,6 +65,7 @@ def test_a_run_is_stopped_and_goes_on_as_itself(bench: Bench, monkeypatch: pytes
     assert bench.steps_with_loss() == list(range(1, 21))
     assert not (bench.output / "staged_dataset").exists()
     assert bench.run("--resume") == 2, "nothing is left to train"
+    assert bench.run() == 2, "LoRA files of the name are there"
 
 
 def test_no_success_without_a_sound_lora_of_the_run(
