@@ -29,6 +29,5 @@ def open_in_browser(address: str) -> bool:
 
 def has_screen() -> bool:
     """Whether a browser can show itself: by a display, or by the program that BROWSER names."""
-    if sys.platform in ("win32", "darwin"):
-        return True
-    return any(os.environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
+    system: str = sys.platform  # as a text: for one system alone the other line would look as if nothing reached it
+    return system in ("win32", "darwin") or any(os.environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
