@@ -43,6 +43,7 @@ def test_a_line_chart_is_read_and_chosen_by_keys(tab: Tab, address: str) -> None
     assert tab.ask("[...document.querySelectorAll('#steps tbody tr')].map(row => row.children[2].textContent).join(' ')") == (
         "0.41 0.58 0.66 0.62 0.50 – 0.71 0.60"
     )
+    assert tab.ask("[...document.querySelectorAll('#steps polyline')].map(each => each.points.length).join()") == "4,2"
     # a missing value breaks the line; an interval that stands alone is a whisker, others a band
     assert tab.ask("['polyline', '.band', '.whisker'].map(each => document.querySelectorAll('#steps ' + each).length).join()") == "2,1,2"
     tab.resize(600, 800)
