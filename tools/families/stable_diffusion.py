@@ -103,7 +103,7 @@ SD35 = Family(
             "networks.lora_sd3",
             components=("clip_l", "clip_g", "t5xxl"),
             options=("--weighting_scheme", "uniform"),
-            proof="parsed",
+            proof="run",
             without_effect=("min_snr_gamma", "noise_offset", "max_token_length"),
         ),
     ),
@@ -125,6 +125,7 @@ SD35_MEDIUM = replace(
     SD35,
     id="sd35-medium",
     title="SD3.5 Medium",
+    trained_by=(replace(SD35.trained_by[0], proof="parsed"),),
     width=1536,
     files=(checkpoint("sd3.5_medium.safetensors", r"sd[-_ ]?3[-_.]?5.*medium"), *SD35.files[1:]),
 )

@@ -26,6 +26,8 @@ NAME = "sd-scripts"
 SMALLEST_BUCKET_MULTIPLE = 64
 """What a script insists on that no family of the table is trained with, as `train_network.py` does."""
 
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?<!\.safetensors)(?<!\.sft)(?<!\.ckpt)")
+
 TRAINER_LEARNING_RATE = 2e-6
 """The trainer's --learning_rate where none is given; parts without a rate of their own take it."""
 
@@ -282,6 +284,10 @@ def _check_buckets(options: TrainerOptions, config: Mapping[str, Any]) -> Iterat
 
 def _check_transformers(options: TrainerOptions, _: Mapping[str, Any]) -> Iterator[Finding]:
     """What the scripts of Flux.1, Chroma and SD3.5 assert."""
+    model = options.one("pretrained_model_name_or_path")
+    if options.family and options.family.training_with(NAME).components and HUB_NAME.fullmatch(model):
+        why = f"{model} is a name on a hub, and the script of {options.family.title} opens a file: FileNotFoundError"
+        yield Finding("--pretrained_model_name_or_path", why, "download the model, and give --base-model its file")
     if options.number("blocks_to_swap", 0) and options.has("cpu_offload_checkpointing"):
         why = "is not possible together with --cpu_offload_checkpointing: AssertionError"
         yield Finding("--blocks_to_swap", why, "leave out one of the two")

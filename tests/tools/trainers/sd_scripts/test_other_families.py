@@ -82,3 +82,10 @@ def test_buckets_are_of_the_trainer_s_steps() -> None:
     flux = find_family("flux")
     how = flux.training_with(NAME)
     assert (fit_to_trainer(flux, how).resolution.bucket_step, fit_to_trainer(flux, replace(how, bucket_multiple=0))) == (64, flux)
+
+
+@pytest.mark.parametrize(("family", "flags", "refused"), [("flux", FLUX_FILES, True), ("sd15", (), False)], ids=["flux", "sd15"])
+def test_a_name_on_a_hub_where_the_script_opens_a_file(tmp_path: Path, family: str, flags: tuple[str, ...], refused: bool) -> None:
+    plan, _ = plan_of(family, tmp_path, *flags, "--base-model", "nobody/a-model")
+    found = [finding.rule for finding in find_conflicts(plan.training.argv, plan.files[0].document)]
+    assert found == (["--pretrained_model_name_or_path"] if refused else [])
