@@ -49,7 +49,7 @@ class CardBlocks {
     root.replaceChildren(this.probe);
     if (cards.length <= CardBlocks.MOST_AT_ONCE) this.buildAll();
     addEventListener("beforeprint", () => this.buildAll());
-    new ResizeObserver(() => { if (this.columns() !== this.across) this.lay(); }).observe(root);
+    addEventListener("resize", () => { if (this.columns() !== this.across) this.lay(); });
   }
 
   columns() { return getComputedStyle(this.probe).gridTemplateColumns.split(" ").length; }

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from lifeos.escaping import escape_markdown
 from tests.tools.production.scenes import NASTY, ROWS, finish, make_batch, make_plan
+from tools.production import report_html
 
 
 def test_the_numbers_add_up(tmp_path: Path) -> None:
@@ -198,3 +200,35 @@ def test_a_batch_of_before_has_no_floor_and_says_nothing(tmp_path: Path) -> None
     document = finish(make_plan(), folder)
     assert (document["likeness"], document["warnings"]) == (None, [])
     assert "strangers" not in (folder.root / "batch_report.md").read_text(encoding="utf-8")
+
+
+def test_small_copies_that_nobody_needs_are_removed_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_batch(tmp_path, make_plan(), ROWS)
+    thumbs = folder.root / "thumbs"
+    monkeypatch.setattr(report_html, "MOST_IN_ONE_FILE", 3)
+    finish(make_plan(), folder)
+    names = sorted(path.name for path in thumbs.iterdir())
+    assert len(names) == 4 and all(name.endswith(".png.webp") for name in names)
+    ours, theirs = b"RIFF a small copy", b"a picture of somebody"
+    for place in (folder.thumbnails, thumbs):
+        (place / "0009_gone.png.webp").write_bytes(ours)
+        (place / "0008_gone.png.jpg").write_bytes(ours)
+        (place / "holiday.jpg").write_bytes(theirs)
+    (thumbs / "0008_gone.png.jpg").write_bytes(theirs)  # another than ours, by the same name
+    (thumbs / "notes.txt").write_bytes(theirs)
+    finish(make_plan(), folder)
+    assert sorted(path.name for path in thumbs.iterdir()) == sorted([*names, "0008_gone.png.jpg", "holiday.jpg", "notes.txt"])
+    assert sorted(path.name for path in folder.thumbnails.iterdir()) == sorted([*names, "holiday.jpg"])
+    monkeypatch.setattr(report_html, "MOST_IN_ONE_FILE", 500)  # the copies stand in the page again
+    finish(make_plan(), folder)
+    assert sorted(path.name for path in thumbs.iterdir()) == ["0008_gone.png.jpg", "holiday.jpg", "notes.txt"]
+
+
+def test_a_small_copy_of_before_is_used_where_the_picture_is_gone(tmp_path: Path) -> None:
+    folder = make_batch(tmp_path, make_plan(), ROWS)
+    older = folder.thumbnails / "0001_p001_v01_seed1_x.png.jpg"
+    Image.new("RGB", (20, 30), (9, 9, 9)).save(older, "JPEG")
+    (folder.root / "approved" / "0001_p001_v01_seed1_x.png").unlink()
+    finish(make_plan(), folder)
+    page = (folder.root / "batch_report.html").read_text(encoding="utf-8")
+    assert older.is_file() and page.count("data:image/jpeg") == 1 and page.count("data:image/webp") == 3

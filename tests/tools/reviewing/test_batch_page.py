@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from evals.judging.gates import GATES
+from lifeos.pages.columns import pack_rows
+from lifeos.pages.page_templates import json_in_page
 from lifeos.pages.terms import TERMS
 from tests.browser import Tab
 from tests.tools.production.scenes import finish
@@ -128,6 +130,43 @@ def test_small_copies_of_a_large_batch_lie_beside_the_page(tab: Tab, folder: Bat
     tab.ask("document.querySelector('.pic img').scrollIntoView()")
     tab.wait("document.querySelector('.pic img').naturalWidth > 0")
     assert sorted(path.name for path in (folder.root / "thumbs").iterdir()) == [f"{name}.webp" for name in NAMES]
+
+
+def test_what_stands_below_a_picture_of_a_large_batch_is_built_when_it_comes_near(tab: Tab, folder: BatchFolder) -> None:
+    page = folder.root / "batch_report.html"
+    text = page.read_text(encoding="utf-8")
+    few = text.replace("MOST_AT_ONCE = 500", "MOST_AT_ONCE = 5").replace("ROWS = 3", "ROWS = 1").replace("1200px 0px", "0px")
+    assert few.count("MOST_AT_ONCE = 5;") == few.count("ROWS = 1;") == few.count('"0px"') == 1
+    page.write_text(few, encoding="utf-8")
+    tab.resize(390, 500, phone=True)  # two columns: three blocks
+    tab.go(address(folder))
+    bodies = "[...document.querySelectorAll('.block')].map(each => each.querySelectorAll('.body').length).join()"
+    assert tab.ask(bodies) == "0,0,0"
+    tab.ask("document.querySelector('.block').scrollIntoView()")
+    assert tab.wait(f"(told => told.startsWith('2') && told)({bodies})").endswith(",0")
+    tab.ask("document.querySelector('.block:last-child').scrollIntoView()")
+    tab.wait(f"{bodies}.endsWith('2')")
+    tab.ask("dispatchEvent(new Event('beforeprint'))")
+    assert tab.ask(bodies) == "2,2,2"
+    tab.resize(1280, 860)
+    tab.wait(f"{bodies} === '5,1'")
+
+
+def test_rows_come_out_of_the_page_as_they_went_in_and_meters_show_the_span_of_a_gate(tab: Tab, folder: BatchFolder) -> None:
+    rows: list[dict[str, Any]] = [
+        {"all": 1, "text": text, "scores.face": face, "scores.age": None, "list": [text]}
+        for text, face in (("a prompt that two share " * 3, 0.5), ("a prompt that two share " * 3, None), ("</script><b>", 0.25))
+    ]
+    packed = pack_rows(rows)
+    assert packed["columns"]["all"] == {"all": 1} and packed["columns"]["text"]["at"] == [0, 0, 1]
+    tab.go(address(folder))
+    wanted = [{"all": 1, "text": row["text"], "scores": {"face": row["scores.face"], "age": None}, "list": row["list"]} for row in rows]
+    assert tab.ask(f"unpackRows({json_in_page(packed)})") == wanted
+    assert tab.ask("unpackRows({ count: 0, columns: {} })") == []
+    meter = "meterOf({ low: 0, high: 80, limit: 20, lower: %s }, %s).firstElementChild"
+    assert tab.ask(f"(m => [m.style.width, m.className])({meter % ('false', 40)})") == ["50%", ""]
+    assert tab.ask(f"(m => [m.style.width, m.className])({meter % ('true', 100)})") == ["100%", "low"]
+    assert tab.ask(f"(m => [m.style.width, m.className])({meter % ('false', 'null')})") == ["0px", ""]
 
 
 def test_it_fits_a_phone(tab: Tab, folder: BatchFolder) -> None:
