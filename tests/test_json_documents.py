@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "a LoRA": ("tools.lora_info", ["{}/training/v3-step00000010.safetensors"]),
     "a certificate": ("tools.certify", ["{}/finished_batch/approved/0001_p001_v01_seed7_close-up-portrait.png", "--project-root", "{}"]),
     "published files": ("tools.publish", ["--verify", "{}/finished_batch/approved/0001_p001_v01_seed7_close-up-portrait.png"]),
+    "who trains what": ("tools.retrain_lora", ["--table"]),
     "a manifest": ("tools.dataset_manifest", ["--dataset-dir", "{}/dataset"]),
     "a verified manifest": ("tools.dataset_manifest", ["--verify", "{}/dataset_manifest.json", "--dataset-dir", "{}/dataset"]),
     "two manifests": ("tools.dataset_manifest", ["--compare", "{}/dataset_manifest_before.json", "{}/dataset_manifest.json"]),

@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if args.table:
         if args.json:
-            cli.print_json(list_pairs())
+            cli.print_json({"pairs": list_pairs()})
         cli.say(render_table(), as_json=args.json)
         return EXIT_OK
     return run_command(args, args.trainer, args.family)

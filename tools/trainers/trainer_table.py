@@ -8,6 +8,7 @@ from lifeos.errors import InputError
 from tools.families import families
 from tools.families.families import Family, TrainedBy
 from tools.trainers import trainer as registry
+from tools.trainers.components import find_component
 
 
 def families_of(trainer: str) -> tuple[str, ...]:
@@ -62,8 +63,8 @@ def list_pairs() -> list[dict[str, Any]]:
             "trainer": each.trainer,
             "script": each.script or None,
             "network_module": each.network_module or None,
-            "components": list(each.components),
-            "optional_components": list(each.optional),
+            "components": [find_component(name).flag for name in each.components],
+            "optional_components": [find_component(name).flag for name in each.optional],
             "without_effect": list(each.without_effect),
             "proof": each.proof,
         }

@@ -9,7 +9,7 @@ import pytest
 
 from lifeos.errors import InputError
 from tests.tools.trainers.safetensors_files import write_safetensors
-from tools.families.families import SDXL, TrainedBy
+from tools.families.families import FAMILIES, PROOFS, SDXL, TrainedBy
 from tools.trainers.components import COMPONENTS, assign_components, find_component, find_component_fault, find_component_faults
 
 LAYER = "text_model.encoder.layers.0.self_attn.q_proj.weight"
@@ -91,3 +91,13 @@ def test_missing_ones_are_named_and_those_inside_the_base_model_are_not(tmp_path
     with pytest.raises(InputError, match=r"--clip-g: sd-scripts reads no such file for Flux.1 \(leave it out: it takes --clip-l, --t5xxl"):
         assign_components({"--clip-g": "x"}, family, FLUX_LIKE)
     assert assign_components({"--vae": "x"}, family, FLUX_LIKE) == {"ae": "x"}
+
+
+def test_the_rows_of_families_name_components_that_exist() -> None:
+    """And no two under one flag, since a command can give one file to each."""
+    flags = {row.id: row.flag for row in COMPONENTS}
+    for family in FAMILIES:
+        for how in family.trained_by:
+            wanted = [flags[each] for each in (*how.components, *how.optional)]
+            assert len(set(wanted)) == len(wanted), (family.id, how.trainer)
+            assert how.proof in PROOFS
