@@ -151,6 +151,7 @@ DEFAULTS: dict[str, Any] = {
         "base_model": "/workspace/models/sd_xl_base_1.0.safetensors",
         "sd_scripts_dir": "/workspace/sd-scripts",
         "musubi_tuner_dir": "/workspace/musubi-tuner",
+        "ai_toolkit_dir": "/workspace/ai-toolkit",
         "train_data_dir": "/workspace/lora_dataset_v3",
         "output_dir": "/workspace/lora_output_v3",
         "output_name": "amiranoor_v3",

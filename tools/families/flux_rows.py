@@ -49,7 +49,7 @@ FLUX = Family(
             bucket_multiple=64,
             proof="run",
         ),
-        TrainedBy("ai-toolkit", "run.py", "", name="flux"),
+        TrainedBy("ai-toolkit", "run.py", "", name="flux", proof="parsed"),
     ),
     lora_parts=MappingProxyType({"lora_unet_": "unet", "lora_te1_": "text_encoder_1", "lora_te3_": "text_encoder_3"}),
     width=3072,
@@ -93,7 +93,7 @@ CHROMA = Family(
             bucket_multiple=64,
             proof="run",
         ),
-        TrainedBy("ai-toolkit", "run.py", "", name="chroma"),
+        TrainedBy("ai-toolkit", "run.py", "", name="chroma", proof="parsed"),
     ),
     lora_parts=ALONE,
     width=3072,
@@ -122,7 +122,7 @@ FLUX2 = Family(
             components=("mistral", "flux2_ae"),
             proof="parsed",
         ),
-        TrainedBy("ai-toolkit", "run.py", "", name="flux2"),
+        TrainedBy("ai-toolkit", "run.py", "", name="flux2", optional=("flux2_ae",), proof="parsed"),
     ),
     lora_parts=ALONE,
     architecture="Flux.2",
@@ -152,7 +152,7 @@ FLUX2_KLEIN = replace(
     ),
     trained_by=(
         replace(FLUX2.trained_by[0], name="klein-base-4b", components=("qwen3_4b", "flux2_ae")),
-        TrainedBy("ai-toolkit", "run.py", "", name="flux2_klein_4b"),
+        TrainedBy("ai-toolkit", "run.py", "", name="flux2_klein_4b", optional=("flux2_ae",), proof="parsed"),
     ),
     width=3072,
     files=(
@@ -169,7 +169,7 @@ FLUX2_KLEIN_9B = replace(
     title="Flux.2 klein 9B",
     trained_by=(
         replace(FLUX2.trained_by[0], name="klein-base-9b", components=("qwen3_8b", "flux2_ae")),
-        TrainedBy("ai-toolkit", "run.py", "", name="flux2_klein_9b"),
+        TrainedBy("ai-toolkit", "run.py", "", name="flux2_klein_9b", optional=("flux2_ae",), proof="parsed"),
     ),
     width=4096,
     files=(

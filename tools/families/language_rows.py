@@ -45,7 +45,7 @@ QWEN_IMAGE = Family(
             components=("qwen_vl", "qwen_image_vae"),
             proof="parsed",
         ),
-        TrainedBy("ai-toolkit", "run.py", "", name="qwen_image"),
+        TrainedBy("ai-toolkit", "run.py", "", name="qwen_image", proof="parsed"),
     ),
     lora_parts=ALONE,
     width=3072,
@@ -107,7 +107,7 @@ Z_IMAGE = Family(
     resolution=ResolutionRule(picture_multiple=16, bucket_step=16, bucket_multiple=16),
     trained_by=(
         TrainedBy("musubi-tuner", "zimage_train_network.py", "networks.lora_zimage", components=("qwen3_4b", "ae"), proof="run"),
-        TrainedBy("ai-toolkit", "run.py", "", name="zimage"),
+        TrainedBy("ai-toolkit", "run.py", "", name="zimage", proof="parsed"),
     ),
     lora_parts=ALONE,
     width=3840,
@@ -133,6 +133,13 @@ Z_IMAGE_TURBO = replace(
             "height": 1216,
             "lora_strength": 1.0,
         }
+    ),
+    trained_by=(
+        Z_IMAGE.trained_by[0],
+        replace(
+            Z_IMAGE.trained_by[1],
+            options=("model.assistant_lora_path=ostris/zimage_turbo_training_adapter/zimage_turbo_training_adapter_v2.safetensors",),
+        ),
     ),
     architecture="Z-Image",
     files=(
@@ -170,7 +177,7 @@ WAN22 = Family(
             components=("umt5", "qwen_image_vae"),
             proof="parsed",
         ),
-        TrainedBy("ai-toolkit", "run.py", "", name="wan22_14b"),
+        TrainedBy("ai-toolkit", "run.py", "", name="wan22_14b", proof="parsed"),
     ),
     lora_parts=ALONE,
     architecture="Wan",

@@ -48,7 +48,7 @@ def read_beside(lora: Path, dialect: str | None) -> dict[str, Any]:
     """The parameters that the file beside a LoRA names; none if there is no such file, or it is about another. `dialect`: whose the LoRA's
     metadata are."""
     if dialect == "ai-toolkit":
-        config = _at(_read_yaml(lora.with_name("config.yaml")), ("config",))
+        config = _at(read_yaml(lora.with_name("config.yaml")), ("config",))
         name = _at(config, ("name",))
         if not isinstance(name, str) or not name or not lora.stem.startswith(name):
             return {}
@@ -62,7 +62,7 @@ def read_beside(lora: Path, dialect: str | None) -> dict[str, Any]:
     return {}
 
 
-def _read_yaml(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
     import yaml
 
     try:

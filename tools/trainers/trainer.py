@@ -36,6 +36,8 @@ class Subset:
     """Of them without a caption file."""
     same_names: int = 0
     """How many would lose their cache to another where a trainer calls caches by the picture's name without its extension."""
+    endings: tuple[str, ...] = ()
+    """The endings of its pictures, in small letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +287,13 @@ TRAINERS: tuple[TrainerRow, ...] = (
         "musubi_tuner_dir",
         "kohya-ss/musubi-tuner",
         ("musubi_tuner.", "musubi_tuner/"),
+    ),
+    TrainerRow(
+        "ai-toolkit",
+        "tools.trainers.ai_toolkit.toolkit_trainer",
+        "ai_toolkit_dir",
+        "ostris/ai-toolkit",
+        ("ai-toolkit/run.py", "ai_toolkit_job.yaml"),
     ),
 )
 DEFAULT_TRAINER = TRAINERS[0].name

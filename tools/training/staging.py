@@ -88,7 +88,8 @@ def plan_stage(settings: TrainingSettings, document: Mapping[str, Any]) -> Stage
             target = stage / _unused(f"{repeats}_{_plain(tokens)}" + ("_reg" if is_reg else ""), names)
             bare = sum(not image["caption_sha256"] for image in members)
             stems = {PurePosixPath(image["filename"]).stem.casefold() for image in members}
-            subsets.append(Subset(target, repeats, tokens, is_reg, len(members), bare, len(members) - len(stems)))
+            endings = tuple(sorted({PurePosixPath(image["filename"]).suffix.lower() for image in members}))
+            subsets.append(Subset(target, repeats, tokens, is_reg, len(members), bare, len(members) - len(stems), endings))
             for image in members:
                 staged = [_staged(root, target, image["filename"], image["sha256"], image["size_bytes"])]
                 if image["caption_file"]:

@@ -16,7 +16,7 @@ from tests.tools.dataset.sets import make_set
 from tests.tools.trainers.standins import Standin
 from tools import retrain_lora
 from tools.trainers.lora_header import read_lora_header
-from tools.trainers.trainer import Trainer, find_row
+from tools.trainers.trainer import find_row
 
 PATIENCE_SECONDS = 60
 
@@ -25,7 +25,7 @@ class Bench:
     """A training set, model files and an output folder, and the command with a stand-in."""
 
     def __init__(self, standin: Standin, folder: Path) -> None:
-        self.trainer: Trainer = find_row(standin.trainer).load()
+        self.standin, self.trainer = standin, find_row(standin.trainer).load()
         self.set = make_set(folder / "set" / "2_amiranoor woman", 3, size=(256, 256)).parent
         self.output, self._model_flags = folder / "out", standin.arguments(folder)
 

@@ -22,7 +22,7 @@ TESTS = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True, slots=True)
 class Standin:
     """One stand-in. `base`, `components`: names and shapes that headers of the files must hold; components by their flags. `more`: further
-    flags of the command, which make a training short."""
+    flags of the command, which make a training short. `saves_last_step`: whether the last step has a checkpoint besides the final file."""
 
     trainer: str
     family: str
@@ -30,6 +30,7 @@ class Standin:
     base: Mapping[str, list[int]]
     components: Mapping[str, Mapping[str, list[int]]] = field(default_factory=dict)
     more: tuple[object, ...] = ()
+    saves_last_step: bool = True
 
     def arguments(self, folder: Path) -> list[object]:
         """The flags that name trainer, family and model files, which are made in a folder."""
@@ -53,6 +54,14 @@ STANDINS: tuple[Standin, ...] = (
         Z_IMAGE_WEIGHTS,
         {"--text-encoder": QWEN3_WEIGHTS, "--vae": FLUX_VAE_WEIGHTS},
         ("--train-batch-size", 1, "--optimizer", "AdamW"),
+    ),
+    Standin(
+        "ai-toolkit",
+        "z-image",
+        TESTS / "toolkit_standin",
+        Z_IMAGE_WEIGHTS,
+        more=("--train-batch-size", 1, "--optimizer", "AdamW"),
+        saves_last_step=False,
     ),
 )
 """One for each row of the registry."""

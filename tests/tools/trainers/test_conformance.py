@@ -56,8 +56,9 @@ def test_a_run_is_stopped_and_goes_on_as_itself(bench: Bench, monkeypatch: pytes
     assert bench.run("--resume") == 0
     record = bench.record
     assert (record["run_id"], record["state"], record["first_step"], record["steps"]) == (first["run_id"], "finished", 10, 20)
-    assert bench.steps() == [5, 10, 15, 20, None], "what the trainer counts from 0 is called what it is"
-    assert [item["fault"] for item in record["lora_files"]] == [None] * 5
+    wanted = [5, 10, 15, *([20] if bench.standin.saves_last_step else []), None]
+    assert bench.steps() == wanted, "what the trainer counts from 0 is called what it is"
+    assert [item["fault"] for item in record["lora_files"]] == [None] * len(wanted)
     assert record["lora_files"][-1]["file"] == bench.trainer.checkpoint_name("v3")
     for name, step in bench.loras().items():
         header = read_lora_header(bench.output / name)

@@ -1,0 +1,1 @@
+"""Stands for a package that the trainer imports: it is only looked for."""

@@ -1,0 +1,1 @@
+"""Ostris' ai-toolkit: `toolkit_trainer.py` is the trainer as the rest of the program sees it."""
