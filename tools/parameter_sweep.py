@@ -1,15 +1,19 @@
 """Find the configuration to use: checkpoints × LoRA strengths × CFG × samplers, on the same prompts and seeds, and how sure that is.
 
+With --checkpoints, which checkpoint of a training to keep, at which strength: with --watch while the training goes on, with advice after
+each one.
+
 Pictures are made, judged and continued after an interruption as in tools/production_pipeline.py. Reads prompts, references and the
 policy. Writes sweep_report.html, .md, .json, figures and a batch folder for each round into --output-dir, and one row for each
 configuration into the evaluation history. With --max-images the worst configurations are dropped early. The same command continues.
 
-python tools/parameter_sweep.py --lora v3-step00001500.safetensors --lora v3-step00002000.safetensors --strengths 0.6,0.8,1.0 \\
---prompts-file prompts.txt --seeds 2 --output-dir sweep_v3 python tools/parameter_sweep.py --lora v3.safetensors --cfgs 4,5,6 --samplers
-dpmpp_2m,euler --max-images 400 --output-dir sweep_cfg
+    python tools/parameter_sweep.py --lora v3-step00001500.safetensors --lora v3-step00002000.safetensors --strengths 0.6,0.8,1.0 \\
+        --prompts-file prompts.txt --seeds 2 --output-dir sweep_v3
+    python tools/parameter_sweep.py --lora v3.safetensors --cfgs 4,5,6 --samplers dpmpp_2m,euler --max-images 400 --output-dir sweep_cfg
+    python tools/parameter_sweep.py --checkpoints lora_output_v3 --watch --comfy-lora-dir ComfyUI/models/loras --output-dir which_v3
 
-Exit codes: 0 done · 1 some pictures could not be made · 2 bad usage or input · 3 ComfyUI, a model or room on the disk is missing · 4
-another process works in the output directory · 130 interrupted.
+Exit codes: 0 done · 1 some pictures could not be made · 2 bad usage or input · 3 ComfyUI, a model or room on the disk is missing ·
+4 another process works in the output directory · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli, times
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError
 from tools.families.family_flags import add_family_flags, given_family
+from tools.sweep.checkpoint_flags import add_checkpoint_flags, check_checkpoint_flags
 from tools.workflows.node_flags import GUIDANCE_HELP, add_node_flags, given_nodes
 from tools.workflows.seeds import parse_seed
 
@@ -58,6 +63,7 @@ def listed(kind: Callable[[str], T]) -> Callable[[str], list[T]]:
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     add_design(parser)
+    add_checkpoint_flags(parser)
     add_shared(parser)
     add_node_flags(parser)
     add_running(parser)
@@ -290,6 +296,13 @@ def _older_scores(args: argparse.Namespace, sweep: Sweep, policy: dict[str, Any]
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    check_checkpoint_flags(args)
+    if args.checkpoints is not None:
+        from tools.sweep.checkpoint_command import judge_checkpoints
+
+        request = read_request(args)
+        request.check()
+        return judge_checkpoints(args, request, read_circumstances(args))
     from evals.load_thresholds import load_thresholds
     from tools.production.stopping import StopSignal
     from tools.sweep.design import describe

@@ -211,8 +211,11 @@ def read_champion(path: Path) -> dict[str, Any] | None:
     return record
 
 
-def promote(path: Path, comparison: VersionComparison, gate: PromotionGate, now: str) -> tuple[dict[str, Any] | None, PromotionGate]:
-    """Make the second version champion. The one before stays in `former`. Only for a gate that passed.
+def promote(
+    path: Path, comparison: VersionComparison, gate: PromotionGate, now: str, *, lora: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any] | None, PromotionGate]:
+    """Make the second version champion. The one before stays in `former`. Only for a gate that passed. `lora`: which file it is, at which
+    strength, where that is known.
 
     Somebody may have made another one champion since the gate was checked: it is checked again while nobody can. Returns the champion's
     record, and the gate as it was then; where that does not pass, nothing is changed.
@@ -227,7 +230,7 @@ def promote(path: Path, comparison: VersionComparison, gate: PromotionGate, now:
         gate = check_promotion(comparison, before, memorised)
         if not gate.passed:
             return before, gate
-        record = _record(comparison, gate, now)
+        record = {**_record(comparison, gate, now), **({"lora": dict(lora)} if lora else {})}
         former = before.pop("former", None) or [] if before else []
         record["former"] = ([{**before, "until": now}] if before else []) + former[:FORMER_KEPT]
         write_json(path, record)

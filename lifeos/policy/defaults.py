@@ -90,6 +90,7 @@ DEFAULTS: dict[str, Any] = {
         "memorised_cosine": 0.95,
     },
     "checkpoints": {
+        "strengths": [0.6, 0.8, 1.0],
         "patience": 3,
         "min_delta": 0.02,
         "max_copying_rise": 0.05,

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lifeos.errors import InputError, UnavailableError
 from tools.backends.backend import (
@@ -65,14 +65,7 @@ FINAL_STATUSES = frozenset({401, 403, 413})
 @contextlib.contextmanager
 def open_backend(url: str, options: BackendOptions) -> Iterator[ComfyServer]:
     """The ComfyUI at an address, not yet connected."""
-    with ComfyServer(
-        url,
-        timeout_seconds=options.timeout_seconds,
-        silence_seconds=options.silence_seconds,
-        outage_seconds=options.outage_seconds,
-        poll_seconds=options.poll_seconds,
-        max_picture_bytes=options.max_picture_bytes,
-    ) as server:
+    with ComfyServer.from_options(url, options) as server:
         yield server
 
 
@@ -120,6 +113,17 @@ class ComfyServer(ServerApi):
         self._alive_at = time.monotonic()
         self._running: tuple[str, ...] = ()
         self._closing = threading.Event()
+
+    @classmethod
+    def from_options(cls, url: str, options: BackendOptions) -> Self:
+        return cls(
+            url,
+            timeout_seconds=options.timeout_seconds,
+            silence_seconds=options.silence_seconds,
+            outage_seconds=options.outage_seconds,
+            poll_seconds=options.poll_seconds,
+            max_picture_bytes=options.max_picture_bytes,
+        )
 
     def connect(self) -> ServerInfo:
         """Reach the server, for the first time or again, and follow it. Raises UnavailableError with what to do."""

@@ -95,6 +95,8 @@ class EmbeddedServer:
         self.dialect = DIALECTS[version]
         self.counters: collections.Counter[str] = collections.Counter()
         self.executed: list[Executed] = []
+        self.model_dirs: dict[str, Path] = {}
+        """Folders whose files are seen as models too, as those of ComfyUI are; by kind."""
         self._pace = Pace(seconds_per_picture, seconds_per_model_load, previews)
         self._models = {folder: list(names) for folder, names in (models if models is not None else DEFAULT_MODELS).items()}
         self._temporary = None if output_dir else Path(tempfile.mkdtemp(prefix="lifeos-embedded-"))
@@ -172,7 +174,11 @@ class EmbeddedServer:
         self._models.setdefault(folder, []).append(name)
 
     def list_models(self, folder: str) -> list[str]:
-        return self.store.inputs() if folder == "input" else sorted(self._models.get(folder, []))
+        if folder == "input":
+            return self.store.inputs()
+        there = self.model_dirs.get(folder)
+        found = [path.name for path in there.iterdir() if path.suffix == ".safetensors"] if there is not None else []
+        return sorted({*self._models.get(folder, []), *found})
 
     def model_folders(self) -> list[str]:
         return [*MODEL_FOLDERS, *[folder for folder in self._models if folder not in MODEL_FOLDERS]]

@@ -1,4 +1,4 @@
-"""Run a sweep: each rung is a batch of the production runner in a folder of its own, so that any of it can be killed and continued."""
+"""Run a sweep: each rung is a round (`round_batch`) in a folder of its own, so that any of it can be killed and continued."""
 
 from __future__ import annotations
 
@@ -7,44 +7,37 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evals.judging.assessor import Assessor
 from lifeos import files, foreign, locks
 from lifeos.counting import counted, verb
 from lifeos.errors import InputError
 from tools.backends.backend import Backend
 from tools.backends.registry import connect_backends
 from tools.production import choices
-from tools.production.batch_state import BatchState
-from tools.production.budget import Limits, estimate, format_seconds
+from tools.production.budget import Limits
 from tools.production.filing import BatchFolder, check_room, check_writable
-from tools.production.finish import Ending, finish_batch
 from tools.production.graph_choice import check_loras
 from tools.production.healing import find_losses
 from tools.production.journal import JOURNAL_FILE, read_state
-from tools.production.pipeline import Circumstances, backend_options, check_health, part_from_original, queued_before, rate_of
-from tools.production.plan import Item, Plan, Variant, check_same, read_plan, sha256_of, write_plan
-from tools.production.planning import Generation, make_plan, plan_generation
+from tools.production.pipeline import Circumstances, backend_options, check_health, queued_before
+from tools.production.plan import Plan, read_plan, sha256_of
+from tools.production.planning import Generation, plan_generation
 from tools.production.protocol_change import (
     WHY_KEPT,
-    Rescoring,
     describe_change,
     foretell_rescoring,
     is_finished,
-    kept,
     look_through,
-    rescore,
-    settled_plan,
 )
-from tools.production.rejudging import finish_moves, plan_in_force
+from tools.production.rejudging import plan_in_force
 from tools.production.request import Request
-from tools.production.results import COMPLETE, FINISHED, INCOMPLETE, read_results
-from tools.production.runner import Equipment, run_batch
+from tools.production.results import COMPLETE, FINISHED, INCOMPLETE
 from tools.production.settling import read_settled
 from tools.production.stopping import Note, StopSignal
 from tools.sweep.analysis import Shot, survivors
 from tools.sweep.design import Config, Rung
+from tools.sweep.round_batch import Round, RoundTools, read_begun, settings_for
 from tools.workflows.seeds import choose_base_seed, round_seed
-from tools.workflows.workflow import Settings, check_models
+from tools.workflows.workflow import check_models
 
 SWEEP_FILE = "sweep.json"
 SCHEMA = 1
@@ -144,7 +137,7 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
             check_health(servers, generation, policy, around.note, queued_before(*root.glob("rung_*")))
         references, assessor = choices.choose_references(request, policy, around.root, around.note, saved.protocol if saved else None)
         notice = next((each.info.notice for each in reached if each.info.notice), None)
-        run = _Running(sweep, request, policy, around, stop, servers, generation, references, assessor, notice)
+        run = _Running(sweep, RoundTools(request, policy, around, stop, servers, generation, references, assessor, notice, sweep.prompts))
         if begun is None:  # not before: what was refused above must not keep the corrected command out of its folder
             files.write_json(root / SWEEP_FILE, {**sweep.to_json(), "base_seed": seed})
         return run.run(held)
@@ -209,30 +202,10 @@ def _check_models(sweep: Sweep, generation: Generation, servers: Sequence[Backen
         check_models(server, *graphs)
 
 
-def settings_for(config: Config, generation: Generation) -> Settings:
-    """The batch's settings with those of one configuration over them."""
-    shared = generation.settings
-    return replace(
-        shared,
-        lora=config.lora if config.lora is not None else shared.lora,
-        lora_strength=config.strength if config.strength is not None else shared.lora_strength,
-        cfg=config.cfg if config.cfg is not None else shared.cfg,
-        sampler=config.sampler if config.sampler is not None else shared.sampler,
-    )
-
-
 @dataclass(slots=True)
 class _Running:
     sweep: Sweep
-    request: Request
-    policy: Mapping[str, Any]
-    around: Circumstances
-    stop: StopSignal
-    servers: list[Backend]
-    generation: Generation
-    references: Path
-    assessor: Assessor
-    notice: str | None
+    tools: RoundTools
     rescores: bool = False
     """Whether rungs whose pictures were scored in an older way are scored again."""
     protocol: dict[str, Any] = field(default_factory=dict)
@@ -240,8 +213,8 @@ class _Running:
     likeness: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self, held: locks.Held) -> SweepEnd:
-        for line in (*self.assessor.warnings, *self.assessor.for_owner):
-            self.around.note(f"warning: {line}")
+        for line in (*self.tools.assessor.warnings, *self.tools.assessor.for_owner):
+            self.tools.around.note(f"warning: {line}")
         self.rescores = self._must_rescore()
         shots: list[Shot] = []
         left = list(self.sweep.configs)
@@ -251,38 +224,36 @@ class _Running:
                 left = self._going_on(rung, left, shots)
                 names = ", ".join(config.name for config in left)
                 going = f"{counted(len(left), 'configuration')} {verb(len(left), 'goes', 'go')} on"
-                self.around.note(f"round {rung.number}: {going}: {names}")
-            why, error, cost = self._run_rung(rung, left, shots, held, usd)
-            usd += cost
+                self.tools.around.note(f"round {rung.number}: {going}: {names}")
+            end = self.tools.run(self._round(rung, left), held, usd, rescores=self.rescores)
+            self.protocol, self.likeness = end.protocol, end.likeness
+            shots += end.shots
+            why, error, usd = end.why, end.error, usd + end.usd
             if why not in FINISHED:
                 break
             unmade += why == INCOMPLETE
         if why == COMPLETE and unmade:
             why = INCOMPLETE
-        return SweepEnd(why, shots, left, dict(self.protocol), self.notice, usd, error, self.likeness)
+        return SweepEnd(why, shots, left, dict(self.protocol), self.tools.notice, usd, error, self.likeness)
 
     def _must_rescore(self) -> bool:
         """Whether the sweep is not finished, or was killed while it scored again, and some of its pictures were scored in an older way."""
-        rungs = [(folder, self._begun(folder)) for folder in (self._folder(rung) for rung in self.sweep.rungs)]
+        rungs = [(folder, read_begun(folder)) for folder in (self._folder(rung) for rung in self.sweep.rungs)]
         begun = [(folder, plan, state) for folder, (plan, state) in rungs if plan is not None]
         plans = [plan for _, plan, _ in begun]
-        changes = _older_ways(plans, self.assessor.protocol)
+        changes = _older_ways(plans, self.tools.assessor.protocol)
         if not changes:
             return False
         if _has_one_protocol(self.sweep, plans) and all(
-            is_finished(plan, folder, state, Limits(), look_through(folder, state, self.around.note)) for folder, plan, state in begun
+            is_finished(plan, folder, state, Limits(), look_through(folder, state, self.tools.around.note)) for folder, plan, state in begun
         ):
-            self.around.note(_kept_line(changes))
+            self.tools.around.note(_kept_line(changes))
             return False
-        forget_recorded(self.request.output_dir)
+        forget_recorded(self.tools.request.output_dir)
         return True
 
-    def _begun(self, folder: BatchFolder) -> tuple[Plan | None, BatchState]:
-        plan, state = read_plan(folder.root), read_state(folder.root / JOURNAL_FILE)
-        return (None if plan is None else settled_plan(folder, plan, state)), state
-
     def _folder(self, rung: Rung) -> BatchFolder:
-        return BatchFolder(self.request.output_dir / f"rung_{rung.number}")
+        return BatchFolder(self.tools.request.output_dir / f"rung_{rung.number}")
 
     def _going_on(self, rung: Rung, left: list[Config], shots: list[Shot]) -> list[Config]:
         """The configurations of a round: those that it was begun with, whatever has been decided or scored again since; else the best."""
@@ -290,81 +261,9 @@ class _Running:
         known = {config.name: config for config in left}
         if saved is not None and all(variant.config in known for variant in saved.variants):
             return [known[variant.config] for variant in saved.variants]
-        return survivors(shots, left, rung.keep, self.policy, self.sweep.baseline)
+        return survivors(shots, left, rung.keep, self.tools.policy, self.sweep.baseline)
 
-    def _run_rung(
-        self, rung: Rung, left: list[Config], shots: list[Shot], held: locks.Held, spent: float
-    ) -> tuple[str, Exception | None, float]:
-        folder = self._folder(rung)
-        folder.root.mkdir(parents=True, exist_ok=True)
-        plan = self._plan(rung, left, folder, held)
-        part_from_original(folder, read_state(folder.root / JOURNAL_FILE), self.around.note)
-        self.protocol, self.likeness = plan.protocol, plan.likeness
-        rate = rate_of(plan, self.policy, self.around)
-        need = estimate(plan.planned, self.policy["production"]["seconds_per_picture"], [server.tariff(rate) for server in self.servers])
-        self.around.note(
-            f"round {rung.number}: {counted(plan.planned, 'picture')}, about {format_seconds(need.seconds)} and ${need.usd:.2f}"
-        )
-        equipment = Equipment(self.assessor, self.policy, self.servers, lambda item: self._graph(plan, item), rate)
-        cost_left = None if self.request.max_cost is None else max(0.0, self.request.max_cost - spent)
-        end = run_batch(plan, folder, equipment, Limits(None, cost_left), held=held, stop=self.stop, note=self.around.note)
-        ending = Ending(self.policy, {"configurations": len(left)}, None, self.around.manifest, self.assessor.provider)
-        finish_batch(plan, folder, end, ending, self.around.note)
-        shots += read_shots(plan, folder, rung, self.policy)
-        state = read_state(folder.root / JOURNAL_FILE)
-        return end.why, end.error, sum(session.usd for session in state.sessions)
-
-    def _plan(self, rung: Rung, left: list[Config], folder: BatchFolder, held: locks.Held) -> Plan:
-        saved, state = self._begun(folder)
-        prompts = tuple(self.sweep.prompts[place] for place in rung.prompts)
-        seed = round_seed(self.request.base_seed or 0, rung.number)
-        request = replace(
-            self.request, output_dir=folder.root, count=rung.seeds, base_seed=seed, run_id=f"{self.sweep.run_id}_{rung.number}"
-        )
-        plan = make_plan(
-            request,
-            self.policy,
-            saved=saved,
-            reference_dir=self.references,
-            assessor=self.assessor,
-            generation=replace(self.generation, prompts=prompts),
-            notice=self.notice,
-        )
-        variants = tuple(Variant(settings_for(config, self.generation), config.name) for config in left)
-        plan = replace(plan, variants=variants, workflows=())
-        block = len(prompts) * rung.seeds
-        plan = replace(plan, workflows=tuple(self._graph(plan, plan.item(1 + number * block)) for number in range(len(left))))
-        if saved is None:
-            write_plan(folder.root, plan)
-            return plan
-        check_same(folder.root, saved, plan)
-        finish_moves(folder, state)
-        if not describe_change(saved.protocol, plan.protocol):
-            return plan
-        if not self.rescores:
-            return kept(saved, plan)
-        settled = look_through(folder, state, self.around.note)
-        tools = Rescoring(self.assessor, self.policy, held, lambda text: self.around.note(f"round {rung.number}: {text}"))
-        return rescore(folder, saved, plan, state, settled, tools)[0]
-
-    def _graph(self, plan: Plan, item: Item) -> dict[str, Any]:
-        return replace(self.generation, settings=plan.variants[item.variant].settings).graph_of(plan, item)
-
-
-def read_shots(plan: Plan, folder: BatchFolder, rung: Rung, policy: Mapping[str, Any]) -> list[Shot]:
-    """The scored pictures of a rung, with prompt numbers of the whole sweep."""
-    state = read_state(folder.root / JOURNAL_FILE)
-    settled = read_settled(folder, state, lambda text: None)  # told where they were settled
-    results = read_results(plan, folder, state, settled, policy)
-    return [
-        Shot(
-            config=picture.config,
-            prompt_id=rung.prompts[picture.prompt_id - 1] + 1,
-            seed=picture.seed or 0,
-            file=f"{folder.root.name}/{picture.path or f'{picture.place}/{picture.file}'}",
-            assessment=picture.assessment,
-            approved=picture.approved,
-        )
-        for picture in results.pictures
-        if picture.prompt_id is not None
-    ]
+    def _round(self, rung: Rung, left: Sequence[Config]) -> Round:
+        seed = round_seed(self.tools.request.base_seed or 0, rung.number)
+        name = f"{self.sweep.run_id}_{rung.number}"
+        return Round(f"round {rung.number}", self._folder(rung), name, tuple(left), rung.prompts, rung.seeds, seed)

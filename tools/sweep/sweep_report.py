@@ -234,10 +234,16 @@ def to_document(
 
 def record_runs(sweep: Sweep, end: SweepEnd, policy: Mapping[str, Any], history: Path, timestamp: str) -> int:
     """One row of the history for each configuration, once; a copy of a sweep adds none. Returns how many were added."""
-    path = sweep.request.output_dir / SWEEP_FILE
     state = read_sweep(sweep.request.output_dir)
     if state.get("recorded") or find_original(sweep.request.output_dir / "rung_1") is not None:
         return 0
+    added = append_rows(sweep, end, policy, history, timestamp)
+    files.write_json(sweep.request.output_dir / SWEEP_FILE, {**state, "recorded": timestamp})
+    return added
+
+
+def append_rows(sweep: Sweep, end: SweepEnd, policy: Mapping[str, Any], history: Path, timestamp: str) -> int:
+    """A row for each configuration that has pictures and none yet under this protocol. Returns how many were added."""
     rows = [record.data for record in files.read_records(history)] if history.exists() else []
     known = {str(row.get("run_id")) for row in rows if row.get("protocol_id") == end.protocol.get("id")}
     added = 0
@@ -247,7 +253,6 @@ def record_runs(sweep: Sweep, end: SweepEnd, policy: Mapping[str, Any], history:
         if shots and run_id not in known:
             files.append_record(history, make_row(run_id, sweep, shots, end, policy, timestamp))
             added += 1
-    files.write_json(path, {**state, "recorded": timestamp})
     return added
 
 

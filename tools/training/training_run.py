@@ -28,6 +28,7 @@ from tools.training.preparation import Preparation
 from tools.training.process_identity import RUN_VARIABLE, start_time
 from tools.training.saved_states import KEEP_LAST
 from tools.training.stocktaking import take_stock
+from tools.training.stop_request import forget_stop_request, read_stop_request
 from tools.training.tidying import remove_staged, tidy_states
 from tools.training.training_record import LOCK_FILE, Price, TrainingRecord
 
@@ -36,6 +37,9 @@ STOP_SIGNALS = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0))
 
 RECORD_SECONDS = 5.0
 """How old the record may be when the machine is taken away."""
+
+REQUEST_SECONDS = 1.0
+"""How often to look whether somebody asks the run to stop."""
 
 LAST_OUTPUT_SECONDS = 5.0
 """How long to wait for output after the launcher has ended: something it left behind may hold the pipes open for ever."""
@@ -74,6 +78,7 @@ def run_training(
     with hold(settings.output_dir / LOCK_FILE, str(settings.output_dir)) as held:
         before = refuse_second(settings.output_dir)
         refuse_overwriting(preparation, overwrite)
+        forget_stop_request(settings.output_dir)
         earlier = None
         if preparation.resume:
             earlier = read_earlier(preparation.trainer, settings.output_dir, settings.output_name, preparation.identity.run_id)
@@ -85,6 +90,7 @@ def run_training(
             _TrainerRun(preparation, record, watcher, held, beat, earlier).train()
         except BaseException:
             remove_staged(settings.output_dir)
+            forget_stop_request(settings.output_dir)
             raise
         draw_curve_of(settings.output_dir, settings.output_name, preparation.trainer)
         tidy_states(preparation.trainer, record, finished_states, watcher.note)
@@ -113,7 +119,7 @@ class _TrainerRun:
         self._points = [point for point in read_loss_table(self._output_dir) if point.step <= record.first_step]
         self._began = time.monotonic()
         self._memory_kills = count_memory_kills()
-        self._next_record = 0.0
+        self._next_record = self._next_request = 0.0
         self._group: ProcessGroup | None = None
         self._open(preparation.plan.processes[0])
 
@@ -278,6 +284,11 @@ class _TrainerRun:
             self._write(self._record.write)
             self._held.refresh()
             self._beat()
+        if now >= self._next_request:
+            self._next_request = now + REQUEST_SECONDS
+            if request := read_stop_request(self._output_dir, self._record.run_id):
+                self._remark(f"stopped on request: {request.why}")
+                raise KeyboardInterrupt
 
     def _find_fault(self) -> str:
         """Why the run is no success though every process ended with 0; empty if it is."""
