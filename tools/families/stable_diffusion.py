@@ -107,7 +107,7 @@ SD35 = Family(
             without_effect=("min_snr_gamma", "noise_offset", "max_token_length"),
         ),
     ),
-    checkpoint_parts=MappingProxyType({"model.diffusion_model.": "transformer"}),
+    checkpoint_parts=MappingProxyType({"model.diffusion_model.": "transformer", "first_stage_model.": "VAE"}),
     lora_parts=MappingProxyType(
         {"lora_unet_": "unet", "lora_te1_": "text_encoder_1", "lora_te2_": "text_encoder_2", "lora_te3_": "text_encoder_3"}
     ),

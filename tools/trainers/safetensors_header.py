@@ -103,6 +103,11 @@ class SafetensorsHeader:
         """Bytes after the last weight, which the header does not declare."""
         return max(0, self.size - self.declared_size)
 
+    @property
+    def has_scales(self) -> bool:
+        """Whether its weights are to be multiplied by scales that stand beside them (scaled fp8): who only casts them reads noise."""
+        return any(name.endswith((".scale_weight", ".weight_scale")) or name.split(".")[-1] == "scaled_fp8" for name in self.weights)
+
     def read_number(self, name: str) -> float | None:
         """The value of a weight that is a single number, such as an alpha; None for any other, or if it cannot be read."""
         weight = self.weights[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from collections.abc import Collection, Mapping
@@ -113,8 +114,7 @@ def prepare(
     subsets = stage.subsets if stage else assumed_subsets(settings)
     job = TrainingJob(settings, family, checkout, subsets, identity, going_on)
     plan = trainer.plan(job)
-    base = Path(settings.base_model)
-    base_fingerprint = fingerprint(base) if base.exists() and looks_like_path(settings.base_model) else None
+    base_fingerprint = _fingerprint_models(settings)
     if going_on and record:
         check_same_run(
             trainer,
@@ -135,6 +135,15 @@ def prepare(
     return Preparation(
         settings, family, trainer, checkout, identity, plan, refused, allowed, missing, built, stage, going_on, base_fingerprint, longer
     )
+
+
+def _fingerprint_models(settings: TrainingSettings) -> str | None:
+    """What the base model holds, and the files beside it; None where it is not here."""
+    base = Path(settings.base_model)
+    if not looks_like_path(settings.base_model) or not base.exists():
+        return None
+    found = [fingerprint(base), *(fingerprint(Path(path)) for _, path in sorted(settings.components.items()) if Path(path).exists())]
+    return found[0] if len(found) == 1 else hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
 def _read_dataset(settings: TrainingSettings, policy: Mapping[str, Any], family: Family, decode: bool) -> BuiltManifest:

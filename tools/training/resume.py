@@ -125,9 +125,8 @@ def check_same_run(
         why = f"--max-train-steps was {record.max_train_steps} and is now {max_train_steps}: a run can be made longer, not shorter"
         raise InputError("--resume", why, "give as many or more, or start a new run")
     if record.base_fingerprint and base_fingerprint and record.base_fingerprint != base_fingerprint:
-        raise InputError(
-            "--resume", "the base model is another file than the one that this run began with", "put it back, or start a new run"
-        )
+        why = "the base model is another file than the one that this run began with (or a text encoder or VAE is)"
+        raise InputError("--resume", why, "put it back, or start a new run")
     refuse_changes(trainer, record, plan)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lifeos.errors import UnavailableError
+from lifeos.errors import InputError, UnavailableError
 from lifeos.findings import Finding
 from tools.families.families import DEFAULT_FAMILY, Family
 from tools.trainers import kohya_header
+from tools.trainers.components import find_component
 from tools.trainers.kohya_output import KohyaOutput
 from tools.trainers.packages import NeededPackage
 from tools.trainers.run_comment import training_comment
+from tools.trainers.safetensors_header import read_safetensors_header
 from tools.trainers.sd_scripts import command, conflicts, needs, parser_check, states
 from tools.trainers.sd_scripts.metadata import correct_metadata
 from tools.trainers.trainer import (
@@ -73,7 +76,7 @@ class SdScripts:
 
     def find_conflicts(self, job: TrainingJob, plan: TrainingPlan) -> list[Finding]:
         found = conflicts.find_conflicts(plan.training.argv, _config(plan))
-        return [each for each in found if each.rule not in ABOUT_OLD_CACHES]
+        return [each for each in found if each.rule not in ABOUT_OLD_CACHES] + list(_find_scaled(job))
 
     def needed_packages(self, plan: TrainingPlan) -> tuple[NeededPackage, ...]:
         return needs.needed_packages(conflicts.read_options(plan.training.argv))
@@ -114,6 +117,17 @@ class SdScripts:
 
 
 TRAINER: Trainer = SdScripts()
+
+
+def _find_scaled(job: TrainingJob) -> Iterator[Finding]:
+    """Files of scaled fp8: the trainer loads their weights with `strict=False`, leaves the scales out, and trains on noise."""
+    flags = {"--base-model": job.settings.base_model}
+    flags |= {find_component(name).flag: path for name, path in job.settings.components.items()}
+    for flag, path in flags.items():
+        with contextlib.suppress(InputError):  # told as a wrong file already
+            if Path(path).is_file() and read_safetensors_header(Path(path)).has_scales:
+                why = f"{path} is scaled fp8: sd-scripts reads its weights without their scales, and would train on noise"
+                yield Finding(flag, why, "give the file in fp16, bf16 or plain fp8")
 
 
 def _config(plan: TrainingPlan) -> Mapping[str, Any]:

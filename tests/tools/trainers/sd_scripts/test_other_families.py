@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lifeos.policy.defaults import DEFAULTS
+from tests.tools.trainers.safetensors_files import write_safetensors
 from tools.families.families import find_family
 from tools.families.family import fit_to_trainer
 from tools.trainers.sd_scripts.conflicts import NAME, find_conflicts, read_options
@@ -35,16 +36,21 @@ CASES: list[tuple[str, tuple[str, ...], str, str, int, tuple[str, ...], tuple[st
 ]
 
 
-def plan_of(family_id: str, folder: Path, *flags: str) -> tuple[TrainingPlan, list[str]]:
-    """A plan, and the flags that are said to change nothing."""
+def job_of(family_id: str, folder: Path, *flags: str) -> TrainingJob:
     fixed = ["--family", family_id, "--base-model", "base.safetensors", "--output-dir", str(folder / "out"), "--trainer-dir", str(folder)]
     args = build_training_parser(None, is_general=True).parse_args([*fixed, *flags])
     family = find_family(family_id)
     how = family.training_with(NAME)
     settings = settings_from(args, DEFAULTS, find_row(NAME), family, how, read_components(args))
     subset = Subset(folder / "staged", 2, "amiranoor woman", pictures=3)
-    job = TrainingJob(settings, fit_to_trainer(family, how), TrainerCheckout(folder, "python"), (subset,), RunIdentity("run", None, None))
-    return TRAINER.plan(job), [finding.rule for finding in find_without_effect(settings, family, how)]
+    return TrainingJob(settings, fit_to_trainer(family, how), TrainerCheckout(folder, "python"), (subset,), RunIdentity("run", None, None))
+
+
+def plan_of(family_id: str, folder: Path, *flags: str) -> tuple[TrainingPlan, list[str]]:
+    """A plan, and the flags that are said to change nothing."""
+    job = job_of(family_id, folder, *flags)
+    how = job.family.training_with(NAME)
+    return TRAINER.plan(job), [finding.rule for finding in find_without_effect(job.settings, job.family, how)]
 
 
 @pytest.mark.parametrize(("family", "flags", "script", "module", "step", "told", "untold"), CASES, ids=[case[0] for case in CASES])
@@ -89,3 +95,17 @@ def test_a_name_on_a_hub_where_the_script_opens_a_file(tmp_path: Path, family: s
     plan, _ = plan_of(family, tmp_path, *flags, "--base-model", "nobody/a-model")
     found = [finding.rule for finding in find_conflicts(plan.training.argv, plan.files[0].document)]
     assert found == (["--pretrained_model_name_or_path"] if refused else [])
+
+
+def test_scaled_fp8_is_refused(tmp_path: Path) -> None:
+    """The trainer reads such a file without an error, and without its scales."""
+    weights = {"shared.weight": [32128, 64], "encoder.block.0.layer.0.SelfAttention.q.weight": [4, 4]}
+    plain = write_safetensors(tmp_path / "plain.safetensors", weights)
+    scaled = write_safetensors(tmp_path / "scaled.safetensors", {**weights, "scaled_fp8": [0]})
+    found = {name: rules_of(tmp_path, str(name)) for name in (plain, scaled)}
+    assert found == {plain: [], scaled: ["--t5xxl"]}
+
+
+def rules_of(folder: Path, t5xxl: str) -> list[str]:
+    job = job_of("flux", folder, "--clip-l", "c", "--t5xxl", t5xxl, "--vae", "v")
+    return [finding.rule for finding in TRAINER.find_conflicts(job, TRAINER.plan(job))]
