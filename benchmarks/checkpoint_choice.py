@@ -33,7 +33,7 @@ from tools.sweep.checkpoint_curve import OVERALL, contrast
 
 RESAMPLES = 1000
 SEED = 20261130
-NAMED_GOAL, EARLY_GOAL, ERROR_GOAL = 0.90, 0.05, 0.05
+NAMED_GOAL, EARLY_GOAL, ERROR_GOAL, SURE = 0.90, 0.05, 0.05, 0.90
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,7 @@ def figures_of(group: str, all_of: Sequence[Followed], checkpoints: int) -> list
     by_shape = {shape: [each for each in all_of if each.shape == shape] for shape in SHAPES}
     healthy = [each for each in all_of if each.shape != OVERTRAINED]
     fallen = by_shape[OVERTRAINED]
+    sure = [each for each in all_of if each.said_near >= SURE]
     return [
         of("named: within the noise of the best", sum(each.within_noise for each in all_of), NAMED_GOAL, at_least=True),
         of("stopped before the best", sum(each.early for each in all_of), EARLY_GOAL),
@@ -150,6 +151,7 @@ def figures_of(group: str, all_of: Sequence[Followed], checkpoints: int) -> list
         mean("loss of what is named", [each.loss for each in all_of]),
         of("named: within 0.02 of the best so far", sum(each.near for each in all_of)),
         mean("… as the sentences say", [each.said_near for each in all_of]),
+        of("… where they say 90 % or more", sum(each.near for each in sure), SURE, at_least=True, among=len(sure)),
         of("usual patience: stopped before the best", sum(each.usual_early for each in all_of)),
         mean("usual patience: checkpoints saved", [checkpoints - each.usual_stopped for each in all_of]),
         mean("usual patience: loss of the highest mean", [each.usual_loss for each in all_of]),

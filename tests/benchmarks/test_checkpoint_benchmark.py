@@ -49,4 +49,4 @@ def test_a_few_trainings_give_figures_with_their_goals() -> None:
     figures = figures_of("quiet", follow_all(quiet, QUICK, trainings=8, checkpoints=6, prompts=6, seeds=1), 6)
     goals = {figure.name: (figure.goal, figure.status) for figure in figures if figure.goal is not None}
     assert goals["stopped before the best"] == (0.05, "not shown")  # eight trainings show nothing
-    assert len(goals) == 4
+    assert len(goals) == 5

@@ -69,6 +69,12 @@ def test_variety_is_the_share_of_pairs_that_differ_and_copying_is_read_from_the_
     assert curve.mean(0, COPYING) == pytest.approx(0.3 / 8)
 
 
+def test_each_picture_has_its_own_part_in_the_variety() -> None:
+    """One of eight looks aside: 7 of 28 pairs differ, variety .25. It differs from all others, which differ from one of seven."""
+    numbers = differences([assessed(0.5, yaw=40.0)] + [assessed(0.5, yaw=0.0) for _ in range(7)])
+    assert numbers == pytest.approx([2 * 1 - 0.25] + [2 / 7 - 0.25] * 7)
+
+
 def test_a_face_that_is_missing_leaves_the_variety_of_the_others() -> None:
     numbers = differences([assessed(0.5, yaw=0.0) for _ in range(4)] + [assessed(None)])
     assert numbers == [0.0, 0.0, 0.0, 0.0, None]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from tests.tools.sweep.curves import QUICK, make_curve
 from tools.sweep.checkpoint_curve import WITHHELD
-from tools.sweep.curve_report import curve_document, extra_cost, judge_curve, render_curve
+from tools.sweep.curve_report import curve_document, extra_cost, heat_map, judge_curve, render_curve
 
 LEVELS = {250: [0.4, 0.45], 500: [0.55, 0.6], 750: [0.5, 0.4]}
 
@@ -22,6 +23,13 @@ def test_the_document_holds_the_curve_the_heat_map_the_choice_and_the_advice() -
     assert cells["values"][1][1] == document["points"][3]["values"]["overall"]["mean"] == document["choice"]["score"]
     assert [each["step"] for each in document["advice"]] == [250, 500, 750]
     assert document["traits"][0] == "overall" and document["notice"] is None
+
+
+def test_what_is_not_judged_has_no_value_in_the_heat_map() -> None:
+    curve = make_curve(LEVELS, strengths=(0.6, 0.8))
+    waiting = replace(curve, shortfalls=("", "", "", "", "", "only 2 of 8 pictures have a score"))
+    values = heat_map(waiting, None)["values"]
+    assert values[2] == [waiting.mean(4, "overall"), None]
 
 
 def test_the_choice_comes_first_in_the_report_and_the_notice_first_and_last() -> None:

@@ -35,6 +35,8 @@ def test_the_script_gets_the_curve_the_cells_and_the_picture_of_the_chosen_one_b
     assert data["chosen"] == "step500_str0.80"
     assert [each["key"] for each in data["curve"]["traits"]] == ["overall", "identity", "skin", "copying"]  # variety takes four pictures
     assert data["heat"]["configs"][1] == [["step500_str0.60"], ["step500_str0.80"]]
+    scene = [item["config"] for item in data["pictures"] if item["prompt"] == 1]
+    assert scene[:2] == ["step500_str0.80", "step250_str0.60"]  # the chosen one leads each scene
     unfinished = data["curve"]["points"][5]
     assert (unfinished["unjudged"], unfinished["values"]["identity"]["low"]) == ("2 of 3 pictures so far", None)
     for item in data["pictures"]:
