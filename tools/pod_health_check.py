@@ -29,7 +29,7 @@ from lifeos import cli
 from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, InputError, UnavailableError, did_you_mean
 from lifeos.findings import Finding, Report, publish
-from tools.families.families import DEFAULT_FAMILY, SDXL, Family, family_ids, find_family
+from tools.families.families import DEFAULT_FAMILY, FAMILIES, SDXL, Family, family_ids, find_family
 
 if TYPE_CHECKING:
     from tools.backends.backend import Backend, ServerInfo
@@ -145,7 +145,9 @@ def check_nodes(server: Backend, wanted: Sequence[str]) -> Iterator[Finding]:
     missing = [name for name in wanted if server.node(name) is None]
     known = server.node_classes() if missing else []
     for name in missing:
-        fix = "; ".join(part for part in ("install its custom node", did_you_mean(name, known)) if part)
+        is_core = any(name in family.node_classes for family in FAMILIES)
+        install = "update ComfyUI, whose own node it is" if is_core else "install its custom node"
+        fix = "; ".join(part for part in (install, did_you_mean(name, known)) if part)
         yield Finding("node", f"{name} is not there", fix)
     if wanted and not missing:
         yield Finding("nodes", f"all that are needed are there ({len(wanted)})", severity="ok")

@@ -107,6 +107,7 @@ DEFAULTS: dict[str, Any] = {
         "width": 832,
         "height": 1216,
         "negative_prompt": "lowres, bad anatomy, bad hands, extra fingers, deformed, blurry, watermark, text, cartoon, painting, plastic skin",
+        "families": {},
         "queue_ahead": 2,
         "prompt_timeout_seconds": 600,
         "retries": 2,

@@ -29,6 +29,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+NAMES_OF_FILES = ("checkpoint", "components")
+"""What `production.families.ID` of the policy holds besides settings of a picture."""
+
 FAMILIES: tuple[Family, ...] = (*stable_diffusion.ROWS, *flux_rows.ROWS, *language_rows.ROWS)
 DEFAULT_FAMILY = SDXL.id
 """The family that is meant where none is named. The policy's values (`production.steps`, `dataset.clip_tokens` …) are this family's."""
@@ -70,5 +73,19 @@ def settle(family: Family, policy_value: T | None, row_value: T) -> T:
 
 
 def picture_settings(family: Family, policy: Mapping[str, Any]) -> dict[str, Any]:
-    """What a picture of that family is made with where nobody says otherwise."""
-    return {name: settle(family, policy["production"].get(name), value) for name, value in family.settings.items()}
+    """What a picture of that family is made with where nobody says otherwise. Raises InputError for what the family has no place for."""
+    own = policy_of(family, policy)
+    settings = {name: settle(family, policy["production"].get(name), value) for name, value in family.settings.items()}
+    for name in own:
+        if name not in (*family.settings, *NAMES_OF_FILES):
+            raise InputError(f"production.families.{family.id}.{name}", f"{family.title} has no place for it", "leave it out of the policy")
+    return settings | {name: value for name, value in own.items() if name not in NAMES_OF_FILES}
+
+
+def policy_of(family: Family, policy: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the policy says of that family alone. Raises InputError for a family there that is not in the table."""
+    rows: Mapping[str, Mapping[str, Any]] = policy["production"].get("families", {})
+    for name in rows:
+        if name not in family_ids():
+            raise InputError(f"production.families.{name}", "is not a model family", did_you_mean(name, family_ids()))
+    return rows.get(family.id, {})

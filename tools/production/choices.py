@@ -15,7 +15,7 @@ from evals.judging.inputs import left_out_lines, list_to_judge
 from lifeos.errors import InputError
 from lifeos.images import LeftOut, Listing, list_pictures
 from tools.backends.backend import Backend
-from tools.families.families import Family, find_family, picture_settings, settle
+from tools.families.families import Family, find_family, picture_settings, policy_of, settle
 from tools.production.prompts import BUILT_IN, check_prompt, read_prompts
 from tools.production.request import Request
 from tools.publishing.marked_pictures import describe_marked, find_marked
@@ -84,7 +84,8 @@ def choose_settings(
 
 def given_checkpoint(request: Request, policy: Mapping[str, Any], family: Family) -> str | None:
     """The base model of the built-in workflow as the command or the policy names it."""
-    return request.checkpoint if request.checkpoint is not None else settle(family, policy["production"]["checkpoint"], "") or None
+    own = policy_of(family, policy).get("checkpoint")
+    return request.checkpoint or own or settle(family, policy["production"]["checkpoint"], "") or None
 
 
 def loras_at_models(request: Request, family: Family) -> NodeOverrides:

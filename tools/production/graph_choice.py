@@ -8,7 +8,7 @@ from typing import Any
 
 from lifeos.errors import InputError, UnavailableError
 from tools.backends.backend import Backend
-from tools.families.families import DEFAULT_FAMILY, FAMILIES, Family, find_family
+from tools.families.families import DEFAULT_FAMILY, FAMILIES, Family, find_family, policy_of
 from tools.production import choices
 from tools.production.model_choice import choose_files, fits, read_components
 from tools.production.request import Request
@@ -39,30 +39,50 @@ def choose_graph(
 
     Raises InputError for files that are missing, and for a LoRA of another family than the model's.
     """
-    server = servers[0] if servers else None
-    made_for = _find_made_for(request, loras_of(request), server)
+    made_for = _find_made_for(request, loras_of(request), servers[0] if servers else None)
     if request.workflow is not None:
-        if request.components:
-            raise InputError("--component", "names files of a built-in workflow", "with --workflow, write --set NODE.INPUT=FILE")
-        workflow = choices.choose_workflow(request, servers)
-        settings = choices.choose_settings(request, policy, request.checkpoint, workflow, begun)
-        remarks = check_family(made_for, _families_of(request, workflow, server), is_allowed=_is_allowed(request, begun))
-        return ChosenGraph(request, workflow, settings, remarks)
+        return _own_graph(request, policy, servers, begun, made_for)
+    return _built_in_graph(request, policy, servers[0] if servers else None, begun, made_for)
+
+
+def _own_graph(
+    request: Request, policy: Mapping[str, Any], servers: Sequence[Backend], begun: Settings | None, made_for: Mapping[str, MadeFor]
+) -> ChosenGraph:
+    if request.components:
+        raise InputError("--component", "names files of a built-in workflow", "with --workflow, write --set NODE.INPUT=FILE")
+    workflow = choices.choose_workflow(request, servers)
+    settings = choices.choose_settings(request, policy, request.checkpoint, workflow, begun)
+    rows = _families_of(request, workflow, servers[0] if servers else None)
+    return ChosenGraph(request, workflow, settings, check_family(made_for, rows, is_allowed=_is_allowed(request, begun)))
+
+
+def _built_in_graph(
+    request: Request, policy: Mapping[str, Any], server: Backend | None, begun: Settings | None, made_for: Mapping[str, MadeFor]
+) -> ChosenGraph:
     family, why = choose_family(request, made_for, server, begun)
-    given = read_components(request.components, family)
-    if (checkpoint := choices.given_checkpoint(request, policy, family)) is not None:
-        given = {family.files[0].name: checkpoint, **given} if family.files else given
-    files = choose_files(family, given, server)
-    request = replace(request, family=family.id, components=tuple(f"{name}={file}" for name, file in given.items()) or None)
-    remarks = check_family(made_for, GraphFamilies((family,), why), is_allowed=_is_allowed(request, begun))
-    overrides = choices.loras_at_models(request, family)
-    workflow = Workflow.built_in(family, overrides, files=files)
-    placed = files.get(family.models[0].name) if len(family.models) == 1 else None
-    settings = choices.choose_settings(request, policy, placed, workflow, begun)
+    remarks = list(check_family(made_for, GraphFamilies((family,), why), is_allowed=_is_allowed(request, begun)))
+    if server is None and request.family is None and begun is None and loras_of(request) and not made_for:
+        remarks.append(f"warning: no server was asked what {request.lora} is made for: name its family with --family")
+    files = choose_files(family, _given_files(request, policy, family), server)
     if family.id != DEFAULT_FAMILY:
         told = ", ".join(f"{name} {file}" for name, file in files.items())
-        remarks = (f"family {family.id}, {family.title} ({why})" + (f": {told}" if told else ""), *remarks)
-    return ChosenGraph(request, workflow, settings, remarks)
+        remarks.insert(0, f"family {family.id}, {family.title} ({why})" + (f": {told}" if told else ""))
+    workflow = Workflow.built_in(family, choices.loras_at_models(request, family), files=files)
+    placed = files.get(family.models[0].name) if len(family.models) == 1 else None
+    settings = choices.choose_settings(replace(request, family=family.id), policy, placed, workflow, begun)
+    return ChosenGraph(replace(request, family=family.id), workflow, settings, tuple(remarks))
+
+
+def _given_files(request: Request, policy: Mapping[str, Any], family: Family) -> dict[str, str]:
+    """The files that the command names, else the policy. Raises InputError where `--checkpoint` and `--component` contradict each other."""
+    own = read_components((f"{name}={file}" for name, file in policy_of(family, policy).get("components", {}).items()), family)
+    given = read_components(request.components, family)
+    main = family.files[0].name if family.files else ""
+    if request.checkpoint is not None and given.get(main, request.checkpoint) != request.checkpoint:
+        why = f"{request.checkpoint} is given, and --component {main}={given[main]}"
+        raise InputError("--checkpoint", why, "leave one of the two out")
+    checkpoint = choices.given_checkpoint(request, policy, family)
+    return {**own, **({main: checkpoint} if main and checkpoint is not None else {}), **given}
 
 
 def loras_of(request: Request) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def plan_generation(request: Request, policy: Mapping[str, Any], servers: Sequen
     if saved is not None and request.family is None and request.workflow is None:
         request = replace(request, family=saved.command.get("family"))  # it may have been recognised
     found = choose_graph(request, policy, servers, begun)
-    chosen = {name: value for name in ("family", "components") if (value := found.request.to_json().get(name)) is not None}
+    chosen = {} if found.request.family is None else {"family": found.request.family}
     generation = Generation(found.workflow, found.settings, prompts, chosen, found.remarks)
     graph = generation.place(prompts[0], 0)
     for server in servers:

@@ -186,3 +186,13 @@ def test_a_toy_family_is_prepared_for_training(toy: Family, tmp_path: Path, caps
 def test_the_health_check_asks_for_the_nodes_of_the_built_in_workflow() -> None:
     nodes = ("CLIPTextEncode", "CheckpointLoaderSimple", "EmptyLatentImage", "KSampler", "LoraLoader", "SaveImage", "VAEDecode")
     assert nodes == pod_health_check.BUILT_IN_NODES
+
+
+def test_the_guide_names_every_family_and_its_files() -> None:
+    guide = (ROOT / "docs" / "guides" / "model-families.md").read_text(encoding="utf-8")
+    tried = (ROOT / "docs" / "families-tried.md").read_text(encoding="utf-8")
+    for row in families.FAMILIES:
+        assert f"| `{row.id}` | {row.title} |" in guide
+        assert f"| `{row.id}` |" in tried
+        for each in row.files:
+            assert f"| `{row.id}` | {each.title} | `{each.folder}` | `{each.file}` |" in guide

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -103,6 +104,12 @@ def test_what_tells_nothing_is_a_warning() -> None:
     assert choose(server("a demo", **EVERYTHING | {"checkpoints": ["a.safetensors"]}), lora="silent.safetensors").remarks == ()
 
 
+def test_without_a_server_the_family_of_a_lora_is_not_known() -> None:
+    found = choose_graph(Request(Path("out"), lora="flux.safetensors"), DEFAULTS)
+    assert found.remarks == ("warning: no server was asked what flux.safetensors is made for: name its family with --family",)
+    assert choose_graph(Request(Path("out"), lora="a.safetensors", family="sdxl"), DEFAULTS).remarks == ()
+
+
 def test_a_server_that_cannot_tell_stops_nothing() -> None:
     found = server()
 
@@ -154,6 +161,12 @@ def test_each_lora_of_a_sweep_is_looked_at() -> None:
         check_loras(["sdxl.safetensors", "flux.safetensors"], chosen.request, chosen.workflow, server(), is_allowed=False)
 
 
+def test_the_main_model_is_named_once() -> None:
+    assert choose(family="flux", components=("model=a.safetensors",)).settings.checkpoint == "a.safetensors"
+    said = refused(family="flux", components=("model=a.safetensors",), checkpoint="b.safetensors")
+    assert said == "--checkpoint: b.safetensors is given, and --component model=a.safetensors (leave one of the two out)"
+
+
 def test_two_loras_go_to_the_two_models_of_wan() -> None:
     chosen = choose(family="wan22", lora="a.safetensors", more_loras=("b.safetensors",))
     placed = chosen.workflow.place(chosen.settings)
@@ -167,3 +180,31 @@ def test_a_batch_goes_on_with_the_family_that_it_began_with() -> None:
     saved = SimpleNamespace(variants=(SimpleNamespace(settings=Settings()),), command={"family": "flux"})
     found = plan_generation(Request(Path("out"), lora="silent.safetensors"), DEFAULTS, [server()], saved)  # type: ignore[arg-type]
     assert found.chosen["family"] == "flux"
+
+
+def policy(**families: Any) -> dict[str, Any]:
+    return {**DEFAULTS, "production": {**DEFAULTS["production"], "families": families}}
+
+
+def test_the_policy_s_own_values_of_a_family() -> None:
+    rules = policy(flux={"steps": 33, "lora_strength": 0.7, "checkpoint": "mine.safetensors", "components": {"vae": "my_vae.safetensors"}})
+    request = Request(Path("out"), family="flux", lora="flux.safetensors", steps=12)
+    for given, steps in ((request, 12), (replace(request, steps=None), 33)):
+        chosen = choose_graph(given, rules, [server()])
+        found = chosen.settings
+        assert (found.steps, found.lora_strength, found.checkpoint, found.guidance) == (steps, 0.7, "mine.safetensors", 3.5)
+        assert chosen.workflow.graph["3"]["inputs"]["vae_name"] == "my_vae.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (policy(flx={"steps": 2}), "production.families.flx: is not a model family (did you mean flux"),
+        (policy(flux={"cfg": 2.0}), "production.families.flux.cfg: Flux.1 has no place for it"),
+        (policy(flux={"components": {"clip_x": "a"}}), "--component clip_x=a: Flux.1 has no clip_x"),
+    ],
+)
+def test_what_the_policy_says_of_a_family_and_cannot_be(rules: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        choose_graph(Request(Path("out"), family="flux"), rules, [server()])
+    assert said in str(caught.value)
