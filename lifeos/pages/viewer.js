@@ -192,6 +192,7 @@ class Viewer {
     sight.addEventListener("pointermove", event => { if (held) { sight.scrollLeft = held[0] - event.clientX; sight.scrollTop = held[1] - event.clientY; } });
     sight.addEventListener("pointerup", () => { held = null; sight.classList.remove("held"); });
     sight.addEventListener("dblclick", () => this.toggle("zoom"));
+    this.listenForPinch(sight);
     sight.addEventListener("scroll", () => { /* what stands beside it shows the same place */
       for (const other of this.mode === "single" && this.zoom ? this.stage.querySelectorAll(".sight") : []) {
         const left = sight.scrollLeft / Math.max(1, sight.scrollWidth - sight.clientWidth) * (other.scrollWidth - other.clientWidth);
@@ -200,6 +201,35 @@ class Viewer {
       }
     });
     return sight;
+  }
+
+  /* Two fingers make the picture larger or smaller; what lies between them stays there. One finger then moves it, as a browser scrolls. */
+  listenForPinch(sight) {
+    let start = null;
+    const between = ([one, two]) => ({ spread: Math.hypot(one.clientX - two.clientX, one.clientY - two.clientY), x: (one.clientX + two.clientX) / 2, y: (one.clientY + two.clientY) / 2 });
+    sight.addEventListener("touchstart", event => {
+      start = event.touches.length === 2 && sight.size ? { spread: between(event.touches).spread, scale: sight.querySelector(".mat").offsetWidth / sight.size[0] } : null;
+      if (start && event.cancelable) event.preventDefault();
+    }, { passive: false });
+    sight.addEventListener("touchmove", event => {
+      if (!start || event.touches.length !== 2) return;
+      if (event.cancelable) event.preventDefault();
+      const { spread, x, y } = between(event.touches);
+      this.zoomTo(sight, start.scale * spread / Math.max(1, start.spread), x, y);
+    }, { passive: false });
+    for (const end of ["touchend", "touchcancel"]) sight.addEventListener(end, () => { start = null; });
+  }
+
+  /* `scale`: screen points for each pixel of the picture; the place at x and y of the screen stays where it is. Never smaller than the whole picture. */
+  zoomTo(sight, scale, x, y) {
+    const mat = sight.querySelector(".mat"), before = mat.getBoundingClientRect(), whole = Math.min(sight.clientWidth / sight.size[0], sight.clientHeight / sight.size[1]);
+    this.zoom = scale <= whole * 1.02 ? 0 : Math.min(scale, Math.max(4, 4 * whole)) * (devicePixelRatio || 1);
+    for (const each of this.stage.querySelectorAll(".sight")) each.zoom = this.zoom;
+    this.fit();
+    const after = mat.getBoundingClientRect();
+    sight.scrollLeft += after.left + (x - before.left) / before.width * after.width - x;
+    sight.scrollTop += after.top + (y - before.top) / before.height * after.height - y;
+    this.buttons.zoom.setAttribute("aria-pressed", this.zoom > 0 ? "true" : "false");
   }
 
   drawMarks(mat, item) {
@@ -226,7 +256,7 @@ class Viewer {
       const [width, height] = sight.size, room = [sight.clientWidth, sight.clientHeight];
       const scale = this.zoom ? this.zoom / dense : Math.min(room[0] / width, room[1] / height);
       mat.style.width = `${width * scale}px`; mat.style.height = `${height * scale}px`;
-      sight.classList.toggle("zoomed", this.zoom > 0); sight.classList.toggle("pixels", this.zoom > 1);
+      sight.classList.toggle("zoomed", this.zoom > 0); sight.classList.toggle("pixels", this.zoom >= 2);
       if (this.zoom && sight.zoom !== this.zoom) {
         const [x, y] = this.item.face && this.mode === "single" ? [this.item.face[0] + this.item.face[2] / 2, this.item.face[1] + this.item.face[3] / 2] : [.5, .5];
         sight.scrollLeft = x * width * scale - room[0] / 2; sight.scrollTop = y * height * scale - room[1] / 2;
@@ -367,7 +397,7 @@ class Viewer {
 
   help() {
     this.openSheet("Keys", [h("dl", {}, KEYS.filter(([key]) => (this.source.hasSkin || !"SF".includes(key) || (key === "F" && this.decides)) && (this.decides || !KEYS_TO_DECIDE.includes(key))).map(([key, text]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, text)])),
-      h("p", {}), h("p", {}, "By touch: tap a picture, swipe to the next one."),
+      h("p", {}), h("p", {}, "By touch: tap a picture, swipe to the next one, spread two fingers to zoom and move it with one."),
       h("div", { class: "row" }, h("button", { type: "button", onclick: () => this.closeSheet() }, "Close"))]);
     this.sheet.querySelector("button").focus();
   }

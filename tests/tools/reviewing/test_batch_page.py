@@ -176,6 +176,33 @@ def test_it_fits_a_phone(tab: Tab, folder: BatchFolder) -> None:
     assert tab.ask("document.documentElement.scrollWidth") == 390
 
 
+def test_two_fingers_zoom_and_one_moves_the_picture(tab: Tab, folder: BatchFolder) -> None:
+    def touch(kind: str, *points: tuple[int, int]) -> None:
+        tab.call("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y, "id": name} for name, (x, y) in enumerate(points)])
+
+    tab.resize(390, 800, phone=True)
+    tab.go(address(folder, "#view=1"))
+    tab.wait("document.querySelector('.sight .mat') && document.querySelector('.sight').clientHeight > 200")
+    whole = tab.wait("document.querySelector('.mat').offsetWidth")
+    touch("touchStart", (170, 300), (220, 300))
+    for step in range(1, 6):
+        touch("touchMove", (170 - 10 * step, 300), (220 + 10 * step, 300))
+    touch("touchEnd")
+    assert tab.wait(f"(w => w > {whole} && w)(document.querySelector('.mat').offsetWidth)") == pytest.approx(3 * whole, rel=0.02)
+    assert tab.ask("document.querySelector('#viewer-title').textContent") == NAMES[0]  # it was no swipe
+    before = tab.ask("document.querySelector('.sight').scrollLeft")
+    touch("touchStart", (250, 300))
+    for step in range(1, 9):
+        touch("touchMove", (250 - 20 * step, 300))
+    touch("touchEnd")
+    assert tab.wait(f"(left => left > {before} + 50 && left)(document.querySelector('.sight').scrollLeft)")
+    assert tab.ask("document.querySelector('#viewer-title').textContent") == NAMES[0]
+    touch("touchStart", (50, 300), (350, 300))
+    touch("touchMove", (190, 300), (210, 300))
+    touch("touchEnd")
+    tab.wait(f"document.querySelector('.mat').offsetWidth === {whole}")
+
+
 def test_every_gate_is_explained() -> None:
     assert [gate.key for gate in GATES if gate.key not in TERMS] == []
 
