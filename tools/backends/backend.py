@@ -62,13 +62,14 @@ class Offers:
     """What can be asked of a back end. What it cannot answer is not checked beforehand: it refuses a prompt that it cannot run.
 
     lists_models, lists_nodes: `models`, `node` and their like know what is there. shares_memory: its GPU memory can be looked at and
-    freed. takes_models: `upload_model` works.
+    freed. takes_models: `upload_model` works. takes_pictures: `upload_picture` does.
     """
 
     lists_models: bool = True
     lists_nodes: bool = True
     shares_memory: bool = True
     takes_models: bool = False
+    takes_pictures: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +275,12 @@ class Backend(Protocol):
 
     def upload_model(self, folder: str, file: Path) -> str:
         """Put a model file there and return its name. Raises InputError where `offers.takes_models` is false."""
+
+    def upload_picture(self, name: str, data: bytes) -> str:
+        """Put a picture where a graph can load it, and return what a loader's input is to say; the same picture twice is no harm.
+
+        Raises InputError where it is refused, or `offers.takes_pictures` is false.
+        """
 
     def tariff(self, usd_per_hour: float) -> Tariff:
         """What it costs, where a rented machine costs `usd_per_hour`."""

@@ -32,6 +32,7 @@ from tools.backends.comfyui_answers import PromptAnswer, SocketMessage, is_previ
 from tools.backends.comfyui_downloads import download_picture
 from tools.backends.comfyui_events import CONNECTED, DISCONNECTED, EventStream
 from tools.backends.comfyui_routes import OUR_CLIENTS, ServerApi
+from tools.backends.comfyui_uploads import upload_picture
 from tools.backends.transport import NoReplyError
 
 POLL_SECONDS = 2.0
@@ -96,7 +97,7 @@ class ComfyServer(ServerApi):
         """Steps done and wanted of our running prompts, by prompt id."""
         self.on_outage: Callable[[UnavailableError | None], None] = lambda error: None
         self.on_note: Callable[[str], None] = lambda text: None
-        self.offers = Offers()
+        self.offers = Offers(takes_pictures=True)
         self._max_picture_bytes = max_picture_bytes
         self._stream: EventStream | None = None
         self._told_of_stream = False
@@ -142,6 +143,9 @@ class ComfyServer(ServerApi):
 
     def upload_model(self, folder: str, file: Path) -> str:
         raise InputError(self.url, "ComfyUI takes no model files over HTTP", f"copy {file} into its models/{folder}")
+
+    def upload_picture(self, name: str, data: bytes) -> str:
+        return upload_picture(self._transport, name, data)
 
     def submit(
         self,

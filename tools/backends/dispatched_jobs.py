@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tools.backends.backend import PictureRef, PromptEnd
+from tools.backends.backend import Backend, PictureRef, PromptEnd
+
+Prepare = Callable[[Backend, dict[str, Any]], dict[str, Any]]
+"""From the back end that will run a graph, and the graph, to the graph as it is sent. Raises InputError where that cannot be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,12 @@ class Job:
     sent_as: str | None = None
     sent_to: str | None = None
     sent_handle: str | None = None
+    prepare: Prepare | None = None
+    """Makes the graph ready for the server that will run it, just before it is posted there: uploads a picture, say."""
+
+    def begun_anew(self) -> Job:
+        """The same job, as if nobody had sent it."""
+        return replace(self, sent_as=None, sent_to=None, sent_handle=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lifeos.counting import counted, verb
-from lifeos.errors import UnavailableError
+from lifeos.errors import InputError, UnavailableError
 from tools.backends.backend import Backend, LostPicture, PictureRef, PromptEnd, RejectedPrompt
 from tools.backends.dispatched_jobs import Finished, Job, Task
 from tools.backends.task_pool import TaskPool
@@ -125,11 +125,18 @@ class ServerLane:
     def _submit(self, task: Task) -> None:
         job, prompt_id = task.job, task.prompt_id
         may_be_there = prompt_id == job.sent_as
+        try:
+            graph = task.graph if job.prepare is None else job.prepare(self.server, task.graph)
+        except InputError as error:
+            del self._tasks[prompt_id]
+            outcome = PromptEnd(prompt_id, "failed", message=f"{error.what}: {error.why}", fix=error.fix)
+            self._pool.finish(Finished(job, outcome, (), self.server.url, task.attempts))
+            return
         self._tell.submitted(job, prompt_id, self.server.url)
         try:
             handle = self.server.submit(
                 prompt_id,
-                task.graph,
+                graph,
                 ask_first=may_be_there,
                 handle=job.sent_handle if may_be_there else None,
             )

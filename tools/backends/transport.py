@@ -7,6 +7,7 @@ import json
 import ssl
 import threading
 import zlib
+from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -30,6 +31,17 @@ SMALL_ANSWER, LARGE_ANSWER = 4 << 20, 64 << 20
 """Limits in bytes, after decompression: one prompt's or folder's answer, and a whole queue or all node classes (2 MB with 1,000)."""
 
 HINT = "is ComfyUI running there? start it, or give another --comfy-url"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The bytes of a request's body, and what they are."""
+
+    data: bytes
+    content_type: str = "application/json"
+
+
+Body = dict[str, Any] | Form
 
 
 class NoReplyError(UnavailableError):
@@ -95,6 +107,10 @@ class Transport:
         """A POST that must not be repeated unasked. Raises NoReplyError, which says whether it may have arrived."""
         return self._send("POST", path, body, limit)
 
+    def send_form(self, path: str, form: Form) -> Reply:
+        """A POST of a form with a file, that may be repeated without harm."""
+        return self._safely("POST", path, form, SMALL_ANSWER)
+
     def close(self) -> None:
         self._closed.set()
         with self._lock:
@@ -102,7 +118,7 @@ class Transport:
                 connection.end()
             self._connections.clear()
 
-    def _safely(self, method: str, path: str, body: dict[str, Any] | None, limit: int) -> Reply:
+    def _safely(self, method: str, path: str, body: Body | None, limit: int) -> Reply:
         for pause in SAFE_PAUSES:
             try:
                 return self._send(method, path, body, limit)
@@ -111,7 +127,7 @@ class Transport:
                     raise
         return self._send(method, path, body, limit)
 
-    def _send(self, method: str, path: str, body: dict[str, Any] | None, limit: int) -> Reply:
+    def _send(self, method: str, path: str, body: Body | None, limit: int) -> Reply:
         base = moved = self.address.base
         reply = self._exchange(base, method, path, body, limit)
         for _ in range(MAX_REDIRECTS):
@@ -153,16 +169,16 @@ class Transport:
             return origin + prefix, wanted + (f"?{query}" if query else ""), origin + prefix
         return origin, (new.path or "/") + (f"?{new.query}" if new.query else ""), moved
 
-    def _exchange(self, base: str, method: str, path: str, body: dict[str, Any] | None, limit: int) -> Reply:
+    def _exchange(self, base: str, method: str, path: str, body: Body | None, limit: int) -> Reply:
         what = f"{method} {path.partition('?')[0]}"
-        data = json.dumps(body).encode() if body is not None else None
+        form = body if isinstance(body, Form) else Form(json.dumps(body).encode()) if body is not None else None
         connection = self._connection(base)
         sent = done = False
         with connection.in_use:
             try:
                 connection.open(self.timeout_seconds, self.answer_seconds)
                 sent = True
-                reply = connection.exchange(method, path, data, self._headers(data), limit)
+                reply = connection.exchange(method, path, form.data if form else None, self._headers(form), limit)
                 done = not self._closed.is_set()
                 return reply
             except TimeoutError:
@@ -182,10 +198,10 @@ class Transport:
                 if not done:  # also when interrupted: the next request must not read the rest of this answer
                     connection.close()
 
-    def _headers(self, data: bytes | None) -> dict[str, str]:
+    def _headers(self, form: Form | None) -> dict[str, str]:
         headers = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "lifeos"}
-        if data is not None:
-            headers["Content-Type"] = "application/json"
+        if form is not None:
+            headers["Content-Type"] = form.content_type
         if self.address.authorization is not None:
             headers["Authorization"] = self.address.authorization
         return headers

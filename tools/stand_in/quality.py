@@ -11,6 +11,7 @@ the picture, an early checkpoint has not learnt the face, and a share of picture
 | strength | the LoRA's pull is exp(-((s - 0.8) / 0.5)²): 1 at 0.8, 0.85 at 0.6 and 1.0, 0.53 at 0.4; above 1 the picture burns |
 | seed | drift varies by `DRIFT_SPREAD`, and now and then by much (`ODD_SHARE`); which pictures are filtered, blurred, empty, miscoloured |
 | negative prompt | "plastic skin" and "blurry" halve the share of filtered and blurred pictures |
+| a pass over an uploaded picture | drift is `REPAIRED_DRIFT` of it, and so is the share of filtered, blurred and miscoloured pictures |
 | steps under 15, CFG over 9 or under 2.5 | softness; harsh or faded colour |
 """
 
@@ -54,6 +55,7 @@ CAST_SHARE = 0.06
 CASTS = ((1.22, 0.98, 0.66), (0.80, 1.06, 0.84), (0.78, 0.95, 1.36))
 """Gains of red, green and blue under a street lamp, fluorescent tubes, open shade."""
 RELIEF = 0.5
+REPAIRED_DRIFT = 0.5
 BURN_FROM = 1.0
 SOFT_BELOW_STEPS = 15
 
@@ -82,17 +84,18 @@ def quality_of(scene: Scene, random: np.random.Generator) -> Quality:
     drawn = [float(random.random()) for _ in range(7)]
     spread = float(random.normal())
     odd = ODD_DRIFT if drawn[4] < ODD_SHARE else 0.0
-    drift = 1 - (1 - lora.drift) * pull + DRIFT_SPREAD * spread + odd
+    left = REPAIRED_DRIFT if scene.repairs else 1.0
+    drift = left * (1 - (1 - lora.drift) * pull + DRIFT_SPREAD * spread + odd)
     negative = scene.negative.lower()
-    filtered = lora.filtered * (RELIEF if "plastic skin" in negative or "smooth skin" in negative else 1.0)
-    blurred = lora.blurred * (RELIEF if "blur" in negative else 1.0)
+    filtered = left * lora.filtered * (RELIEF if "plastic skin" in negative or "smooth skin" in negative else 1.0)
+    blurred = left * lora.blurred * (RELIEF if "blur" in negative else 1.0)
     return Quality(
         drift=min(1.15, max(0.0, drift)),
         is_empty=drawn[0] < EMPTY_SHARE,
         filter_strength=0.82 + 0.18 * drawn[2] if drawn[1] < filtered else 0.0,
         blur=0.007 + 0.006 * drawn[2] if drawn[3] < blurred else 0.0,
         burn=burn,
-        cast=CASTS[int(drawn[6] * len(CASTS))] if drawn[5] < CAST_SHARE else (1.0, 1.0, 1.0),
+        cast=CASTS[int(drawn[6] * len(CASTS))] if drawn[5] < left * CAST_SHARE else (1.0, 1.0, 1.0),
         softness=max(0.0, (SOFT_BELOW_STEPS - scene.steps) / SOFT_BELOW_STEPS),
         harshness=max(0.0, (scene.cfg - 9) / 9) + min(0.0, (scene.cfg - 2.5) / 2.5) * 0.5,
     )

@@ -24,6 +24,9 @@ def sample(run: NodeRun, guider: Guider, seed: int, sampler: str, sigmas: Sigmas
     before = latent.pictures or (None,) * latent.batch
     own = [_scene(guider, seed, sampler, sigmas, latent, index) for index in range(len(before))]
     refines = sigmas.denoise < 1 or sigmas.start > 0
+    own = [
+        replace(scene, repairs=refines and picture is not None and not picture.passes) for scene, picture in zip(own, before, strict=True)
+    ]
     shown = [_as_begun(scene, picture) if refines and picture is not None else scene for scene, picture in zip(own, before, strict=True)]
     pixels = run.sample(shown, end - sigmas.start)
     pictures = tuple(

@@ -42,6 +42,8 @@ class Scene:
     end_step: int | None = None
     schedule_size: tuple[int, int] | None = None
     patches: tuple[str, ...] = ()
+    repairs: bool = False
+    """Whether the pass works over a picture that was uploaded."""
 
     def random_seed(self, purpose: str) -> int:
         """A seed for one purpose, from the prompt and the seed alone: settings change the picture, they do not deal a new one."""

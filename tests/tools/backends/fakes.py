@@ -39,7 +39,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(length)) if length else None
+        data = self.rfile.read(length)
+        body = json.loads(data) if data.startswith((b"{", b"[")) else data or None
         path = self.path.partition("?")[0]
         self.server.requests.append((self.command, path, body, dict(self.headers)))
         found = self.server.answers.get(f"{self.command} {path}", (404, b"", {}))

@@ -131,6 +131,28 @@ def test_picture_arrives_whole_with_its_text_chunks(server: ComfyServer) -> None
     assert json.loads(image.info["prompt"])["1"]["inputs"]["color"] == 0x102030
 
 
+def png(colour: tuple[int, int, int], size: tuple[int, int] = (64, 64)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_uploaded_picture_is_what_a_graph_loads(server: ComfyServer) -> None:
+    graph = plain_graph()
+    for colour in ((10, 20, 30), (200, 100, 50)):
+        prompt_id = new_id()
+        name = f"lifeos test {colour[0]}.png"
+        told = [server.upload_picture(name, png(colour)) for _ in range(2)][-1]
+        assert told == name
+        graph["1"] = {"class_type": "LoadImage", "inputs": {"image": told}}
+        server.submit(prompt_id, graph)
+        outcome = wait_for(server, 1)[prompt_id]
+        assert outcome.kind == "done", outcome
+        image = Image.open(io.BytesIO(server.download(outcome.pictures[0])))
+        assert (image.size, image.convert("RGB").getpixel((5, 5))) == ((64, 64), colour)
+    assert server.offers.takes_pictures
+
+
 def test_every_picture_of_a_batch_is_named(server: ComfyServer) -> None:
     prompt_id = new_id()
     server.submit(prompt_id, plain_graph(batch_size=3))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lifeos.errors import UnavailableError
+from lifeos.errors import InputError, UnavailableError
 from tests.tools.backends.fakes import fake_server
 from tests.tools.backends.job_graphs import plain_graph, sampled_graph
 from tools.backends import server_lane
@@ -401,3 +401,32 @@ def test_sick_server_does_not_hold_up_the_other(embedded_server: Any, follow: An
         servers = [follow(sick.url, outage_seconds=0.2), follow(embedded_server().url)]
         found = run_all(servers, jobs(6))
     assert kinds(found) == {"done": 6}
+
+
+def test_a_graph_is_made_ready_for_the_server_that_runs_it(embedded_server: Any, follow: Any) -> None:
+    """Each server gets what its prompts load; a graph that cannot be made ready ends at once, and the others go on."""
+    servers = [follow(embedded_server(seconds_per_picture=0.05).url) for _ in range(2)]
+    picture = b"\x89PNG that nobody opens"
+
+    def upload(server: Any, graph: dict[str, Any]) -> dict[str, Any]:
+        told = server.upload_picture("same name.png", picture)
+        return {**graph, "2": {**graph["2"], "inputs": {**graph["2"]["inputs"], "filename_prefix": f"{told}/{server.url[-5:]}"}}}
+
+    def refuse(server: Any, graph: dict[str, Any]) -> dict[str, Any]:
+        raise InputError("0007.png", "its file is gone")
+
+    work = [replace(job, prepare=upload) for job in jobs(6)] + [Job("refused", plain_graph(), prepare=refuse)]
+    found = run_all(servers, work)
+    assert found["refused"].outcome.kind == "failed"
+    assert found["refused"].outcome.message == "0007.png: its file is gone"
+    made = [each for key, each in found.items() if key != "refused"]
+    assert {each.pictures[0][0].subfolder for each in made} == {"same name.png"}
+    assert all(each.pictures[0][0].filename.startswith(each.server[-5:]) for each in made)
+    assert work[0].graph["2"]["inputs"]["filename_prefix"] == "lifeos_test/plain"  # the caller's stays as it is
+
+
+def test_a_refused_upload_is_told_in_one_line() -> None:
+    with fake_server({"POST /upload/image": (413, b"", {})}) as fake, ComfyServer(fake.url) as server, pytest.raises(InputError) as caught:
+        server.upload_picture("big.png", b"{}")
+    told = f"{fake.url}: does not take the picture big.png (0.0 MB): status 413"
+    assert str(caught.value).startswith(told)

@@ -145,6 +145,9 @@ class ToyBackend:
     def upload_model(self, folder: str, file: Path) -> str:
         raise InputError(self.url, "takes no model files")
 
+    def upload_picture(self, name: str, data: bytes) -> str:
+        raise InputError(self.url, "takes no pictures")
+
     def tariff(self, usd_per_hour: float) -> Tariff:
         return Tariff(usd_per_work_second=0.01, usd_per_credit=0.002)
 
