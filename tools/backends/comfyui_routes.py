@@ -49,6 +49,16 @@ class ServerApi:
             return None
         return {key: value for key, value in self._transport.record(reply, path, dict[str, Any]).items() if isinstance(value, str)}
 
+    def log_text(self) -> str | None:
+        """The last lines that the server has logged (ComfyUI keeps some hundreds); None where it does not tell."""
+        path = "/internal/logs/raw"
+        reply = self._transport.get(path, limit=LARGE_ANSWER)
+        if reply.status != 200:
+            return None
+        entries: Any = self._transport.record(reply, path, dict[str, Any]).get("entries")
+        lines = entries if isinstance(entries, list) else []
+        return "".join(str(each["m"]) for each in lines if isinstance(each, dict) and "m" in each)
+
     def model_folders(self) -> list[str]:
         """The folders that `models` knows."""
         names: list[str] = self._transport.get_record("/models", list[str])

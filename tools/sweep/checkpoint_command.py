@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,8 @@ from tools.production.results import FINISHED, INCOMPLETE
 from tools.production.stopping import StopSignal
 from tools.sweep.checkpoint_folder import CheckpointFolder, FoundCheckpoint
 from tools.sweep.checkpoint_report import record_history, write_report
-from tools.sweep.checkpoint_watch import WatchView, watch_checkpoints
+from tools.sweep.checkpoint_watch import WatchEnd, WatchView, watch_checkpoints
+from tools.sweep.sample_folder import Sample, list_samples, measure_gap
 from tools.sweep.sweep_page import PAGE_FILE
 from tools.sweep.training_sight import see_training
 from tools.sweep.watch_order import WatchOrder
@@ -69,6 +70,7 @@ def judge_checkpoints(args: argparse.Namespace, request: Request, around: Circum
     if args.dry_run:
         return preview(args, order, policy)
     root = request.output_dir
+    samples = list_samples(args.trainer_samples) if args.trainer_samples is not None else []
 
     def on_view(view: WatchView) -> None:
         write_report(view, root, around.cost_log)
@@ -83,24 +85,41 @@ def judge_checkpoints(args: argparse.Namespace, request: Request, around: Circum
         if end.why == "interrupted":
             return EXIT_INTERRUPTED
         raise InputError(root, f"no picture was scored ({end.why})", "the same command continues")
-    document = write_report(end.view, root, around.cost_log)
-    if end.why in FINISHED and around.history_file is not None:
-        record_history(end.view, request, around.history_file, times.stamp())
+    return finish(args, request, around, end.why, _with_samples(end.view, end, samples))
+
+
+def _with_samples(view: WatchView, end: WatchEnd, samples: Sequence[Sample]) -> WatchView:
+    """The view with the trainer's samples beside the graph's pictures."""
+    if not samples or end.judge is None:
+        return view
+    causes = [view.unloaded] if view.unloaded else []
+    prompts, assessor = view.state.design.prompts, end.judge.ground.assessor
+    gap = measure_gap(samples, view.verdict, view.shots, prompts, assessor, view.policy, view.sight.record, causes)
+    return replace(view, verdict=replace(view.verdict, gap=gap))
+
+
+def finish(args: argparse.Namespace, request: Request, around: Circumstances, why: str, view: WatchView) -> int:
+    """Write, record, promote and tell. Returns the exit code."""
+    root = request.output_dir
+    document = write_report(view, root, around.cost_log)
+    if why in FINISHED and around.history_file is not None:
+        record_history(view, request, around.history_file, times.stamp())
     promoted = True
-    if args.promote and end.why in FINISHED:
+    if args.promote and why in FINISHED:
         from tools.sweep.sweep_promotion import promote_chosen
 
-        document["promotion"], promoted = promote_chosen(end.view, around, args.project_root)
-    told = [end.view.references.sentence, document["judgement"]] if end.view.references.are_trained else [document["judgement"]]
+        document["promotion"], promoted = promote_chosen(view, around, args.project_root)
+    told = [document["curve"]["trainer_samples"]["sentence"]] if document["curve"]["trainer_samples"] else []
+    told += [view.references.sentence, document["judgement"]] if view.references.are_trained else [document["judgement"]]
     told += [document["promotion"]] if "promotion" in document else []
     cli.say("\n".join([f"report: {document['report']}", document["more_trainings"], *told]), as_json=args.json)
     if args.json:
         cli.print_json(document)
     if args.open:
         open_page(root / PAGE_FILE)
-    if end.why == "interrupted":
+    if why == "interrupted":
         return EXIT_INTERRUPTED
-    return EXIT_GATE if end.why == INCOMPLETE or not promoted else EXIT_OK
+    return EXIT_GATE if why == INCOMPLETE or not promoted else EXIT_OK
 
 
 def tell(view: WatchView, around: Circumstances) -> None:

@@ -23,8 +23,10 @@ from tools.sweep.analysis import Shot
 from tools.sweep.checkpoint_curve import CurveCell, TrainingCurve, read_curve
 from tools.sweep.lora_delivery import Delivery, remove_copy
 from tools.sweep.round_batch import Round, RoundTools, read_begun, read_shots, settings_for, spent_on
+from tools.sweep.unloaded_keys import describe_unloaded, find_unloaded
 from tools.sweep.watch_order import JudgingGround, WatchOrder
 from tools.sweep.watch_state import DELETED, WatchedCheckpoint, WatchState
+from tools.trainers.lora_header import read_lora_header
 from tools.workflows.seeds import round_seed
 from tools.workflows.workflow import check_models
 
@@ -169,6 +171,17 @@ class CheckpointJudge:
                 self._write()
 
     # what it comes to
+
+    def unloaded(self) -> str:
+        """What the servers' logs say of keys of the newest checkpoint that were not loaded; empty if nothing."""
+        newest = next((item for item in reversed(self.state.judged) if (self.order.folder / item.file).is_file()), None)
+        if newest is None:
+            return ""
+        try:
+            keys = read_lora_header(self.order.folder / newest.file).keys
+        except InputError:
+            return ""
+        return describe_unloaded(find_unloaded(self.servers, keys), len(keys))
 
     def curve(self, planned: int | None) -> TrainingCurve | None:
         """The curve of what was scored; None as long as nothing was. `planned`: how many checkpoints the training will save."""

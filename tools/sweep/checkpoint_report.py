@@ -135,7 +135,7 @@ def to_document(view: WatchView, root: Path, cost_log: Path) -> dict[str, Any]:
         "cost_usd": round(view.usd, 4),
         "protocol": view.protocol,
         "likeness": {name: view.likeness.get(name) for name in ("strangers", "references")} if view.likeness else None,
-        "warnings": list(view.likeness.get("warnings", [])),
+        "warnings": [*view.likeness.get("warnings", []), *([view.unloaded] if view.unloaded else [])],
         "report": str(root / REPORT),
     }  # fmt: skip
 

@@ -46,6 +46,8 @@ class WatchView:
     notice: str | None
     usd: float
     ended: str | None = None
+    unloaded: str = ""
+    """What a server's log says of LoRA keys that were not loaded; empty if nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class _Watch:
         if error is None:  # else prompts may be left on a server that need them: the same command goes on with them
             judge.take_copies_away(*self.state.checkpoints)
         if self.view is not None:
-            self.view = replace(self.view, ended=why)
+            self.view = replace(self.view, ended=why, unloaded=judge.unloaded())
         return WatchEnd(why, self.view, error, judge)
 
     def _wait_for_training(self) -> bool:
