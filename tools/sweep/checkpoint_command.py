@@ -23,7 +23,7 @@ from tools.production.stopping import StopSignal
 from tools.sweep.checkpoint_folder import CheckpointFolder, FoundCheckpoint
 from tools.sweep.checkpoint_report import record_history, write_report
 from tools.sweep.checkpoint_watch import WatchEnd, WatchView, watch_checkpoints
-from tools.sweep.sample_folder import Sample, list_samples, measure_gap
+from tools.sweep.sample_folder import TrainerSample, list_samples, measure_gap
 from tools.sweep.sweep_page import PAGE_FILE
 from tools.sweep.training_sight import see_training
 from tools.sweep.watch_order import WatchOrder
@@ -88,7 +88,7 @@ def judge_checkpoints(args: argparse.Namespace, request: Request, around: Circum
     return finish(args, request, around, end.why, _with_samples(end.view, end, samples))
 
 
-def _with_samples(view: WatchView, end: WatchEnd, samples: Sequence[Sample]) -> WatchView:
+def _with_samples(view: WatchView, end: WatchEnd, samples: Sequence[TrainerSample]) -> WatchView:
     """The view with the trainer's samples beside the graph's pictures."""
     if not samples or end.judge is None:
         return view

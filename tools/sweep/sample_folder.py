@@ -31,7 +31,7 @@ PROMPT_ENDS = re.compile(r"\s--[a-z]\b")
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class TrainerSample:
     """One sample picture. `step`, `place`: None where its name does not tell."""
 
     path: Path
@@ -39,21 +39,21 @@ class Sample:
     place: int | None
 
 
-def list_samples(folder: Path) -> list[Sample]:
+def list_samples(folder: Path) -> list[TrainerSample]:
     """The sample pictures of a folder, by name. Raises InputError where there is none."""
     if not folder.is_dir():
         raise InputError(folder, "no such directory", "give --trainer-samples the trainer's sample folder")
     found = []
     for path in list_pictures(folder).pictures:
         name = next((match for pattern in NAMES if (match := pattern.search(path.stem))), None)
-        found.append(Sample(path, int(name["step"]) if name else None, int(name["place"]) if name else None))
+        found.append(TrainerSample(path, int(name["step"]) if name else None, int(name["place"]) if name else None))
     if not found:
         raise InputError(folder, "holds no pictures", "give --trainer-samples the trainer's sample folder")
     return found
 
 
 def measure_gap(
-    samples: Sequence[Sample],
+    samples: Sequence[TrainerSample],
     verdict: CurveVerdict,
     shots: Sequence[Shot],
     prompts: Sequence[str],
