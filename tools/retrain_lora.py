@@ -24,7 +24,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from lifeos import cli
 from lifeos.errors import EXIT_OK
 from tools.trainers.trainer_table import list_pairs, render_table
-from tools.training.training_command import run_command
+from tools.training.training_command import recognise_family, run_command
 from tools.training.training_flags import build_training_parser
 
 
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
             cli.print_json({"pairs": list_pairs()})
         cli.say(render_table(), as_json=args.json)
         return EXIT_OK
-    return run_command(args, args.trainer, args.family)
+    return run_command(args, args.trainer, args.family or recognise_family(args.base_model))
 
 
 if __name__ == "__main__":

@@ -12,11 +12,13 @@ from typing import Any
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, files
 from lifeos.counting import counted
-from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_USAGE, UnavailableError
+from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_USAGE, InputError, UnavailableError
 from lifeos.shells import as_typed
 from tools.cost.rates import find_rate
-from tools.families.families import find_family
+from tools.families.families import DEFAULT_FAMILY, find_family
 from tools.families.family import fit_to_trainer
+from tools.trainers.recognition import recognise
+from tools.trainers.safetensors_header import read_safetensors_header
 from tools.trainers.trainer import ParserVerdict, Trainer, find_row
 from tools.trainers.trainer_table import training_of, usual_trainer
 from tools.trainers.training_settings import TrainingSettings
@@ -31,6 +33,22 @@ from tools.training.training_record import FINISHED, RECORD_FILE, Price, Trainin
 
 LEVEL_SCHEDULES = frozenset({"constant", "constant_with_warmup"})
 """Schedules of the learning rate that do not depend on how many steps there are."""
+
+
+def recognise_family(base_model: str | None) -> str:
+    """The id of the family that the header of a base model tells; the default's where none is given, or nothing tells. Raises InputError
+    where several fit."""
+    path = Path(base_model).expanduser() if base_model else None
+    if path is None or not path.is_file():
+        return DEFAULT_FAMILY
+    try:
+        found = recognise(read_safetensors_header(path)).families
+    except InputError:  # told as a wrong base model
+        return DEFAULT_FAMILY
+    if len(found) > 1:
+        fits = ", ".join(row.id for row in found)
+        raise InputError("--family", f"{path.name} may be of several families: {fits}", "say which")
+    return found[0].id if found else DEFAULT_FAMILY
 
 
 def run_command(args: argparse.Namespace, trainer_name: str | None, family_id: str) -> int:

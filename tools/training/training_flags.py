@@ -64,7 +64,8 @@ def read_components(args: argparse.Namespace) -> dict[str, str]:
 def _add_choice(parser: cli.Parser) -> None:
     text = "who trains (default: the first that trains the family)"
     parser.add_argument("--trainer", choices=[row.name for row in registry.TRAINERS], help=text)
-    parser.add_argument("--family", choices=family_ids(), default=DEFAULT_FAMILY, help=f"model family (default: {DEFAULT_FAMILY})")
+    text = f"model family (default: as the header of --base-model says, else {DEFAULT_FAMILY})"
+    parser.add_argument("--family", choices=family_ids(), help=text)
     folders = [_folder_flag(row.folder_key) for row in registry.TRAINERS]
     text = cli.policy_help("the trainer's checkout", *(f"training.{row.folder_key}" for row in registry.TRAINERS), note="by the trainer")
     parser.add_argument("--trainer-dir", *folders, dest="trainer_dir", metavar="X", help=text)

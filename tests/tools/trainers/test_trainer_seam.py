@@ -16,6 +16,7 @@ from lifeos.guardrails.checkout import Checkout
 from tests.checkouts import ROOT
 from tests.tools.dataset.sets import make_set
 from tests.tools.trainers.checkpoints import write_checkpoint
+from tests.tools.trainers.safetensors_files import write_safetensors
 from tools import lora_info, retrain_lora
 from tools.families import families
 from tools.families.families import SDXL, TrainedBy
@@ -23,6 +24,7 @@ from tools.trainers import trainer
 from tools.trainers.lora_header import read_lora_header
 from tools.trainers.rewrite_metadata import rewrite_metadata
 from tools.trainers.trainer import TrainerRow, find_row
+from tools.training.training_command import recognise_family
 
 A_NEW_TRAINER_TOUCHES = (
     "tools/trainers/NAME.py",  # its Trainer, or a package of that name
@@ -214,6 +216,19 @@ def test_a_pair_that_is_not_in_the_table(toy: ToyPlace, capsys: pytest.CaptureFi
     said = "error: family untrained: no trainer here trains it (choose another: sdxl, other)"
     assert refused("--family", "untrained") == refused("--family", "untrained", "--trainer", "toy") == said
     assert refused("--family", "other") == "error: --base-model: is not given (give the model of Other to train on)"
+
+
+def test_the_family_of_a_training_is_that_of_its_base_model(tmp_path: Path) -> None:
+    path = tmp_path / "base.safetensors"
+    assert recognise_family(None) == recognise_family(str(path)) == "sdxl"
+    flux = {"double_blocks.0.img_attn.qkv.weight": [9216, 3072], "single_blocks.0.linear1.weight": [21504, 3072]}
+    for weights, family in ((flux, "flux"), ({"some.thing": [4]}, "sdxl")):
+        assert recognise_family(str(write_safetensors(path, weights))) == family
+    path.write_bytes(b"<!DOCTYPE html>")
+    assert recognise_family(str(path)) == "sdxl"
+    write_safetensors(path, {"layers.0.attention.qkv.weight": [11520, 3840], "noise_refiner.0.attention.qkv.weight": [11520, 3840]})
+    with pytest.raises(cli.LifeosError, match=r"may be of several families: z-image, z-image-turbo \(say which\)"):
+        recognise_family(str(path))
 
 
 def test_a_trainer_that_is_not_in_the_registry() -> None:
