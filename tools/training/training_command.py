@@ -128,8 +128,9 @@ def render_dry_run(preparation: Preparation, verdict: ParserVerdict | None, docu
         said = verdict.fault or "accepted"
         lines.append(f"trainer: its own parser looked at {' and '.join(verdict.checked) or 'nothing it accepts'}: {said}")
     estimate = document["estimate"]
+    of = "" if preparation.family.id == DEFAULT_FAMILY else f", which is of {find_family().title} unless you changed it"
     lines.append(
-        f"estimate: {estimate['seconds'] / 60:.0f} min, ${estimate['usd']:.2f} on {estimate['gpu']} (from training.seconds_per_step)"
+        f"estimate: {estimate['seconds'] / 60:.0f} min, ${estimate['usd']:.2f} on {estimate['gpu']} (from training.seconds_per_step{of})"
     )
     refused = document["refused"]
     lines.append("a run would be refused:" if refused else "a run would start")
