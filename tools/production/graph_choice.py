@@ -132,7 +132,8 @@ def check_family(made_for: Mapping[str, MadeFor], graph: GraphFamilies, *, is_al
             said = f"{name} is made for {each.title}, the graph is of {' or '.join(dict.fromkeys(row.title for row in graph.rows))}"
             said += f" ({graph.why})" if graph.why else ""
         if said and each.is_known and not is_allowed:
-            why = f"{said}: the server would run it without an effect"
+            effect = "without an effect" if len(each.architectures) == 1 else "and leave out what is not the model's"
+            why = f"{said}: the server would run it {effect}"
             raise InputError("--lora", why, f"use a LoRA and a model of one family, or give {FLAG}")
         if said:
             remarks.append(f"warning: {said}")
