@@ -200,7 +200,7 @@ def read_sweep(args: argparse.Namespace) -> Sweep:
     rungs = plan_rungs(len(configs), len(prompts), args.seeds, args.max_images)
     run_id = choose_run_id(request)
     request = replace(request, prompts=prompts, prompts_file=None)
-    return Sweep(request, tuple(configs), tuple(rungs), prompts, args.baseline, run_id)
+    return Sweep(request, tuple(configs), tuple(rungs), prompts, args.baseline, run_id, args.dataset_manifest, args.strict_references)
 
 
 def read_circumstances(args: argparse.Namespace) -> Circumstances:
@@ -325,7 +325,8 @@ def main(argv: list[str] | None = None) -> int:
     if document is None:
         raise InputError(sweep.request.output_dir, f"no picture was scored ({end.why})", "the same command continues")
     page = sweep.request.output_dir / PAGE_FILE
-    cli.say(f"{document['judgement']}\nreport: {document['report']}\npage: {page}", as_json=args.json)
+    trained = [end.references.told] if end.references is not None and end.references.are_trained else []
+    cli.say("\n".join([document["judgement"], f"report: {document['report']}", f"page: {page}", *trained]), as_json=args.json)
     if args.open:
         open_page(page)
     if args.json:

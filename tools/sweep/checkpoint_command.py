@@ -110,7 +110,7 @@ def finish(args: argparse.Namespace, request: Request, around: Circumstances, wh
 
         document["promotion"], promoted = promote_chosen(view, around, args.project_root)
     told = [document["curve"]["trainer_samples"]["sentence"]] if document["curve"]["trainer_samples"] else []
-    told += [view.references.sentence, document["judgement"]] if view.references.are_trained else [document["judgement"]]
+    told += [view.references.told, document["judgement"]] if view.references.are_trained else [document["judgement"]]
     told += [document["promotion"]] if "promotion" in document else []
     cli.say("\n".join([f"report: {document['report']}", document["more_trainings"], *told]), as_json=args.json)
     if args.json:

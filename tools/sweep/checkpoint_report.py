@@ -75,15 +75,17 @@ def _write_page(view: WatchView, root: Path, document: Mapping[str, Any]) -> Non
 
 def render(view: WatchView, document: Mapping[str, Any]) -> str:
     """sweep_report.md."""
-    parts = [f"# Checkpoints: {escape(view.state.design.run_id)}", f"**{escape(document['judgement'])}**"]
+    parts = [f"# Checkpoints: {escape(view.state.design.run_id)}"]
+    parts += [f"**{escape(view.references.told)}**"] if view.references.are_trained else []
+    parts.append(f"**{escape(document['judgement'])}**")
     if warnings := document["warnings"]:
         parts.append("**Before you trust this**\n\n" + "\n".join(f"- {escape(line)}" for line in warnings))
-    parts.append(escape(view.references.sentence))
+    parts += [] if view.references.are_trained else [escape(view.references.sentence)]
     parts.append(render_curve(view.verdict, view.policy["comparison"]["confidence"]))
     parts.append(f"## Another training\n\n{escape(document['more_trainings'])}")
     parts.append(_facts(view))
     if view.references.are_trained:
-        parts.append(f"**{escape(view.references.sentence)}**")
+        parts.append(f"**{escape(view.references.told)}**")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -22,6 +22,7 @@ from tools.training.training_choices import MANIFEST
 MOST_LOOKED_AT = 400
 """Pictures of both sides that are compared by look: decoding takes some 10 to 50 ms for each."""
 HELD_OUT_FOLDER = "references"
+NO_CLAIM = "A higher likeness to them may be memorisation: no claim is made on identity across steps."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,17 @@ class ReferenceVerdict:
     @property
     def are_trained(self) -> bool:
         return bool(self.trained)
+
+    @property
+    def told(self) -> str:
+        """The sentence, and where references were trained on what it means."""
+        return f"{self.sentence} {NO_CLAIM}" if self.are_trained else self.sentence
+
+    def refuse_trained(self, *, strict: bool) -> None:
+        """With --strict-references, raises InputError for references that were trained on, or of which that is not known."""
+        if strict and (self.are_trained or not self.known):
+            fix = "train with held-out pictures (dataset_manifest --hold-out N), or leave --strict-references out"
+            raise InputError("--strict-references", self.sentence.rstrip("."), fix)
 
 
 def find_training_manifest(folder: Path, named: Path | None) -> Path | None:

@@ -35,6 +35,7 @@ from tools.production.settling import read_settled
 from tools.production.stopping import Note, StopSignal
 from tools.sweep.analysis import Shot, survivors
 from tools.sweep.design import Config, Rung
+from tools.sweep.reference_check import ReferenceVerdict, check_references
 from tools.sweep.round_batch import Round, RoundTools, read_begun, settings_for
 from tools.workflows.seeds import choose_base_seed, round_seed
 from tools.workflows.workflow import check_models
@@ -53,6 +54,9 @@ class Sweep:
     prompts: tuple[str, ...]
     baseline: str | None
     run_id: str
+    manifest: Path | None = None
+    """What was trained, to ask whether a reference was."""
+    strict_references: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -78,6 +82,8 @@ class SweepEnd:
     error: Exception | None = None
     likeness: Mapping[str, Any] = field(default_factory=dict)
     """As of a plan: what a face score stands between, and with `warnings` what to know before trusting it; that of the newest rung."""
+    references: ReferenceVerdict | None = None
+    """Whether references were trained on; None where nobody asked."""
 
 
 def check_begun(root: Path, sweep: Sweep) -> int | None:
@@ -136,11 +142,15 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
         if around.check_health:
             check_health(servers, generation, policy, around.note, queued_before(*root.glob("rung_*")))
         references, assessor = choices.choose_references(request, policy, around.root, around.note, saved.protocol if saved else None)
+        verdict = check_references(references, assessor.reference_hashes, sweep.manifest) if sweep.manifest is not None else None
+        if verdict is not None:
+            around.note(verdict.told)
+            verdict.refuse_trained(strict=sweep.strict_references)
         notice = next((each.info.notice for each in reached if each.info.notice), None)
         run = _Running(sweep, RoundTools(request, policy, around, stop, servers, generation, references, assessor, notice, sweep.prompts))
         if begun is None:  # not before: what was refused above must not keep the corrected command out of its folder
             files.write_json(root / SWEEP_FILE, {**sweep.to_json(), "base_seed": seed})
-        return run.run(held)
+        return replace(run.run(held), references=verdict)
 
 
 def foretell_scoring(sweep: Sweep, policy: Mapping[str, Any], root: Path, note: Note) -> list[str]:

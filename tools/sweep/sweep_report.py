@@ -60,6 +60,7 @@ def write_html(selection: Selection, sweep: Sweep, end: SweepEnd, policy: Mappin
         prompts=sweep.prompts,
         lines=[expectation(selection, scored), likeness_line(selection, scored, end)],
         facts=_facts(sweep, end),
+        lead=trained_line(end),
         warnings=end.likeness.get("warnings", ()),
         notice=end.notice,
     )
@@ -104,6 +105,7 @@ def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence
     sure = f"{selection.confidence:.0%}".replace("%", " %")
     parts = [
         f"# Parameter sweep: {escape(sweep.run_id)}",
+        f"**{escape(trained_line(end))}**" if trained_line(end) else "",
         f"**{escape(judgement(selection, end))}**",
         expectation(selection, scored),
     ]
@@ -128,7 +130,13 @@ def render(selection: Selection, sweep: Sweep, end: SweepEnd, pictures: Sequence
     parts += [f"## {escape(title)}\n\n![{escape(title)}]({name})" for title, name in pictures]
     facts = [*_facts(sweep, end), *([end.notice] if end.notice else [])]
     parts.append("\n".join(["## How it was made", "", *(f"- {escape(line)}" for line in facts)]))
+    parts += [f"**{escape(trained_line(end))}**"] if trained_line(end) else []
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def trained_line(end: SweepEnd) -> str:
+    """What is said first and last where references were trained on; empty where they were not, or nobody asked."""
+    return end.references.told if end.references is not None and end.references.are_trained else ""
 
 
 def expectation(selection: Selection, scored: Mapping[str, ConfigScore]) -> str:
@@ -227,6 +235,7 @@ def to_document(
         "protocol": end.protocol,
         "likeness": {name: end.likeness[name] for name in ("strangers", "references")} if end.likeness else None,
         "warnings": list(end.likeness.get("warnings", [])),
+        "references": None if end.references is None else {"trained": list(end.references.trained), "sentence": end.references.told},
         "report": str(report),
         "pictures": [name for _, name in pictures],
     }  # fmt: skip

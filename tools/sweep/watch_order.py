@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from evals.judging.assessor import Assessor
-from lifeos.errors import InputError
 from lifeos.file_names import system_path
 from tools.dataset.manifest import read_manifest
 from tools.production import choices
@@ -76,10 +75,8 @@ def make_ready(order: WatchOrder, state: WatchState, load_policy: LoadPolicy, ar
     for line in (*assessor.warnings, *assessor.for_owner):
         around.note(f"warning: {line}")
     verdict = check_references(folder, assessor.reference_hashes, manifest)
-    around.note(verdict.sentence)
-    if order.strict_references and (verdict.are_trained or not verdict.known):
-        fix = "train with held-out pictures (dataset_manifest --hold-out N), or leave --strict-references out"
-        raise InputError("--strict-references", verdict.sentence.rstrip("."), fix)
+    around.note(verdict.told)
+    verdict.refuse_trained(strict=order.strict_references)
     state.references = str(folder.resolve())
     state.write(order.root)
     return JudgingGround(replace(request, reference_dir=folder), policy, assessor, verdict)
