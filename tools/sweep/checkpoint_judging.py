@@ -102,7 +102,8 @@ class CheckpointJudge:
         if item.served_as != name:
             item.served_as = name
             self._write()
-        tools = self._tools = self._tools or self._open_tools(path, name)
+        self._tools = self._tools or self._open_tools(path, name)
+        tools = self._tools.with_lora(name)
         graph = tools.generation.workflow.place(self._first_settings(item, tools))
         for server in tools.servers:
             check_models(server, graph)

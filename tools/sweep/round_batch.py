@@ -72,6 +72,10 @@ class RoundTools:
     notice: str | None
     prompts: tuple[str, ...]
 
+    def with_lora(self, name: str) -> RoundTools:
+        """The same with another LoRA in the graph, which a round's plan names."""
+        return replace(self, generation=replace(self.generation, settings=replace(self.generation.settings, lora=name)))
+
     def run(self, made: Round, held: locks.Held, spent: float, *, rescores: bool) -> RoundEnd:
         """Bring a round as far as it goes. `spent`: by the rounds before. `rescores`: score its pictures again where that was done in an
         older way."""

@@ -140,6 +140,14 @@ def test_the_gate_is_checked_again_while_nobody_else_can_promote(tmp_path: Path)
     assert path.read_bytes() == before
 
 
+def test_the_record_names_the_lora_where_it_is_known(tmp_path: Path) -> None:
+    path, lora = tmp_path / "champion.json", {"file": "her-step00002000.safetensors", "strength": 0.8, "sha256": "a" * 64}
+    ours = compare([read_run(make_row("base", steady(0.6)))], [read_run(make_row("ours", steady(0.7)))], POLICY)
+    promote(path, ours, check_promotion(ours, None), "2026-11-20T10:00:00Z", lora=lora)
+    champion = read_champion(path)
+    assert champion is not None and (champion["run_id"], champion["lora"]) == ("ours", lora)
+
+
 def test_promotions_at_once_lose_no_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, names = tmp_path / "champion.json", [f"v{number}" for number in range(6)]
 

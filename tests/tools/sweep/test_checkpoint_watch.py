@@ -89,14 +89,17 @@ def test_a_watch_draws_the_curve_stops_the_training_and_names_the_right_checkpoi
         assert [row["run_id"] for row in rows] == [f"sw_step{step}_str0.80" for step in (1000, 2000, 3000, 4000)]
         assert rows[1]["lora_version"] == "amiranoor_v3-step00002000"
 
-        # the same command again makes nothing, and the demo's pictures make no champion; the graph's own pictures, taken for samples of the
-        # trainer, differ from them in nothing
+        # killed before the end of the last checkpoint was written down: the same command makes nothing again. The demo's pictures make no
+        # champion. The graph's own pictures, taken for samples of the trainer, differ from them in nothing
         made, samples = len(server.executed), tmp_path / "sample"
         samples.mkdir()
         for number, picture in enumerate((tmp_path / "sw" / "step_00002000").glob("*ed/step2000*.png")):
             shutil.copyfile(picture, samples / f"amiranoor_v3_002000_{number:02d}_20260101120000_42.png")
+        state = json.loads((tmp_path / "sw" / "sweep.json").read_text(encoding="utf-8"))
+        state["checkpoints"][3]["ended"] = None
+        (tmp_path / "sw" / "sweep.json").write_text(json.dumps(state), encoding="utf-8")
         more = ("--comfy-lora-dir", loras, "--promote", "--trainer-samples", samples)
-        assert watch(place, server, references, "--watch", "--stop-training", *more) == 1
+        assert watch(place, server, references, "--watch", *more) == 1
         again = json.loads(capsys.readouterr().out)
         gap = again["curve"].pop("trainer_samples")
         assert (gap["samples"], gap["pictures"], gap["strength"]) == (6, 6, 0.8) and gap["difference"]["overall"]["difference"] == 0
