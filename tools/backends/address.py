@@ -12,10 +12,16 @@ from lifeos.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server is. `base` has neither a trailing slash nor credentials, which `authorization` holds."""
+    """Where a server is. `base` has neither a trailing slash nor credentials: these are the header `header` with `authorization`."""
 
     base: str
     authorization: str | None
+    header: str = "Authorization"
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The header that lets us in; none where the server wants none."""
+        return {self.header: self.authorization} if self.authorization is not None else {}
 
     @property
     def is_loopback(self) -> bool:

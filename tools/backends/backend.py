@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from lifeos.errors import InputError, UnavailableError
+from tools.backends.credentials import Credential
 
 MAX_PICTURE_BYTES = 256 << 20
 """Of one picture file: an uncompressed one of 9,000 x 9,000 pixels."""
@@ -30,7 +31,8 @@ class BackendOptions:
 
     silence_seconds: how long a running prompt may show no progress. outage_seconds: how long a server may be gone. poll_seconds: how
     often to ask where nothing tells. seconds_per_picture: the pretended time of the embedded server. max_picture_bytes: a picture
-    larger than this is not taken.
+    larger than this is not taken. Of one server (`server_list.py`): credential: its token. tariff: what it costs, None: not said.
+    most_at_once: prompts that it may hold, None: not limited.
     """
 
     silence_seconds: float = 600
@@ -39,6 +41,9 @@ class BackendOptions:
     timeout_seconds: float = 30
     seconds_per_picture: float = 0.0
     max_picture_bytes: int = MAX_PICTURE_BYTES
+    credential: Credential | None = None
+    tariff: Tariff | None = None
+    most_at_once: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +201,14 @@ class StalledError(UnavailableError):
     """The server answers, but does not work."""
 
 
+class BusyError(UnavailableError):
+    """The server takes no more prompts for now, by its word for `retry_after` seconds. Nothing was queued: another server may take it."""
+
+    def __init__(self, url: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(url, "its queue is full", "it is asked again")
+
+
 class Backend(Protocol):
     """A place that makes pictures. `submit`, `wait` and `cancel` are called by one thread, all else by any.
 
@@ -257,6 +270,7 @@ class Backend(Protocol):
         """Queue a prompt under our id and follow it; returns the back end's name for it (ours, where it takes ours).
 
         An answer that is lost on the way is settled by asking before anything is queued again; where that is impossible, it is said.
+        Raises BusyError after a short wait where the server takes no more for now.
         With `ask_first` (after a crash) a prompt that the server has already, found by our id or by the `handle` that an earlier call
         returned, is only followed. Raises RejectedPrompt, UnavailableError.
         """

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -35,12 +36,17 @@ class RefusedReplyError(UnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`content_length` as the server told it, None where it did not, or told that of a compressed body."""
+    """`content_length` as the server told it, None where it did not, or told that of a compressed body.
+
+    `retry_after`: the seconds after which it wants to be asked again. `credits`: what it says that the work cost (`X-Comfy-Credits-Used`).
+    """
 
     status: int
     body: bytes
     content_length: int | None
     location: str | None = None
+    retry_after: float | None = None
+    credits: float | None = None
 
 
 class BoundedConnection:
@@ -86,7 +92,7 @@ class BoundedConnection:
             assert isinstance(wrapped, _TimedTlsSocket)
             self._http.sock = self._socket = wrapped
 
-    def exchange(self, method: str, path: str, data: bytes | None, headers: dict[str, str], limit: int) -> Reply:
+    def exchange(self, method: str, path: str, data: bytes | Iterable[bytes] | None, headers: dict[str, str], limit: int) -> Reply:
         assert self._http is not None
         target = self._path + path
         if self._proxy is not None and not self._is_tls:
@@ -98,7 +104,8 @@ class BoundedConnection:
         response.close()
         length = response.getheader("Content-Length", "")
         known = int(length) if encoding == "identity" and length.isdecimal() and len(length) < 20 else None
-        return Reply(response.status, body, known, response.getheader("Location"))
+        wait, used = (_number(response.getheader(name)) for name in ("Retry-After", "X-Comfy-Credits-Used"))
+        return Reply(response.status, body, known, response.getheader("Location"), wait, used)
 
     def _read(self, response: http.client.HTTPResponse, encoding: str, limit: int, what: str) -> bytes:
         """The body, decompressed, never more than `limit` bytes of it in memory."""
@@ -226,6 +233,15 @@ def find_proxy(base: str) -> Proxy | None:
         pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
         headers["Proxy-Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
     return Proxy(proxy.hostname, proxy.port or 8080, headers)
+
+
+def _number(text: str | None) -> float | None:
+    """The value of a header that is a number, 0 or more; None for anything else, such as a date."""
+    try:
+        value = float(text) if text is not None else math.nan
+    except ValueError:
+        return None
+    return value if 0 <= value < math.inf else None
 
 
 def _was_dropped(connection: socket.socket) -> bool:

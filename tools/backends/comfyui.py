@@ -33,6 +33,8 @@ from tools.backends.comfyui_downloads import download_picture
 from tools.backends.comfyui_events import CONNECTED, DISCONNECTED, EventStream
 from tools.backends.comfyui_routes import OUR_CLIENTS, ServerApi
 from tools.backends.comfyui_uploads import upload_picture
+from tools.backends.credentials import Credential
+from tools.backends.outage import Outage
 from tools.backends.transport import NoReplyError
 
 POLL_SECONDS = 2.0
@@ -58,7 +60,6 @@ SOCKET_FAILURES = 6
 MESSAGE_SECONDS = 0.05
 """An end is announced before the history has it, but the message may still be on its way to our thread."""
 
-OUTAGE_PAUSE_SECONDS = 1.0
 FINAL_STATUSES = frozenset({401, 403, 413})
 """To `POST /prompt`: no permission, or too large. Other odd answers may be a proxy's while the server starts."""
 
@@ -90,8 +91,12 @@ class ComfyServer(ServerApi):
         outage_seconds: float = 120,
         poll_seconds: float = POLL_SECONDS_WITHOUT_SOCKET,
         max_picture_bytes: int = MAX_PICTURE_BYTES,
+        credential: Credential | None = None,
+        tariff: Tariff | None = None,
+        most_at_once: int | None = None,
     ) -> None:
-        super().__init__(url, timeout_seconds=timeout_seconds)
+        super().__init__(url, timeout_seconds=timeout_seconds, credential=credential)
+        self._tariff, self._most_at_once = tariff, most_at_once
         self.client_id = f"{OUR_CLIENTS}{uuid.uuid4().hex}"
         self.progress: dict[str, tuple[int, int]] = {}
         """Steps done and wanted of our running prompts, by prompt id."""
@@ -109,11 +114,11 @@ class ComfyServer(ServerApi):
         self._announced: set[str] = set()  # of those, the ones whose end the socket told
         self._ended: list[PromptEnd] = []
         self._poll_due = self._reconcile_due = 0.0
-        self._gone_since: float | None = None
         self._idle_since: float | None = None
         self._alive_at = time.monotonic()
         self._running: tuple[str, ...] = ()
         self._closing = threading.Event()
+        self._outage = Outage(self.url, outage_seconds, self._closing)
 
     @classmethod
     def from_options(cls, url: str, options: BackendOptions) -> Self:
@@ -124,22 +129,26 @@ class ComfyServer(ServerApi):
             outage_seconds=options.outage_seconds,
             poll_seconds=options.poll_seconds,
             max_picture_bytes=options.max_picture_bytes,
+            credential=options.credential,
+            tariff=options.tariff,
+            most_at_once=options.most_at_once,
         )
 
     def connect(self) -> ServerInfo:
         """Reach the server, for the first time or again, and follow it. Raises UnavailableError with what to do."""
         info = self.info()
-        self._gone_since = self._idle_since = None
+        self._outage.forget()
+        self._idle_since = None
         if self._stream is None:
             self._stream = EventStream(self._transport.address, self.client_id)
             self._stream.start()
         return info
 
     def depth(self, ahead: int) -> int:
-        return ahead + 1
+        return min(ahead + 1, self._most_at_once or ahead + 1)
 
     def tariff(self, usd_per_hour: float) -> Tariff:
-        return Tariff(usd_per_hour=usd_per_hour)
+        return self._tariff or Tariff(usd_per_hour=usd_per_hour)
 
     def upload_model(self, folder: str, file: Path) -> str:
         raise InputError(self.url, "ComfyUI takes no model files over HTTP", f"copy {file} into its models/{folder}")
@@ -348,20 +357,11 @@ class ComfyServer(ServerApi):
 
     def _bear_outage(self, error: UnavailableError) -> None:
         """Wait out a short absence, such as a restart. Raises when it has been too long."""
-        now = time.monotonic()
-        begins = self._gone_since is None
-        self._gone_since = now if self._gone_since is None else self._gone_since
-        gone = now - self._gone_since
-        if gone >= self.outage_seconds or self._closing.is_set():
-            raise UnavailableError(self.url, f"gone for {gone:.0f} s: {error.why}", error.fix) from None
-        if begins:
-            self.on_outage(error)
-        self._closing.wait(min(OUTAGE_PAUSE_SECONDS, self.outage_seconds / 4, 0.1 + gone))
+        self._outage.bear(error, self.on_outage)
 
     def _recovered(self) -> None:
         """The server has answered."""
-        if self._gone_since is not None:
-            self._gone_since = None
+        if self._outage.is_over():
             if self._stream is not None:
                 self._stream.failures = 0  # of the outage
             self._alive_at = time.monotonic()

@@ -237,7 +237,12 @@ def read_end(prompt_id: str, entry: HistoryEntry) -> PromptEnd:
     cached = {str(node) for name, told in messages if name == "execution_cached" for node in told.nodes or []}
     outputs = entry.prompt[4] if entry.prompt is not None and len(entry.prompt) > 4 else None
     wanted = {str(node) for node in outputs} if isinstance(outputs, list) else set()
-    if wanted and wanted <= cached:
+    return without_picture(prompt_id, seconds, from_cache=bool(wanted) and wanted <= cached)
+
+
+def without_picture(prompt_id: str, seconds: float | None, *, from_cache: bool) -> PromptEnd:
+    """The end of a prompt that ran and left no picture."""
+    if from_cache:
         why = "served from the server's cache, without a new picture"
         return PromptEnd(prompt_id, "failed", message=why, can_heal=True, seconds=seconds)
     why, fix = "ended without a picture: no node saved one", "end the workflow with a node that saves pictures, such as SaveImage"
@@ -245,13 +250,18 @@ def read_end(prompt_id: str, entry: HistoryEntry) -> PromptEnd:
 
 
 def _failure(prompt_id: str, data: MessageData, seconds: float | None) -> PromptEnd:
-    kind, text = data.exception_type or "", " ".join((data.exception_message or "").split())
+    where = f"{data.node_id} ({data.node_type or ''})" if data.node_id is not None else ""
+    return read_failure(prompt_id, where, data.exception_type or "", data.exception_message or "", seconds)
+
+
+def read_failure(prompt_id: str, where: str, kind: str, message: str, seconds: float | None) -> PromptEnd:
+    """The end of a prompt that failed at a node: `where`, the kind of the exception, what it said."""
+    text = " ".join(message.split())
     said = f"{kind} {text}".lower()
     out_of_memory = any(word in said for word in OUT_OF_MEMORY_WORDS)
     can_heal = out_of_memory or any(word in said for word in PASSING_WORDS)
-    where = f"{data.node_id} ({data.node_type or ''})" if data.node_id is not None else ""
-    message = ": ".join(part for part in (kind, text) if part) or "the server gave no reason"
-    return PromptEnd(prompt_id, "failed", (), where, _cut(message), out_of_memory, can_heal, seconds)
+    why = ": ".join(part for part in (kind, text) if part) or "the server gave no reason"
+    return PromptEnd(prompt_id, "failed", (), where, _cut(why), out_of_memory, can_heal, seconds)
 
 
 def _cut(text: str) -> str:

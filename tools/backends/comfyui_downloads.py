@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from lifeos.picture_formats import format_of
 from tools.backends.backend import LostPicture, PictureRef
-from tools.backends.bounded_connection import RefusedReplyError
+from tools.backends.bounded_connection import RefusedReplyError, Reply
 from tools.backends.picture_bytes import find_damage, is_other_format
 from tools.backends.transport import Transport
 
 DOWNLOAD_PAUSES = (0.1, 0.3, 1.0, 2.0)
 """Seconds between the tries to get a picture that arrives incomplete: it may still be written."""
+
+GONE_STATUSES = frozenset({400, 403, 404, 410})
 
 
 def download_picture(transport: Transport, ref: PictureRef, limit: int, rest: Callable[[float], object]) -> bytes:
@@ -22,13 +24,18 @@ def download_picture(transport: Transport, ref: PictureRef, limit: int, rest: Ca
     """
     params = {"filename": ref.filename, "subfolder": ref.subfolder, "type": ref.type}
     name = f"{transport.address.base}: {ref.subfolder}/{ref.filename}".replace(": /", ": ")
+    return whole_picture(name, lambda: transport.get("/view", params, limit=limit), rest)
+
+
+def whole_picture(name: str, fetch: Callable[[], Reply], rest: Callable[[float], object]) -> bytes:
+    """What `fetch` gets, complete, as above. Raises LostPicture, which calls it `name`, and what `fetch` raises."""
     damage, before = "", b""
     for pause in (*DOWNLOAD_PAUSES, 0.0):
         try:
-            reply = transport.get("/view", params, limit=limit)
+            reply = fetch()
         except RefusedReplyError as error:
             raise LostPicture(name, error.why, error.fix, can_heal=False) from None
-        if reply.status in (400, 403, 404):
+        if reply.status in GONE_STATUSES:
             raise LostPicture(name, f"the server has this picture no more (status {reply.status})", "it is generated again")
         if reply.content_length not in (None, len(reply.body)):
             damage = f"{len(reply.body)} of {reply.content_length} bytes"

@@ -89,7 +89,7 @@ class EventStream:
             self._closing.wait(RETRY_PAUSES[min(self.failures, len(RETRY_PAUSES) - 1)])
 
     def _open(self) -> None:
-        header = [f"Authorization: {self._address.authorization}"] if self._address.authorization else None
+        header = [f"{name}: {value}" for name, value in self._address.credentials.items()] or None
         self._replace.clear()
         make_socket = _bounded_class()
         read_message(b"{}", MESSAGE_LIMIT)  # both import a package, for which the first message should not have to wait

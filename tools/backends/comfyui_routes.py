@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Self
 from urllib.parse import quote
 
-from tools.backends.address import read_address
 from tools.backends.backend import NodeDeclaration, ServerInfo, Workload
 from tools.backends.comfyui_answers import HistoryEntry, Queue, Stats, read_server_info
+from tools.backends.credentials import Credential, address_of
 from tools.backends.transport import LARGE_ANSWER, Transport
 from tools.workflows.declarations import DeclaredNode, read_declaration
 
@@ -18,8 +18,8 @@ OUR_CLIENTS = "lifeos-"
 class ServerApi:
     """Questions to one server. Use as a context manager, or `close` it."""
 
-    def __init__(self, url: str, *, timeout_seconds: float = 30) -> None:
-        self._transport = Transport(read_address(url), timeout_seconds=timeout_seconds)
+    def __init__(self, url: str, *, timeout_seconds: float = 30, credential: Credential | None = None) -> None:
+        self._transport = Transport(address_of(url, credential), timeout_seconds=timeout_seconds)
 
     @property
     def url(self) -> str:

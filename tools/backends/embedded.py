@@ -35,7 +35,7 @@ def open_backend(url: str, options: BackendOptions) -> Iterator[Backend]:
 
     with (
         start_embedded_server(seconds_per_picture=options.seconds_per_picture) as server,
-        EmbeddedBackend.from_options(server.url, options) as backend,
+        EmbeddedBackend.from_options(server.url, replace(options, credential=None)) as backend,
     ):
         backend.lend(server)
         yield backend

@@ -19,6 +19,8 @@ BACKENDS = {
     "ws": "tools.backends.comfyui",
     "wss": "tools.backends.comfyui",
     "embedded": "tools.backends.embedded",
+    "comfy+https": "tools.backends.comfy_api",
+    "comfy+http": "tools.backends.comfy_api",
 }
 """The scheme of an address (what stands before `://`, or the whole word) and the module whose `open_backend` opens it."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from lifeos.counting import counted, verb
 from lifeos.errors import InputError, UnavailableError
-from tools.backends.backend import Backend, LostPicture, PictureRef, PromptEnd, RejectedPrompt
+from tools.backends.backend import Backend, BusyError, LostPicture, PictureRef, PromptEnd, RejectedPrompt
 from tools.backends.dispatched_jobs import Finished, Job, Task
 from tools.backends.task_pool import TaskPool
 from tools.workflows.graph import rename_outputs
@@ -142,6 +142,10 @@ class ServerLane:
             )
             if handle != prompt_id:
                 self._tell.accepted(job, prompt_id, handle)
+        except BusyError:
+            del self._tasks[prompt_id]
+            task.attempts -= 1
+            self._pool.give_back([task])
         except RejectedPrompt as error:
             del self._tasks[prompt_id]
             task.refused_by.add(self.server.url)

@@ -7,7 +7,8 @@ import json
 import ssl
 import threading
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, overload
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -15,6 +16,7 @@ from lifeos import foreign
 from lifeos.errors import InputError, UnavailableError
 from tools.backends.address import Address
 from tools.backends.bounded_connection import CONNECT_SECONDS, BoundedConnection, RefusedReplyError, Reply
+from tools.backends.file_form import FileForm
 
 T = TypeVar("T")
 
@@ -32,6 +34,12 @@ SMALL_ANSWER, LARGE_ANSWER = 4 << 20, 64 << 20
 
 HINT = "is ComfyUI running there? start it, or give another --comfy-url"
 
+WANTS_CREDENTIALS = "put user:password@ before the host in --comfy-url, or name the variable that holds its token with --comfy-token-env"
+
+HIDDEN = b"***"
+SHORTEST_SECRET = 6
+"""In characters: a shorter one is not looked for in answers, where it would be found in any word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -41,14 +49,14 @@ class Form:
     content_type: str = "application/json"
 
 
-Body = dict[str, Any] | Form
+Body = dict[str, Any] | Form | FileForm
 
 
 class NoReplyError(UnavailableError):
-    """No usable answer. `may_have_arrived`: the request may have been carried out all the same."""
+    """No usable answer. `may_have_arrived`: the request may have been carried out all the same. `retry_after`: seconds, if it said so."""
 
-    def __init__(self, url: str, why: str, *, may_have_arrived: bool) -> None:
-        self.may_have_arrived = may_have_arrived
+    def __init__(self, url: str, why: str, *, may_have_arrived: bool, retry_after: float | None = None) -> None:
+        self.may_have_arrived, self.retry_after = may_have_arrived, retry_after
         super().__init__(url, why, HINT)
 
 
@@ -79,7 +87,7 @@ class Transport:
         """The answer to a GET that must be a 200, as a record of `kind`. Raises UnavailableError."""
         reply = self.get(path, limit=limit)
         if reply.status in (401, 403):
-            raise UnavailableError(self.address.base, f"refuses with {reply.status}", "put user:password@ before the host in --comfy-url")
+            raise UnavailableError(self.address.base, f"refuses with {reply.status}", WANTS_CREDENTIALS)
         if reply.status != 200:
             raise self.odd(f"{path} gives status {reply.status}")
         return self.record(reply, path, kind)
@@ -91,9 +99,14 @@ class Transport:
     def record(self, reply: Reply, path: str, kind: Any) -> Any:
         """The body of an answer as a record of `kind`. Raises UnavailableError, which names the place of the fault."""
         try:
-            return foreign.decode(reply.body, kind, path, max_bytes=max(len(reply.body), 1), too_large="null")
+            return foreign.decode(self._without_secret(reply.body), kind, path, max_bytes=max(len(reply.body), 1), too_large="null")
         except InputError as error:
             raise self.odd(str(error)) from None
+
+    def _without_secret(self, body: bytes) -> bytes:
+        """An answer without our token: a server may repeat what it was sent, and its words go into journals and reports."""
+        secret = (self.address.authorization or "").rpartition(" ")[2].encode()
+        return body.replace(secret, HIDDEN) if len(secret) >= SHORTEST_SECRET else body
 
     def odd(self, what: str) -> UnavailableError:
         """The error of an answer that ComfyUI would not give."""
@@ -103,9 +116,20 @@ class Transport:
         """A POST that may be repeated without harm."""
         return self._safely("POST", path, body, SMALL_ANSWER)
 
-    def post_once(self, path: str, body: dict[str, Any], *, limit: int = LARGE_ANSWER) -> Reply:
-        """A POST that must not be repeated unasked. Raises NoReplyError, which says whether it may have arrived."""
-        return self._send("POST", path, body, limit)
+    def post_once(self, path: str, body: Body, *, limit: int = LARGE_ANSWER, more: Mapping[str, str] | None = None) -> Reply:
+        """A POST that must not be repeated unasked. Raises NoReplyError, which says whether it may have arrived.
+
+        With `more` headers, the caller judges every status itself.
+        """
+        return self._send("POST", path, body, limit, more)
+
+    def get_once(self, path: str, *, limit: int = SMALL_ANSWER) -> Reply:
+        """A GET whose answer is handed out whatever its status, a redirect too."""
+        return self._exchange(self.address.base, "GET", path, None, limit, {})
+
+    def post_file(self, path: str, form: FileForm, seconds: float) -> Reply:
+        """Send a file as a form, in pieces; `seconds` for all of it. Raises NoReplyError; any status is the caller's to judge."""
+        return self._exchange(self.address.base, "POST", path, form, SMALL_ANSWER, form.headers, seconds)
 
     def send_form(self, path: str, form: Form) -> Reply:
         """A POST of a form with a file, that may be repeated without harm."""
@@ -127,20 +151,21 @@ class Transport:
                     raise
         return self._send(method, path, body, limit)
 
-    def _send(self, method: str, path: str, body: Body | None, limit: int) -> Reply:
+    def _send(self, method: str, path: str, body: Body | None, limit: int, more: Mapping[str, str] | None = None) -> Reply:
         base = moved = self.address.base
-        reply = self._exchange(base, method, path, body, limit)
+        reply = self._exchange(base, method, path, body, limit, more or {})
         for _ in range(MAX_REDIRECTS):
             if reply.status not in REDIRECTS:
                 break
             base, path, moved = self._follow(base, method, path, reply.location or "", moved)
-            reply = self._exchange(base, method, path, body, limit)
+            reply = self._exchange(base, method, path, body, limit, more or {})
         if reply.status in REDIRECTS:
             raise RefusedReplyError(base, f"redirects {method} {path} again and again", "check --comfy-url")
-        if reply.status in PASSING_STATUSES:
-            raise NoReplyError(base, f"answers {method} {path} with status {reply.status}", may_have_arrived=True)
+        if reply.status in PASSING_STATUSES and more is None:
+            why = f"answers {method} {path} with status {reply.status}"
+            raise NoReplyError(base, why, may_have_arrived=True, retry_after=reply.retry_after)
         if moved != self.address.base and reply.status < 300:
-            self.address = Address(moved, self.address.authorization)  # from here on, also for a POST, which is never redirected
+            self.address = replace(self.address, base=moved)  # from here on, also for a POST, which is never redirected
         return reply
 
     def _follow(self, base: str, method: str, path: str, location: str, moved: str) -> tuple[str, str, str]:
@@ -161,7 +186,7 @@ class Transport:
         host = f"[{new.hostname}]" if ":" in new.hostname else new.hostname
         origin = f"{new.scheme}://{host}" + (f":{port}" if port else "")
         if self.address.authorization is not None and origin != f"{old.scheme}://{old.netloc}":
-            raise RefusedReplyError(base, f"redirects to {shown}, where your password is not sent", fix)
+            raise RefusedReplyError(base, f"redirects to {shown}, where your password or token is not sent", fix)
         wanted, _, asked = path.partition("?")
         prefix, found, rest = new.path.rpartition(wanted)
         if found and not rest:
@@ -169,16 +194,19 @@ class Transport:
             return origin + prefix, wanted + (f"?{query}" if query else ""), origin + prefix
         return origin, (new.path or "/") + (f"?{new.query}" if new.query else ""), moved
 
-    def _exchange(self, base: str, method: str, path: str, body: Body | None, limit: int) -> Reply:
+    def _exchange(
+        self, base: str, method: str, path: str, body: Body | None, limit: int, more: Mapping[str, str], answer_seconds: float | None = None
+    ) -> Reply:
         what = f"{method} {path.partition('?')[0]}"
-        form = body if isinstance(body, Form) else Form(json.dumps(body).encode()) if body is not None else None
+        form = body if body is None or isinstance(body, Form | FileForm) else Form(json.dumps(body).encode())
+        allowed = answer_seconds or self.answer_seconds
         connection = self._connection(base)
         sent = done = False
         with connection.in_use:
             try:
-                connection.open(self.timeout_seconds, self.answer_seconds)
+                connection.open(self.timeout_seconds, allowed)
                 sent = True
-                reply = connection.exchange(method, path, form.data if form else None, self._headers(form), limit)
+                reply = connection.exchange(method, path, form.data if form else None, {**self._headers(form), **more}, limit)
                 done = not self._closed.is_set()
                 return reply
             except TimeoutError:
@@ -186,7 +214,7 @@ class Transport:
                     raise NoReplyError(base, f"does not answer within {CONNECT_SECONDS:g} s", may_have_arrived=False) from None
                 late = connection.is_late()
                 why = f"did not finish its answer to {what} within" if late else f"did not answer {what} within"
-                seconds = self.answer_seconds if late else self.timeout_seconds
+                seconds = allowed if late else self.timeout_seconds
                 raise NoReplyError(base, f"{why} {seconds:g} s", may_have_arrived=True) from None
             except (OSError, http.client.HTTPException, zlib.error, ValueError) as error:
                 if not sent:
@@ -198,13 +226,11 @@ class Transport:
                 if not done:  # also when interrupted: the next request must not read the rest of this answer
                     connection.close()
 
-    def _headers(self, form: Form | None) -> dict[str, str]:
+    def _headers(self, form: Form | FileForm | None) -> dict[str, str]:
         headers = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "lifeos"}
         if form is not None:
             headers["Content-Type"] = form.content_type
-        if self.address.authorization is not None:
-            headers["Authorization"] = self.address.authorization
-        return headers
+        return headers | self.address.credentials
 
     def _connection(self, base: str) -> BoundedConnection:
         connection: BoundedConnection | None = getattr(self._local, "connection", None)

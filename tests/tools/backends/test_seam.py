@@ -20,12 +20,18 @@ from tools.backends.dispatch import Dispatcher, Job
 from tools.backends.registry import BACKENDS, connect_backends, find_opener, open_backends, scheme_of
 from tools.stand_in import render_references
 
-MEMBERS = {"tools.backends.comfyui", "tools.backends.embedded"}
+MEMBERS = {"tools.backends.comfyui", "tools.backends.comfy_api", "tools.backends.embedded"}
 KNOWN_OUTSIDE = {"tools.backends.backend", "tools.backends.dispatch", "tools.backends.registry", "tools.backends.picture_bytes"}
 """All that anything outside the folder imports of it: a new back end changes none of the four but for its row. (`picture_bytes` knows
 formats, and no server.)"""
-PARTS = {"tools.backends.dispatched_jobs", "tools.backends.server_lane", "tools.backends.task_pool"}
-"""Of the dispatcher."""
+PARTS = {
+    "tools.backends.address",
+    "tools.backends.credentials",
+    "tools.backends.dispatched_jobs",
+    "tools.backends.server_lane",
+    "tools.backends.task_pool",
+}
+"""Of the dispatcher, and where a server is."""
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -69,7 +75,7 @@ def test_schemes(url: str, scheme: str) -> None:
 def test_an_unknown_scheme_is_refused_without_its_password() -> None:
     with pytest.raises(InputError) as caught:
         find_opener("htpps://me:secret@host")
-    assert str(caught.value) == "--comfy-url host: htpps:// is no back end that is known (did you mean https, http?)"
+    assert str(caught.value) == "--comfy-url host: htpps:// is no back end that is known (did you mean https, http, comfy+https?)"
 
 
 def test_a_server_that_is_named_twice_is_opened_once() -> None:

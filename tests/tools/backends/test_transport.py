@@ -231,7 +231,7 @@ def test_a_redirect_within_the_server_keeps_its_question() -> None:
 
 def test_a_password_does_not_go_along() -> None:
     with fake_server({"GET /x": (200, b"")}) as other, fake_server({"GET /x": redirect(f"{other.url}/x")}) as fake:
-        with pytest.raises(RefusedReplyError, match="where your password is not sent"):
+        with pytest.raises(RefusedReplyError, match="where your password or token is not sent"):
             ask(fake.url.replace("//", "//me:secret@"))
         assert other.requests == []
 

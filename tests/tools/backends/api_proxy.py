@@ -1,0 +1,40 @@
+"""The official proxy of Comfy API v2, in a thread of this process, before a server of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from aiohttp import web
+from comfy_api_proxy.app import make_app
+from comfy_api_proxy.auth import make_bearer_auth_middleware
+
+
+@contextlib.contextmanager
+def api_proxy(comfyui_url: str, base_dir: Path, token: str) -> Iterator[str]:
+    """Its address, `http://127.0.0.1:PORT`. It places uploaded models under `base_dir`/models, and wants `token`."""
+    loop = asyncio.new_event_loop()
+    started: list[str] = []
+
+    async def start() -> web.AppRunner:
+        app = make_app(comfyui_url, comfyui_base_dir=str(base_dir), middlewares=[make_bearer_auth_middleware(token)])
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        started.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        return runner
+
+    runner = loop.run_until_complete(start())
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield started[0]
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

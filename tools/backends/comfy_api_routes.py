@@ -1,0 +1,178 @@
+"""What can be asked of a server of Comfy API v2 over HTTP. Nothing is followed, nothing is remembered: safe from any thread."""
+
+from __future__ import annotations
+
+import posixpath
+import uuid
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from lifeos.errors import InputError, UnavailableError
+from tools.backends.address import Address
+from tools.backends.backend import BusyError
+from tools.backends.bounded_connection import RefusedReplyError, Reply
+from tools.backends.comfy_api_answers import ApiError, ApiErrorAnswer, ApiJob, Asset, Health, JobList, own_path, read_refusal
+from tools.backends.credentials import Credential, address_of, is_private
+from tools.backends.file_form import FileForm
+from tools.backends.transport import LARGE_ANSWER, MAX_REDIRECTS, PASSING_STATUSES, REDIRECTS, NoReplyError, Transport
+
+PREFIX = "comfy+"
+JOBS = "/api/v2/jobs"
+LISTED_JOBS = 100
+"""The most that a proxy lists, the newest first."""
+
+NOT_THERE = frozenset({404, 405, 501})
+UPLOAD_BYTES_PER_SECOND = 200_000
+"""The slowest line that an upload is waited for on."""
+
+TOKEN_FIX = "name the variable that holds its token with --comfy-token-env, or in the file of --servers"
+CREDITS_FIX = "buy credits, then run the same command again"
+
+
+class ApiRoutes:
+    """Questions to one server. `url` is its address as the user writes it, `comfy+https://…`, without credentials."""
+
+    def __init__(self, url: str, *, timeout_seconds: float, credential: Credential | None) -> None:
+        address = address_of(url.strip()[len(PREFIX) :], credential)
+        self._transport = Transport(address, timeout_seconds=timeout_seconds)
+        self.url = f"{PREFIX}{address.base}"
+
+    def health(self) -> Health:
+        """Whether the API is there; wants no token. Raises UnavailableError."""
+        reply = self._transport.get("/api/v2/health")
+        if reply.status in NOT_THERE:
+            why = f"there is no Comfy API v2 (/api/v2/health gives status {reply.status})"
+            raise RefusedReplyError(self.url, why, "check --comfy-url; a plain ComfyUI is given without `comfy+`")
+        if reply.status != 200:
+            raise self._odd(reply, "GET /api/v2/health")
+        return self._transport.record(reply, "/api/v2/health", Health)
+
+    def job(self, job_id: str) -> tuple[ApiJob | None, float | None]:
+        """A job and the credits that it used so far as they are told; None for one that the server does not know (any more)."""
+        path = f"{JOBS}/{quote(job_id, safe='')}"
+        reply = self._transport.get(path, limit=LARGE_ANSWER)
+        if reply.status in (404, 410):
+            return None, None
+        if reply.status != 200:
+            raise self._odd(reply, f"GET {JOBS}/{{id}}")
+        return self._transport.record(reply, path, ApiJob), reply.credits
+
+    def jobs(self, statuses: str = "", count: int = LISTED_JOBS) -> list[ApiJob] | None:
+        """The newest jobs; None where the server lists none. Raises UnavailableError, also where the token is wrong."""
+        params = {"limit": str(count)} | ({"status": statuses} if statuses else {})
+        reply = self._transport.get(JOBS, params, limit=LARGE_ANSWER)
+        if reply.status in NOT_THERE:
+            return None
+        if reply.status != 200:
+            raise self._odd(reply, f"GET {JOBS}")
+        return self._transport.record(reply, JOBS, JobList).jobs
+
+    def create(self, label: str, graph: dict[str, Any]) -> tuple[ApiJob, float | None]:
+        """Queue a graph once, under a key that is never used again. Raises RejectedPrompt, BusyError, and NoReplyError where a job may
+        have been made all the same."""
+        body = {"workflow": graph, "metadata": label}
+        reply = self._transport.post_once(JOBS, body, more={"Idempotency-Key": str(uuid.uuid4())})
+        if reply.status in (200, 201, 202):
+            return self._transport.record(reply, JOBS, ApiJob), reply.credits
+        error = self._error(reply)
+        if reply.status == 429:
+            raise BusyError(self.url, reply.retry_after)
+        if reply.status in PASSING_STATUSES or error.code == "idempotency_key_reuse":  # a key may be spent by a proxy that repeats
+            why = f"answers POST {JOBS} with status {reply.status}" + (f" ({error.code})" if error.code else "")
+            raise NoReplyError(self.url, why, may_have_arrived=True, retry_after=reply.retry_after)
+        if reply.status in (400, 409, 413, 422):
+            raise read_refusal(self.url, error)
+        raise self._odd(reply, f"POST {JOBS}")
+
+    def cancel(self, job_id: str, told: str | None) -> None:
+        """Cancel a job of ours; `told` is its `urls.cancel`."""
+        path = own_path(self._transport.address.base, told) if told else None
+        self._transport.post_safely(path or f"{JOBS}/{quote(job_id, safe='')}/cancel", {})
+
+    def fetch(self, url: str, limit: int) -> Reply:
+        """What is at the address of an output. Our token goes to the server itself only; elsewhere, such as to a cloud's store of files,
+        nothing but the request goes."""
+        for _ in range(MAX_REDIRECTS + 1):
+            try:
+                path = own_path(self._transport.address.base, url)
+                reply = self._transport.get_once(path, limit=limit) if path is not None else self._fetch_elsewhere(url, limit)
+            except ValueError:
+                raise RefusedReplyError(self.url, "names an output at what is no address", "look at the server") from None
+            if reply.status not in REDIRECTS:
+                if reply.status in PASSING_STATUSES:
+                    raise NoReplyError(self.url, f"gives status {reply.status} for an output", may_have_arrived=True)
+                return reply
+            url = urljoin(f"{self._transport.address.base}{path}" if path is not None else url, reply.location or "")
+        raise RefusedReplyError(self.url, "redirects an output again and again", "look at the server")
+
+    def _fetch_elsewhere(self, url: str, limit: int) -> Reply:
+        parts = urlsplit(url)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        origin = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
+        here = self._transport.address.base
+        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_private(here) and is_private(origin))):
+            raise RefusedReplyError(self.url, f"keeps an output at {origin[:80]}: only https is followed", "look at the server")
+        elsewhere = Transport(Address(origin, None), timeout_seconds=self._transport.timeout_seconds)
+        try:
+            return elsewhere.get_once((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), limit=limit)
+        finally:
+            elsewhere.close()
+
+    def upload_model(self, folder: str, file: Path) -> str:
+        """Put a model file there, and return its name in the folder: the older one where the same bytes are there under another.
+
+        Raises InputError where the server takes none, or another file may have that name; UnavailableError where what it took is not this
+        file.
+        """
+        target = f"{folder}/{file.name}"
+        try:
+            form = FileForm({"file_path": target, "content_type": "application/octet-stream"}, file)
+        except OSError as error:
+            raise InputError(file, f"cannot be read: {error.strerror or error}", "look at the file") from None
+        seconds = max(self._transport.answer_seconds, form.file_bytes / UPLOAD_BYTES_PER_SECOND)
+        reply = self._transport.post_file("/api/v2/assets", form, seconds)
+        if reply.status not in (200, 201):
+            raise self._upload_refusal(reply, file, target)
+        taken = self._transport.record(reply, "/api/v2/assets", Asset)
+        if taken.size_bytes != form.file_bytes:
+            why = f"took {taken.size_bytes:,} of the {form.file_bytes:,} bytes of {file.name}"
+            raise UnavailableError(self.url, why, "run the same command again")
+        return posixpath.normpath(taken.file_path).removeprefix("models/").removeprefix(f"{folder}/")
+
+    def _upload_refusal(self, reply: Reply, file: Path, target: str) -> Exception:
+        error = self._error(reply)
+        if reply.status == 409 or "overwrite" in error.message:  # a proxy that was started anew knows no file by its hash
+            fix = f"if it is another file, rename {file}; if it is this one, nothing is to be done"
+            return InputError(self.url, f"has a file at {target} already, and does not say whether it is this one", fix)
+        if reply.status == 413:
+            fix = f"start comfy-api-proxy with --max-upload-mb {file.stat().st_size // (1 << 20) + 1}, or copy the file to models/{target}"
+            return InputError(self.url, f"{file.name} is too large for it", fix)
+        if reply.status in (400, 404, 405, 422, 501):
+            fix = f"start comfy-api-proxy beside ComfyUI with --comfyui-base-dir, or copy {file} to models/{target}"
+            return InputError(self.url, f"takes no model files: {error.message or f'status {reply.status}'}", fix)
+        if reply.status in PASSING_STATUSES:
+            return NoReplyError(self.url, f"gives status {reply.status} for an upload", may_have_arrived=True)
+        return self._odd(reply, "POST /api/v2/assets")
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _error(self, reply: Reply) -> ApiError:
+        try:
+            return self._transport.record(reply, JOBS, ApiErrorAnswer).error
+        except UnavailableError:  # a proxy's own page, say: the status tells enough
+            return ApiError()
+
+    def _odd(self, reply: Reply, request: str) -> UnavailableError:
+        """The error of an answer that no other try changes."""
+        if reply.status in (401, 403):
+            has_token = self._transport.address.authorization is not None
+            why = "refuses our token: it is wrong, has expired, or lacks the right" if has_token else "wants a token"
+            return RefusedReplyError(self.url, f"{why} (status {reply.status})", "check the token" if has_token else TOKEN_FIX)
+        if reply.status == 402:
+            return RefusedReplyError(self.url, "has no credits left for us (status 402)", CREDITS_FIX)
+        if reply.status in NOT_THERE:
+            why = f"there is no Comfy API v2 ({request} gives status {reply.status})"
+            return RefusedReplyError(self.url, why, "check --comfy-url; a plain ComfyUI is given without `comfy+`")
+        return RefusedReplyError(self.url, f"answers {request} with status {reply.status}", "look at the server")
