@@ -75,7 +75,7 @@ def test_schemes(url: str, scheme: str) -> None:
 def test_an_unknown_scheme_is_refused_without_its_password() -> None:
     with pytest.raises(InputError) as caught:
         find_opener("htpps://me:secret@host")
-    assert str(caught.value) == "--comfy-url host: htpps:// is no back end that is known (did you mean https, http, comfy+https?)"
+    assert str(caught.value) == "--comfy-url host: htpps:// is no back end that is known (did you mean https, http?)"
 
 
 def test_a_server_that_is_named_twice_is_opened_once() -> None:
