@@ -14,6 +14,9 @@ from tools.families.families import Family, FamilyFile
 from tools.trainers.architectures import SAID
 from tools.workflows.lora_names import same_file
 
+SHOWN = 5
+"""As many names of files stand in one line."""
+
 
 def read_components(texts: Iterable[str] | None, family: Family) -> dict[str, str]:
     """`NAME=FILE` of `--component`: name -> file. Raises InputError for a name that the family does not have."""
@@ -48,7 +51,7 @@ def choose_files(family: Family, given: Mapping[str, str], server: Backend | Non
             chosen[each.name] = found[0]
             continue
         faults.append(f"has {_several(each, found)}" if found else f"has no {_wanted(family, each)}")
-        fixes.append(f"choose one with {flag_of(family, each)}" if found else f"put {each.file} into its models/{each.folder}")
+        fixes.append(_mend(family, each, found, folders[each.folder]))
     if faults:
         raise InputError(server.url, "; ".join(faults), "; ".join(dict.fromkeys(fixes)))
     return chosen
@@ -81,6 +84,16 @@ def _is_told(name: str) -> bool:
     )
 
 
+def _mend(family: Family, file: FamilyFile, found: Sequence[str], names: Sequence[str]) -> str:
+    """What to do about a file that is missing, or that could be one of several."""
+    if found:
+        return f"choose one with {flag_of(family, file)}"
+    put = f"put {file.file} into its models/{file.folder}"
+    if not names or file is not family.files[0]:
+        return put
+    return f"{put}, or choose the --family of what is there: {', '.join(names[:SHOWN])}"
+
+
 def check_files(server: Backend, family: Family) -> Iterator[Finding]:
     """Whether a server has all that the family's workflow loads."""
     for each in family.files:
@@ -99,4 +112,5 @@ def _wanted(family: Family, file: FamilyFile) -> str:
 
 
 def _several(file: FamilyFile, found: Sequence[str]) -> str:
-    return f"{counted(len(found), 'file')} that may be the {file.title}: {', '.join(found)}"
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return f"{counted(len(found), 'file')} that may be the {file.title}: {', '.join(found[:SHOWN])}{more}"

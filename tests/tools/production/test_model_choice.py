@@ -79,6 +79,28 @@ def test_what_is_missing_and_what_could_be_several_is_told_at_once() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (
+            ["v1-5-pruned.safetensors"],
+            "has no checkpoint of SDXL in models/checkpoints (put sd_xl_base_1.0.safetensors into its models/checkpoints, or choose the "
+            "--family of what is there: v1-5-pruned.safetensors)",
+        ),
+        ([], "has no checkpoint of SDXL in models/checkpoints (put sd_xl_base_1.0.safetensors into its models/checkpoints)"),
+        (
+            [f"{letter}.safetensors" for letter in "abcdefg"],
+            "has 7 files that may be the checkpoint: a.safetensors, b.safetensors, c.safetensors, d.safetensors, e.safetensors and 2 more "
+            "(choose one with --checkpoint NAME)",
+        ),
+    ],
+)
+def test_what_is_said_of_checkpoints(there: list[str], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        choose_files(find_family("sdxl"), {}, server(checkpoints=there))
+    assert str(caught.value) == f"http://pod:8188: {said}"
+
+
 def test_what_is_named_is_not_looked_for() -> None:
     family = find_family("flux")
     given = read_components(["vae=odd.safetensors", "clip_l=a.safetensors", "t5xxl=b=c.safetensors", "model=m.safetensors"], family)
