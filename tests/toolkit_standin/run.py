@@ -1,8 +1,8 @@
 """Stands in for ostris' ai-toolkit 0.12.26: its configuration, its bar, its files and how it ends, without a GPU.
 
-What it does is from its code, not from a recording: the bar of tqdm whose loss is set before the step is counted, files of 9 digits that
-are saved in the step of that number (counted from 0), `optimizer.pt` after each, Ctrl-C that ends with 0, and that it goes on by itself
-from the newest file that begins with the name of its process.
+What it does was observed on the real trainer, which trained a shrunken Flux.1 on a CPU: the bar of tqdm whose loss is set before the step
+is counted, files of 9 digits that are saved in the step of that number (counted from 0), `optimizer.pt` after each, and "Job stopped" at
+Ctrl-C. From its code: that it goes on by itself from the newest file that begins with the name of its process, and its errors.
 
 Environment: as in `tests/trainer_standin/sdxl_train_network.py`, from which files and failures are taken; TOOLKIT_NAN_LOSS_AT (a loss of
 NaN in that step, counted as 0).

@@ -49,7 +49,7 @@ FLUX = Family(
             bucket_multiple=64,
             proof="run",
         ),
-        TrainedBy("ai-toolkit", "run.py", "", name="flux", proof="parsed"),
+        TrainedBy("ai-toolkit", "run.py", "", name="flux", proof="run"),
     ),
     lora_parts=MappingProxyType({"lora_unet_": "unet", "lora_te1_": "text_encoder_1", "lora_te3_": "text_encoder_3"}),
     width=3072,

@@ -1,8 +1,8 @@
 """Read what ai-toolkit prints: its bar, its loss, the files it saved, and why it ended.
 
 The bar is tqdm's on stderr, with the learning rate and the loss behind it. The trainer sets the loss of a step before it counts the step,
-and draws the bar again once it has counted, so that a line with a new loss is of the step after the one that it shows. Formats from its
-code (0.12.26), drawn with tqdm.
+and draws the bar again once it has counted, so that a line with a new loss is of the step after the one that it shows. Formats as
+observed on 0.12.26.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ToolkitOutput:
 
     def __init__(self, max_steps: int, *, goes_on: bool) -> None:
         self._max_steps, self._awaits_optimizer = max_steps, goes_on
-        self._failure, self._shown, self._was_stopped = FailureWatch(), "", False
+        self._failure, self._shown, self._counted, self._was_stopped = FailureWatch(), "", 0, False
 
     def read(self, line: str, stream: Stream) -> StepReport | SavedFile | Remark | None:
         if bar := BAR.match(line):
@@ -62,12 +62,15 @@ class ToolkitOutput:
         found = LOSS.search(after or "")
         if int(total) != self._max_steps or not RATE.search(after or ""):
             return None  # a bar of the caching
-        is_new, self._shown = after != self._shown, after
+        done = int(step)
+        if after != self._shown:
+            self._shown, self._counted = after, done
+        trained = max(done, self._counted + 1)  # a line may be drawn again, with nothing new in it
         if self._awaits_optimizer:
             self._awaits_optimizer = False
             return Remark(WITHOUT_MEMORY)
         per_step = None if rate == "?" or float(rate) <= 0 else float(rate) if unit == "s/it" else 1 / float(rate)
-        return StepReport(min(int(step) + is_new, self._max_steps), per_step, _number(found[1]) if found else None)
+        return StepReport(min(trained, self._max_steps), per_step, _number(found[1]) if found else None)
 
     def cause(self) -> str:
         if self._was_stopped:

@@ -46,7 +46,7 @@ OPTIMIZER_PACKAGES = {
 
 
 class AiToolkit:
-    """Ostris' ai-toolkit (read at 0.12.26): one process, and one YAML that holds everything."""
+    """Ostris' ai-toolkit (read and run at 0.12.26): one process, and one YAML that holds everything."""
 
     name = "ai-toolkit"
     dialect: HeaderDialect = AI_TOOLKIT
