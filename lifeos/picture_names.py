@@ -3,6 +3,8 @@
     0007_p003_v02_seed42_close-up-portrait.png                     a production batch
     step1500_str0.80_0007_p003_v02_seed42_close-up-portrait.png    a sweep: the configuration leads
 
+    0007_p003_v02_seed42_close-up-portrait_repaired.png            a picture that a second graph made from the first of these
+
 Names given by other programs are read as far as they go.
 """
 
@@ -42,6 +44,12 @@ class PictureName:
     variation: int | None = None
     seed: int | None = None
     slug: str = ""
+    is_repaired: bool = False
+    """Whether a second graph made it from the picture of that name."""
+
+
+REPAIRED = "_repaired"
+"""Ends the stem of a repaired picture's name; a second one of the same prompt has a number behind it."""
 
 
 def format_picture_name(
@@ -93,6 +101,7 @@ def _read_parts(text: str, config: str | None) -> PictureName:
         variation=numbers.get("variation"),
         seed=int(seed) if seed is not None else None,
         slug=rest.strip("_"),
+        is_repaired=re.search(rf"[^_]{REPAIRED}(?:_\d+)?$", rest) is not None,
     )
 
 

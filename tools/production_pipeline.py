@@ -52,6 +52,7 @@ def build_parser() -> cli.Parser:
     add_what(parser)
     add_settings(parser)
     add_node_flags(parser)
+    add_repairing(parser)
     add_judging(parser)
     add_running(parser)
     parser.add_project_root()
@@ -109,6 +110,19 @@ def add_settings(parser: cli.Parser) -> None:
     group.add_argument("--base-seed", type=parse_seed, metavar="N", help="seed of the first picture (default: drawn, printed and recorded)")
 
 
+def add_repairing(parser: cli.Parser) -> None:
+    about = "pictures that only the face or skin gate rejects go through a second graph, once each, and are judged again"
+    group = parser.add_argument_group("repairing", about)
+    graph = "a workflow that takes a picture: a face detailer, an inpaint, an upscaler (default: nothing is repaired)"
+    group.add_argument("--repair-workflow", type=Path, metavar="FILE", help=graph)
+    image = "the node that loads the picture (default: the only one)"
+    group.add_argument("--repair-image-node", metavar="ID", help=image)
+    node = "a node or input of that graph by name (positive, positive-key, negative, ksampler, seed, lora, output …), as --positive-node-id"
+    group.add_argument("--repair-node", dest="repair_nodes", action="append", metavar="NAME=ID", help=f"{node} and its like name it")
+    value = "write VALUE into an input of that graph; repeat for several"
+    group.add_argument("--repair-set", dest="repair_assignments", action="append", metavar="NODE.INPUT=VALUE", help=value)
+
+
 def add_judging(parser: cli.Parser) -> None:
     group = parser.add_argument_group("how it is judged")
     references = cli.policy_help(
@@ -159,6 +173,7 @@ def read_request(args: argparse.Namespace) -> Request:
     same = (
         "output_dir", "lora_strength", "guidance", "count", "reference_dir", "workflow", "checkpoint", "negative_prompt", "steps",
         "cfg", "sampler", "scheduler", "width", "height", "base_seed", *ENGINE_FLAGS,
+        "repair_workflow", "repair_image_node",
         "images", "target_approved", "max_images", "max_cost", "lora_version", "lora_file", "history_file", "run_id",
     )  # fmt: skip
     return Request(
@@ -170,6 +185,8 @@ def read_request(args: argparse.Namespace) -> Request:
         prompts_file=args.prompts,
         prompts=tuple(args.prompt) if args.prompt else None,
         comfy_urls=tuple(args.comfy_url) if args.comfy_url else None,
+        repair_nodes=tuple(args.repair_nodes) if args.repair_nodes else None,
+        repair_assignments=tuple(args.repair_assignments) if args.repair_assignments else None,
         limits=given_limits(args),
     )
 

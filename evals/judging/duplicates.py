@@ -12,14 +12,16 @@ from typing import Final
 from evals.judging.picture_verdict import DUPLICATE, Reason
 
 SAME_FILE: Final = "same_file"
+REPAIRED: Final = "repaired"
 HOW: Final = {
     SAME_FILE: "the same file as",
     "near": "nearly the same picture as",
     "mirrored": "the mirror image of",
     "part": "the same picture, cut otherwise, as",
+    REPAIRED: "a repair that is no longer needed of",
 }
 """How a picture is like another, by the word in records, for people."""
-GROUPS: Final = {SAME_FILE: "the same file as another picture"}
+GROUPS: Final = {SAME_FILE: "the same file as another picture", REPAIRED: "a repair of a picture that is approved itself"}
 NEARLY: Final = "nearly the same as another picture"
 
 

@@ -13,6 +13,7 @@ from tools.production.batch_state import BatchState
 from tools.production.budget import Limits, estimate, format_seconds
 from tools.production.plan import Plan, sha256_of
 from tools.production.planning import Generation, settings_of
+from tools.production.repair_numbers import is_repair, repair_number
 from tools.production.stopping import Note
 
 
@@ -37,7 +38,11 @@ def say_plan(plan: Plan, generation: Generation | None, continues: bool, note: N
 def placed_lines(generation: Generation, plan: Plan) -> list[str]:
     """Where everything goes in the graph of the first picture, and the digest of that graph: as it is sent."""
     placed = generation.filled(plan, plan.item(1))
-    return [*generation.remarks, *placed.lines(), f"graph of the first picture, SHA-256: {sha256_of(placed.graph)}"]
+    repair: list[str] = []
+    if generation.repair is not None:
+        item = plan.item(repair_number(1, 1))
+        repair = generation.repair.lines(generation.repair_settings(plan.prompt_of(item), item.seed, f"lifeos/{plan.run_id}/{item.key}"))
+    return [*generation.remarks, *placed.lines(), *repair, f"graph of the first picture, SHA-256: {sha256_of(placed.graph)}"]
 
 
 def say_estimate(
@@ -46,7 +51,7 @@ def say_estimate(
     """Time and money for what is still to be made; a target needs at least as many pictures as are still to be approved."""
     if not plan.generates or plan.engine_notice:
         return
-    made = sum(item.is_made for item in state.items.values())
+    made = sum(item.is_made for index, item in state.items.items() if not is_repair(index))
     goal = plan.target_approved
     left = plan.planned - made if goal is None else goal - sum(state.approves(name) for name in state.verdicts)
     if limits.max_images is not None:

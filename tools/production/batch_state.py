@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from evals.judging.duplicates import CopyOf
+from tools.production.repair_numbers import split_number
 
 ENDINGS = {
     "complete": "every planned picture was made",
@@ -113,6 +114,8 @@ class ItemState:
     failure: str | None = None
     nodes: dict[str, str] = field(default_factory=dict)
     """The ids of the nodes that saved them, as far as they are known."""
+    charged: float = 0.0
+    """Dollars that were paid for it alone."""
     lost: tuple[str, ...] = ()
     """Those of its pictures that are gone or damaged: the item is made again."""
 
@@ -213,6 +216,18 @@ class BatchState:
             handler(self, record)
 
 
+def original_of(state: BatchState, number: int) -> str | None:
+    """The picture from which that of a repair's number is made; None for a number that is none, and where it is not known."""
+    place, index = split_number(number)
+    files = state.items[index].files if place and index in state.items else ()
+    return files[place - 1] if 0 < place <= len(files) else None
+
+
+def find_originals(state: BatchState) -> dict[str, str]:
+    """Each repaired picture with the one that it was made from."""
+    return {name: original for number, item in state.items.items() for name in item.files if (original := original_of(state, number))}
+
+
 def _started(state: BatchState, record: JournalRecord) -> None:
     time = _there(record.time or None, "time")
     state.ending, state.paused = "interrupted", False
@@ -247,6 +262,8 @@ def _charged(state: BatchState, record: JournalRecord) -> None:
     usd = _there(record.usd, "usd")
     if state.sessions:
         state.sessions[-1].charged += usd
+    if record.item is not None and record.item in state.items:
+        state.items[record.item].charged += usd
 
 
 def _downloaded(state: BatchState, record: JournalRecord) -> None:
@@ -288,8 +305,12 @@ def _placed(state: BatchState, record: JournalRecord) -> None:
 
 
 def _failed(state: BatchState, record: JournalRecord) -> None:
-    reason = _there(record.reason, "reason")
-    state.item(_there(record.item, "item")).failure = reason
+    item = state.item(_there(record.item, "item"))
+    item.failure, item.seconds = _there(record.reason, "reason"), record.seconds
+
+
+def _repair(state: BatchState, record: JournalRecord) -> None:
+    state.item(_there(record.item, "item"))
 
 
 def _ended(state: BatchState, record: JournalRecord) -> None:
@@ -356,6 +377,7 @@ _HANDLERS: dict[str, Callable[[BatchState, JournalRecord], None]] = {
     "lost": _lost,
     "placed": _placed,
     "failed": _failed,
+    "repair": _repair,
     "ended": _ended,
     "rejudged": _rejudged,
     "duplicates": _duplicates,

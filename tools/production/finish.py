@@ -53,7 +53,7 @@ def finish_batch(
     settled = settle_decisions(folder, state, note, on_warning=lambda text: None)  # whoever came here has told
     results = mark_alike(read_results(plan, folder, state, settled, ending.policy), folder, state, settled)
     card = make_scorecard(plan, folder, results, ending) if results.pictures else None
-    row = {**mark_decided(card.history_row(), results.pictures), "batch_id": plan.batch_id} if card is not None else None
+    row = {**mark_decided(card.history_row(), results.own), "batch_id": plan.batch_id} if card is not None else None
     if row is not None and end.why not in ENDED_EARLY and ending.history_file is not None:
         record_once(plan, folder, state, row, ending.history_file, note)
     document = report_document.build_document(
@@ -78,13 +78,15 @@ def mark_alike(results: BatchResults, folder: BatchFolder, state: BatchState, se
 
 
 def make_scorecard(plan: Plan, folder: BatchFolder, results: BatchResults, ending: Ending) -> Scorecard:
-    configs = {picture.file: config_of(plan, picture) for picture in results.pictures}
+    """The scorecard of the LoRA's own pictures: what a second graph made of them says nothing of the LoRA, and would spoil comparisons."""
+    pictures = results.own
+    configs = {picture.file: config_of(plan, picture) for picture in pictures}
 
     def config(assessment: Assessment) -> str | None:
         return configs.get(assessment.file)
 
     return build_scorecard(
-        [picture.assessment for picture in results.pictures],
+        [picture.assessment for picture in pictures],
         ending.policy,
         run_id=plan.run_id,
         lora_version=plan.lora_version,
@@ -98,7 +100,7 @@ def make_scorecard(plan: Plan, folder: BatchFolder, results: BatchResults, endin
         reference_dir=Path(plan.reference_dir),
         provider=ending.provider,
         kind=kind_of(plan, folder, results),
-        copies={picture.file: picture.copy for picture in results.pictures if picture.copy is not None},
+        copies={picture.file: picture.copy for picture in pictures if picture.copy is not None},
     )
 
 

@@ -72,6 +72,9 @@ def check_growth(output_dir: Path, saved: Plan, plan: Plan) -> list[str]:
         before = "" if saved.target_approved is None else f" instead of {saved.target_approved}"
         news.append(f"until {plan.target_approved} are approved{before}")
         as_before = replace(as_before, target_approved=saved.target_approved)
+    if saved.repair is None and plan.repair is not None:
+        news.append(f"what only the face or skin gate rejects is repaired by {plan.repair.workflow_name}")
+        as_before = replace(as_before, repair=None)
     check_same(output_dir, saved, as_before)
     return news
 

@@ -12,15 +12,20 @@ from evals.judging.gates import gates_in_force, keep_readings
 from evals.judging.picture_verdict import Verdict, verdict
 from evals.judging.records import Assessment, explain_reason
 from lifeos.errors import InputError
-from lifeos.picture_names import format_picture_name
-from tools.production.batch_state import BatchState, ScoredFile
+from lifeos.picture_names import REPAIRED, format_picture_name
+from tools.production.batch_state import BatchState, ScoredFile, original_of
 from tools.production.filing import APPROVED, BatchFolder, suffix_of
 from tools.production.journal import Journal
 from tools.production.plan import Item, Plan
+from tools.production.repair_numbers import split_number
 from tools.production.thumbnails import write_thumbnail
 
 OnApproved = Callable[[str, int, str], None]
 """Told of each picture that was filed in approved/: its name, the number of its item, and the SHA-256 of its bytes."""
+
+
+OnRejected = Callable[[Item, str, Verdict], None]
+"""Told of each picture that was scored and filed in rejected/: its item, its name, and why."""
 
 
 class Scorer(Protocol):
@@ -60,6 +65,7 @@ class Intake:
         on_approved: OnApproved = lambda name, index, sha256: None,
     ) -> None:
         self._on_approved = on_approved
+        self.on_rejected: OnRejected = lambda item, name, judged: None
         self.plan, self.folder, self.journal, self.state = plan, folder, journal, state
         self.lock = threading.Lock()
         self._scorer, self._policy = scorer, policy
@@ -104,14 +110,15 @@ class Intake:
     ) -> None:
         savers = dict(zip(names, nodes, strict=False))
         files = [{"file": name, "node": savers[name]} if savers.get(name) else {"file": name} for name in names]
-        self.journal.append("downloaded", item=item.index, files=files, seconds=seconds, prompt_id=prompt_id)
+        parent: dict[str, Any] = {"repairs": original} if (original := original_of(self.state, item.index)) is not None else {}
+        self.journal.append("downloaded", item=item.index, files=files, seconds=seconds, prompt_id=prompt_id, **parent)
         with self.lock:
             state = self.state.item(item.index)
             state.files, state.nodes, state.seconds = tuple(names), savers, seconds
             state.failure, state.lost = None, ()
 
     def _pass(self, item: Item, name: str, data: bytes) -> None:
-        approved = self.state.verdicts.get(name)
+        approved, judged = self.state.verdicts.get(name), None
         if approved is None:
             assessment = keep_readings(self._scorer.assess_bytes(data, Path(name)), self._policy, self._seen())
             self._check_readable(item, name, assessment)
@@ -130,6 +137,8 @@ class Intake:
         with self.lock:
             self.state.verdicts[name] = approved
         self._record_filed(item, name, place)
+        if judged is not None and not approved:
+            self.on_rejected(item, name, judged)
 
     def _check_readable(self, item: Item, name: str, assessment: Assessment) -> None:
         """A server that makes a picture which cannot be read makes all of them so, unless it has made another before."""
@@ -180,6 +189,9 @@ def picture_names(plan: Plan, item: Item, pictures: Sequence[bytes]) -> list[str
 
 
 def stem_of(plan: Plan, item: Item) -> str:
+    if item.repairs:
+        which = f"_{item.repairs}" if item.repairs > 1 else ""
+        return f"{stem_of(plan, plan.item(split_number(item.index)[1]))}{which}{REPAIRED}"
     assert item.prompt_id is not None and item.variation is not None and item.seed is not None
     return format_picture_name(
         index=item.index,

@@ -7,6 +7,8 @@
     scored      a picture was assessed, with the assessment and the verdict
     filed       a picture has its place in approved/ or rejected/
     failed      an item ended without a picture
+    repair      a rejected picture is repaired: the number of the repair, and the picture (down to the disk before it is uploaded). What
+                follows of that number are the records above, and `downloaded` names the picture again: there is one try
     rejudged    all scored pictures were judged again: the policy, and the pictures that move (down to the disk before they do)
     duplicates  the pictures that are duplicates of others now, all of them, and those that move (down to the disk before they do)
     refiled     the pictures that were to move have moved; within a run of the program it is `moved`

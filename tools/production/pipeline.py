@@ -138,6 +138,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
             (lambda item: generation.graph_of(plan, item)) if generation else None,
             rate,
             beat=lambda: beat(around.root),
+            with_picture=generation.repair.with_picture if generation and generation.repair else None,
         )
         with publishing.lane(plan, folder) if publishing is not None else contextlib.nullcontext() as lane:
             if lane is not None:

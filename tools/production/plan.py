@@ -23,6 +23,7 @@ from lifeos.policy.schema import check_policy
 from tools.production.batch_home import BATCH_FILE, home_of, relocated, relocated_all
 from tools.production.lora_file import LoraFile
 from tools.production.prompts import shorten
+from tools.production.repair_numbers import key_of, split_number
 from tools.workflows.graph import read_graph
 from tools.workflows.seeds import seed_at
 from tools.workflows.workflow import Settings
@@ -56,10 +57,22 @@ class Item:
     seed: int | None
     variant: int = 0
     source: str | None = None
+    repairs: int = 0
+    """Which of an item's pictures it repairs, from 1; 0: none, it makes one. Its number follows from both (`repair_numbers`)."""
 
     @property
     def key(self) -> str:
-        return f"{self.index:04d}"
+        return key_of(self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class RepairPlan:
+    """The second graph, which repairs rejected pictures: its file, the graph for the first one, and the input that takes the picture."""
+
+    workflow_name: str
+    graph: dict[str, Any]
+    image_node: str
+    image_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +131,8 @@ class Plan:
     """What a face score stands between (`evals.judging.likeness_range`), and with `warnings` what to know before trusting it."""
     lora_file: LoraFile | None = None
     """The LoRA as it was when the batch began; None where nothing is known but its name, and in plans of version 3.0."""
+    repair: RepairPlan | None = None
+    """None: rejected pictures are not repaired."""
     directory: str = field(default="", compare=False)
     """Where the batch was made (`batch_home`); empty in plans of older versions."""
 
@@ -136,6 +151,9 @@ class Plan:
         Within one, every prompt has its turn before any has its second: a batch that is stopped early is a fair sample.
         Seeds depend on prompt and variation alone, so that variants and versions can be compared picture by picture.
         """
+        place, planned = split_number(index)
+        if place:
+            return replace(self.item(planned), index=index, repairs=place)
         if index < 1 or (not self.generates and index > len(self.images)):
             raise InputError("journal.jsonl", f"names picture {index}, which the plan does not hold", "name another directory")
         if not self.generates:
@@ -178,6 +196,7 @@ class Plan:
             "workflows": [{"sha256": sha256_of(graph), "graph": graph} for graph in self.workflows],
             "stages": [asdict(stage) for stage in self.stages],
             "lora_file": asdict(self.lora_file) if self.lora_file is not None else None,
+            "repair": asdict(self.repair) if self.repair is not None else None,
             "planned": seeds if self.generates else [],
         }
 
@@ -225,6 +244,7 @@ class PlanFile:
     stages: tuple[Stage, ...] = ()
     likeness: dict[str, Any] = field(default_factory=dict)
     lora_file: LoraFile | None = None
+    repair: RepairPlan | None = None
     directory: str = ""
 
     def __post_init__(self) -> None:
@@ -252,6 +272,8 @@ class PlanFile:
         root = path.parent
         values["reference_dir"] = relocated(self.reference_dir, self.directory, root)
         values["source_dir"] = relocated(self.source_dir, self.directory, root) if self.source_dir is not None else None
+        if self.repair is not None:
+            read_graph(self.repair.graph, f"{path}: repair")
         values["command"] = relocated_all(self.command, self.directory, root)
         return Plan(**values)
 
@@ -334,6 +356,8 @@ def _identity(plan: Plan, *, chosen_only: bool) -> dict[str, Any]:
         identity[f"{label} config".strip()] = variant.config
     if any(key for key in plan.workflows):
         identity["workflow as sent (SHA-256)"] = [sha256_of(graph) for graph in plan.workflows]
+    if plan.repair is not None:
+        identity["repair workflow as sent (SHA-256)"] = sha256_of(asdict(plan.repair) | {"workflow_name": ""})
     if plan.lora_file is not None and plan.lora_file.sha256:
         identity[LORA_BYTES] = plan.lora_file.sha256
     # the id stands for the rest; it is named only where the rest cannot say what differs

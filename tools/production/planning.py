@@ -17,7 +17,9 @@ from tools.production.graph_choice import choose_graph
 from tools.production.growth import grown_from
 from tools.production.journal import now_text
 from tools.production.lora_file import LoraFile
-from tools.production.plan import Item, Plan, Variant, judging_policy
+from tools.production.plan import Item, Plan, RepairPlan, Variant, judging_policy
+from tools.production.repair_graph import RepairGraph, check_repair
+from tools.production.repair_numbers import repair_number
 from tools.production.request import Request
 from tools.workflows.seeds import choose_base_seed
 from tools.workflows.workflow import Placed, Settings, Workflow, check_models, find_models
@@ -33,6 +35,8 @@ class Generation:
     prompts: tuple[str, ...]
     chosen: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    repair: RepairGraph | None = None
+    """The second graph, for pictures that the gates reject."""
 
     def graph_of(self, plan: Plan, item: Item) -> dict[str, Any]:
         return self.filled(plan, item).graph
@@ -40,8 +44,23 @@ class Generation:
     def filled(self, plan: Plan, item: Item) -> Placed:
         """The graph of an item, with what was written where."""
         prefix = f"lifeos/{plan.run_id}/{item.key}"
+        if item.repairs:
+            assert self.repair is not None
+            return self.repair.fill(self.repair_settings(plan.prompt_of(item), item.seed, prefix))
         settings = replace(self.settings, positive=plan.prompt_of(item), seed=item.seed, filename_prefix=prefix)
         return self.workflow.fill(settings)
+
+    def repair_settings(self, prompt: str, seed: int | None, prefix: str) -> Settings:
+        """What goes into the second graph: the prompt, the seed and the LoRAs of the picture; all else is its own."""
+        own = self.settings
+        return Settings(
+            positive=prompt,
+            seed=seed,
+            filename_prefix=prefix,
+            lora=own.lora,
+            lora_strength=own.lora_strength if own.lora is not None else None,
+            more_loras=own.more_loras,
+        )
 
     def place(self, prompt: str, seed: int | None) -> dict[str, Any]:
         return self.workflow.place(replace(self.settings, positive=prompt, seed=seed))
@@ -55,7 +74,10 @@ def plan_generation(request: Request, policy: Mapping[str, Any], servers: Sequen
         request = replace(request, family=saved.command.get("family"))  # it may have been recognised
     found = choose_graph(request, policy, servers, begun)
     chosen = {} if found.request.family is None else {"family": found.request.family}
-    generation = Generation(found.workflow, found.settings, prompts, chosen, found.remarks)
+    repair = RepairGraph.load(request.repair, servers) if request.repair is not None else None
+    generation = Generation(found.workflow, found.settings, prompts, chosen, found.remarks, repair)
+    if repair is not None:
+        check_repair(repair, generation.repair_settings(prompts[0], 0, "lifeos"), servers)
     graph = generation.place(prompts[0], 0)
     for server in servers:
         check_models(server, graph)
@@ -109,7 +131,15 @@ def make_plan(
         plan = grown_from(saved, plan)
     if generation is None:
         return plan
-    return replace(plan, workflows=(generation.graph_of(plan, plan.item(1)),))
+    return replace(plan, workflows=(generation.graph_of(plan, plan.item(1)),), repair=_plan_repair(plan, generation))
+
+
+def _plan_repair(plan: Plan, generation: Generation) -> RepairPlan | None:
+    repair = generation.repair
+    if repair is None:
+        return None
+    graph = generation.graph_of(plan, plan.item(repair_number(1, 1)))
+    return RepairPlan(repair.name, repair.with_picture(graph, ""), repair.image.node, repair.image.key)
 
 
 def limits_of(request: Request, plan: Plan) -> Limits:

@@ -17,6 +17,7 @@ from tools.production.batch_state import ENDINGS, BatchState, Session
 from tools.production.budget import format_seconds
 from tools.production.decisions import MOVE
 from tools.production.plan import Plan, judging_policy, sha256_of
+from tools.production.repair_report import repair_document, repair_sentences
 from tools.production.results import (
     BY_HAND,
     DELETED,
@@ -45,10 +46,10 @@ def build_document(
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Everything that is known of a batch, with numbers that add up. `scorecard` is the history row, None without a score."""
-    pictures = results.pictures
+    pictures, own = results.pictures, results.own
     approved = [picture for picture in pictures if picture.approved]
     seconds = _seconds(state, pictures)
-    cost = _cost(state.sessions, len(pictures), len(approved))
+    cost = _cost(state.sessions, len(own), len(approved))
     sameness = _sameness(approved, policy)
     counts = count_pictures(plan, results) | {"missing": count_missing(plan, state), "borderline": _count_borderline(pictures, policy)}
     why = ending_of(why, plan, state)
@@ -74,6 +75,7 @@ def build_document(
         "gates": [_gate(gate, policy) for gate in gates_in_force(policy)],
         "seconds": seconds,
         "cost": cost,
+        "repair": repair_document(plan, results, state, cost),
         "settings": dict(settings),
         "workflow": {"name": plan.workflow_name, "sha256": [sha256_of(graph) for graph in plan.workflows]} if plan.generates else None,
         "models": list(plan.models),
@@ -83,13 +85,13 @@ def build_document(
         "protocol": plan.protocol,
         "likeness": {name: plan.likeness[name] for name in ("strangers", "references")} if plan.likeness else None,
         "warnings": plan.likeness.get("warnings", []),
-        "means": {"approved": mean_document(approved, policy), "all": mean_document(pictures, policy)},
+        "means": {"approved": mean_document(approved, policy), "all": mean_document(own, policy)},
         "scorecard": dict(scorecard) if scorecard is not None else None,
         "sameness": sameness,
         "best": [], "worst": [],
-        "per_prompt": _per_prompt(plan, pictures, policy),
-        "per_shot": _per_shot(pictures, policy),
-        "per_config": [{"config": name, **row} for name, row in tabulate(pictures, lambda picture: picture.config, policy).items()],
+        "per_prompt": _per_prompt(plan, own, policy),
+        "per_shot": _per_shot(own, policy),
+        "per_config": [{"config": name, **row} for name, row in tabulate(own, lambda picture: picture.config, policy).items()],
         "deleted": [picture.file for picture in pictures if picture.verdict == DELETED],
         "failures": [{"index": index, "reason": reason} for index, reason in results.failures],
         "images": [_image(picture, policy) for picture in pictures],
@@ -109,13 +111,14 @@ def _count_borderline(pictures: list[PictureResult], policy: Mapping[str, Any]) 
 
 
 def count_pictures(plan: Plan, results: BatchResults) -> dict[str, int]:
-    """How many pictures there are of each kind. Generated is the sum of approved, rejected and deleted."""
+    """How many pictures there are of each kind. Generated is the sum of approved, rejected and deleted, repaired pictures among them."""
     pictures = results.pictures
     verdicts = Counter(picture.verdict for picture in pictures)
     decided = [picture for picture in pictures if picture.decision is not None and picture.verdict != DELETED]
     return {
         "planned": plan.planned,
         "generated": len(pictures),
+        "repaired": len(pictures) - len(results.own),
         "approved": verdicts["approved"],
         "rejected": verdicts["rejected"],
         "deleted": verdicts["deleted"],
@@ -249,6 +252,8 @@ def _image(picture: PictureResult, policy: Mapping[str, Any]) -> dict[str, Any]:
         "overruled": list(picture.reasons) if picture.is_overruled else [],
         "duplicate_of": picture.copy.file if picture.copy is not None else None,
         "nearly_same_as": picture.like.file if picture.like is not None else None,
+        "repairs": picture.repairs,
+        "repaired_as": picture.repaired_as,
         "alike": found.text if (found := picture.copy or picture.like) is not None else None,
         **{gate.picture_name: gate.reading(seen).score for gate in gates_in_force(policy)},
         "overall": picture_overall(seen, policy),
@@ -280,8 +285,9 @@ def judgement_of(document: Mapping[str, Any]) -> str:
     if not counts["generated"]:
         return f"There is no picture yet: {document['ending_text']}."
     graded = card["eval_scores"]["overall_grade"] if card and counts["approved"] else None
-    first = f"{counts['approved']} of {_pictures(counts['generated'])} may be published"
-    parts = [f"{first}.", *(_grade_sentences(document, graded) if graded else []), *_main_reason(document)]
+    made = counts["generated"] - counts["repaired"]
+    first = f"{counts['approved']} of {_pictures(made)} may be published"
+    parts = [f"{first}.", *repair_sentences(document), *(_grade_sentences(document, graded) if graded else []), *_main_reason(document)]
     parts += _decided(counts)
     target = document["target_approved"]
     if target is not None and counts["approved"] < target:

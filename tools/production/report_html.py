@@ -14,6 +14,7 @@ from evals.judging.variety import variety_rows
 from lifeos.pages.beside import MOST_IN_ONE_FILE, put_beside
 from lifeos.pages.page_templates import json_in_page, page_environment, picture_address
 from tools.production.filing import BatchFolder
+from tools.production.repair_report import repair_rows
 from tools.production.report_document import time_and_money
 from tools.production.report_text import format_score, likeness_line, quote_path, weighted_gates
 from tools.production.thumbnails import name_beside, prune_thumbnails, read_thumbnail
@@ -43,6 +44,7 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
         variety=variety_rows(document["sameness"]),
         time_and_money=time_and_money(document),
         weighted=weighted_gates(document),
+        repair=repair_rows(document),
         reviewers=sorted({name for image in document["images"] for name in people_of(image)}),
         alike=any(image["duplicate_of"] or image["nearly_same_as"] for image in document["images"]),
         viewed=json_in_page(viewed_document(document, folder.root)),

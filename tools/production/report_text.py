@@ -15,6 +15,7 @@ from lifeos.escaping import escape_markdown_code as code
 from tools.production.decisions import MOVE
 from tools.production.overruling import titles_of
 from tools.production.prompts import shorten
+from tools.production.repair_report import repair_rows
 from tools.production.report_document import time_and_money
 from tools.production.results import DELETED, describe_person
 
@@ -25,6 +26,7 @@ CSV_FIRST = ("index", "file", "verdict", "reasons")
 CSV_DECISION = ("gates_verdict", "decided_by", "decided", "decision_reason")
 CSV_DUPLICATES = ("duplicate_of", "nearly_same_as", "alike")
 CSV_VERDICTS = ("reviewers",)
+CSV_REPAIRS = ("repairs", "repaired_as")
 """At the end, so that columns stay where they were."""
 
 CSV_LAST = (
@@ -53,7 +55,7 @@ def csv_columns(document: Mapping[str, Any]) -> list[str]:
     """The columns of scores.csv: the gates with a weight, the overall score, the other gates, then what else is known."""
     weighted = [gate["name"] for gate in document["gates"] if gate["weight"]]
     others = [gate["name"] for gate in document["gates"] if not gate["weight"]]
-    return [*CSV_FIRST, *weighted, "overall", *others, *CSV_LAST, *CSV_DECISION, *CSV_DUPLICATES, *CSV_VERDICTS]
+    return [*CSV_FIRST, *weighted, "overall", *others, *CSV_LAST, *CSV_DECISION, *CSV_DUPLICATES, *CSV_VERDICTS, *CSV_REPAIRS]
 
 
 def _decision_cells(image: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,6 +84,7 @@ def render_markdown(document: Mapping[str, Any]) -> str:
     parts += [_counts(document), _means(document), _best_and_worst(document), _settings(document), _sameness(document)]
     parts += [_per_prompt(document), _per_shot(document), _per_config(document), _borderline(document), _rejections(document)]
     parts += [
+        _repairs(document),
         _duplicates(document),
         _decisions(document),
         _deleted(document),
@@ -101,7 +104,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def _counts(document: Mapping[str, Any]) -> str:
     counts, card = document["counts"], document["scorecard"]
     rows: list[tuple[str, object]] = [
-        ("Generated" if document["generates"] else "Judged", counts["generated"]),
+        ("Generated" if document["generates"] else "Judged", counts["generated"] - counts["repaired"]),
         ("Approved", counts["approved"]),
         ("Rejected", counts["rejected"]),
     ]
@@ -253,6 +256,18 @@ def link_to(image: Mapping[str, Any]) -> str:
 def quote_path(path: str | None) -> str:
     """A path in the batch directory as the address of a link."""
     return quote((path or "").encode("utf-8", "surrogateescape"))  # the bytes of the name, whatever they are
+
+
+def _repairs(document: Mapping[str, Any]) -> str:
+    if not document["repair"]:
+        return ""
+    images = {image["file"]: image for image in document["images"]}
+    pairs = [image for image in document["images"] if image["repairs"] is not None]
+    rows = [(link_to(images[each["repairs"]]), link_to(each), each["verdict"]) for each in pairs[:SHOWN_REJECTIONS]]
+    failed = [(f"`{code(each['file'])}`", escape_markdown(each["reason"]), "no picture") for each in document["repair"]["failures"]]
+    more = f"\n\n{len(pairs) - SHOWN_REJECTIONS} more are in scores.csv." if len(pairs) > SHOWN_REJECTIONS else ""
+    table = "\n\n" + _table(("rejected", "repaired as", "verdict"), [*rows, *failed]) + more if rows or failed else ""
+    return f"## Repaired\n\n{_table(('', ''), repair_rows(document))}{table}"
 
 
 def _duplicates(document: Mapping[str, Any]) -> str:

@@ -10,17 +10,20 @@ from typing import Any
 from evals.judging.gate_limits import GivenValue, limits_from_words, limits_to_words
 from lifeos.counting import counted
 from lifeos.errors import InputError
+from tools.production.repair_graph import RepairOptions
 from tools.workflows.node_flags import NAMES, to_overrides
 from tools.workflows.placing import NodeOverrides
 
+REPAIR_NAMES = ("repair_workflow", "repair_image_node", "repair_nodes", "repair_assignments")
 GENERATION_ONLY = (
     "prompts_file", "prompts", "lora", "lora_strength", "count", "workflow", "checkpoint", "negative_prompt", "steps", "cfg",
     "sampler", "scheduler", "width", "height", "base_seed", "target_approved", "max_images", "max_cost", "comfy_urls",
-    "family", "components", "allow_family_mismatch", "guidance", "more_loras", *NAMES,
+    "family", "components", "allow_family_mismatch", "guidance", "more_loras", *NAMES, *REPAIR_NAMES,
 )  # fmt: skip
 FLAG_OF = {
     "prompts_file": "--prompts-file", "prompts": "--prompt", "comfy_urls": "--comfy-url", "more_loras": "--lora",
     "lora_node_ids": "--lora-node-id", "assignments": "--set", "components": "--component",
+    "repair_nodes": "--repair-node", "repair_assignments": "--repair-set",
 }  # fmt: skip
 NOT_REMEMBERED = ("max_images", "max_cost", "model_root", "prefer_cpu")
 """What may change from one run of a batch to the next: `--resume` alone does not bring it back."""
@@ -81,11 +84,22 @@ class Request:
     steps_key: str | None = None
     lora_node_ids: tuple[str, ...] | None = None
     assignments: tuple[str, ...] | None = None
+    repair_workflow: Path | None = None
+    repair_image_node: str | None = None
+    repair_nodes: tuple[str, ...] | None = None
+    repair_assignments: tuple[str, ...] | None = None
 
     @property
     def overrides(self) -> NodeOverrides:
         """The nodes and inputs that were named by hand. Raises InputError where they are named without a workflow."""
         return to_overrides({name: getattr(self, name) for name in NAMES}, has_workflow=self.workflow is not None)
+
+    @property
+    def repair(self) -> RepairOptions | None:
+        """What is said of the second graph; None where there is none."""
+        if self.repair_workflow is None:
+            return None
+        return RepairOptions(self.repair_workflow, self.repair_image_node, self.repair_nodes or (), self.repair_assignments or ())
 
     def check(self) -> None:
         """Raises InputError for flags that contradict one another."""
@@ -95,6 +109,9 @@ class Request:
                 raise InputError(flag_of(odd), "has no use with --images, which generates nothing", "leave one of the two out")
         if self.prompts_file is not None and self.prompts is not None:
             raise InputError("--prompt", "given beside --prompts-file", "give all prompts in the file, or all on the command line")
+        odd = next((name for name in REPAIR_NAMES[1:] if getattr(self, name) is not None), None)
+        if odd is not None and self.repair_workflow is None:
+            raise InputError(flag_of(odd), "names a part of a graph that repairs pictures", "give it with --repair-workflow")
         if self.max_images is not None and self.target_approved is not None and self.max_images < self.target_approved:
             why = f"{counted(self.max_images, 'picture')} cannot hold {self.target_approved} approved ones"
             raise InputError("--max-images", why, "raise it, or lower --target-approved")
@@ -124,6 +141,6 @@ def _plain(value: Any) -> Any:
 
 
 def _typed(name: str, value: Any) -> Any:
-    if name in ("prompts_file", "reference_dir", "workflow", "images", "lora_file", "history_file", "face_model"):
+    if name in ("prompts_file", "reference_dir", "workflow", "images", "lora_file", "history_file", "face_model", "repair_workflow"):
         return Path(value)
     return tuple(value) if isinstance(value, list) else value

@@ -13,12 +13,13 @@ from evals.judging.picture_verdict import verdict
 from evals.judging.records import Assessment
 from lifeos.files import warn
 from lifeos.picture_names import parse_picture_name
-from tools.production.batch_state import BatchState
+from tools.production.batch_state import BatchState, find_originals, original_of
 from tools.production.decisions import OWNER, Decision
 from tools.production.filing import APPROVED, REJECTED, BatchFolder
 from tools.production.journal import JOURNAL_FILE, read_journal
 from tools.production.overruling import guards_among
 from tools.production.plan import Plan
+from tools.production.repair_numbers import is_repair, split_number
 from tools.production.settling import Settled
 
 OTHER_PLACE = "removed"
@@ -60,6 +61,10 @@ class PictureResult:
     """What each reviewer says, the newest last."""
     copy: CopyOf | None = None
     """What it is a duplicate of; a person may have approved it all the same."""
+    repairs: str | None = None
+    """The rejected picture that a second graph made this one from."""
+    repaired_as: str | None = None
+    """The picture that a second graph made from this one."""
     like: CopyOf | None = None
     """The approved picture before it that it is nearly the same as: a mark, no verdict."""
 
@@ -170,6 +175,13 @@ class BatchResults:
 
     pictures: list[PictureResult] = field(default_factory=list)
     failures: list[tuple[int, str]] = field(default_factory=list)
+    failed_repairs: list[tuple[str, str, float | None]] = field(default_factory=list)
+    """The pictures whose repair came to nothing: name, reason, and the seconds that it took a server."""
+
+    @property
+    def own(self) -> list[PictureResult]:
+        """Those that the LoRA made; without what a second graph made of them."""
+        return [picture for picture in self.pictures if picture.repairs is None]
 
 
 def read_results(
@@ -183,12 +195,18 @@ def read_results(
     """The results of a batch, of which the pictures are all filed or on the way to it. `policy` is the one that judges it."""
     scored = read_scores(folder.root / JOURNAL_FILE, state.filed, on_warning)
     results = BatchResults()
-    for index, item in sorted(state.items.items()):
+    repaired = {original: name for name, original in reversed(find_originals(state).items())}
+    for index, item in sorted(state.items.items(), key=lambda pair: split_number(pair[0])[::-1]):  # each repair behind its item
+        original = original_of(state, index)
         if item.failure is not None and not item.is_made:
-            results.failures.append((index, item.failure))
+            if is_repair(index):
+                results.failed_repairs.append((original or f"{split_number(index)[1]:04d}", item.failure, item.seconds))
+            else:
+                results.failures.append((index, item.failure))
         for name in item.files:
             if name in scored:
-                results.pictures.append(_result(plan, settled, state, policy, index, name, scored[name]))
+                picture = _result(plan, settled, state, policy, index, name, scored[name])
+                results.pictures.append(replace(picture, repairs=original, repaired_as=repaired.get(name)))
     return results
 
 
@@ -217,7 +235,7 @@ def _result(
     item = plan.item(index)
     told = parse_picture_name(item.source) if item.source is not None else None
     picture = PictureResult(
-        index=index,
+        index=split_number(index)[1],
         file=name,
         place=OTHER_PLACE,
         gates_approve=state.approves(name),

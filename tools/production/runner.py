@@ -8,59 +8,44 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from evals.judging.assessor import default_workers
 from lifeos.counting import counted, verb
 from lifeos.errors import LifeosError
 from lifeos.locks import Held
 from lifeos.progress import Progress
-from tools.backends.backend import Backend, PromptEnd, Tariff
+from tools.backends.backend import PromptEnd, Tariff
 from tools.backends.dispatch import Dispatcher, Finished, Job
 from tools.production.batch_progress import BatchProgress
 from tools.production.batch_state import BatchState, ItemState
 from tools.production.brakes import Brakes
 from tools.production.budget import MAX_PENDING, BatchBudget, Limits, most_pending, usd_per_hour
+from tools.production.equipment import Equipment
 from tools.production.filing import RESERVE_BYTES, BatchFolder, disk_is_full
 from tools.production.healing import give_up_lost
-from tools.production.intake import Intake, OnApproved, Scorer, SetUpError, describe_node, find_stored
+from tools.production.intake import Intake, SetUpError, describe_node, find_stored
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import Item, Plan
 from tools.production.rejudging import finish_moves
+from tools.production.repair_numbers import is_repair, number_of
+from tools.production.repairing import Repairs
 from tools.production.resemblance import find_rejected
 from tools.production.results import COMPLETE, ending_of
 from tools.production.settling import ReviewsMeanwhile, Settled, settle_decisions
 from tools.production.stopping import Note, StopSignal
 from tools.production.weeding import UNSETTLED, weed_out
 
+__all__ = ["BatchEnd", "Equipment", "run_batch"]
+
 PASS_SECONDS = 0.25
 """How soon a stop is noticed while nothing else happens."""
 
 LOCK_REFRESH_SECONDS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Equipment:
-    """What a batch is run with, none of which changes what its pictures are.
-
-    `make_graph(item)` is the graph as it is sent; not needed where nothing is generated. `rate_per_hr` is the price of one
-    rented machine. `seconds_per_picture` serves estimates until pictures are measured.
-    """
-
-    scorer: Scorer
-    policy: Mapping[str, Any]
-    servers: Sequence[Backend] = ()
-    make_graph: Callable[[Item], dict[str, Any]] | None = None
-    rate_per_hr: float = 0.0
-    workers: int = field(default_factory=default_workers)
-    beat: Callable[[], None] = lambda: None
-    """Called now and then while the batch runs: the heartbeat of the cost session."""
-    on_approved: OnApproved = lambda name, index, sha256: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +106,8 @@ class _Run:
         self.plan, self.folder, self.equipment, self.limits = plan, folder, equipment, limits
         self.state, self.settled, self.journal, self.held, self.stop, self.note = state, settled, journal, held, stop, note
         self.intake = Intake(plan, folder, journal, state, equipment.scorer, equipment.policy, equipment.on_approved)
+        self.repairs = Repairs(plan, folder, state, journal, equipment.with_picture, note)
+        self.intake.on_rejected = self.repairs.found
         self.reviews = ReviewsMeanwhile(folder)
         self.may_hold_duplicates = state.ending in UNSETTLED
         self.pending: dict[Future[None], Item] = {}
@@ -164,7 +151,7 @@ class _Run:
 
     def _made(self) -> int:
         with self.intake.lock:
-            return sum(item.is_made for item in self.state.items.values())
+            return sum(item.is_made for index, item in self.state.items.items() if not is_repair(index))
 
     def _approved(self) -> int:
         """Pictures that are approved, by a person or by the gates, and there."""
@@ -204,7 +191,8 @@ class _Run:
         assert make_graph is not None
         unmade = self._unmade()
         following = next(unmade, None)
-        if following is None or self._has_target():  # without duplicates: `_recover` found them
+        self.repairs.begin(self.settled, self.equipment.policy)
+        if (following is None and not self.repairs.are_waiting) or self._has_target():  # without duplicates: `_recover` found them
             return self._why_no_more()
         production = self.equipment.policy["production"]
         with Dispatcher(
@@ -220,27 +208,35 @@ class _Run:
             blocked = ""
             while True:
                 most = most_pending(self.plan, self._approved())
-                while following is not None and not blocked and dispatcher.wanted and len(self.pending) < most:
+                while not blocked and dispatcher.wanted and len(self.pending) < most:
+                    repair = self.repairs.next(self.settled, missing=self._missing(), is_last=following is None)
+                    item = repair or following
+                    if item is None:
+                        break
                     blocked = self._why_stop(underway)
                     if not blocked:
-                        dispatcher.put(self._job(following, make_graph))
+                        dispatcher.put(self._job(item, make_graph))
                         underway += 1
-                        following = next(unmade, None)
+                        following = following if repair else next(unmade, None)
                 if self.stop.requested:
                     return "interrupted"
                 if self._keeps_target():
                     return "target"
-                if not underway and not self.pending and (blocked or following is None):
+                if not underway and not self.pending and (blocked or (following is None and not self.repairs.are_waiting)):
                     return blocked or self._why_no_more()
                 for finished in dispatcher.wait(0.0 if self.pending and not underway else PASS_SECONDS):
                     if finished.failed_before:
-                        dispatcher.put(Job(finished.job.key, finished.job.graph))
+                        dispatcher.put(finished.job.begun_anew())
                         continue
                     underway -= 1
                     self._take(finished)
                 self._count_failed_tries()
                 self._collect(block=not underway)
                 self._keep_alive()
+
+    def _missing(self) -> int | None:
+        """How many approved pictures a target lacks."""
+        return None if self.plan.target_approved is None else self.plan.target_approved - self._approved()
 
     def _has_target(self) -> bool:
         if self.plan.target_approved is None:
@@ -276,27 +272,31 @@ class _Run:
     def _job(self, item: Item, make_graph: Callable[[Item], dict[str, Any]]) -> Job:
         state = self.state.items.get(item.index)
         sent = state if state is not None and state.failure is None else ItemState()
-        return Job(item.key, make_graph(item), sent_as=sent.prompt_id, sent_to=sent.server, sent_handle=sent.handle)
+        job = Job(item.key, make_graph(item), sent_as=sent.prompt_id, sent_to=sent.server, sent_handle=sent.handle)
+        return self.repairs.job(job) if item.repairs else job
 
     def _submitted(self, job: Job, prompt_id: str, url: str) -> None:
-        self.journal.append("submitted", item=int(job.key), prompt_id=prompt_id, server=url, durable=True)
+        self.journal.append("submitted", item=number_of(job.key), prompt_id=prompt_id, server=url, durable=True)
 
     def _accepted(self, job: Job, prompt_id: str, handle: str) -> None:
         """The server has a name of its own for a prompt, without which it would not be found again."""
-        self.journal.append("accepted", item=int(job.key), prompt_id=prompt_id, handle=handle, durable=True)
+        self.journal.append("accepted", item=number_of(job.key), prompt_id=prompt_id, handle=handle, durable=True)
 
     def _take(self, finished: Finished) -> None:
-        item = self.plan.item(int(finished.job.key))
+        item = self.plan.item(number_of(finished.job.key))
         outcome = finished.outcome
         self._charge(outcome, finished.server, item)
         if outcome.kind == "done":
-            self.brakes.made_one()
+            self.repairs.made() if item.repairs else self.brakes.made_one()
             data, nodes = [picture for _, picture in finished.pictures], [ref.node for ref, _ in finished.pictures]
             self._work(item, self.intake.admit, item, data, seconds=outcome.seconds, prompt_id=outcome.prompt_id, nodes=nodes)
             return
         where = f" at {describe_node(finished.job.graph, outcome.node)}" if outcome.node else ""
         reason = f"{outcome.kind}{where}: {outcome.message}"
         self._fail(item, reason, outcome.seconds)
+        if item.repairs:
+            self.repairs.failed(is_set_up=outcome.is_set_up)
+            return
         if outcome.is_set_up and not self._made():
             raise SetUpError(describe_node(finished.job.graph, outcome.node), outcome.message, outcome.fix)
         self.brakes.failed_to_make(finished.server, reason)
@@ -340,9 +340,8 @@ class _Run:
             return ending_of(COMPLETE, self.plan, self.state)
 
     def _admit_source(self, item: Item) -> None:
-        assert self.plan.source_dir is not None and item.source is not None
         try:
-            data = (Path(self.plan.source_dir) / item.source).read_bytes()
+            data = (Path(self.plan.source_dir or "") / (item.source or "")).read_bytes()
         except OSError as error:
             self._fail(item, f"cannot be read: {error.strerror or error}")
             return

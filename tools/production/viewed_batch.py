@@ -67,7 +67,7 @@ def people_of(image: Mapping[str, Any]) -> list[str]:
 
 def _viewed(image: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
     gates, decision = document["gates"], image["decision"]
-    kept = image["duplicate_of"] or image["nearly_same_as"] or ""
+    like, alike = _related(image)
     nearest = image["best_reference"] or ""
     return {
         **{name: image[name] for name in KEPT},
@@ -78,7 +78,7 @@ def _viewed(image: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, 
         "face": image["face_box"],
         "reference_name": nearest,
         "reference_url": quote_path(nearest),
-        "why": image["reasons"],
+        "why": [*image["reasons"], *([f"repaired as {image['repaired_as']}"] if image["repaired_as"] else [])],
         "overruled": image["overruled"],
         "stuck": _is_stuck(image, gates),
         "people": people_of(image),
@@ -88,9 +88,17 @@ def _viewed(image: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, 
         "flags": ", ".join(image["flags"]).replace("_", " "),
         "others": [{name: one[name] for name in ("verdict", "by", "reason")} for one in image["verdicts"]],
         "disputed": len({one["verdict"] for one in image["verdicts"]}) > 1,
-        "like": kept,
-        "alike": image["alike"][: -len(kept)] if kept else "",
+        "like": like,
+        "alike": alike,
     }
+
+
+def _related(image: Mapping[str, Any]) -> tuple[str, str]:
+    """Another picture that this one has to do with, and in words how."""
+    kept = image["duplicate_of"] or image["nearly_same_as"] or ""
+    if kept:
+        return kept, image["alike"][: -len(kept)]
+    return (image["repairs"], "repaired from ") if image["repairs"] else ("", "")
 
 
 def _is_stuck(image: Mapping[str, Any], gates: list[Mapping[str, Any]]) -> bool:

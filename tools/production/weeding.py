@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from evals.judging.duplicates import Alike, CopyOf, Entry, find_copies
+from evals.judging.duplicates import REPAIRED, Alike, CopyOf, Entry, find_copies
 from lifeos.counting import counted, verb
-from tools.production.batch_state import BatchState
+from tools.production.batch_state import BatchState, find_originals
 from tools.production.filing import BatchFolder
 from tools.production.journal import Journal
 from tools.production.plan import Plan
@@ -27,9 +27,14 @@ UNSETTLED = ("interrupted", "error")
 
 
 def find_duplicates(plan: Plan, state: BatchState, verdicts: Mapping[str, bool], alike: Alike | None = None) -> dict[str, CopyOf]:
-    """The duplicates among the pictures that the gates approve by these `verdicts`. `alike`: pairs that are nearly the same."""
+    """The duplicates among the pictures that the gates approve by these `verdicts`. `alike`: pairs that are nearly the same.
+
+    A repaired picture is one where the gates approve, by the limits of now, the picture that it was made from.
+    """
     order = in_order(plan, state)
-    return find_copies((entry_of(state, name, config) for name, config in order.items() if verdicts.get(name)), alike)
+    repaired = {name: CopyOf(original, REPAIRED) for name, original in find_originals(state).items() if verdicts.get(original)}
+    approved = (entry_of(state, name, config) for name, config in order.items() if verdicts.get(name) and name not in repaired)
+    return find_copies(approved, alike) | {name: copy for name, copy in repaired.items() if verdicts.get(name)}
 
 
 def entry_of(state: BatchState, name: str, config: str) -> Entry:

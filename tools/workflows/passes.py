@@ -20,6 +20,10 @@ JOINING = re.compile(r"Batch|Conca|Stitch|Grid|Collage|SideBySide")
 """Nodes of several latents or pictures that make one list, or one picture to compare them, of them."""
 
 
+class NoSamplerError(InputError):
+    """A graph in which nothing samples the picture that is saved."""
+
+
 class Passes:
     """`samplers`: of the picture that counts, the first pass first. `all_samplers`: with those that only prepare or condition it.
 
@@ -40,7 +44,7 @@ class Passes:
             self.all_samplers = list(dict.fromkeys([sampler, *self.all_samplers]))
         if not self.samplers:
             why = "no sampler leads to a picture that is saved"
-            raise InputError(name, why, "name it with --ksampler-node-id, or export another workflow in API format")
+            raise NoSamplerError(name, why, "name it with --ksampler-node-id, or export another workflow in API format")
 
     def drop_preparing(self, has_text: Callable[[str], bool]) -> None:
         """Leave out samplers that no text leads to (a depth or pose model), where others have one."""

@@ -121,11 +121,8 @@ class Workflow:
 
         Raises InputError for one that cannot be converted, without a sampler, with a loop, with a dangling link.
         """
-        document: Any = foreign.read_file(path, Any, fix=EXPORT_HINT)
-        is_saved = is_ui_format(document)
-        if is_saved:
-            document = to_api_format(document, (signatures or stored_signatures()).of, str(path), EXPORT_HINT)
-        found = cls(read_graph(document, str(path)), str(path), overrides, signatures=signatures, lora_with_clip=lora_with_clip)
+        graph, is_saved = read_workflow(path, signatures or stored_signatures())
+        found = cls(graph, str(path), overrides, signatures=signatures, lora_with_clip=lora_with_clip)
         found.is_converted = is_saved
         return found
 
@@ -240,6 +237,11 @@ class Workflow:
                 raise InputError(f"--set {change.target.node}.{_shown_key(change.target)}", f"is the place of the {what}", f"use {flag}")
         return [change for change in changes if change.target not in own] + self._assigned
 
+    def picture_nodes(self) -> list[str]:
+        """The nodes that the saved picture is made of, along pictures and latents, nearest first."""
+        passes = self._placement.passes
+        return list(dict.fromkeys(spot.node for spot in passes.picture_way(passes.picture_links(passes.output))))
+
     def current(self) -> Settings:
         """The workflow's own values, where they can be placed: what a setting of None leaves."""
         values: dict[str, Any] = {setting: self._placement.current(setting) for setting in ORDER}
@@ -255,6 +257,15 @@ class Workflow:
             return bool(self._placement.lora_plan(settings).insertions)
         except Unplaceable:
             return False
+
+
+def read_workflow(path: Path, signatures: Signatures) -> tuple[Graph, bool]:
+    """The graph of a file in API format or as the editor saves it, and whether it was converted. Raises InputError for one that is none."""
+    document: Any = foreign.read_file(path, Any, fix=EXPORT_HINT)
+    is_saved = is_ui_format(document)
+    if is_saved:
+        document = to_api_format(document, signatures.of, str(path), EXPORT_HINT)
+    return read_graph(document, str(path)), is_saved
 
 
 def _write(graph: Graph, change: Change) -> None:

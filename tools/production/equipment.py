@@ -1,0 +1,34 @@
+"""What a batch is run with: the scorer, the servers, the graphs, and what is told of a picture as it is approved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evals.judging.assessor import default_workers
+from tools.backends.backend import Backend
+from tools.production.intake import OnApproved, Scorer
+from tools.production.plan import Item
+from tools.production.repairing import WithPicture
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a batch is run with, none of which changes what its pictures are.
+
+    `make_graph(item)` is the graph as it is sent; not needed where nothing is generated. `rate_per_hr` is the price of one
+    rented machine. `seconds_per_picture` serves estimates until pictures are measured.
+    """
+
+    scorer: Scorer
+    policy: Mapping[str, Any]
+    servers: Sequence[Backend] = ()
+    make_graph: Callable[[Item], dict[str, Any]] | None = None
+    rate_per_hr: float = 0.0
+    workers: int = field(default_factory=default_workers)
+    beat: Callable[[], None] = lambda: None
+    """Called now and then while the batch runs: the heartbeat of the cost session."""
+    on_approved: OnApproved = lambda name, index, sha256: None
+    with_picture: WithPicture | None = None
+    """Puts the picture that is repaired into the graph of its repair; None: nothing is repaired."""
