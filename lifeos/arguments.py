@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,11 @@ OLD_SPELLINGS = {
     "--reference": "--reference-dir",
 }
 """What the specification and older versions call a flag -> its name now. Both work in every script that has the flag."""
+
+DURATION_UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
+DURATION_PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([dhms])")
+DURATION = re.compile(rf"(?:{DURATION_PART.pattern})+")
+LONGEST_DURATION_SECONDS = 366 * 86_400.0
 
 
 class AskedFor:
@@ -197,6 +203,15 @@ def whole_number(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number") from None
+
+
+def duration(text: str) -> float:
+    """Seconds of a time such as `4h`, `90m`, `1h30m` or `2d`."""
+    found = DURATION.fullmatch(text.strip().lower())
+    seconds = sum(float(count) * DURATION_UNITS[unit] for count, unit in DURATION_PART.findall(text.lower())) if found else 0.0
+    if not 0 < seconds <= LONGEST_DURATION_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no time such as 4h, 90m or 1h30m")
+    return seconds
 
 
 def _number(text: str) -> float:

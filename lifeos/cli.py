@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from lifeos.arguments import AskedFor, Parser, between, fraction, non_negative, positive, positive_int, whole_number
+from lifeos.arguments import AskedFor, Parser, between, duration, fraction, non_negative, positive, positive_int, whole_number
 from lifeos.command_help import PolicyHelp, policy_help
 from lifeos.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, LifeosError
 from lifeos.escaping import escape_line
@@ -26,6 +26,7 @@ __all__ = [
     "Parser",
     "PolicyHelp",
     "between",
+    "duration",
     "end_as_interrupted",
     "fraction",
     "non_negative",

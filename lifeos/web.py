@@ -1,4 +1,4 @@
-"""One GET request whose answer has limits, for what is asked now and then: RunPod's bill, the length of a ComfyUI's queue.
+"""One request whose answer has limits, for what is asked now and then: RunPod's bill and pods, the length of a ComfyUI's queue.
 
 Standard library alone: `doctor` asks before anything is installed. An answer comes whole, within its size and its time, from the host
 that was asked; everything else is one UnavailableError. The address and the headers, which may hold a key, are never part of it.
@@ -14,25 +14,49 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import IO, Any
 
 from lifeos.errors import UnavailableError
 
 MAX_ANSWER_BYTES = 4 << 20
+MAX_PROBLEM_BYTES = 1 << 14
 CHUNK_BYTES = 1 << 16
 WEB_SCHEMES = ("http", "https")
 
 
 class StatusError(UnavailableError):
-    """The server answered, with `status` 300 or above."""
+    """The server answered, with `status` 300 or above. `body`: the beginning of what it said; `retry_after`: its header of that name."""
 
-    def __init__(self, what: object, status: int) -> None:
+    def __init__(self, what: object, status: int, body: bytes = b"", retry_after: str = "") -> None:
         super().__init__(what, f"answered {status}")
-        self.status = status
+        self.status, self.body, self.retry_after = status, body, retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class WebReply:
+    """A whole answer, and the server's clock as its Date header tells it (empty without one)."""
+
+    data: bytes
+    date: str = ""
 
 
 def get(url: str, what: str, *, seconds: float, headers: Mapping[str, str] | None = None, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
-    """The whole answer to a GET. `what` is what an error names; `seconds` is for all of it, from the connection to the last byte.
+    """The whole answer to a GET, as of `ask`."""
+    return ask(url, what, seconds=seconds, headers=headers, max_bytes=max_bytes).data
+
+
+def ask(
+    url: str,
+    what: str,
+    *,
+    seconds: float,
+    headers: Mapping[str, str] | None = None,
+    max_bytes: int = MAX_ANSWER_BYTES,
+    body: bytes | None = None,
+) -> WebReply:
+    """The whole answer to a GET, or to a POST of `body`. `what` is what an error names; `seconds` is for all of it, from the connection to
+    the last byte.
 
     With `headers`, which may hold a key, no redirect is followed: not even the server that was asked says where a key goes.
 
@@ -45,14 +69,15 @@ def get(url: str, what: str, *, seconds: float, headers: Mapping[str, str] | Non
     try:
         if urllib.parse.urlsplit(url).scheme not in WEB_SCHEMES:
             raise UnavailableError(what, "its address does not begin with http:// or https://")
-        request = urllib.request.Request(url, headers=dict(headers or {}))
+        request = urllib.request.Request(url, data=body, headers=dict(headers or {}))
         with urllib.request.build_opener(*wire.handlers).open(request, timeout=seconds) as reply:
-            data = _read(reply, what, max_bytes)
+            answer = WebReply(_read(reply, what, max_bytes), reply.headers.get("Date") or "")
         if wire.is_cut:  # headers that are cut count as whole ones
             raise TimeoutError
     except urllib.error.HTTPError as error:
+        problem = _read_problem(error)
         error.close()
-        raise StatusError(what, error.code) from None
+        raise StatusError(what, error.code, problem, error.headers.get("Retry-After") or "") from None
     except (OSError, http.client.HTTPException, UnavailableError) as error:
         if wire.is_cut or isinstance(_cause(error), TimeoutError):
             raise UnavailableError(what, f"no whole answer within {seconds:g} s") from None
@@ -64,7 +89,15 @@ def get(url: str, what: str, *, seconds: float, headers: Mapping[str, str] | Non
     finally:
         timer.cancel()
         wire.close()
-    return data
+    return answer
+
+
+def _read_problem(error: urllib.error.HTTPError) -> bytes:
+    """The beginning of what a refusal says; nothing where that cannot be read."""
+    try:
+        return error.read(MAX_PROBLEM_BYTES)
+    except (OSError, http.client.HTTPException, ValueError):
+        return b""
 
 
 def _read(reply: Any, what: str, max_bytes: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Track what the GPU does and what it costs: start, stop and report, to the cent, without losing a session in a crash.
+"""Track what the GPU does and what it costs, without losing a session in a crash, and stop pods that only cost (--guard).
 
 Closed sessions are lines of tools/cost_log.jsonl (append-only), open ones are in tools/.cost_session_state.json.
 
@@ -8,17 +8,22 @@ Closed sessions are lines of tools/cost_log.jsonl (append-only), open ones are i
     python tools/runpod_cost_tracker.py --action report --html cost.html --open
     python tools/runpod_cost_tracker.py --watch --on-idle "runpodctl stop pod $RUNPOD_POD_ID"
     python tools/runpod_cost_tracker.py --check-billing --since 2026-11-01
+    python tools/runpod_cost_tracker.py --guard --pod abc123 --lease 4h
 
+--guard runs on another machine than the pods (docs/guides/guarding.md). Its stops are lines of tools/guard_log.jsonl.
 Days and months are UTC; a session counts on the day it started. When a pod dies, its session stays open: close it with `--action stop
 --at 2026-11-01T12:00:00Z` when you know when, or with `--at-last-heartbeat`.
 
-Exit codes: 0 done · 1 --check-billing found a difference · 2 bad usage, or no session is open · 3 RunPod does not answer.
+Exit codes: 0 done · 1 --check-billing found a difference · 2 bad usage, or no session is open · 3 RunPod does not answer, or refuses the
+key · 4 another guard runs with this log · 130 --watch or --guard was interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
+import os
 import sys
 from datetime import date, datetime
 from decimal import Decimal
@@ -31,7 +36,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, files, times
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
-from tools.cost import summary, watch
+from tools.cost import guard_command, guard_log, heartbeats, summary, watch
 from tools.cost.ledger import read_ledger
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter, OpenSession, parse_rate
 from tools.cost.picture_costs import read_batches, read_trainings
@@ -41,6 +46,8 @@ from tools.cost.session import parse_time
 DEFAULT_ACTIVITY = "untagged"
 COMFY_URL = "http://127.0.0.1:8188"
 WATCH_SECONDS = 15.0
+POLICY_PORT = 0
+"""Stands for `cost.guard.heartbeat_port`."""
 
 
 def choose_rate(cost_policy: dict[str, Any], gpu: str | None, rate: Decimal | None) -> tuple[str, Decimal]:
@@ -54,7 +61,8 @@ def choose_rate(cost_policy: dict[str, Any], gpu: str | None, rate: Decimal | No
 
 def start(meter: Meter, args: argparse.Namespace, policy: dict[str, Any]) -> int:
     gpu, rate = choose_rate(policy, args.gpu, args.rate_per_hr)
-    started = meter.start(args.activity, gpu, rate, lora_version=args.lora_version, keep_open=args.keep_open)
+    lease = args.lease or 0.0
+    started = meter.start(args.activity, gpu, rate, lora_version=args.lora_version, keep_open=args.keep_open, lease_seconds=lease)
     session = started.session
     if args.json:
         cli.print_json({"session": _session_document(meter, session), "closed": started.closed})
@@ -110,6 +118,7 @@ def report(meter: Meter, args: argparse.Namespace, policy: dict[str, Any], root:
         [batch for batch in read_batches(folders) if _within(batch.day, args.since, args.until)],
         [training for training in read_trainings(folders) if _within(training.day, args.since, args.until)],
         [_describe(meter, session) for session in sessions],
+        guard_log.read_stops(*guard_command.guard_files(meter.log_file), args.since, args.until),
     )
     if args.plot:
         summary.draw(made, policy["activities"], args.plot)
@@ -157,12 +166,22 @@ def run_watch(meter: Meter, args: argparse.Namespace, policy: dict[str, Any]) ->
     gpu, rate = choose_rate(policy, args.gpu, args.rate_per_hr)
 
     def open_session(activity: str) -> str:
-        return meter.start(activity, gpu, rate, lora_version=args.lora_version, keep_open=args.keep_open).session.session_id
+        started = meter.start(
+            activity, gpu, rate, lora_version=args.lora_version, keep_open=args.keep_open, lease_seconds=args.lease or 0.0
+        )
+        return started.session.session_id
 
     settings = watch.WatchSettings(args.watch_interval, policy["idle_minutes"], args.on_idle, args.watch_samples)
     say = functools.partial(cli.say, as_json=args.json)
     rows: list[dict[str, Any]] = []
-    code = watch.watch(meter, open_session, lambda: watch.take_sample(args.comfy_url), settings, say, ended=rows.append)
+    keeper = heartbeats.PulseKeeper(os.environ.get("RUNPOD_POD_ID", ""), meter.open_sessions)
+    port = args.serve_heartbeats if args.serve_heartbeats != POLICY_PORT else policy["guard"]["heartbeat_port"]
+    with contextlib.nullcontext() if port is None else heartbeats.serve_pulse(port, keeper.pulse) as served:
+        if served is not None:
+            say(f"heartbeats are served on port {served}")
+        code = watch.watch(
+            meter, open_session, lambda: watch.take_sample(args.comfy_url), settings, say, ended=rows.append, looked=keeper.looked
+        )
     if args.json:
         cli.print_json({"schema": 1, "sessions": rows})
     return code
@@ -203,12 +222,20 @@ def _rate(text: str) -> Decimal:
         raise argparse.ArgumentTypeError(error.why) from None
 
 
+def _port(text: str) -> int:
+    number = cli.whole_number(text)
+    if not 1 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port from 1 to 65535")
+    return number
+
+
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--action", choices=["start", "stop", "report", "status", "heartbeat"], help="what to do")
-    what.add_argument("--watch", action="store_true", help="look at GPU and queue again and again, and split the time by what really runs")
+    what.add_argument("--watch", action="store_true", help="on a pod: look at GPU and queue, and split the time by what really runs")
     what.add_argument("--check-billing", action="store_true", help="compare the log with RunPod's bill (key in RUNPOD_API_KEY)")
+    what.add_argument("--guard", action="store_true", help="watch rented pods from another machine, and stop those that only cost")
     parser.add_project_root()
     parser.add_argument("--log-file", type=Path, metavar="FILE", help=f"closed sessions (default: {LOG_FILE})")
     parser.add_argument("--state-file", type=Path, metavar="FILE", help=f"open sessions (default: {STATE_FILE})")
@@ -242,6 +269,15 @@ def build_parser() -> cli.Parser:
     watching.add_argument("--watch-interval", type=cli.positive, default=WATCH_SECONDS, metavar="SECONDS", help="time between two checks")
     watching.add_argument("--watch-samples", type=cli.positive_int, metavar="N", help="end after this many checks (default: never)")
     watching.add_argument("--on-idle", metavar="CMD", help="run this shell command when idle for longer than cost.idle_minutes")
+    watching.add_argument(
+        "--serve-heartbeats",
+        type=_port,
+        nargs="?",
+        const=POLICY_PORT,
+        metavar="PORT",
+        help=cli.policy_help("on a pod: tell a guard what runs here, on this port", "cost.guard.heartbeat_port"),
+    )
+    guard_command.add_guard_flags(parser)
     return parser
 
 
@@ -251,9 +287,17 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("--html", "is written by the report", "give --action report")
     if args.open and args.html is None:
         raise InputError("--open", "opens the page that --html FILE writes", "give --action report --html FILE")
+    if args.dry_run and not args.guard:
+        raise InputError("--dry-run", "says what the guard would stop", "give --guard too")
+    if args.lease is not None and not (args.guard or args.watch or args.action == "start"):
+        raise InputError("--lease", "belongs to --guard, --watch and --action start", "leave it out")
+    if args.serve_heartbeats is not None and not args.watch:
+        raise InputError("--serve-heartbeats", "tells what --watch sees", "give --watch too")
     root = args.project_root
     policy: dict[str, Any] = load_thresholds(root)["cost"]
     meter = Meter(args.log_file or root / LOG_FILE, args.state_file or root / STATE_FILE)
+    if args.guard:
+        return guard_command.run_guard(args, policy, meter.log_file, meter.state_file)
     if args.watch:
         return run_watch(meter, args, policy)
     if args.check_billing:

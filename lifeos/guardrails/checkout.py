@@ -34,6 +34,7 @@ MADE_BY_RUNS = (
     "evals/latest_report.md",
     "evals/comparison_report.*",
     "tools/cost_log.jsonl",
+    "tools/guard_log.jsonl",
     "tools/published_register.jsonl",
     "briefings",
     "briefings/*",

@@ -191,6 +191,17 @@ DEFAULTS: dict[str, Any] = {
             "untagged": "Untagged",
         },
         "idle_minutes": 15,
+        "guard": {
+            "pods": [],
+            "name_prefix": "",
+            "idle_minutes": 15,
+            "lease_hours": 0,
+            "busy_gpu_percent": 10,
+            "busy_cpu_percent": 5,
+            "comfy_port": 8188,
+            "heartbeat_port": 8190,
+            "stopped_volume_usd_per_gb_month": 0.2,
+        },
     },
     "cycle": {
         "agent_command": "",

@@ -33,6 +33,9 @@ OF_GUARDS = {key for gate in GATES if gate.is_guard for key in (gate.limit_key, 
         (cli.positive, "1e-3", 0.001),
         (cli.non_negative, "0", 0.0),
         (cli.positive_int, "7", 7),
+        (cli.duration, "4h", 14_400.0),
+        (cli.duration, "1h30m", 5_400.0),
+        (cli.duration, "2D", 172_800.0),
     ],
 )
 def test_numbers_within_range(kind, text: str, value: float) -> None:
@@ -49,6 +52,9 @@ def test_numbers_within_range(kind, text: str, value: float) -> None:
         (cli.non_negative, "-0.1", "-0.1 is below 0"),
         (cli.positive_int, "0", "0 is not 1 or more"),
         (cli.whole_number, "1.5", "'1.5' is not a whole number"),
+        (cli.duration, "4", "'4' is no time such as 4h, 90m or 1h30m"),
+        (cli.duration, "0h", "'0h' is no time such as 4h, 90m or 1h30m"),
+        (cli.duration, "999d", "'999d' is no time such as 4h, 90m or 1h30m"),
     ],
 )
 def test_numbers_out_of_range(kind, text: str, message: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -22,31 +21,11 @@ from lifeos.free_models import ModelFile
 from tests.capabilities import LINUX
 
 
-@pytest.fixture(scope="session")
-def empty_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with pip alone, made once: to unpack and compile pip is nearly all that making one costs."""
-    folder = tmp_path_factory.mktemp("empty") / "environment"
-    environment._create(folder, folder.parent / "log")
-    return folder
-
-
 @pytest.fixture
-def real_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where environments are made as users' are."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LIFEOS_HOME", str(tmp_path / "envs"))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")  # no uv: its cache would make the test depend on the machine
     return tmp_path / "envs"
-
-
-@pytest.fixture
-def home(real_home: Path, empty_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where each environment begins as a copy of the empty one. What is started in it is its own: the links lead out of the copy."""
-
-    def copy(folder: Path, log: Path) -> None:
-        shutil.copytree(empty_environment, folder, symlinks=True)
-
-    monkeypatch.setattr(environment, "_create", copy)
-    return real_home
 
 
 def _lock(folder: Path, version: str, *, sha256: str | None = None, name: str = "sample_pin") -> Profile:
@@ -80,7 +59,7 @@ def _version(python: Path) -> str:
 
 @pytest.mark.usefixtures("links")
 @pytest.mark.usefixtures("no_import_check")
-def test_made_once_then_made_beside_when_the_lock_changes(real_home: Path, tmp_path: Path) -> None:
+def test_made_once_then_made_beside_when_the_lock_changes(home: Path, tmp_path: Path) -> None:
     first = environment.ensure(_lock(tmp_path / "a", "1.0"))
     made = environment.folder_of(_lock(tmp_path / "a", "1.0")) / environment.STAMP_FILE
     stamp = made.stat().st_mtime_ns

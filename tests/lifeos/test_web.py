@@ -131,3 +131,18 @@ def test_a_header_that_cannot_be_sent_is_not_shown(serve: Callable[..., RawServe
     with pytest.raises(UnavailableError) as caught:
         web.get(server.url, "the server", seconds=5, headers={"Authorization": "Bearer secret\r\n"})
     assert "secret" not in str(caught.value) and server.requests == []
+
+
+def test_a_post_carries_its_body_and_a_refusal_says_why(serve: Callable[..., RawServer]) -> None:
+    refusal = b'{"title": "Conflict"}'
+    head = b"HTTP/1.1 409 Conflict\r\nRetry-After: 30\r\nContent-Length: %d\r\n\r\n%b" % (len(refusal), refusal)
+    server = serve(head)
+    with pytest.raises(web.StatusError) as raised:
+        web.ask(server.url, "the server", seconds=5, headers={"Authorization": "Bearer x", "Content-Type": "application/json"}, body=b"{}")
+    assert (raised.value.status, raised.value.body, raised.value.retry_after) == (409, refusal, "30")
+    assert server.requests[0].startswith("POST / ") and server.requests[0].lower().count("content-type: application/json") == 1
+
+
+def test_the_clock_of_the_server_comes_with_its_answer(serve: Callable[..., RawServer]) -> None:
+    server = serve(b"HTTP/1.1 200 OK\r\nDate: Mon, 30 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\n[]")
+    assert web.ask(server.url, "the server", seconds=5) == web.WebReply(b"[]", "Mon, 30 Nov 2026 12:00:00 GMT")

@@ -79,8 +79,8 @@ def fetch_bill(since: date, until: date, api_url: str = API_URL) -> dict[tuple[s
             "endTime": f"{min(until, date.max - timedelta(days=1)) + timedelta(days=1)}T00:00:00Z",
         }
     )
-    base = _find_base(api_url)
-    headers = {"Authorization": f"Bearer {_read_key()}"}
+    base = find_base(api_url)
+    headers = {"Authorization": f"Bearer {read_key()}"}
     try:
         data = web.get(f"{base}/v2/billing/pods?{query}", BILLING, seconds=TIMEOUT_SECONDS, headers=headers)
     except web.StatusError as error:
@@ -92,20 +92,18 @@ def fetch_bill(since: date, until: date, api_url: str = API_URL) -> dict[tuple[s
     return billed
 
 
-def _find_base(url: str) -> str:
-    """The address without the version, which we add. A key is sent over https, or to this machine."""
+def find_base(url: str, flag: str = "--billing-url") -> str:
+    """The address without the version, which we add. A key is sent over https, or to this machine. Raises InputError, naming `flag`."""
     base = url.rstrip("/").removesuffix("/v2")
     parts = urllib.parse.urlsplit(base)
     if parts.path.rstrip("/").endswith("/v1"):
-        raise InputError(
-            "--billing-url", "version 1 of RunPod's API was retired in November 2026", f"leave the flag out, or give {API_URL}"
-        )
+        raise InputError(flag, "version 1 of RunPod's API was retired in November 2026", f"leave the flag out, or give {API_URL}")
     if parts.scheme == "http" and parts.hostname not in OWN_MACHINE:
-        raise InputError("--billing-url", "begins with http://: anybody on the way could read the key", "give its https:// address")
+        raise InputError(flag, "begins with http://: anybody on the way could read the key", "give its https:// address")
     return base
 
 
-def _read_key() -> str:
+def read_key() -> str:
     """The key without the line end that a file saved on Windows leaves. Whatever is wrong with it, it is not shown."""
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key:

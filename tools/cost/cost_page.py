@@ -60,6 +60,7 @@ def page_document(summary: CostSummary, names: Mapping[str, str]) -> dict[str, A
         "hours": plain_hours(total.hours),
         "sessions": total.sessions,
         "idle": {"usd": dollars(idle.usd), "hours": plain_hours(idle.hours), "share": f"{summary.idle_share:.0%}"},
+        "guard": {"usd": dollars(summary.saved), "stopped": len(summary.stopped)},
         "killed": {"usd": dollars(killed.usd), "sessions": killed.sessions},
         "per_approved": dollars_each(Decimal(pictures["usd"]), pictures["approved"]),
         "per_approved_all": dollars_each(total.usd, pictures["approved"]),

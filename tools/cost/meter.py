@@ -67,8 +67,13 @@ class Meter:
     ) -> None:
         self.log_file, self.state_file, self.clock, self.warn = log_file, state_file, clock, warn
 
-    def start(self, activity: str, gpu: str, rate: Decimal, *, lora_version: str = "", keep_open: bool = False) -> Started:
-        """Open a session. Open ones were forgotten: they are closed and marked so, or kept with `keep_open`."""
+    def start(
+        self, activity: str, gpu: str, rate: Decimal, *, lora_version: str = "", keep_open: bool = False, lease_seconds: float = 0.0
+    ) -> Started:
+        """Open a session. Open ones were forgotten: they are closed and marked so, or kept with `keep_open`.
+
+        `lease_seconds`: what a guard of pods reads of it; 0 for what that was told itself.
+        """
         with self._changing() as sessions:
             closed = []
             for old in list(sessions):
@@ -92,6 +97,7 @@ class Meter:
                 now.uptime,
                 times.stamp(now.wall),
                 now.uptime,
+                lease_seconds,
             )
             sessions.append(session)
             self._write(sessions)

@@ -66,6 +66,8 @@ class OpenSession:
     uptime: float = 0.0
     last_heartbeat: str = ""
     heartbeat_uptime: float = 0.0
+    lease_seconds: float = 0.0
+    """How long a guard lets the pod run without a sign of work; 0: as the guard was told."""
 
     def __post_init__(self) -> None:
         for moment in (self.start, self.last_heartbeat or self.start):
@@ -77,6 +79,8 @@ class OpenSession:
             raise ValueError(f"the rate is not usable: {error.why}") from None
         if not (0 <= self.uptime <= MAX_UPTIME_SECONDS and 0 <= self.heartbeat_uptime <= MAX_UPTIME_SECONDS):
             raise ValueError("an uptime below 0 or above thirty years")
+        if not 0 <= self.lease_seconds <= MAX_UPTIME_SECONDS:
+            raise ValueError("a lease below 0 or above thirty years")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any
 from lifeos import files
 from lifeos.counting import counted, verb
 from lifeos.escaping import escape_csv, escape_line
+from tools.cost.guard_log import STOPPED, GuardStop, stop_document
 from tools.cost.ledger import ClosedSession, CostKind, CostSum, Ledger
 from tools.cost.picture_costs import BatchCost, TrainingCost
 from tools.training.training_record import FINISHED
@@ -81,6 +82,16 @@ class CostSummary:
     batches: list[BatchCost]
     trainings: list[TrainingCost]
     open_sessions: list[str]
+    stops: list[GuardStop]
+    """What the guard stopped, or tried to."""
+
+    @property
+    def stopped(self) -> list[GuardStop]:
+        return [stop for stop in self.stops if stop.outcome == STOPPED]
+
+    @property
+    def saved(self) -> Decimal:
+        return sum((stop.saved_usd or Decimal(0) for stop in self.stops), Decimal(0))
 
 
 def summarise(
@@ -90,6 +101,7 @@ def summarise(
     batches: list[BatchCost],
     trainings: list[TrainingCost],
     open_sessions: list[str],
+    stops: list[GuardStop] | None = None,
 ) -> CostSummary:
     """Group the ledger by display name and work out the idle share (of the hours)."""
     activities: dict[str, CostSum] = {name: CostSum() for name in names.values()}  # the policy's order
@@ -98,7 +110,7 @@ def summarise(
     activities = {name: part for name, part in activities.items() if part.sessions}
     idle_name = display_name(IDLE, names)
     hours, idle = ledger.total().hours, activities.get(idle_name, CostSum()).hours
-    return CostSummary(ledger, activities, idle / hours if hours else Decimal(0), budget, batches, trainings, open_sessions)
+    return CostSummary(ledger, activities, idle / hours if hours else Decimal(0), budget, batches, trainings, open_sessions, stops or [])
 
 
 def render_block(summary: CostSummary) -> str:
@@ -127,6 +139,7 @@ def render_text(summary: CostSummary) -> str:
         if versions:
             lines += ["By LoRA version:", *_group_lines(versions)]
         lines.append(f"Idle: {summary.idle_share:.0%} of the hours")
+    lines += _guard_lines(summary)
     lines += _picture_lines(summary)
     budget = summary.budget
     lines.append(f"This month ({budget.month}): {dollars(budget.spent)} so far, {dollars(budget.projected)} at this pace")
@@ -161,6 +174,22 @@ def _group_lines(groups: Mapping[str, CostSum]) -> list[str]:
         f"  {escape_line(name)}: {part.sessions} sessions, {plain_hours(part.hours)} hrs, {dollars(part.usd)}"
         for name, part in groups.items()
     ]
+
+
+def _guard_lines(summary: CostSummary) -> list[str]:
+    if not summary.stops:
+        return []
+    lines = []
+    if summary.stopped:
+        by_lease = sum(stop.reason == "lease" for stop in summary.stopped)
+        why = f" ({by_lease} because the lease was over)" if by_lease else ""
+        lines.append(f"Stopped by the guard: {counted(len(summary.stopped), 'pod')}{why}, saved {dollars(summary.saved)}")
+        if any(stop.saved_usd is None or stop.volume_usd_per_hr is None for stop in summary.stopped):
+            lines.append("  some prices or sizes of volumes were not told: counted as 0")
+    unsettled = len(summary.stops) - len(summary.stopped)
+    if unsettled:
+        lines.append(f"The guard asked for {counted(unsettled, 'more stop')} that did not come about; they are in its log")
+    return lines
 
 
 def _picture_lines(summary: CostSummary) -> list[str]:
@@ -219,6 +248,11 @@ def as_document(summary: CostSummary) -> dict[str, Any]:
             }
             for one in summary.trainings
         ],
+        "guard": {
+            "stopped": len(summary.stopped),
+            "saved_usd": _amount(summary.saved),
+            "stops": [dict(stop_document(stop)) for stop in summary.stops],
+        },
         "unknown": [
             {"session_id": one.session_id, "activity": one.activity, "start": one.start, **_bounds(one)} for one in summary.ledger.unsettled
         ],

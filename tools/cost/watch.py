@@ -179,11 +179,12 @@ def watch(
     sleep: Callable[[float], None] = time.sleep,
     seconds: Callable[[], float] = time.monotonic,
     ended: Callable[[dict[str, Any]], None] = lambda row: None,
+    looked: Callable[[str], None] = lambda activity: None,
 ) -> int:
     """Watch until interrupted, by Ctrl-C, SIGTERM or a closed terminal. Each change of activity closes our session and opens the next;
     each look is a heartbeat.
 
-    `open_session(activity)` opens one and returns its id; `ended` is told the row of each that was closed.
+    `open_session(activity)` opens one and returns its id; `ended` is told the row of each that was closed, `looked` what each look saw.
     """
     watcher = Watcher(settings.idle_minutes * 60)
     own = _OwnSession(meter, open_session, say, ended)
@@ -191,8 +192,10 @@ def watch(
     try:
         with stop_signals():
             while settings.max_samples is None or taken < settings.max_samples:
-                step = watcher.look(sample(), seconds())
+                seen = sample()
+                step = watcher.look(seen, seconds())
                 taken += 1
+                looked(classify(seen))
                 if step.activity is not None:
                     try:
                         with signals_wait():  # an open session whose id nobody knows would never be closed
