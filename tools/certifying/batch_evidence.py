@@ -33,6 +33,7 @@ class StoredGraphs:
     """Of batch.json only the digests of its workflows."""
 
     workflows: tuple[StoredGraph, ...] = ()
+    repair: StoredGraph | None = None
 
 
 @dataclass(slots=True)
@@ -43,6 +44,8 @@ class BatchEvidence:
     plan: Plan | None = None
     state: BatchState = field(default_factory=BatchState)
     digests: tuple[str, ...] = ()
+    repair_digest: str = ""
+    """That which stands beside the graph of repairs."""
     standing: StandingVerdicts = field(default_factory=lambda: StandingVerdicts({}))
     fault: str = ""
     remarks: list[str] = field(default_factory=list)
@@ -85,7 +88,9 @@ def read_evidence(root: Path) -> BatchEvidence:
         plan = read_plan(root)
         if plan is None:
             return evidence
-        evidence.digests = tuple(each.sha256 for each in foreign.read_file(root / PLAN_FILE, StoredGraphs, surrogates="keep").workflows)
+        stored = foreign.read_file(root / PLAN_FILE, StoredGraphs, surrogates="keep")
+        evidence.digests = tuple(each.sha256 for each in stored.workflows)
+        evidence.repair_digest = stored.repair.sha256 if stored.repair is not None else ""
         evidence.state = read_state(root / JOURNAL_FILE, evidence.remarks.append)
         evidence.standing = read_standing(root, evidence.state, evidence.remarks.append)
         evidence.plan = plan_in_force(plan, evidence.state)

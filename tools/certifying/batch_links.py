@@ -14,11 +14,13 @@ from tools.certifying.batch_evidence import BatchEvidence, digest_of
 from tools.certifying.chain import BROKEN, MISSING, VERIFIED, ChainLink
 from tools.certifying.embedded_graph import read_embedded_graph, unexplained
 from tools.certifying.picture_search import BY_ORIGINAL, SoughtPicture
-from tools.production.batch_state import BatchState
+from tools.production.batch_state import BatchState, original_of
 from tools.production.decisions import OWNER
 from tools.production.overruling import titles_of
 from tools.production.plan import Item, Plan, judging_policy, sha256_of
 from tools.production.rejudging import describe_rules, policy_in_force
+from tools.production.repair_numbers import split_number
+from tools.production.repairing import upload_name
 from tools.workflows.workflow import find_models
 
 PUBLIC_PROTOCOL = ("id", "engine", "aggregation", "face_metric", "skin_metric", "reference_set_id", "references")
@@ -83,21 +85,48 @@ def plan_links(evidence: BatchEvidence, name: str) -> Iterator[ChainLink]:
         said = "The picture was taken in from a folder: how it was made is not recorded."
         yield ChainLink("plan", "plan entry", MISSING, said, {"number": number}, {"taken from": item.source})
         return
+    parent = original_of(evidence.state, number)
+    if item.repairs:
+        yield _parent(evidence, parent)
     yield _plan_entry(plan, evidence, item, name)
     yield _workflow(plan, evidence, item)
+
+
+def _parent(evidence: BatchEvidence, parent: str | None) -> ChainLink:
+    """The rejected picture from which a repaired one was made."""
+    scored = evidence.state.scored.get(parent) if parent is not None else None
+    if parent is None or scored is None:
+        return ChainLink("parent", "picture before its repair", BROKEN, "The journal does not hold the picture that was repaired.")
+    facts, path = {"SHA-256": scored.sha256}, evidence.file_of(parent)
+    private = {"picture": parent, "file": str(path) if path is not None else "gone"}
+    if path is None:
+        said = "It was made from a rejected picture, whose file was deleted or taken away."
+        return ChainLink("parent", "picture before its repair", MISSING, said, facts, private)
+    if digest_of(path) != scored.sha256:
+        said = "The file of the picture that was repaired holds other bytes than those that were scored."
+        return ChainLink("parent", "picture before its repair", BROKEN, said, facts, private)
+    said = "It was made by a second workflow from a picture that the gates rejected, which is there as it was scored."
+    return ChainLink("parent", "picture before its repair", VERIFIED, said, facts, private)
+
+
+def _loaded(evidence: BatchEvidence, item: Item) -> str:
+    """What the server called the picture that a repair loads."""
+    parent = original_of(evidence.state, item.index)
+    scored = evidence.state.scored.get(parent) if parent is not None else None
+    return upload_name(scored.sha256, parent) if parent is not None and scored is not None else ""
 
 
 def _plan_entry(plan: Plan, evidence: BatchEvidence, item: Item, name: str) -> ChainLink:
     """Prompt and seed as planned, compared with the workflow that the server wrote into the picture, where one is in it."""
     prompt = plan.prompt_of(item)
-    facts = {"number": item.index, "prompt (SHA-256)": hashlib.sha256(prompt.encode()).hexdigest(), "seed": item.seed}
+    facts = {"number": split_number(item.index)[1], "prompt (SHA-256)": hashlib.sha256(prompt.encode()).hexdigest(), "seed": item.seed}
     private = {"prompt": prompt, "prompt number": item.prompt_id, "variation": item.variation}
     path = evidence.file_of(name)
     embedded = read_embedded_graph(path) if path is not None else None
     if embedded is None:
         said = "Prompt and seed stand in the plan; the picture's file holds no workflow to compare them with."
         return ChainLink("plan", "plan entry", VERIFIED, said, facts, private)
-    odd = unexplained(plan, item, embedded)
+    odd = unexplained(plan, item, embedded, _loaded(evidence, item))
     if odd:
         said = "The workflow in the picture's file is not the planned one with this prompt and this seed."
         return ChainLink("plan", "plan entry", BROKEN, said, facts, {**private, "differs": ", ".join(odd)})
@@ -106,11 +135,14 @@ def _plan_entry(plan: Plan, evidence: BatchEvidence, item: Item, name: str) -> C
 
 
 def _workflow(plan: Plan, evidence: BatchEvidence, item: Item) -> ChainLink:
-    graph = plan.workflows[item.variant]
+    graph = plan.graph_of(item)
     computed = sha256_of(graph)
     stored = evidence.digests[item.variant] if item.variant < len(evidence.digests) else ""
+    name = plan.workflow_name
+    if item.repairs and plan.repair is not None:
+        stored, name = evidence.repair_digest, plan.repair.workflow_name
     models = {f"{model.folder}": model.name for model in find_models(graph)}
-    facts, private = {"SHA-256": computed, "nodes": len(graph)}, {"workflow": plan.workflow_name, **models}
+    facts, private = {"SHA-256": computed, "nodes": len(graph)}, {"workflow": name, **models}
     if not stored:
         return ChainLink("workflow", "workflow", MISSING, "The plan holds the workflow, but no hash of it.", facts, private)
     if stored != computed:

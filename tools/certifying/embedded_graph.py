@@ -10,6 +10,7 @@ from lifeos import foreign
 from lifeos.errors import LifeosError
 from lifeos.picture_metadata import png_chunks, png_text
 from tools.production.plan import Item, Plan
+from tools.production.repair_numbers import repair_number
 from tools.workflows.graph import Graph, read_graph
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -34,18 +35,31 @@ def read_embedded_graph(path: Path) -> Graph | None:
     return None
 
 
-def unexplained(plan: Plan, item: Item, embedded: Graph) -> list[str]:
+def unexplained(plan: Plan, item: Item, embedded: Graph, loaded: str = "") -> list[str]:
     """What in a graph is not as planned: inputs (`NODE.NAME`) in which it differs from the plan's first one otherwise than by prompt, seed
-    and file name, and the prompt or the seed where it stands nowhere."""
-    planned = plan.workflows[item.variant]
+    and file name, and the prompt or the seed where it stands nowhere. `loaded`: the picture that a repair loads, by its name on the server.
+    """
+    planned = plan.graph_of(item)
     if embedded.keys() != planned.keys():
         return sorted(embedded.keys() ^ planned.keys())
-    first = next(number for number in range(1, plan.planned + 1) if plan.item(number).variant == item.variant)
-    values = [value for node in embedded.values() for value in node["inputs"].values()]
+    if item.repairs and plan.repair is not None:
+        first = plan.item(repair_number(1, 1))
+        node, key = plan.repair.image_node, plan.repair.image_key
+        planned = {**planned, node: {**planned[node], "inputs": {**planned[node]["inputs"], key: loaded}}}
+        wanted = _missing(plan, first, planned)  # an upscaler has neither prompt nor seed
+    else:
+        number = next(number for number in range(1, plan.planned + 1) if plan.item(number).variant == item.variant)
+        first, wanted = plan.item(number), []
+    lacking = [what for what in _missing(plan, item, embedded) if what not in wanted]
+    return [*_differences(plan, first, item, planned, embedded), *lacking]
+
+
+def _missing(plan: Plan, item: Item, graph: Graph) -> list[str]:
+    """The prompt and the seed of an item, where they stand nowhere in a graph."""
+    values = [value for node in graph.values() for value in node["inputs"].values()]
     prompt = plan.prompt_of(item)
     lacking = [] if any(isinstance(value, str) and prompt in value for value in values) else ["the prompt"]
-    lacking += [] if item.seed in [value for value in values if isinstance(value, int)] else ["the seed"]
-    return [*_differences(plan, plan.item(first), item, planned, embedded), *lacking]
+    return lacking + ([] if item.seed in [value for value in values if isinstance(value, int)] else ["the seed"])
 
 
 def _differences(plan: Plan, first: Item, item: Item, planned: Graph, embedded: Graph) -> Iterator[str]:

@@ -136,6 +136,10 @@ class Plan:
     directory: str = field(default="", compare=False)
     """Where the batch was made (`batch_home`); empty in plans of older versions."""
 
+    def graph_of(self, item: Item) -> dict[str, Any]:
+        """The graph by which an item is made, as it is for the first one: of its variant, or that of repairs."""
+        return self.repair.graph if item.repairs and self.repair is not None else self.workflows[item.variant]
+
     @property
     def generates(self) -> bool:
         return self.source_dir is None
@@ -196,7 +200,7 @@ class Plan:
             "workflows": [{"sha256": sha256_of(graph), "graph": graph} for graph in self.workflows],
             "stages": [asdict(stage) for stage in self.stages],
             "lora_file": asdict(self.lora_file) if self.lora_file is not None else None,
-            "repair": asdict(self.repair) if self.repair is not None else None,
+            "repair": {**asdict(self.repair), "sha256": sha256_of(self.repair.graph)} if self.repair is not None else None,
             "planned": seeds if self.generates else [],
         }
 

@@ -33,6 +33,7 @@ from tools.production.intake import Scorer, scored_fields
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import Plan, write_plan
 from tools.production.rejudging import finish_moves, plan_in_force, policy_in_force
+from tools.production.repairing import find_waiting
 from tools.production.resemblance import find_rejected
 from tools.production.runner import LOCK_REFRESH_SECONDS
 from tools.production.settling import Settled, read_settled, settle_decisions
@@ -69,6 +70,8 @@ def is_finished(plan: Plan, folder: BatchFolder, state: BatchState, limits: Limi
     target = plan.target_approved
     if target is not None and sum(settled.approves(name, state.approves(name)) for name in state.verdicts) >= target:
         return True
+    if any(find_waiting(plan, folder, state, settled, state.policy if state.policy is not None else plan.policy)):
+        return False
     made = {index for index, item in state.items.items() if item.is_made}
     return all(index in made for index in range(1, limits.most(plan) + 1))
 

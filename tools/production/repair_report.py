@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lifeos.counting import counted
+from lifeos.counting import counted, verb
 from tools.production.batch_state import BatchState
 from tools.production.budget import SECONDS_PER_HOUR, format_seconds
 from tools.production.plan import Plan
@@ -58,7 +58,8 @@ def repair_sentences(document: Mapping[str, Any]) -> list[str]:
     found = document["repair"]
     if not found or not found["repaired"]:
         return []
-    return [f"{found['after']['approved'] - found['before']['approved']} of them were won by repairing {found['repaired']} rejected ones."]
+    won = found["after"]["approved"] - found["before"]["approved"]
+    return [f"{won} of them {verb(won, 'was', 'were')} won by repairing {counted(found['repaired'], 'rejected one')}."]
 
 
 def repair_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:

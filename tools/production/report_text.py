@@ -108,6 +108,8 @@ def _counts(document: Mapping[str, Any]) -> str:
         ("Approved", counts["approved"]),
         ("Rejected", counts["rejected"]),
     ]
+    if counts["repaired"]:
+        rows.insert(1, ("Repaired, each a picture of its own beside its original", counts["repaired"]))
     publishing = document.get("publishing")
     if publishing is not None:
         copies = publishing["counts"]

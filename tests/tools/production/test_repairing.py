@@ -21,6 +21,8 @@ from lifeos.picture_names import parse_picture_name
 from tests.tools.production.scenes import NAMES, SETTINGS, WORKFLOW, filed, make_assessment, make_plan, make_policy
 from tools.backends.comfyui import ComfyServer
 from tools.backends.dispatch import Job
+from tools.certifying.batch_evidence import read_evidence
+from tools.certifying.batch_links import plan_links
 from tools.production.budget import Limits
 from tools.production.filing import BatchFolder
 from tools.production.finish import Ending, finish_batch
@@ -297,7 +299,7 @@ def test_the_report_counts_what_repairing_won_and_cost(folder: BatchFolder, tmp_
     }  # fmt: skip
     assert (found["before"], found["after"]) == ({"approved": 2, "rate": 0.5}, {"approved": 3, "rate": 0.75})
     assert found["usd"] == pytest.approx(found["seconds"], abs=0.06)  # a dollar a second
-    assert document["judgement"].startswith("3 of 4 pictures may be published. 1 of them were won by repairing 2 rejected ones.")
+    assert document["judgement"].startswith("3 of 4 pictures may be published. 1 of them was won by repairing 2 rejected ones.")
     rows = {image["file"]: image for image in document["images"]}
     assert (rows[FIRST]["repaired_as"], rows[repaired(FIRST)]["repairs"]) == (repaired(FIRST), FIRST)
     assert rows[repaired(FIRST)]["index"] == 1
@@ -443,6 +445,32 @@ def test_a_batch_may_begin_to_repair_and_not_change_how(tmp_path: Path) -> None:
         check_growth(tmp_path, plan, plan_with(load(tmp_path / "other", graph)))
     with pytest.raises(InputError, match="repair workflow as sent"):
         check_growth(tmp_path, plan, make_plan())
+
+
+def test_a_certificate_shows_the_picture_before_its_repair(folder: BatchFolder, tmp_path: Path, embedded_server: StartServer) -> None:
+    """The graph in the repaired picture's file is the planned one, and loads the very picture that was rejected."""
+    server, repair = embedded_server(), load(tmp_path)
+    plan, name = plan_with(repair, count=1), repaired(FIRST)
+    folder.prepare()
+    write_plan(folder.root, plan)
+    run(folder, plan, server, NameScorer(FIRST), repair)
+
+    def links() -> dict[str, tuple[str, str]]:
+        return {link.key: (link.state, str(link.private.get("picture", ""))) for link in plan_links(read_evidence(folder.root), name)}
+
+    assert links() == {"parent": ("verified", FIRST), "plan": ("verified", ""), "workflow": ("verified", "")}
+    (folder.root / "rejected" / FIRST).write_bytes(b"another picture")
+    assert links()["parent"][0] == "broken"
+    (folder.root / "rejected" / FIRST).unlink()
+    assert links()["parent"][0] == "missing"
+    other = replace(plan, repair=replace(repair_of(plan), graph={**repair_of(plan).graph, "9": {"class_type": "X", "inputs": {}}}))
+    write_plan(folder.root, other)
+    assert links()["plan"][0] == "broken"
+
+
+def repair_of(plan: Plan) -> RepairPlan:
+    assert plan.repair is not None
+    return plan.repair
 
 
 # When
