@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from evals.judging.assessor import Assessor
+from evals.judging.gates import gate_of
 from lifeos.file_names import system_path
 from tools.dataset.manifest import read_manifest
 from tools.production import choices
 from tools.production.filing import BatchFolder
 from tools.production.pipeline import Circumstances
 from tools.production.request import Request
+from tools.sweep.checkpoint_curve import COPYING_GATE
 from tools.sweep.reference_check import HELD_OUT_FOLDER, ReferenceVerdict, check_references, find_training_manifest, gather_held_out
 from tools.sweep.round_batch import read_begun
 from tools.sweep.watch_state import WatchDesign, WatchState
 
-COPYING_KEYS = ("gates.memorised.limit", "gates.memorised.folder")
 NOTHING_REJECTED = 1.0
 """The limit at which the guard *memorised* measures and rejects nothing: no likeness is higher."""
 
@@ -64,7 +65,7 @@ def make_ready(order: WatchOrder, state: WatchState, load_policy: LoadPolicy, ar
     """Choose policy, references and engine, and write down what was chosen. Raises LifeosError for what cannot serve."""
     manifest = find_training_manifest(order.folder, order.manifest)
     _choose_copying(state, manifest, load_policy)
-    policy = load_policy(dict(zip(COPYING_KEYS, (NOTHING_REJECTED, state.copying_folder), strict=True)) if state.copying_folder else {})
+    policy = load_policy(_measure_copying(state.copying_folder) if state.copying_folder else {})
     given = order.request.reference_dir or (Path(state.references) if state.references is not None else None)
     if given is None and manifest is not None:
         given = gather_held_out(manifest, order.root / HELD_OUT_FOLDER, around.note)
@@ -82,9 +83,15 @@ def make_ready(order: WatchOrder, state: WatchState, load_policy: LoadPolicy, ar
     return JudgingGround(replace(request, reference_dir=folder), policy, assessor, verdict)
 
 
+def _measure_copying(folder: str) -> dict[str, Any]:
+    """What turns the guard on as a measure."""
+    gate = gate_of(COPYING_GATE)
+    return {gate.limit_key: NOTHING_REJECTED, **({gate.folder.key: folder} if gate.folder is not None else {})}
+
+
 def _choose_copying(state: WatchState, manifest: Path | None, load_policy: LoadPolicy) -> None:
     """Measure copying against the training pictures where they are at hand, and the policy does not say how."""
-    if state.checkpoints or manifest is None or "memorised" in load_policy({}).get("gates", {}):
+    if state.checkpoints or manifest is None or gate_of(COPYING_GATE).limit(load_policy({})) is not None:
         return
     folder = system_path(read_manifest(manifest)["dataset_dir"])
     state.copying_folder = str(folder) if folder.is_dir() else None
