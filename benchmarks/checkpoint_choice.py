@@ -6,8 +6,8 @@ held against the truth of the whole training. Beside it stand the usual rules: s
 the highest mean at one strength; take the last checkpoint. Noise: as `benchmarks/verdict_calibration.py` takes it, and as measured on
 demo pictures.
 
-python benchmarks/checkpoint_choice.py                       # 200 trainings of 10 checkpoints, a quarter of each shape python
-benchmarks/checkpoint_choice.py --checkpoints 20 --noise calibration
+    python benchmarks/checkpoint_choice.py                       # 200 trainings of 10 checkpoints, a quarter of each shape
+    python benchmarks/checkpoint_choice.py --checkpoints 20 --noise calibration
 
 Exit codes: 0 every goal is met · 1 one is missed · 2 bad usage.
 """
