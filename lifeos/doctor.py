@@ -5,12 +5,13 @@ Exit codes: 0 what the main job needs is here · 1 something it needs is missing
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from lifeos import cli, environment, web
 from lifeos.errors import UnavailableError
 from lifeos.findings import Finding, Report, publish
+from lifeos.server_flags import add_server_flags
 
 COMFY_URL = "http://127.0.0.1:8188"
 TIMEOUT_SECONDS = 3
@@ -37,7 +39,7 @@ class ModuleAnswer:
     complaint: str
 
 
-def examine(comfy_url: str = COMFY_URL) -> Iterator[Finding]:
+def examine(comfy_url: str = COMFY_URL, server_flags: Sequence[str] = ()) -> Iterator[Finding]:
     """Every finding, in the order in which a newcomer needs them."""
     yield well("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()} ({sys.executable})")
     gpus = environment.list_gpus()
@@ -55,7 +57,10 @@ def examine(comfy_url: str = COMFY_URL) -> Iterator[Finding]:
         yield Finding("environment", f"{profile.name}: {stale}; {BRINGS}", SETUP)
     if environment.unused():
         yield Finding("old environments", f"{len(environment.unused())} unused", "python -m lifeos setup --clean", "warning")
-    yield examine_comfyui(comfy_url)
+    if server_flags:
+        yield from examine_servers(environment.find_made(), server_flags)
+    else:
+        yield examine_comfyui(comfy_url)
     yield examine_disk()
     git = shutil.which("git")
     yield well("git", git) if git else Finding("git", "not found", "install git: freshness and the cycle's commit need it", "warning")
@@ -121,6 +126,18 @@ def examine_comfyui(url: str) -> Finding:
     return well("ComfyUI", f"{version} at {url}")
 
 
+def examine_servers(python: Path | None, flags: Sequence[str]) -> Iterator[Finding]:
+    """Whether servers of any kind answer; the environment's Python is asked, which has what speaks to them."""
+    if python is None:
+        yield Finding("servers", "cannot be asked before the environment is made", SETUP)
+        return
+    answer = _ask(python, "tools.backends.server_report", *flags)
+    if not answer.document:
+        yield Finding("servers", answer.complaint, "mend --comfy-url or the file of --servers")
+    for found in answer.document.get("servers", ()):
+        yield Finding("server", found["message"], found["fix"], found["severity"])
+
+
 def examine_disk() -> Finding:
     free = shutil.disk_usage(cli.PROJECT_ROOT).free / 1e9
     if free < LOW_DISK_GB:
@@ -134,8 +151,8 @@ def _probe(python: Path) -> dict[str, Any]:
     return answer.document or {"versions": {}, "broken": {"environment": answer.complaint}, "providers": [], "provider": None}
 
 
-def _ask(python: Path, module: str) -> ModuleAnswer:
-    done = subprocess.run([str(python), "-m", module], capture_output=True, text=True, cwd=cli.PROJECT_ROOT, check=False)
+def _ask(python: Path, module: str, *flags: str) -> ModuleAnswer:
+    done = subprocess.run([str(python), "-m", module, *flags], capture_output=True, text=True, cwd=cli.PROJECT_ROOT, check=False)
     complaint = (done.stderr.strip().splitlines() or ["it gave no message"])[-1]
     try:
         document = json.loads(done.stdout)
@@ -152,14 +169,26 @@ def report_of(found: list[Finding]) -> Report:
 
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__, prog="python -m lifeos doctor")
-    parser.add_argument("--comfy-url", default=COMFY_URL, metavar="URL", help="the ComfyUI to look for")
+    add_server_flags(parser)
     parser.add_format()
     return parser
 
 
+def flags_for_report(args: argparse.Namespace) -> list[str]:
+    """The flags about servers as given; empty for one plain address, which is asked without the environment."""
+    urls = args.comfy_url or []
+    if len(urls) < 2 and not args.servers and not args.comfy_token_env and all(url.startswith("http") for url in urls):
+        return []
+    flags = [part for url in urls for part in ("--comfy-url", url)]
+    flags += ["--servers", str(args.servers.absolute())] if args.servers else []
+    flags += ["--comfy-token-env", args.comfy_token_env] if args.comfy_token_env else []
+    return [*flags, *(["--insecure-token"] if args.insecure_token else [])]
+
+
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    return publish(report_of(list(examine(args.comfy_url))), format=args.format, as_json=args.json)
+    found = list(examine(args.comfy_url[0] if args.comfy_url else COMFY_URL, flags_for_report(args)))
+    return publish(report_of(found), format=args.format, as_json=args.json)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from lifeos import cli, foreign
 from lifeos.counting import counted, verb
 from lifeos.errors import EXIT_GATE, EXIT_OK
+from lifeos.server_flags import add_server_flags, given_servers
 from tools.families.family_flags import add_family_flags, given_family
 from tools.workflows.node_flags import GUIDANCE_HELP, add_node_flags, given_nodes
 from tools.workflows.seeds import choose_base_seed, parse_seed, seed_at
@@ -170,7 +171,7 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
         stack.enter_context(hold(folder / LOCK_NAME, str(folder)))
         limit = int(rules["max_picture_mb"] * MEBIBYTE)
         options = BackendOptions(silence_seconds=silence, poll_seconds=args.poll_interval, max_picture_bytes=limit)
-        reached = stack.enter_context(connect_backends(args.comfy_url, note, options))
+        reached = stack.enter_context(connect_backends(request.servers, note, options))
         chosen = choose_graph(request, policy, [each.server for each in reached])
         workflow, settings = chosen.workflow, chosen.settings
         sent = stack.enter_context(Submissions(folder))
@@ -224,6 +225,7 @@ def read_request(args: Any) -> Request:
         lora_strength=args.lora_strength,
         workflow=args.workflow,
         **given_family(args),
+        **given_servers(args),
         checkpoint=args.checkpoint,
         negative_prompt=args.negative_prompt,
         steps=args.steps,
@@ -248,8 +250,7 @@ def build_parser() -> cli.Parser:
     flag = parser.add_argument
     flag("--workflow", type=Path, metavar="FILE", help="a workflow, exported (API) or as saved (default: the built-in one)")
     add_family_flags(parser)
-    url = "a server; repeat to spread the batch over several (`embedded` starts the built-in one; default: http://127.0.0.1:8188)"
-    flag("--comfy-url", action="append", default=[], metavar="URL", help=url)
+    add_server_flags(parser)
     flag("--prompts-file", type=Path, metavar="FILE", help="one prompt a line; blank lines and lines that begin with # are left out")
     flag("--prompt", action="append", default=[], metavar="TEXT", help="a prompt (repeatable; default: the ten built-in ones)")
     flag("--negative-prompt", metavar="TEXT", help=_default("what the pictures should not show", "negative_prompt"))

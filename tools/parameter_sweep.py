@@ -31,6 +31,7 @@ from evals.faces.engine_flags import ENGINE_FLAGS, add_engine_flags
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli, times
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError
+from lifeos.server_flags import add_server_flags, given_servers
 from tools.families.family_flags import add_family_flags, given_family
 from tools.sweep.checkpoint_flags import add_checkpoint_flags, check_checkpoint_flags
 from tools.workflows.node_flags import GUIDANCE_HELP, add_node_flags, given_nodes
@@ -132,8 +133,7 @@ def add_running(parser: cli.Parser) -> None:
     group.add_argument(
         "--output-dir", type=Path, required=True, metavar="DIR", help="the sweep's folder; a sweep that was begun there is continued"
     )
-    urls = "ComfyUI's address, may be repeated; `embedded` starts the built-in demo server (default: http://127.0.0.1:8188)"
-    group.add_argument("--comfy-url", action="append", metavar="URL", help=urls)
+    add_server_flags(group)
     group.add_argument(
         "--max-cost", type=cli.non_negative, metavar="USD", help="queue no picture that would take the whole cost above this"
     )
@@ -172,7 +172,7 @@ def read_request(args: argparse.Namespace) -> Request:
         **given_family(args),
         prompts_file=args.prompts,
         prompts=tuple(args.prompt) if args.prompt else None,
-        comfy_urls=tuple(args.comfy_url) if args.comfy_url else None,
+        **given_servers(args),
         lora=args.lora[0] if args.lora else None,
         limits=given_limits(args),
     )

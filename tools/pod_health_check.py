@@ -29,6 +29,7 @@ from lifeos import cli
 from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, InputError, UnavailableError, did_you_mean
 from lifeos.findings import Finding, Report, publish
+from lifeos.server_flags import add_server_flags
 from tools.families.families import DEFAULT_FAMILY, FAMILIES, SDXL, Family, family_ids, find_family
 
 if TYPE_CHECKING:
@@ -288,8 +289,7 @@ def _of_server(check: Finding, url: str) -> str:
 
 def build_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
-    url = "the server (repeatable; `embedded` starts the built-in one; default: http://127.0.0.1:8188)"
-    parser.add_argument("--comfy-url", action="append", default=[], metavar="URL", help=url)
+    add_server_flags(parser)
     parser.add_argument("--skip-comfy-api", action="store_true", help="check only this machine: model files, disk, nvidia-smi")
     family = f"the model family whose built-in workflow must run: its nodes and model files (default: the nodes of {DEFAULT_FAMILY})"
     parser.add_argument("--family", choices=family_ids(), help=family)
@@ -316,6 +316,7 @@ def main(argv: list[str] | None = None) -> int:
     from evals.load_thresholds import load_thresholds
     from tools.backends.backend import BackendOptions
     from tools.backends.registry import open_backends
+    from tools.backends.server_list import list_servers
 
     overrides = {"production.min_free_disk_gb": args.min_free_disk_gb, "production.min_free_vram_mb": args.min_free_vram_mb}
     policy = load_thresholds(args.project_root, overrides=overrides)["production"]
@@ -324,7 +325,9 @@ def main(argv: list[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         servers: list[Backend | None] = [None]
         if not args.skip_comfy_api:
-            servers = [*stack.enter_context(open_backends(args.comfy_url, BackendOptions(timeout_seconds=ANSWER_SECONDS)))]
+            token, insecure = args.comfy_token_env, args.insecure_token
+            entries = list_servers(args.comfy_url or (), args.servers, token_env=token, insecure_token=insecure)
+            servers = [*stack.enter_context(open_backends(entries, BackendOptions(timeout_seconds=ANSWER_SECONDS)))]
         for server in servers:
             found = check_pod(
                 server,

@@ -33,6 +33,7 @@ from evals.judging.eval_command import add_allow_marked
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli
 from lifeos.errors import EXIT_OK, InputError
+from lifeos.server_flags import add_server_flags, given_servers
 from tools.families.family_flags import add_family_flags, given_family
 from tools.workflows.node_flags import GUIDANCE_HELP, add_node_flags, given_nodes
 from tools.workflows.seeds import parse_seed
@@ -91,8 +92,7 @@ def add_settings(parser: cli.Parser) -> None:
     def add(flag: str, key: str, text: str, **kwargs: Any) -> None:
         group.add_argument(flag, help=cli.policy_help(text, f"production.{key}"), **kwargs)
 
-    urls = "ComfyUI's address, may be repeated; `embedded` starts the built-in demo server (default: http://127.0.0.1:8188)"
-    group.add_argument("--comfy-url", action="append", metavar="URL", help=urls)
+    add_server_flags(group)
     group.add_argument("--workflow", type=Path, metavar="FILE", help="a workflow, exported (API) or as saved (default: the built-in one)")
     add_family_flags(group)
     lora = "the LoRA by its name on the server; repeat with --lora-node-id for each (default: none)"
@@ -184,7 +184,7 @@ def read_request(args: argparse.Namespace) -> Request:
         more_loras=tuple(args.lora[1:]) or None if args.lora else None,
         prompts_file=args.prompts,
         prompts=tuple(args.prompt) if args.prompt else None,
-        comfy_urls=tuple(args.comfy_url) if args.comfy_url else None,
+        **given_servers(args),
         repair_nodes=tuple(args.repair_nodes) if args.repair_nodes else None,
         repair_assignments=tuple(args.repair_assignments) if args.repair_assignments else None,
         limits=given_limits(args),

@@ -77,7 +77,7 @@ def load_policy(
     file = Path(path) if path is not None else root / POLICY_FILE
     if path is not None:
         require_file(file, "--thresholds")
-    document, lines, faults = _read_yaml(file) if file.exists() else ({}, {}, [])
+    document, lines, faults = read_yaml(file) if file.exists() else ({}, {}, [])
     faults += check_policy(document, lines)
     values = _merge(DEFAULTS, document)
     if not faults:  # what only holds between keys is checked on the whole, once the parts are sound
@@ -133,7 +133,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, int], list[Finding]]:
+def read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, int], list[Finding]]:
     """The document, the line of each dotted key, and what YAML itself would hide: duplicates, a file that is no mapping."""
     import yaml
 

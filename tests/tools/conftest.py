@@ -11,6 +11,7 @@ from tools.backends.comfyui import ComfyServer
 from tools.stand_in import start_embedded_server
 
 if TYPE_CHECKING:
+    from tests.tools.backends.api_proxy import Proxied
     from tools.stand_in.server import EmbeddedServer
 
 
@@ -26,6 +27,19 @@ def embedded_server() -> Iterator[Callable[..., EmbeddedServer]]:
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+    """The official proxy of Comfy API v2 before an embedded server: one for all tests."""
+    from tests.tools.backends.api_proxy import TOKEN, Proxied, api_proxy
+
+    base = tmp_path_factory.mktemp("proxied")
+    (base / "models" / "loras").mkdir(parents=True)
+    (base / "token").write_text(f"{TOKEN}\n", "utf-8")
+    (base / "token").chmod(0o600)
+    with start_embedded_server(seconds_per_picture=0.4) as comfyui, api_proxy(comfyui.url, base, TOKEN) as url:
+        yield Proxied(f"comfy+{url}", comfyui, base / "models", base / "token")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from lifeos.errors import InputError, UnavailableError, did_you_mean
 from tools.backends.backend import Backend, BackendOptions, OpenBackend, ServerInfo
+from tools.backends.server_list import ServerEntry
 
 BACKENDS = {
     "http": "tools.backends.comfyui",
@@ -44,12 +45,13 @@ def find_opener(url: str) -> OpenBackend:
 
 
 @contextlib.contextmanager
-def open_backends(urls: Sequence[str], options: BackendOptions | None = None) -> Iterator[list[Backend]]:
-    """The back ends of some addresses, each once, not yet connected. No address means ComfyUI's usual one on this machine."""
+def open_backends(servers: Sequence[str | ServerEntry], options: BackendOptions | None = None) -> Iterator[list[Backend]]:
+    """The back ends of some addresses or entries, each once, not yet connected. None means ComfyUI's usual one on this machine."""
     with contextlib.ExitStack() as stack:
         opened: dict[str, Backend] = {}
-        for url in urls or [DEFAULT_URL]:
-            backend = stack.enter_context(find_opener(url)(url, options or BackendOptions()))
+        for each in servers or [DEFAULT_URL]:
+            entry = each if isinstance(each, ServerEntry) else ServerEntry(each)
+            backend = stack.enter_context(find_opener(entry.url)(entry.url, entry.options(options or BackendOptions())))
             opened.setdefault(backend.url, backend)
         yield list(opened.values())
 
@@ -64,13 +66,13 @@ class ConnectedBackend:
 
 @contextlib.contextmanager
 def connect_backends(
-    urls: Sequence[str], note: Callable[[str], None], options: BackendOptions | None = None
+    servers: Sequence[str | ServerEntry], note: Callable[[str], None], options: BackendOptions | None = None
 ) -> Iterator[list[ConnectedBackend]]:
     """Connected back ends, let go of in every ending.
 
     Of several, one that does not answer is noted and left out. Raises UnavailableError when none answers.
     """
-    with open_backends(urls, options) as opened:
+    with open_backends(servers, options) as opened:
         connected: list[ConnectedBackend] = []
         missing: list[UnavailableError] = []
         for backend in opened:

@@ -310,7 +310,7 @@ def _servers(request: Request, policy: Mapping[str, Any], around: Circumstances)
     if request.images is not None:
         yield []
         return
-    with connect_backends(request.comfy_urls or (), around.note, backend_options(policy, around)) as reached:
+    with connect_backends(request.servers, around.note, backend_options(policy, around)) as reached:
         yield reached
 
 

@@ -54,7 +54,7 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         older = foretell(folder, saved, plan, state, limits)
     rules = policy["production"]
     wanted = limits.most(plan)
-    count, rate = max(1, len(request.comfy_urls or ())), rate_of(plan, policy, around)
+    count, rate = max(1, len(request.servers)), rate_of(plan, policy, around)
     tariffs = [server.tariff(rate) for server in servers] or [Tariff(rate)] * count
     need = estimate(wanted if plan.generates else 0, rules["seconds_per_picture"], tariffs)
     return {
@@ -90,7 +90,7 @@ def _reach(request: Request, stack: contextlib.ExitStack, unchecked: list[str]) 
     if request.images is not None:
         return []
     try:
-        return stack.enter_context(connect_backends(request.comfy_urls or (), unchecked.append))
+        return stack.enter_context(connect_backends(request.servers, unchecked.append))
     except UnavailableError as error:
         unchecked.append(f"checkpoint, LoRA and nodes of the workflow: {error}")
         return []

@@ -10,6 +10,8 @@ from typing import Any
 from evals.judging.gate_limits import GivenValue, limits_from_words, limits_to_words
 from lifeos.counting import counted
 from lifeos.errors import InputError
+from lifeos.server_flags import NAMES as SERVER_NAMES
+from tools.backends.server_list import ServerEntry, list_servers
 from tools.production.repair_graph import RepairOptions
 from tools.workflows.node_flags import NAMES, to_overrides
 from tools.workflows.placing import NodeOverrides
@@ -17,11 +19,12 @@ from tools.workflows.placing import NodeOverrides
 REPAIR_NAMES = ("repair_workflow", "repair_image_node", "repair_nodes", "repair_assignments")
 GENERATION_ONLY = (
     "prompts_file", "prompts", "lora", "lora_strength", "count", "workflow", "checkpoint", "negative_prompt", "steps", "cfg",
-    "sampler", "scheduler", "width", "height", "base_seed", "target_approved", "max_images", "max_cost", "comfy_urls",
+    "sampler", "scheduler", "width", "height", "base_seed", "target_approved", "max_images", "max_cost", *SERVER_NAMES,
     "family", "components", "allow_family_mismatch", "guidance", "more_loras", *NAMES, *REPAIR_NAMES,
 )  # fmt: skip
 FLAG_OF = {
-    "prompts_file": "--prompts-file", "prompts": "--prompt", "comfy_urls": "--comfy-url", "more_loras": "--lora",
+    "prompts_file": "--prompts-file", "prompts": "--prompt", "comfy_urls": "--comfy-url",
+    "servers_file": "--servers", "more_loras": "--lora",
     "lora_node_ids": "--lora-node-id", "assignments": "--set", "components": "--component",
     "repair_nodes": "--repair-node", "repair_assignments": "--repair-set",
 }  # fmt: skip
@@ -41,6 +44,10 @@ class Request:
     count: int | None = None
     reference_dir: Path | None = None
     comfy_urls: tuple[str, ...] | None = None
+    servers_file: Path | None = None
+    comfy_token_env: str | None = None
+    """The name of the variable: a token itself is in no request, which is stored."""
+    insecure_token: bool | None = None
     workflow: Path | None = None
     family: str | None = None
     components: tuple[str, ...] | None = None
@@ -101,6 +108,12 @@ class Request:
             return None
         return RepairOptions(self.repair_workflow, self.repair_image_node, self.repair_nodes or (), self.repair_assignments or ())
 
+    @property
+    def servers(self) -> tuple[ServerEntry, ...]:
+        """The servers that were named, none for the usual one. Raises InputError."""
+        urls, token = self.comfy_urls or (), self.comfy_token_env
+        return list_servers(urls, self.servers_file, token_env=token, insecure_token=bool(self.insecure_token))
+
     def check(self) -> None:
         """Raises InputError for flags that contradict one another."""
         if self.images is not None:
@@ -127,6 +140,8 @@ class Request:
         missing = {name: _typed(name, value) for name, value in saved.items() if name in known and getattr(self, name) is None}
         if self.prompts is not None or self.prompts_file is not None:
             missing = {name: value for name, value in missing.items() if name not in ("prompts", "prompts_file")}
+        if self.comfy_urls is not None or self.servers_file is not None:  # a batch may go on with another set of servers
+            missing = {name: value for name, value in missing.items() if name not in SERVER_NAMES}
         return replace(self, **missing, limits={**limits_from_words(saved), **self.limits})
 
 
@@ -141,6 +156,7 @@ def _plain(value: Any) -> Any:
 
 
 def _typed(name: str, value: Any) -> Any:
-    if name in ("prompts_file", "reference_dir", "workflow", "images", "lora_file", "history_file", "face_model", "repair_workflow"):
+    paths = ("prompts_file", "servers_file", "reference_dir", "workflow", "images", "lora_file", "history_file", "face_model", "repair_workflow")
+    if name in paths:
         return Path(value)
     return tuple(value) if isinstance(value, list) else value

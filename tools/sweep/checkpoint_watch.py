@@ -79,7 +79,7 @@ def watch_checkpoints(
             check_same_design(root, begun, order.design)
         seed = choose_base_seed(order.request.base_seed, begun.base_seed if begun is not None else None)
         state = begun or WatchState(order.design, seed)
-        with connect_backends(order.request.comfy_urls or (), around.note, backend_options(policy, around)) as reached:
+        with connect_backends(order.request.servers, around.note, backend_options(policy, around)) as reached:
             return _Watch(order, state, around, stop, on_view, held).run(load_policy, reached)
 
 

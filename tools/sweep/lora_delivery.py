@@ -47,7 +47,7 @@ class Delivery:
         before it is made. Raises UnavailableError where a server does not list it in the end, with what to do."""
         name = served_name(path.name, sha256)
         for server in self.servers:
-            if server.offers.takes_models and not _find(server, name):
+            if server.offers.takes_models and not (server.offers.lists_models and _find(server, name)):
                 self._upload(server, path, name)
         if self.lora_dir is not None and any(not _find(server, name) for server in self.servers):
             self._copy(path, self.lora_dir / name, sha256, before_copy)
@@ -59,7 +59,9 @@ class Delivery:
         renamed = self.work_dir / name
         try:
             shutil.copyfile(path, renamed)
-            server.upload_model(LORAS, renamed)
+            kept = server.upload_model(LORAS, renamed)
+            if kept != name:
+                raise InputError(server.url, f"has the same LoRA already, as {kept}", f"remove it there: it is wanted as {name}")
         finally:
             renamed.unlink(missing_ok=True)
 

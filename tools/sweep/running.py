@@ -123,7 +123,7 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
     check_room(BatchFolder(root), policy["production"]["min_free_disk_gb"])
     with (
         locks.hold(root / ".work" / "lock", str(root)) as held,
-        connect_backends(sweep.request.comfy_urls or (), around.note, backend_options(policy, around)) as reached,
+        connect_backends(sweep.request.servers, around.note, backend_options(policy, around)) as reached,
     ):
         servers = [each.server for each in reached]
         begun = check_begun(root, sweep)

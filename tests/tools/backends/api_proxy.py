@@ -6,11 +6,26 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 from comfy_api_proxy.app import make_app
 from comfy_api_proxy.auth import make_bearer_auth_middleware
+
+from tools.stand_in.server import EmbeddedServer
+
+TOKEN = "tok-3f9c2a71d4"
+
+
+@dataclass(frozen=True)
+class Proxied:
+    """`url` is the proxy's, as users write it; `models` its folder of models, `token_file` where its token is."""
+
+    url: str
+    comfyui: EmbeddedServer
+    models: Path
+    token_file: Path
 
 
 @contextlib.contextmanager

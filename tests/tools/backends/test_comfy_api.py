@@ -8,42 +8,17 @@ import struct
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from lifeos.errors import InputError, UnavailableError
-from tests.tools.backends.api_proxy import api_proxy
+from tests.tools.backends.api_proxy import Proxied
 from tests.tools.backends.job_graphs import plain_graph, sampled_graph
 from tools.backends.backend import BackendOptions, PromptEnd, RejectedPrompt, Tariff
 from tools.backends.comfy_api import ComfyApi
 from tools.backends.credentials import Credential
-from tools.stand_in import start_embedded_server
-from tools.stand_in.server import EmbeddedServer
-
-TOKEN = "tok-3f9c2a71d4"
-
-
-@dataclass(frozen=True)
-class Proxied:
-    """`url` is the proxy's, as users write it; `models` its folder of models."""
-
-    url: str
-    comfyui: EmbeddedServer
-    models: Path
-    token_file: Path
-
-
-@pytest.fixture(scope="session")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
-    base = tmp_path_factory.mktemp("proxied")
-    (base / "models" / "loras").mkdir(parents=True)
-    (base / "token").write_text(f"{TOKEN}\n", "utf-8")
-    (base / "token").chmod(0o600)
-    with start_embedded_server(seconds_per_picture=30) as comfyui, api_proxy(comfyui.url, base, TOKEN) as url:
-        yield Proxied(f"comfy+{url}", comfyui, base / "models", base / "token")
 
 
 def options_for(proxied: Proxied, **more: object) -> BackendOptions:

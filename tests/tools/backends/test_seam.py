@@ -21,7 +21,13 @@ from tools.backends.registry import BACKENDS, connect_backends, find_opener, ope
 from tools.stand_in import render_references
 
 MEMBERS = {"tools.backends.comfyui", "tools.backends.comfy_api", "tools.backends.embedded"}
-KNOWN_OUTSIDE = {"tools.backends.backend", "tools.backends.dispatch", "tools.backends.registry", "tools.backends.picture_bytes"}
+KNOWN_OUTSIDE = {
+    "tools.backends.backend",
+    "tools.backends.dispatch",
+    "tools.backends.registry",
+    "tools.backends.picture_bytes",
+    "tools.backends.server_list",
+}
 """All that anything outside the folder imports of it: a new back end changes none of the four but for its row. (`picture_bytes` knows
 formats, and no server.)"""
 PARTS = {
