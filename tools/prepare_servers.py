@@ -27,7 +27,7 @@ from lifeos.server_flags import add_server_flags
 
 if TYPE_CHECKING:
     from tools.backends.backend import Backend
-    from tools.backends.server_list import ServerEntry
+    from tools.backends.server_entry import ServerEntry
 
 LORAS = "loras"
 NO_ANSWER = "server"
@@ -38,7 +38,7 @@ def prepare_servers(entries: Sequence[ServerEntry], file: Path) -> list[Finding]
     """Bring a LoRA to each server; a finding for each. Raises InputError for a file that is no LoRA."""
     from tools.backends.backend import BackendOptions
     from tools.backends.registry import open_backends
-    from tools.backends.server_list import ServerEntry
+    from tools.backends.server_entry import ServerEntry
     from tools.trainers.lora_header import read_lora_header
 
     told = read_lora_header(file).metadata

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lifeos.errors import InputError, UnavailableError, did_you_mean
 from tools.backends.backend import Backend, BackendOptions, OpenBackend, ServerInfo
-from tools.backends.server_list import ServerEntry
+from tools.backends.server_entry import ServerEntry
 
 BACKENDS = {
     "http": "tools.backends.comfyui",

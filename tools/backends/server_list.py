@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lifeos.errors import InputError, did_you_mean
 from tools.backends.address import read_address
-from tools.backends.backend import BackendOptions, Tariff
+from tools.backends.backend import Tariff
 from tools.backends.credentials import AUTHORIZATION, Credential
+from tools.backends.registry import BACKENDS, scheme_of
+from tools.backends.server_entry import ServerEntry
 
 USUAL_VARIABLE = {"runpod": "RUNPOD_API_KEY"}
 """Where the token of a kind of server is if nothing says it, by the scheme of the address."""
@@ -34,21 +36,6 @@ HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,80}")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 TAKEN_HEADERS = frozenset({"host", "content-length", "content-type", "accept", "accept-encoding", "user-agent", "connection", "cookie"})
 MOST_SERVERS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class ServerEntry:
-    """A server as it was named. `tariff`, `most_at_once`: None where nothing was said. `has_loras`: the LoRAs are there already."""
-
-    url: str
-    credential: Credential | None = None
-    tariff: Tariff | None = None
-    most_at_once: int | None = None
-    has_loras: bool = False
-
-    def options(self, options: BackendOptions) -> BackendOptions:
-        """How to open it, where `options` hold for all servers."""
-        return replace(options, credential=self.credential, tariff=self.tariff, most_at_once=self.most_at_once)
 
 
 def list_servers(
@@ -87,8 +74,6 @@ def _usual(url: str, over_http: bool) -> Credential | None:
 
 def _key(url: str) -> str:
     """One text for each way to write an address."""
-    from tools.backends.registry import scheme_of
-
     text, scheme = url.strip(), scheme_of(url)
     if scheme.startswith("comfy+"):
         return f"comfy+{read_address(text.partition('+')[2]).base}"
@@ -181,8 +166,6 @@ def _faults_of_header(row: dict[str, Any]) -> Iterable[tuple[str, str, str]]:
 
 
 def _faults_of_url(url: str) -> Iterable[tuple[str, str, str]]:
-    from tools.backends.registry import BACKENDS, scheme_of
-
     if scheme_of(url) not in BACKENDS:
         yield "url", f"{scheme_of(url)[:40]}:// is no back end that is known", did_you_mean(scheme_of(url), BACKENDS)
         return

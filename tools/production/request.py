@@ -11,7 +11,8 @@ from evals.judging.gate_limits import GivenValue, limits_from_words, limits_to_w
 from lifeos.counting import counted
 from lifeos.errors import InputError
 from lifeos.server_flags import NAMES as SERVER_NAMES
-from tools.backends.server_list import ServerEntry, list_servers
+from tools.backends.server_entry import ServerEntry
+from tools.backends.server_list import list_servers
 from tools.production.repair_graph import RepairOptions
 from tools.workflows.node_flags import NAMES, to_overrides
 from tools.workflows.placing import NodeOverrides
@@ -156,7 +157,17 @@ def _plain(value: Any) -> Any:
 
 
 def _typed(name: str, value: Any) -> Any:
-    paths = ("prompts_file", "servers_file", "reference_dir", "workflow", "images", "lora_file", "history_file", "face_model", "repair_workflow")
+    paths = (
+        "prompts_file",
+        "servers_file",
+        "reference_dir",
+        "workflow",
+        "images",
+        "lora_file",
+        "history_file",
+        "face_model",
+        "repair_workflow",
+    )
     if name in paths:
         return Path(value)
     return tuple(value) if isinstance(value, list) else value

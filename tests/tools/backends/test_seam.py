@@ -26,6 +26,7 @@ KNOWN_OUTSIDE = {
     "tools.backends.dispatch",
     "tools.backends.registry",
     "tools.backends.picture_bytes",
+    "tools.backends.server_entry",
     "tools.backends.server_list",
 }
 """All that anything outside the folder imports of it: a new back end changes none of the four but for its row. (`picture_bytes` knows

@@ -16,7 +16,8 @@ from tools.backends.comfyui_events import EventStream
 from tools.backends.comfyui_routes import ServerApi
 from tools.backends.credentials import Credential, address_of
 from tools.backends.registry import open_backends
-from tools.backends.server_list import ServerEntry, list_servers, read_servers
+from tools.backends.server_entry import ServerEntry
+from tools.backends.server_list import list_servers, read_servers
 
 GOOD = """
 servers:
