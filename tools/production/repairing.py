@@ -21,7 +21,7 @@ from evals.judging.gates import GATES
 from evals.judging.picture_verdict import Reason, Verdict, verdict
 from lifeos.errors import InputError
 from tools.backends.backend import Backend
-from tools.backends.dispatched_jobs import Job
+from tools.backends.dispatch import Job
 from tools.production.batch_state import BatchState, original_of
 from tools.production.filing import REJECTED, BatchFolder
 from tools.production.journal import JOURNAL_FILE, Journal
