@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -39,10 +40,22 @@ def write_prompts(place: Place, count: int) -> None:
     (place.root / "prompts.txt").write_text("\n".join(lines), encoding="utf-8")
 
 
-def pipeline(place: Place, *more: str) -> list[str]:
-    flags = {"--prompts": "prompts.txt", "--count": 1, "--lora": LORA, "--base-seed": 7, "--width": 512, "--height": 640}
+def pipeline(place: Place, *more: str, lora: str = LORA) -> list[str]:
+    flags = {"--prompts": "prompts.txt", "--count": 1, "--lora": lora, "--base-seed": 7, "--width": 512, "--height": 640}
     flags |= {"--comfy-url": place.url, "--reference-dir": "references", "--output-dir": "batch", "--run-id": "storm"}
     return script("tools/production_pipeline.py", {**flags, "--history-file": HISTORY, **engine_flags(place.options)}, *more)
+
+
+def prepare_repairing(place: Place) -> None:
+    from tests.tools.production.repair_graphs import GRAPH
+
+    prepare_pictures(place)
+    (place.root / "repair.json").write_text(json.dumps(GRAPH), encoding="utf-8")
+
+
+def repairing(place: Place) -> list[str]:
+    """A LoRA of which many pictures are rejected, and a second graph for them."""
+    return pipeline(place, "--repair-workflow", "repair.json", lora="amiranoor_v2.safetensors")
 
 
 def generate(place: Place) -> list[str]:
@@ -139,6 +152,15 @@ BATCH_TARGETS = (
         "production_pipeline",
         prepare_pictures,
         (Step(pipeline, (0, 1)),),
+        kept=lambda place: filed(place.root / "batch"),
+        result=batch_result,
+        find_faults=lambda place: find_torn_records(place) + find_in_two(place),
+        serves=True,
+    ),
+    Target(
+        "repairing",
+        prepare_repairing,
+        (Step(repairing, (0, 1)),),
         kept=lambda place: filed(place.root / "batch"),
         result=batch_result,
         find_faults=lambda place: find_torn_records(place) + find_in_two(place),

@@ -164,7 +164,7 @@ class Intake:
             self.state.places[name] = place
             known = self.state.scored.get(name)
         if place == APPROVED and known is not None:
-            self._on_approved(name, item.index, known.sha256)
+            self._on_approved(name, split_number(item.index)[1], known.sha256)
 
 
 def scored_fields(index: int, name: str, assessment: Assessment, judged: Verdict, size: int) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from tools.production.journal import JOURNAL_FILE, read_state
 from tools.production.overruling import titles_of
 from tools.production.plan import PLAN_FILE, Plan, read_plan
 from tools.production.rejudging import policy_in_force
+from tools.production.repair_numbers import split_number
 from tools.production.results import read_results
 from tools.production.settling import Settled, settle_decisions
 from tools.publishing.disclosure import disclosure_text, is_disclosure
@@ -220,7 +221,7 @@ def describe_signing(publisher: Publisher) -> str:
 
 def find_originals(folder: BatchFolder, state: BatchState, settled: Settled) -> list[Original]:
     """The approved pictures that are there, in the order of their numbers."""
-    numbers = {name: index for index, item in state.items.items() for name in item.files}
+    numbers = {name: split_number(index)[1] for index, item in state.items.items() for name in item.files}
     names = sorted(settled.found.paths, key=lambda name: (numbers.get(name, 0), name))
     return [
         Original(name, folder.root / settled.found.paths[name], state.scored[name].sha256, numbers.get(name, 0))

@@ -18,12 +18,14 @@ from evals.judging.records import Assessment, Reading
 from lifeos.errors import InputError
 from lifeos.files import read_records
 from lifeos.picture_names import parse_picture_name
+from tests.tools.production.repair_graphs import GRAPH
 from tests.tools.production.scenes import NAMES, SETTINGS, WORKFLOW, filed, make_assessment, make_plan, make_policy
 from tools.backends.comfyui import ComfyServer
 from tools.backends.dispatch import Job
 from tools.certifying.batch_evidence import read_evidence
 from tools.certifying.batch_links import plan_links
 from tools.production.budget import Limits
+from tools.production.decisions import DecidedPicture, Decision
 from tools.production.filing import BatchFolder
 from tools.production.finish import Ending, finish_batch
 from tools.production.growth import check_growth
@@ -41,23 +43,6 @@ if TYPE_CHECKING:
     from tools.stand_in.server import EmbeddedServer
 
     StartServer = Callable[..., EmbeddedServer]
-
-CHECKPOINT = "embedded_demo_sdxl.safetensors"
-GRAPH: dict[str, Any] = {
-    "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
-    "2": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": CHECKPOINT}},
-    "3": {"class_type": "VAEEncode", "inputs": {"pixels": ["1", 0], "vae": ["2", 2]}},
-    "4": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["2", 1], "text": "a face"}},
-    "5": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["2", 1], "text": "plastic skin"}},
-    "6": {
-        "class_type": "KSampler",
-        "inputs": {"model": ["2", 0], "positive": ["4", 0], "negative": ["5", 0], "latent_image": ["3", 0], "seed": 1, "steps": 2,
-                   "cfg": 5.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 0.4},
-    },
-    "7": {"class_type": "VAEDecode", "inputs": {"samples": ["6", 0], "vae": ["2", 2]}},
-    "8": {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "fixed"}},
-}  # fmt: skip
-"""Image to image: a picture in, less than all noise, a picture out."""
 
 FIRST, SECOND, THIRD, FOURTH = NAMES
 
@@ -540,3 +525,11 @@ def test_a_graph_that_the_server_refuses_ends_repairing_not_the_batch(waiting: W
     waiting.repairs.failed(is_set_up=True)
     assert waiting.next() is None
     assert not waiting.repairs.are_waiting
+
+
+def test_a_picture_that_a_person_rejected_meanwhile_loses_its_turn(waiting: Waiting) -> None:
+    waiting.reject(1, 2)
+    decided = replace(NOTHING_SETTLED, decisions={"0001.png": Decision(DecidedPicture("0001.png", ""), approved=False)})
+    item = waiting.repairs.next(decided, missing=None, is_last=True)
+    assert item is not None
+    assert item.key == "0002-repaired"
