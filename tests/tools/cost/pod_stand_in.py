@@ -79,7 +79,7 @@ class PodStandIn:
             "id": pod.id,
             "name": pod.name,
             "status": pod.status,
-            "actions": (["stop", "restart", "terminate"] if runs else ["start", "terminate"]) if not pod.locked else [],
+            "actions": ["stop", "restart", "terminate"] if runs else ["start", "terminate"],
             "image": "runpod/pytorch",
             "gpu": {"id": "NVIDIA GeForce RTX 4090", "count": 1},
             "mounts": {"persistent": {"size": pod.volume_gb, "path": "/workspace"}} if pod.volume_gb else {},
@@ -96,8 +96,8 @@ class PodStandIn:
         what, noise = pod.does(self.now), random.Random(f"{pod.id} {self.now:.0f}")
         if what == "dark":
             return None
-        if what == "frozen":
-            return pod.frozen
+        if what == "frozen":  # RunPod measures no longer, and goes on telling what it measured last, in a quiet moment
+            return {**(pod.frozen or {}), "gpus": [{"util": 0}], "cpu": {"util": 0}}
         dips = noise.random() < 0.2  # a training that saves, a graph that loads a model
         gpu, cpu = {
             "training": (0 if dips else noise.randint(70, 100), noise.randint(3, 30)),

@@ -100,13 +100,14 @@ def _pods(world: World) -> list[PlannedPod]:
         "trained": [(0, "training"), (507, "idle")],
         "generated": [(0, "generation"), (733, "idle")],
         "transferred": [(0, "idle"), (301, "transfer"), (911, "idle")],
+        "worked unseen": [(0, "training"), (200, "idle"), (520, "training"), (800, "idle")],
         "by turns": [(at * 200.0, ("idle", "training")[at % 2]) for at in range(20)],
     }
     shared = {"name": world.name, "locked": world.locked}
     return [
         PlannedPod(f"{kind.replace(' ', '-')}-{'watch' if has_watch else 'bare'}", list(plan), has_watch=has_watch, **shared)  # type: ignore[arg-type]
         for kind, plan in plans.items()
-        for has_watch in ((True, False) if kind in ("training", "transfer", "trained", "transferred", "idle") else (True,))
+        for has_watch in ((True, False) if kind in ("training", "generation", "transfer", "trained", "transferred", "idle") else (True,))
     ]
 
 
