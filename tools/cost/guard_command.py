@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +93,8 @@ def run_guard(args: argparse.Namespace, policy: dict[str, Any], log_file: Path, 
     log, state = guard_files(log_file)
 
     def say(text: str) -> None:
-        cli.say(text, as_json=args.json)
+        with contextlib.suppress(OSError):  # nobody reads on: the guard goes on all the same
+            cli.say(text, as_json=args.json)
 
     def serve() -> int:
         guard = Guard(api, sights.look, rules, GuardLog(log), state, say, dry_run=args.dry_run)

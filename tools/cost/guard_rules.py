@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tools.cost.pod_sight import PodSight
-from tools.cost.pods_api import EXITED, RUNNING, TERMINATED, RentedPod
+from tools.cost.pods_api import ERROR, EXITED, RUNNING, TERMINATED, RentedPod
 
 LONGEST_BLIND_SECONDS = 300.0
 """Between two looks that saw a pod idle it counts as idle, unless nothing was seen for longer: then it may have worked, and ended."""
@@ -19,7 +19,7 @@ LONGEST_BLIND_SECONDS = 300.0
 RETRY_SECONDS = 300.0
 """After RunPod refused a stop (locked, no right) it is asked again this much later."""
 
-State = Literal["working", "idle", "not seen", "locked", "cluster", "stopped", "gone", "starting", "cannot be stopped"]
+State = Literal["working", "idle", "not seen", "locked", "cluster", "stopped", "gone", "starting", "in error", "cannot be stopped"]
 Reason = Literal["idle", "lease"]
 
 
@@ -112,7 +112,7 @@ def _judge_running(memory: PodMemory, pod: RentedPod, sight: PodSight, elapsed: 
         memory, state, why = _idle_on(memory, elapsed), "idle", "nothing works"
     else:
         memory = replace(memory, blind_seconds=memory.blind_seconds + elapsed)
-        state, why = "starting", pod.status
+        state, why = ("in error" if pod.status == ERROR else "starting"), pod.status
         if pod.status == RUNNING:
             state, why = "not seen", "neither its figures nor its heartbeats can be read"
     lease = (sight.pulse.lease_seconds if sight.pulse else 0.0) or rules.lease_seconds

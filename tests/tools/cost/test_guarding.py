@@ -338,6 +338,16 @@ def test_a_pod_that_cannot_be_read_is_named_and_the_others_are_guarded(account: 
     assert (account.stand_in.pods["idle1"].status, account.stand_in.pods["odd"].stop_asked) == ("EXITED", 0)
 
 
+def test_a_pod_whose_container_fails_is_stopped_by_its_lease_alone(account: Account) -> None:
+    account.rules = GuardRules(IDLE, LEASE, pods=frozenset({"idle1"}))
+    pod = account.stand_in.pods["idle1"]
+    pod.changes = {"status": "ERROR", "runtime": None}
+    account.run_until(LEASE - INTERVAL)
+    assert "lora-pod (idle1): in error, ERROR" in account.said and pod.stop_asked == 0
+    account.run_until(LEASE + MINUTE)
+    assert (pod.stop_asked, _records(account)[0]["reason"]) == (1, "lease")
+
+
 def test_nothing_is_stopped_that_cannot_be_written_down(account: Account) -> None:
     (account.folder / "guard_log.jsonl").mkdir()
     account.run_until(10 * MINUTE)
