@@ -59,7 +59,7 @@ def advise(curve: TrainingCurve, policy: Mapping[str, Any], choice: CheckpointCh
     found = TrainingAdvice(GO_ON, steps[-1], "", tuple(evidence), None, signs, shown)
     if len(shown) >= WANTED_SIGNS and not _scores_higher(signs):
         told = " and ".join(f"{SIGN_WORDS[name]} {signs[name].effect:.2f}" for name in shown)
-        sentence = f"Overtrained: since step {anchor} {told}, beyond the noise. Stop the training{_keep(choice)}."
+        sentence = f"Overtrained: since step {anchor} {told}, beyond the noise. Stop the training.{_keep(choice)}"
         return replace(found, kind=OVERTRAINED, sentence=sentence)
     if not curve.has_overall:
         return replace(found, sentence=f"No advice to stop can be given. {WITHHELD}")
@@ -87,8 +87,7 @@ def _on_gain(curve: TrainingCurve, settings: Mapping[str, Any], error: float, so
     rising = [strength for strength in common if _looks_better(curve, before, last, strength, least)]
     kind = STOP if gain.high < least and not rising else GO_ON
     if kind == STOP:
-        most = max(gain.high, 0.0)
-        sentence = f"Stop: {these} bring no gain of {least:g} or more {over}: it is below {most:.3f}, beyond the noise{keep}."
+        sentence = f"Stop: {these} bring no gain of {least:g} or more {over} (the gain is {span}, noise and all).{keep}"
     elif gain.low > 0:
         sentence = f"Go on: {these} gained {gain.effect:.3f} {over}, beyond the noise."
     elif gain.high < least:
@@ -149,7 +148,7 @@ def _looks_better(curve: TrainingCurve, before: Sequence[int], last: Sequence[in
 
 
 def _keep(choice: CheckpointChoice) -> str:
-    return "" if choice.chosen is None else f" and keep {choice.chosen.checkpoint} ({choice.chosen.title})"
+    return "" if choice.chosen is None else f" Keep {choice.chosen.checkpoint} ({choice.chosen.title})."
 
 
 def _sign_line(name: str, sign: Estimate, shown: bool) -> str:

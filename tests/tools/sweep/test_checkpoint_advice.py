@@ -45,7 +45,7 @@ def test_the_advice_follows_the_gain(levels: list[float], noise: float, kind: st
 
 def test_a_stop_names_what_to_keep_and_its_evidence() -> None:
     advice = advise(make_curve(flat([0.6] * 6), noise=0.005), QUICK)
-    assert "and keep anna-step" in advice.sentence
+    assert "Keep anna-step" in advice.sentence
     assert advice.evidence[0].startswith("gain of the last 3 checkpoints (steps 1000 to 1500) over the 3 checkpoints before: ")
     assert advice.gain is not None and advice.gain.high is not None and advice.gain.high < 0.02
 
