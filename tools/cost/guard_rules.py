@@ -19,6 +19,8 @@ LONGEST_BLIND_SECONDS = 300.0
 RETRY_SECONDS = 300.0
 """After RunPod refused a stop (locked, no right) it is asked again this much later."""
 
+LONGEST_NAME = 40
+
 State = Literal["working", "idle", "not seen", "locked", "cluster", "stopped", "gone", "starting", "in error", "cannot be stopped"]
 Reason = Literal["idle", "lease"]
 
@@ -53,7 +55,10 @@ class PodMemory:
     """Since the last sign of work: what the lease is held against."""
     figures_mark: str = ""
     pulse_mark: str = ""
+    work_mark: str = ""
     made_mark: str = ""
+    lease_seconds: float = 0.0
+    """What a session of the pod gave it, known on when its heartbeats are no longer seen."""
     refused_seconds: float | None = None
     """Since RunPod refused a stop."""
     stop_id: str = ""
@@ -89,19 +94,19 @@ def judge_pod(memory: PodMemory, pod: RentedPod, sight: PodSight | None, elapsed
 
 
 def _judge_running(memory: PodMemory, pod: RentedPod, sight: PodSight, elapsed: float, rules: GuardRules) -> GuardVerdict:
-    pulse_mark = sight.pulse.mark if sight.pulse else ""
-    pulse_lives = bool(pulse_mark) and pulse_mark != memory.pulse_mark
-    told_idle = sight.pulse.is_idle if sight.pulse and pulse_lives else None
-    has_made = bool(sight.made_mark) and sight.made_mark != memory.made_mark
+    pulse, pulse_mark = sight.pulse, sight.pulse.mark if sight.pulse else ""
+    told_idle = pulse.is_idle if pulse and pulse_mark != memory.pulse_mark else None
     # RunPod's last word on a pod that hangs stands still
     figures_live = not sight.figures_mark or sight.figures_mark != memory.figures_mark
-    signs = "a heartbeat" if told_idle is False else "a new picture" if has_made else ""
+    signs = _find_sign(memory, sight, told_idle)
     busy = signs or _what_works(sight, rules)
     memory = replace(
         memory,
         figures_mark=sight.figures_mark or memory.figures_mark,
         pulse_mark=pulse_mark or memory.pulse_mark,
+        work_mark=(pulse.work_mark if pulse else "") or memory.work_mark,
         made_mark=sight.made_mark or memory.made_mark,
+        lease_seconds=(pulse.lease_seconds if pulse else 0.0) or memory.lease_seconds,
         quiet_seconds=0.0 if signs else memory.quiet_seconds + elapsed,
     )
     figures_idle = figures_live and sight.gpu_percent is not None and sight.cpu_percent is not None
@@ -115,7 +120,7 @@ def _judge_running(memory: PodMemory, pod: RentedPod, sight: PodSight, elapsed: 
         state, why = ("in error" if pod.status == ERROR else "starting"), pod.status
         if pod.status == RUNNING:
             state, why = "not seen", "neither its figures nor its heartbeats can be read"
-    lease = (sight.pulse.lease_seconds if sight.pulse else 0.0) or rules.lease_seconds
+    lease = memory.lease_seconds or rules.lease_seconds
     reason: Reason | None = None
     if state == "idle" and (memory.idle_seconds or 0.0) >= rules.idle_seconds:
         reason, why = "idle", f"idle for {in_minutes(memory.idle_seconds or 0.0)}"
@@ -126,6 +131,16 @@ def _judge_running(memory: PodMemory, pod: RentedPod, sight: PodSight, elapsed: 
     if reason and memory.refused_seconds is not None and memory.refused_seconds < RETRY_SECONDS:
         reason = None
     return GuardVerdict(state, memory, reason, why)
+
+
+def _find_sign(memory: PodMemory, sight: PodSight, told_idle: bool | None) -> str:
+    """What renews the lease: the heartbeat of something that works, or a new picture; empty without one."""
+    pulse = sight.pulse
+    if pulse and pulse.work_mark and pulse.work_mark != memory.work_mark:
+        return "a heartbeat"
+    if pulse and pulse.activity and told_idle is False:
+        return f"a heartbeat: {pulse.activity[:LONGEST_NAME]}"
+    return "a new picture" if sight.made_mark and sight.made_mark != memory.made_mark else ""
 
 
 def _what_works(sight: PodSight, rules: GuardRules) -> str:

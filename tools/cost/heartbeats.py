@@ -50,6 +50,11 @@ class PodPulse:
         return " ".join([str(self.looks), *(f"{one.session_id}={one.last_heartbeat}" for one in self.sessions)])
 
     @property
+    def work_mark(self) -> str:
+        """Changes with each heartbeat of a session that is not idle: of work, also of such as a watch does not know."""
+        return " ".join(f"{one.session_id}={one.last_heartbeat}" for one in self.sessions if not is_idle_name(one.activity))
+
+    @property
     def lease_seconds(self) -> float:
         """The longest lease of its sessions; 0 without one."""
         return max((one.lease_seconds for one in self.sessions), default=0.0)

@@ -21,10 +21,11 @@ import pytest
 from tests.tools.cost.pod_stand_in import BEGIN, COMFY, HEARTBEATS, KEY, WORK, PlannedPod, PodStandIn, problem
 from tools.cost.guard_command import SLOWEST_SECONDS
 from tools.cost.guard_log import GuardLog, read_stops
-from tools.cost.guard_rules import LONGEST_BLIND_SECONDS, GuardRules
+from tools.cost.guard_rules import LONGEST_BLIND_SECONDS, GuardRules, PodMemory, judge_pod
 from tools.cost.guarding import Guard, keep_guard
-from tools.cost.pod_sight import Sights
-from tools.cost.pods_api import PodsApi, PodsApiError
+from tools.cost.heartbeats import PodPulse, SessionPulse
+from tools.cost.pod_sight import PodSight, Sights
+from tools.cost.pods_api import PodsApi, PodsApiError, RentedPod
 from tools.cost.session import Instant
 
 MINUTE = 60.0
@@ -353,3 +354,43 @@ def test_nothing_is_stopped_that_cannot_be_written_down(account: Account) -> Non
     account.run_until(10 * MINUTE)
     assert account.stand_in.pods["idle1"].stop_asked == 0
     assert any("not stopped" in text and "cannot be written" in text for text in account.said)
+
+
+def _beating(activity: str, *sessions: SessionPulse, looks: int = 0) -> PodSight:
+    """GPU and CPU rest; this is what the pod tells."""
+    return PodSight(0, 0, str(looks), pulse=PodPulse("p", looks, activity, list(sessions)))
+
+
+def _states(sights: list[PodSight]) -> list[str]:
+    """A look each minute at a pod that RunPod says is quiet."""
+    memory, states = PodMemory(), []
+    for sight in sights:
+        verdict = judge_pod(memory, RentedPod("p", status="RUNNING", gpu={}), sight, MINUTE, GuardRules(IDLE))
+        memory = verdict.memory
+        states.append(verdict.state)
+    return states
+
+
+def test_work_that_beats_is_work_whatever_the_watch_takes_it_for() -> None:
+    agent = [SessionPulse("2", "agent", f"2026-11-30T12:0{minute}:00Z") for minute in range(4)]
+    assert _states([_beating("idle", agent[minute], looks=minute) for minute in range(4)]) == ["working"] * 4
+    forgotten = SessionPulse("2", "training", "2026-11-30T12:00:00Z")
+    assert _states([_beating("idle", forgotten, looks=minute) for minute in range(4)]) == ["working", "idle", "idle", "idle"]
+
+
+def test_a_forgotten_session_beside_an_idle_one_that_beats_is_no_work() -> None:
+    """As a shared state file tells it: the watch's own session says idle, and beats."""
+    forgotten = SessionPulse("1", "training", "2026-11-30T10:00:00Z")
+    idle = [SessionPulse("2", "idle", f"2026-11-30T12:0{minute}:00Z") for minute in range(4)]
+    assert _states([_beating("", forgotten, idle[minute], looks=minute) for minute in range(4)]) == ["working", "idle", "idle", "idle"]
+
+
+def test_a_lease_that_a_pod_was_started_with_holds_when_its_heartbeats_are_no_longer_seen() -> None:
+    leased = SessionPulse("1", "training", "2026-11-30T12:00:00Z", lease_seconds=5 * MINUTE)
+    sights = [_beating("training", leased), *[PodSight() for _ in range(5)]]
+    memory, stops = PodMemory(), []
+    for sight in sights:
+        verdict = judge_pod(memory, RentedPod("p", status="RUNNING", gpu={}), sight, MINUTE, GuardRules(IDLE))
+        memory = verdict.memory
+        stops.append(verdict.stop)
+    assert stops == [None, None, None, None, None, "lease"]
