@@ -10,7 +10,8 @@ NAMES = ("comfy_urls", "servers_file", "comfy_token_env", "insecure_token")
 """What the flags are called in a request."""
 
 KINDS = (
-    "http(s)://HOST:PORT for ComfyUI, comfy+https://HOST for Comfy API v2 (Comfy Cloud, comfy-api-proxy), `embedded` for the demo server"
+    "http(s)://HOST:PORT for ComfyUI, comfy+https://HOST for Comfy API v2 (Comfy Cloud, comfy-api-proxy), runpod://ENDPOINT_ID for RunPod "
+    "serverless (key in RUNPOD_API_KEY), `embedded` for the demo server"
 )
 
 

@@ -161,6 +161,8 @@ class PromptEnd:
     `lost`: the server has it no more (a restart, someone deleted it, its results expired). `can_heal`: another try may succeed.
     `seconds` is what the server worked on it, by its own clock; `credits` what it charged; None where it does not say.
     `is_set_up`: every other picture of the workflow would fail alike (its saver writes what cannot be read); `fix` says what to do.
+    `is_rejection`: the graph was refused only when it was to run; another server may take it. `is_charged`: a lost one was worked on and
+    is paid for, so that it is made again once only.
     """
 
     prompt_id: str
@@ -174,6 +176,8 @@ class PromptEnd:
     credits: float | None = None
     is_set_up: bool = False
     fix: str = ""
+    is_rejection: bool = False
+    is_charged: bool = False
 
 
 class RejectedPrompt(InputError):

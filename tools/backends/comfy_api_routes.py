@@ -6,15 +6,15 @@ import posixpath
 import uuid
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urljoin
 
 from lifeos.errors import InputError, UnavailableError
-from tools.backends.address import Address
 from tools.backends.backend import BusyError
 from tools.backends.bounded_connection import RefusedReplyError, Reply
 from tools.backends.comfy_api_answers import ApiError, ApiErrorAnswer, ApiJob, Asset, Health, JobList, own_path, read_refusal
-from tools.backends.credentials import Credential, address_of, is_private
+from tools.backends.credentials import Credential, address_of
 from tools.backends.file_form import FileForm
+from tools.backends.file_stores import fetch_elsewhere
 from tools.backends.transport import LARGE_ANSWER, MAX_REDIRECTS, PASSING_STATUSES, REDIRECTS, NoReplyError, Transport
 
 PREFIX = "comfy+"
@@ -107,17 +107,8 @@ class ApiRoutes:
         raise RefusedReplyError(self.url, "redirects an output again and again", "look at the server")
 
     def _fetch_elsewhere(self, url: str, limit: int) -> Reply:
-        parts = urlsplit(url)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        origin = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
         here = self._transport.address.base
-        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_private(here) and is_private(origin))):
-            raise RefusedReplyError(self.url, f"keeps an output at {origin[:80]}: only https is followed", "look at the server")
-        elsewhere = Transport(Address(origin, None), timeout_seconds=self._transport.timeout_seconds)
-        try:
-            return elsewhere.get_once((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), limit=limit)
-        finally:
-            elsewhere.close()
+        return fetch_elsewhere(self.url, here, url, timeout_seconds=self._transport.timeout_seconds, limit=limit)
 
     def upload_model(self, folder: str, file: Path) -> str:
         """Put a model file there, and return its name in the folder: the older one where the same bytes are there under another.

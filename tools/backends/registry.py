@@ -22,6 +22,8 @@ BACKENDS = {
     "embedded": "tools.backends.embedded",
     "comfy+https": "tools.backends.comfy_api",
     "comfy+http": "tools.backends.comfy_api",
+    "runpod": "tools.backends.serverless",
+    "runpod+http": "tools.backends.serverless",
 }
 """The scheme of an address (what stands before `://`, or the whole word) and the module whose `open_backend` opens it."""
 

@@ -148,17 +148,23 @@ class ServerLane:
             self._pool.give_back([task])
         except RejectedPrompt as error:
             del self._tasks[prompt_id]
-            task.refused_by.add(self.server.url)
             message = f"rejected: {error.message}" + (f" ({error.fix})" if error.fix else "")
             fix = "mend the workflow or its settings"
             outcome = PromptEnd(prompt_id, "failed", node=error.node, message=message, is_set_up=True, fix=fix)
-            if not self._pool.give_back([task], to_others=True):
+            if not self._goes_elsewhere(task):
                 self._pool.finish(Finished(job, outcome, (), self.server.url, task.attempts))
+
+    def _goes_elsewhere(self, task: Task) -> bool:
+        """A prompt that this server refused goes to one that has not, if there is one."""
+        task.refused_by.add(self.server.url)
+        return self._pool.give_back([task], to_others=True)
 
     def _judge(self, task: Task, outcome: PromptEnd) -> None:
         if outcome.kind == "done":
             self._done.put((task, outcome))
-        elif outcome.kind == "lost" and task.losses < MAX_LOSSES:
+        elif outcome.is_rejection and self._goes_elsewhere(task):
+            self._tell.note(f"{self.server.url}: {task.job.key} was {outcome.message}; another server gets it")
+        elif outcome.kind == "lost" and task.losses < (1 if outcome.is_charged else MAX_LOSSES):
             task.losses += 1
             self._tell.note(f"{self.server.url}: {task.job.key} was lost ({outcome.message}); submitted again")
             self._pool.give_back([task])

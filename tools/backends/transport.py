@@ -63,11 +63,11 @@ class NoReplyError(UnavailableError):
 class Transport:
     """Requests to one server, from any thread: each has a connection of its own, which is kept.
 
-    `timeout_seconds` is for each pause of the server's, `answer_seconds` for a whole answer.
+    `timeout_seconds` is for each pause of the server's, `answer_seconds` for a whole answer. `service` is what should answer there.
     """
 
-    def __init__(self, address: Address, *, timeout_seconds: float, answer_seconds: float | None = None) -> None:
-        self.address = address
+    def __init__(self, address: Address, *, timeout_seconds: float, answer_seconds: float | None = None, service: str = "ComfyUI") -> None:
+        self.address, self._service = address, service
         self.timeout_seconds = timeout_seconds
         self.answer_seconds = answer_seconds if answer_seconds is not None else ANSWER_FACTOR * timeout_seconds
         self._local = threading.local()
@@ -109,8 +109,8 @@ class Transport:
         return body.replace(secret, HIDDEN) if len(secret) >= SHORTEST_SECRET else body
 
     def odd(self, what: str) -> UnavailableError:
-        """The error of an answer that ComfyUI would not give."""
-        return UnavailableError(self.address.base, f"answers, but not as ComfyUI does ({what})", "check --comfy-url")
+        """The error of an answer that the service would not give."""
+        return UnavailableError(self.address.base, f"answers, but not as {self._service} does ({what})", "check --comfy-url")
 
     def post_safely(self, path: str, body: dict[str, Any]) -> Reply:
         """A POST that may be repeated without harm."""

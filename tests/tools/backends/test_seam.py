@@ -20,7 +20,7 @@ from tools.backends.dispatch import Dispatcher, Job
 from tools.backends.registry import BACKENDS, connect_backends, find_opener, open_backends, scheme_of
 from tools.stand_in import render_references
 
-MEMBERS = {"tools.backends.comfyui", "tools.backends.comfy_api", "tools.backends.embedded"}
+MEMBERS = {"tools.backends.comfyui", "tools.backends.comfy_api", "tools.backends.embedded", "tools.backends.serverless"}
 KNOWN_OUTSIDE = {
     "tools.backends.backend",
     "tools.backends.dispatch",
@@ -71,6 +71,7 @@ SCHEMES = {
     "embedded": "embedded",
     " WSS://x ": "wss",
     "comfy+https://x": "comfy+https",
+    "runpod://abc123": "runpod",
 }
 
 

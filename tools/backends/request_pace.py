@@ -1,0 +1,55 @@
+"""How fast a service may be asked that says when it is too fast (status 429): one pace for all that is asked of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tools.backends.backend import BusyError, StalledError
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+SLICE_SECONDS = 2.0
+"""Of a pause, waited at a time, so that a prompt can go elsewhere and an end is noticed."""
+
+
+class RequestPace:
+    """Each refusal doubles the pause, or makes it as long as it says; each answer halves it."""
+
+    def __init__(self, url: str, patience_seconds: float) -> None:
+        self._url, self._patience = url, patience_seconds
+        self._pause = self._until = 0.0
+        self._since: float | None = None
+
+    @property
+    def left(self) -> float:
+        """Seconds until the next question may go out."""
+        return max(0.0, self._until - time.monotonic())
+
+    @property
+    def is_slow(self) -> bool:
+        return self._since is not None
+
+    def slow(self, retry_after: float | None) -> float:
+        """It was too fast: returns the pause. Raises StalledError after `patience_seconds` without any answer."""
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        if now - self._since > self._patience:
+            why = f"has answered for {now - self._since:.0f} s only that it is asked too often (status 429)"
+            raise StalledError(self._url, why, "wait, or end other programs that use the same key")
+        wanted = retry_after if retry_after is not None else max(FIRST_PAUSE_SECONDS, 2 * self._pause)
+        self._pause = min(wanted, LONGEST_PAUSE_SECONDS)
+        self._until = now + self._pause
+        return self._pause
+
+    def ease(self) -> None:
+        """It answered."""
+        self._since = None
+        self._pause = self._pause / 2 if self._pause > FIRST_PAUSE_SECONDS / 2 else 0.0
+
+    def wait(self, rest: Callable[[float], object]) -> None:
+        """Before another prompt is queued. Raises BusyError where the pause is longer than a slice."""
+        left = self.left
+        if left > 0:
+            rest(min(left, SLICE_SECONDS))
+            if left > SLICE_SECONDS:
+                raise BusyError(self._url, left)
