@@ -12,13 +12,6 @@ const unpackRows = ({ count, columns }) => {
   return rows;
 };
 
-const meterOf = (gate, value) => {
-  const share = number => `${100 * Math.max(0, Math.min(1, (number - gate.low) / (gate.high - gate.low || 1)))}%`;
-  const bar = h("em", { class: value !== null && (gate.lower ? value > gate.limit : value < gate.limit) ? "low" : null }), limit = h("u", {});
-  bar.style.width = value === null ? "0" : share(value); limit.style.left = share(gate.limit);
-  return h("span", { class: "meter" }, bar, limit);
-};
-
 /* What stands below a picture. `gates`: those in force; `placeOf`: the place of a picture by its name, undefined for one that is not here. */
 const cardBody = (item, gates, placeOf) => {
   const shorten = text => text.length > 90 ? `${text.slice(0, 89)}…` : text;

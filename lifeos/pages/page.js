@@ -13,6 +13,14 @@ const h = (tag, attributes, ...children) => {
   return node;
 };
 const score = value => value === null || value === undefined ? "–" : value.toFixed(2);
+/* A score on the way from the lowest to the highest that its gate knows, with a mark at the limit; the number stands beside it. */
+const meterOf = (gate, value) => {
+  const there = value !== null && value !== undefined;
+  const share = number => `${100 * Math.max(0, Math.min(1, (number - gate.low) / (gate.high - gate.low || 1)))}%`;
+  const bar = h("em", { class: there && (gate.lower ? value > gate.limit : value < gate.limit) ? "low" : null }), limit = h("u");
+  bar.style.width = there ? share(value) : "0"; limit.style.left = share(gate.limit);
+  return h("span", { class: "meter", "aria-hidden": "true" }, bar, limit);
+};
 const drawn = (tag, attributes, ...children) => {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);

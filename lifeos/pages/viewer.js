@@ -284,12 +284,8 @@ class Viewer {
     if (!this.blind && item.scores) {
       const scores = h("div", { class: "scores" });
       for (const gate of this.gates()) {
-        const value = item.scores[gate.name], there = value !== null && value !== undefined;
-        const share = number => `${100 * Math.max(0, Math.min(1, (number - gate.low) / (gate.high - gate.low || 1)))}%`;
-        const meter = h("span", { class: "meter", "aria-hidden": "true" });
-        if (there) { const bar = h("em", { class: (gate.lower ? value > gate.limit : value < gate.limit) ? "low" : "" }); bar.style.width = share(value); meter.append(bar); }
-        const limit = h("u"); limit.style.left = share(gate.limit); meter.append(limit);
-        scores.append(h("i", {}, gate.title), meter, h("b", { title: `limit ${score(gate.limit)}` }, score(value)));
+        const value = item.scores[gate.name];
+        scores.append(h("i", {}, gate.title), meterOf(gate, value), h("b", { title: `limit ${score(gate.limit)}` }, score(value)));
       }
       parts.push(scores);
       if (item.reasons.length) parts.push(h("ul", { class: "why" }, item.reasons.map(reason => h("li", {}, reason))));
