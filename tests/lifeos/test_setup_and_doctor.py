@@ -195,3 +195,11 @@ def test_a_user_without_a_home_has_the_project_s_models(monkeypatch: pytest.Monk
     monkeypatch.delenv("LIFEOS_MODELS", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     assert model_folders() == [MODELS_FOLDER]
+
+
+def test_doctor_asks_servers_of_any_kind() -> None:
+    args = doctor.build_parser().parse_args(["--comfy-url", "comfy+http://127.0.0.1:9"])
+    (found,) = doctor.examine_servers(Path(sys.executable), doctor.flags_for_report(args))
+    assert found.severity == "warning"
+    assert found.message.startswith("comfy+http://127.0.0.1:9: cannot be reached")
+    assert doctor.flags_for_report(doctor.build_parser().parse_args(["--comfy-url", "http://127.0.0.1:9"])) == []

@@ -18,6 +18,7 @@ from tools.backends.credentials import Credential, address_of
 from tools.backends.registry import open_backends
 from tools.backends.server_entry import ServerEntry
 from tools.backends.server_list import list_servers, read_servers
+from tools.production.request import Request
 
 GOOD = """
 servers:
@@ -189,3 +190,13 @@ def test_the_usual_variable_of_runpod(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKENDS, "runpod", "somewhere")
     entries: tuple[Any, ...] = list_servers(["runpod://abc123"])
     assert entries[0].credential == Credential("RUNPOD_API_KEY")
+
+
+def test_a_batch_goes_on_with_its_servers_or_with_another_set(tmp_path: Path) -> None:
+    """What is stored of a batch names the variable; a new set takes the place of the old one, token and all."""
+    begun = Request(tmp_path, servers_file=tmp_path / "servers.yaml", comfy_urls=("http://a",), comfy_token_env="POD_KEY").to_json()
+    assert begun["comfy_token_env"] == "POD_KEY"
+    again = Request(tmp_path).completed_by(begun)
+    assert (again.servers_file, again.comfy_urls, again.comfy_token_env) == (tmp_path / "servers.yaml", ("http://a",), "POD_KEY")
+    other = Request(tmp_path, comfy_urls=("http://b",)).completed_by(begun)
+    assert (other.servers_file, other.comfy_urls, other.comfy_token_env) == (None, ("http://b",), None)
