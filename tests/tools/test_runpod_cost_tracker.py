@@ -160,7 +160,7 @@ def test_a_second_start_warns_and_names_the_first(folder: Folder, capsys: pytest
         (["--action", "start", "--gpu", "RTX 409"], "error: RTX 409: no rate for this GPU in the policy (did you mean RTX 4090"),
         (["--action", "report", "--since", "yesterday"], "'yesterday' is no date such as 2026-11-01"),
         (["--action", "stop", "--at", "noon"], "'noon' is no UTC time such as 2026-11-01T12:00:00Z"),
-        ([], "one of the arguments --action --watch --check-billing is required"),
+        ([], "one of the arguments --action --watch --check-billing --guard is required"),
     ],
 )
 def test_bad_usage_is_one_line(folder: Folder, capsys: pytest.CaptureFixture[str], arguments: list[str], line: str) -> None:
