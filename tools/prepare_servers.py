@@ -68,9 +68,8 @@ def _prepare(server: Backend, entry: ServerEntry, file: Path, header: dict[str, 
         return Finding("lora", f"{server.url}: has {file.name}, {size:,} bytes", severity="ok")
     copy = f"copy {file} into the folder models/{LORAS} there"
     if not server.offers.lists_models:
-        return Finding(
-            "lora", f"{server.url}: takes no model files over HTTP", f"{copy}, then write has_loras: true into the file of --servers"
-        )
+        fix = f"{_where_to_copy(server, file)}, then write has_loras: true into the file of --servers"
+        return Finding("lora", f"{server.url}: takes no model files over HTTP", fix)
     there = next((name for name in server.models(LORAS) if re.split(r"[/\\]", name)[-1] == file.name), None)
     if there is None:
         return Finding("lora", f"{server.url}: has no {file.name}, and takes no model files over HTTP", copy)
@@ -78,6 +77,15 @@ def _prepare(server: Backend, entry: ServerEntry, file: Path, header: dict[str, 
         return Finding("lora", f"{server.url}: its {there} is another LoRA: its header says something else", copy)
     seen = "with the same header" if metadata is not None else "which has no header to compare"
     return Finding("lora", f"{server.url}: has {there}, {seen}", severity="ok")
+
+
+def _where_to_copy(server: Backend, file: Path) -> str:
+    """The words of a server that takes no files, for where they go instead."""
+    try:
+        server.upload_model(LORAS, file)
+    except InputError as error:
+        return error.fix
+    return f"copy {file} into the folder models/{LORAS} there"
 
 
 def exit_code_of(found: Sequence[Finding]) -> int:

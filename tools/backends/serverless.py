@@ -371,9 +371,9 @@ class Serverless:
         """Nothing: workers are not ours."""
 
     def upload_model(self, folder: str, file: Path) -> str:
-        where = f"/runpod-volume/models/{folder}/{file.name}"
-        fix = f"put it on the endpoint's network volume as {where}: start a pod with that volume (there it is /workspace/models/{folder})"
-        raise InputError(self.url, f"RunPod serverless takes no model files, {file.name} neither", fix)
+        place = f"models/{folder}/{file.name}"
+        fix = f"put {file} on the endpoint's network volume as /runpod-volume/{place}; on a pod with that volume it is /workspace/{place}"
+        raise InputError(self.url, "RunPod serverless takes no model files", fix)
 
     def upload_picture(self, name: str, data: bytes) -> str:
         """Kept here, on the disk, until a graph that loads it is queued."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,11 +18,12 @@ from lifeos.errors import InputError, UnavailableError
 from tests.tools.backends.job_graphs import plain_graph, sampled_graph
 from tests.tools.backends.picture_file import small_png
 from tests.tools.stand_in.embedded_graphs import flat_graph
-from tools import production_pipeline
+from tools import prepare_servers, production_pipeline
 from tools.backends.backend import BackendOptions, BusyError, LostPicture, PictureRef, PromptEnd, StalledError, Tariff
 from tools.backends.comfyui import ComfyServer
 from tools.backends.dispatch import Dispatcher, Job
 from tools.backends.request_pace import RequestPace
+from tools.backends.server_entry import ServerEntry
 from tools.backends.serverless import Serverless
 from tools.backends.serverless_answers import EndpointJob, ServerlessHealth, Workers, read_job_end
 from tools.stand_in import Faults, render_references, start_embedded_server
@@ -395,9 +397,13 @@ def test_costs_are_by_the_second_of_work(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Serverless("runpod://abc123", BackendOptions(tariff=told)).tariff(0.72) == told
 
 
-def test_models_are_refused_with_the_place_where_they_go(open_endpoint: OpenEndpoint, open_client: OpenClient) -> None:
-    with pytest.raises(InputError, match=r"/runpod-volume/models/loras/amira\.safetensors"):
-        open_client(open_endpoint()).upload_model("loras", Path("amira.safetensors"))
+def test_models_are_refused_with_the_place_where_they_go(open_endpoint: OpenEndpoint, tmp_path: Path) -> None:
+    header = json.dumps({"lora_unet_a.lora_down.weight": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}}).encode()
+    lora = tmp_path / "amira.safetensors"
+    lora.write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
+    (found,) = prepare_servers.prepare_servers([ServerEntry(open_endpoint().url)], lora)
+    assert found.severity == "error"
+    assert f"put {lora} on the endpoint's network volume as /runpod-volume/models/loras/amira.safetensors" in found.fix
 
 
 def test_pictures_that_a_graph_loads_go_along(open_endpoint: OpenEndpoint, open_client: OpenClient) -> None:
