@@ -74,7 +74,7 @@ def opened(folder: Path) -> Iterator[Place]:
     yield made
     with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
         group = made.record["process_group"]
-        if group and is_group_alive(group):
+        if sys.platform != "win32" and group and is_group_alive(group):
             os.killpg(group, signal.SIGKILL)
 
 
