@@ -128,6 +128,13 @@ class HelpFormatter(argparse.HelpFormatter):
     def start_section(self, heading: str | None) -> None:
         super().start_section("\n".join(textwrap.wrap(heading, self._width - 1, break_on_hyphens=False)) if heading else heading)
 
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """The flags of an option; where they are too many for a line, broken between two of them."""
+        text = super()._format_action_invocation(action)
+        flags = [flag.replace(" ", "\0") for flag in text.split(", ")]
+        lines = textwrap.wrap(", ".join(flags), self._width - self._current_indent, break_long_words=False, break_on_hyphens=False)
+        return ("\n" + " " * self._current_indent).join(lines).replace("\0", " ")
+
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
 
