@@ -75,6 +75,8 @@ def watch_checkpoints(
         raise InputError(order.folder, "no such directory", "give --checkpoints the output folder of a training")
     with locks.hold(root / ".work" / "lock", str(root)) as held:
         begun = read_state(root)
+        if begun is not None and not begun.checkpoints:
+            begun = None  # a command that was refused or stopped before its first checkpoint binds the next one to nothing
         if begun is not None:
             check_same_design(root, begun, order.design)
         seed = choose_base_seed(order.request.base_seed, begun.base_seed if begun is not None else None)

@@ -96,7 +96,7 @@ def check_begun(root: Path, sweep: Sweep) -> int | None:
     differing = [key for key, value in wanted.items() if saved.get(key) != value]
     if differing:
         fix = "repeat its command to continue it, or choose another --output-dir"
-        raise InputError(root, f"holds another sweep: {', '.join(differing)} differ", fix)
+        raise InputError(root, f"holds another sweep: {', '.join(differing)} {verb(len(differing), 'differs', 'differ')}", fix)
     return int(saved["base_seed"])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeos import files, foreign
+from lifeos.counting import verb
 from lifeos.errors import InputError
 from lifeos.picture_names import safe_config
 from tools.sweep.design import Config
@@ -105,4 +106,4 @@ def check_same_design(root: Path, begun: WatchState, wanted: WatchDesign) -> Non
     """Raises InputError for a command that asks for another sweep than the one that was begun."""
     was, now = asdict(begun.design), asdict(wanted)
     if differing := [name for name in now if was[name] != now[name]]:
-        raise InputError(root, f"holds another sweep: {', '.join(differing)} differ", FIX)
+        raise InputError(root, f"holds another sweep: {', '.join(differing)} {verb(len(differing), 'differs', 'differ')}", FIX)

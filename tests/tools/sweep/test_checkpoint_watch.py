@@ -121,6 +121,15 @@ def test_without_the_folder_one_line_says_where_a_checkpoint_belongs(
     assert (said["what"], said["why"]) == (server.url, f"has no {file.name}")
     assert said["fix"] == f"give --comfy-lora-dir the folder that it loads LoRAs from, or copy {file} into it; the same command goes on"
 
+    state = tmp_path / "sw" / "sweep.json"
+    begun = json.loads(state.read_text())
+    begun["design"]["folder"] = "/another"
+    state.write_text(json.dumps(begun))
+    assert watch(place, server, references) == 2
+    assert "holds another sweep: folder differs" in capsys.readouterr().out
+    state.write_text(json.dumps(begun | {"checkpoints": []}))
+    assert watch(place, server, references) == 3, "what was refused before its first checkpoint binds nothing"
+
 
 def test_a_trainer_whose_command_is_gone_is_interrupted_by_its_record(tmp_path: Path) -> None:
     with opened(tmp_path) as place, started(place, *EIGHT, **GOES_ON) as training:
