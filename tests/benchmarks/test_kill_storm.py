@@ -26,7 +26,17 @@ def test_two_cheap_scripts_hold(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_every_script_that_keeps_something_is_there() -> None:
     batches = {"production_pipeline", "generate_batch", "parameter_sweep", "rejudge", "scorecard"}
-    assert {*TARGETS} == batches | {"publish", "review", "dataset_manifest", "cost", "promote", "promote_findings", "commit", "retrain"}
+    assert {*TARGETS} == batches | {
+        "repairing",
+        "publish",
+        "review",
+        "dataset_manifest",
+        "cost",
+        "promote",
+        "promote_findings",
+        "commit",
+        "retrain",
+    }
     assert cli.run(lambda: main(["--script", "no such script"])) == 2
 
 
