@@ -77,6 +77,12 @@ class Ordered(HashScorer):
             self.turn.notify_all()
         return super().assess_bytes(data, path)
 
+    def let_all_through(self) -> None:
+        """After a kill: the picture whose turn it is may never come."""
+        with self.turn:
+            self.order.clear()
+            self.turn.notify_all()
+
 
 def run(plan: Plan, folder: BatchFolder, scorer: Any = None, **production: Any) -> BatchEnd:
     equipment = Equipment(scorer or HashScorer(least=0.7), make_policy(**production), workers=len(plan.images) or 2)
@@ -151,8 +157,8 @@ class KilledError(BaseException):
     pass
 
 
-def kill_at(step: int, patch: pytest.MonkeyPatch) -> list[str]:
-    """From the given step on (a record of the journal, a move) nothing is done any more, by any thread."""
+def kill_at(step: int, patch: pytest.MonkeyPatch, scorer: Ordered) -> list[str]:
+    """From the given step on (a record of the journal, a move) nothing is done any more, by any thread; none waits for its turn."""
     steps: list[str] = []
     append, move = Journal.append, filing.files.replace
 
@@ -160,6 +166,7 @@ def kill_at(step: int, patch: pytest.MonkeyPatch) -> list[str]:
         def act(*arguments: Any, **named: Any) -> Any:
             steps.append(f"{name} {arguments[1] if name == 'record' else ''}")
             if len(steps) > step:
+                scorer.let_all_through()
                 raise KilledError
             return do(*arguments, **named)
 
@@ -178,9 +185,10 @@ def test_killed_at_any_step_the_next_run_ends_alike(tmp_path: Path, monkeypatch:
         root.mkdir()
         plan, folder = make_sources(root, "aaab"), BatchFolder(root / "batch")
         with monkeypatch.context() as patch:
-            steps = kill_at(step, patch)
+            scorer = Ordered([f"{place}.png" for place in order])
+            steps = kill_at(step, patch, scorer)
             try:
-                run(plan, folder, Ordered([f"{place}.png" for place in order]))
+                run(plan, folder, scorer)
                 killed = False
             except KilledError:
                 killed = len(steps) > step
