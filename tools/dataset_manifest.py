@@ -246,6 +246,12 @@ def build_parser() -> cli.Parser:
     )
     parser.add_argument("--contact-sheet", type=Path, metavar="FILE", help="with --compare: one picture of all that was added and removed")
     parser.add_argument("--old-dataset-dir", type=Path, metavar="DIR", help="with --contact-sheet: where the old set lies now")
+    _add_faces(parser)
+    parser.add_json()
+    return parser
+
+
+def _add_faces(parser: cli.Parser) -> None:
     faces = parser.add_argument_group("faces")
     faces.add_argument("--faces", action="store_true", help="also check faces: none, another person, poses, shot sizes, blur, cropping")
     faces.add_argument(
@@ -259,8 +265,6 @@ def build_parser() -> cli.Parser:
         ),
     )
     add_engine_flags(faces, only_with="--faces")
-    parser.add_json()
-    return parser
 
 
 def check_usage(args: argparse.Namespace) -> None:

@@ -384,9 +384,7 @@ class ComfyServer(ServerApi):
         for prompt_id in mine:
             self._forget(prompt_id)
         self._ended = [outcome for outcome in self._ended if outcome.prompt_id not in mine]
-        if not mine:
-            return
-        if self._transport.post_safely("/api/jobs/cancel", {"job_ids": mine}).status == 200:
+        if not mine or self._transport.post_safely("/api/jobs/cancel", {"job_ids": mine}).status == 200:
             return
         self._transport.post_safely("/queue", {"delete": mine})
         for prompt_id in self.workload().running:

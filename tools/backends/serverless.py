@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lifeos.errors import InputError, UnavailableError
 from tools.backends.backend import (
@@ -41,6 +41,8 @@ from tools.backends.request_pace import RequestPace
 from tools.backends.serverless_answers import QUEUED, EndpointJob, WorkerPicture, marks_of, pictures_of, read_job_end
 from tools.backends.serverless_routes import ServerlessRoutes
 from tools.backends.transport import PASSING_STATUSES, NoReplyError
+
+T = TypeVar("T")
 
 COLD_SECONDS = 10.0
 """A first job that waits so long waits for a worker that starts."""
@@ -174,40 +176,37 @@ class Serverless:
         if handle is None:
             self._tell_twin(graph, "an earlier run ended before RunPod named its job")
             return None
-        while True:
-            try:
-                job = self._api.job(handle)
-            except RefusedReplyError:
-                raise
-            except BusyError as error:
-                self._slow_down(error)
-                raise
-            except UnavailableError as error:
-                self._outage.bear(error, self.on_outage)
-            else:
-                self._answered()
-                if job is None:
-                    self.on_note(f"job {handle} of an earlier run has expired there: its picture is made again")
-                return job if job is not None and job.status != "CANCELLED" else None
+        job = self._asked(lambda: self._api.job(handle))
+        if job is None:
+            self.on_note(f"job {handle} of an earlier run has expired there: its picture is made again")
+        return job if job is not None and job.status != "CANCELLED" else None
 
     def _queued(self, graph: dict[str, Any]) -> EndpointJob:
         """A new job. An answer that is lost cannot be asked for: then it is said that there may be two."""
         body = {"input": {"workflow": graph} | self._loaded_pictures(graph)}
+
+        def tell(error: UnavailableError) -> None:
+            if not isinstance(error, NoReplyError) or error.may_have_arrived:
+                self._tell_twin(graph, f"the answer to a job was lost ({error.why})")
+
+        return self._asked(lambda: self._api.run(body), tell)
+
+    def _asked(self, ask: Callable[[], T], on_loss: Callable[[UnavailableError], None] = lambda error: None) -> T:
+        """An answer, as soon as an outage lets one through; `on_loss` is told each that was lost. Raises what the endpoint refuses."""
         while True:
             try:
-                job = self._api.run(body)
+                answer = ask()
             except RefusedReplyError:
                 raise
             except BusyError as error:
                 self._slow_down(error)
                 raise
             except UnavailableError as error:
-                if not isinstance(error, NoReplyError) or error.may_have_arrived:
-                    self._tell_twin(graph, f"the answer to a job was lost ({error.why})")
+                on_loss(error)
                 self._outage.bear(error, self.on_outage)
             else:
                 self._answered()
-                return job
+                return answer
 
     def _tell_twin(self, graph: dict[str, Any], why: str) -> None:
         marks = [f"{name} {value}" for name, value in marks_of(graph)]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from lifeos import foreign
 from lifeos.errors import InputError, UnavailableError
 
 QUICK_SECONDS = 60
+
+PROGRAM_SECONDS = 300
+"""Importing PyTorch from a network volume for the first time takes minutes."""
 
 OURS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
 """Variables of our environment that would reach into the trainer's."""
@@ -130,3 +134,18 @@ def run_python(checkout: TrainerCheckout, args: Sequence[str], seconds: float, s
 def last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""
+
+
+def ask_program(checkout: TrainerCheckout, program: str, task: Mapping[str, Any]) -> tuple[dict[str, str | None], str]:
+    """What a program of ours, run by the trainer's Python with a task, answers in its last line `ANSWER{…}`, and its fault.
+
+    The fault is empty if it ended with 0. Raises UnavailableError if it cannot even begin.
+    """
+    result = run_python(checkout, ["-c", program], PROGRAM_SECONDS, json.dumps(task))
+    fault = last_line(result.stderr) or f"return code {result.returncode}"
+    answers = [line for line in result.stdout.splitlines() if line.startswith("ANSWER")]
+    if not answers:
+        fix = f"install its requirements for {checkout.python}, or name its Python with --trainer-python"
+        raise UnavailableError(checkout.folder, f"cannot be started: {fault}", fix)
+    answer = foreign.decode(answers[-1].removeprefix("ANSWER"), dict[str, str | None], checkout.python, error=UnavailableError)
+    return answer, fault if result.returncode else ""

@@ -5,15 +5,8 @@ The classes take any key, and ignore what they do not know. So each of our keys 
 
 from __future__ import annotations
 
-import json
-
-from lifeos import foreign
-from lifeos.errors import UnavailableError
 from tools.trainers.trainer import ParserVerdict, TrainingPlan
-from tools.trainers.trainer_checkout import TrainerCheckout, last_line, run_python
-
-LOADER_SECONDS = 300
-"""Importing PyTorch from a network volume for the first time takes minutes."""
+from tools.trainers.trainer_checkout import TrainerCheckout, ask_program
 
 LOADER_PROGRAM = """
 import inspect, json, os, sys, tempfile
@@ -63,12 +56,5 @@ KINDS = {"network": "NetworkConfig", "save": "SaveConfig", "train": "TrainConfig
 def ask_loader(checkout: TrainerCheckout, plan: TrainingPlan) -> ParserVerdict:
     """Loads no model, reads no picture. Raises UnavailableError if the trainer cannot even be imported."""
     task = {"text": plan.files[0].text, "document": plan.files[0].document, "kinds": KINDS}
-    result = run_python(checkout, ["-c", LOADER_PROGRAM], LOADER_SECONDS, json.dumps(task))
-    answers = [line for line in result.stdout.splitlines() if line.startswith("ANSWER")]
-    if not answers:
-        why = f"cannot be started: {last_line(result.stderr) or f'return code {result.returncode}'}"
-        raise UnavailableError(
-            checkout.folder, why, f"install its requirements for {checkout.python}, or name its Python with --trainer-python"
-        )
-    answer = foreign.decode(answers[-1].removeprefix("ANSWER"), dict[str, str], checkout.python, error=UnavailableError)
-    return ParserVerdict(tuple(answer), "" if result.returncode == 0 else last_line(result.stderr) or f"return code {result.returncode}")
+    answer, fault = ask_program(checkout, LOADER_PROGRAM, task)
+    return ParserVerdict(tuple(answer), fault)

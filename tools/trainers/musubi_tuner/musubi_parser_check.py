@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
-from lifeos import foreign
-from lifeos.errors import UnavailableError
 from tools.trainers.musubi_tuner.musubi_processes import SOURCES
 from tools.trainers.trainer import ParserVerdict, TrainingPlan
-from tools.trainers.trainer_checkout import TrainerCheckout, last_line, run_python
-
-PARSER_SECONDS = 300
-"""Importing PyTorch from a network volume for the first time takes minutes."""
+from tools.trainers.trainer_checkout import TrainerCheckout, ask_program
 
 PARSER_PROGRAM = """
 import argparse, importlib, json, sys
@@ -63,14 +56,7 @@ def ask_parser(checkout: TrainerCheckout, plan: TrainingPlan) -> ParserVerdict:
         start = process.argv.index(mark) + 1
         processes.append({"name": process.name, "module": process.argv[start], "args": list(process.argv[start + 1 :])})
     task = {"sources": str(checkout.folder / SOURCES), "processes": processes, "dataset": plan.files[0].document}
-    result = run_python(checkout, ["-c", PARSER_PROGRAM], PARSER_SECONDS, json.dumps(task))
-    answers = [line for line in result.stdout.splitlines() if line.startswith("ANSWER")]
-    if not answers:
-        why = f"cannot be started: {last_line(result.stderr) or f'return code {result.returncode}'}"
-        raise UnavailableError(
-            checkout.folder, why, f"install its requirements for {checkout.python}, or name its Python with --trainer-python"
-        )
-    answer = foreign.decode(answers[-1].removeprefix("ANSWER"), dict[str, str], checkout.python, error=UnavailableError)
+    answer, fault = ask_program(checkout, PARSER_PROGRAM, task)
     checked = [f"the arguments for {process.name}" for process in plan.processes if process.name in answer]
     checked += ["the dataset"] if "dataset" in answer else []
-    return ParserVerdict(tuple(checked), "" if result.returncode == 0 else last_line(result.stderr) or f"return code {result.returncode}")
+    return ParserVerdict(tuple(checked), fault)
