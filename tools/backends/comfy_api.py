@@ -77,6 +77,8 @@ class Followed:
     previews: frozenset[str]
     since: float
     credits: float | None = None
+    is_missed: bool = False
+    """It was not there at the last look. A proxy may miss one that moves from ComfyUI's queue to its history: the next look settles it."""
 
 
 class ComfyApi:
@@ -246,11 +248,15 @@ class ComfyApi:
             job, credits = self._api.job(followed.job.id)
             self._answered()
             followed.credits = credits if credits is not None else followed.credits
-            if job is None:
+            is_gone = job is None or job.status == "expired"
+            if is_gone and not followed.is_missed:
+                followed.is_missed = True
+            elif job is None:
                 self._end(
                     prompt_id, PromptEnd(prompt_id, "lost", message="the server does not know the job any more: restarted, or expired")
                 )
             elif job.is_open:
+                followed.is_missed = False
                 self._watch(prompt_id, followed, job)
             else:
                 places = enumerate(job.outputs or [])
