@@ -253,6 +253,20 @@ def test_ends(cloud: Cloud, open_client: Callable[..., ComfyApi], job: dict[str,
     assert end.out_of_memory == ("memory" in wanted[1])
 
 
+def test_a_job_that_is_missed_once_is_not_lost(cloud: Cloud, open_client: Callable[..., ComfyApi]) -> None:
+    missed: list[str] = []
+
+    def miss_once(job_id: str) -> Any:
+        missed.append(job_id)
+        return (404, b"", {}) if len(missed) == 1 else None
+
+    cloud.on_job = miss_once
+    server = open_client()
+    server.connect()
+    server.submit("a", GRAPH)
+    assert only_end(server).kind == "done" and len(missed) == 2
+
+
 def test_a_job_that_is_not_known_any_more_is_made_again(cloud: Cloud, open_client: Callable[..., ComfyApi]) -> None:
     cloud.on_job = lambda job_id: (404, b"", {}) if job_id == "job-1" else None
     server = open_client()
