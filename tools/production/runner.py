@@ -32,12 +32,13 @@ from tools.production.intake import Intake, SetUpError, describe_node, find_stor
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import Item, Plan
 from tools.production.rejudging import finish_moves
-from tools.production.repair_numbers import is_repair, number_of
+from tools.production.repair_numbers import number_of
 from tools.production.repairing import Repairs
 from tools.production.resemblance import find_rejected
 from tools.production.results import COMPLETE, ending_of
 from tools.production.settling import ReviewsMeanwhile, Settled, settle_decisions
 from tools.production.stopping import Note, StopSignal
+from tools.production.tally import Tally
 from tools.production.weeding import UNSETTLED, weed_out
 
 __all__ = ["BatchEnd", "Equipment", "run_batch"]
@@ -110,6 +111,7 @@ class _Run:
         self.intake.on_rejected = self.repairs.found
         self.reviews = ReviewsMeanwhile(folder)
         self.may_hold_duplicates = state.ending in UNSETTLED
+        self.tally = Tally(state)
         self.pending: dict[Future[None], Item] = {}
         self.brakes = Brakes()
         self.failed_tries: SimpleQueue[tuple[PromptEnd, str]] = SimpleQueue()
@@ -131,7 +133,7 @@ class _Run:
         error: Exception | None = None
         with (
             ThreadPoolExecutor(self.equipment.workers, thread_name_prefix="intake") as self.pool,
-            Progress(self.limits.most(self.plan), "pictures", unit="picture", initial=self._made(), estimates=False) as self.bar,
+            Progress(self.limits.most(self.plan), "pictures", unit="picture", initial=self.tally.made, estimates=False) as self.bar,
         ):
             self.progress = BatchProgress(self.plan, self.limits.most(self.plan), self.budget, self.bar, self.note)
             self.stop.graceful = True
@@ -149,14 +151,9 @@ class _Run:
 
     # What is left to do
 
-    def _made(self) -> int:
-        with self.intake.lock:
-            return sum(item.is_made for index, item in self.state.items.items() if not is_repair(index))
-
     def _approved(self) -> int:
-        """Pictures that are approved, by a person or by the gates, and there."""
         with self.intake.lock:
-            return sum(self.settled.approves(name, self.state.approves(name)) for name in self.state.verdicts)
+            return self.tally.approved(self.settled)
 
     def _unmade(self) -> Iterator[Item]:
         """The items without a picture, in the order of the plan. Failed ones of earlier runs are tried again."""
@@ -297,7 +294,7 @@ class _Run:
         if item.repairs:
             self.repairs.failed(is_set_up=outcome.is_set_up)
             return
-        if outcome.is_set_up and not self._made():
+        if outcome.is_set_up and not self.tally.made and not self.pending:
             raise SetUpError(describe_node(finished.job.graph, outcome.node), outcome.message, outcome.fix)
         self.brakes.failed_to_make(finished.server, reason)
 
@@ -361,7 +358,8 @@ class _Run:
         for future in done:
             item = self.pending.pop(future)
             future.result()
-            self.progress.passed(made=self._made(), approved=self._approved(), is_made=self.state.item(item.index).is_made)
+            self.tally.passed(item.index, self.settled)
+            self.progress.passed(made=self.tally.made, approved=self._approved(), is_made=self.state.item(item.index).is_made)
 
     def _collect_all(self) -> None:
         while self.pending:
