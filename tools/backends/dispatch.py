@@ -10,7 +10,7 @@ or, where what comes next depends on what came out, `put` as many as `wanted` sa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from tools.backends.backend import Backend, PromptEnd
 from tools.backends.dispatched_jobs import Finished, Job
@@ -34,8 +34,9 @@ class Dispatcher:
     `on_failed_try(outcome, server_url)` hears of a failure that is tried again; the last one of a job is its Finished.
     `on_note(text)` gets one line for a person whenever something of this happens.
 
-    The servers must be connected. They are neither connected nor closed here, but their prompts are followed by threads
-    of the dispatcher until `close`.
+    The servers must be connected, but for those whose URLs are in `left_out`: they begin as dead ones do, and take part from when they
+    answer. `admit(server)` is asked whenever a server comes (back), and raises UnavailableError where it is not to take part yet.
+    They are not closed here, but their prompts are followed by threads of the dispatcher until `close`.
     """
 
     def __init__(
@@ -48,6 +49,8 @@ class Dispatcher:
         on_accepted: Callable[[Job, str, str], None] | None = None,
         on_failed_try: Callable[[PromptEnd, str], None] | None = None,
         on_note: Callable[[str], None] | None = None,
+        left_out: Collection[str] = (),
+        admit: Callable[[Backend], None] = lambda server: None,
     ) -> None:
         listeners = Listeners(
             on_submit or (lambda job, prompt_id, url: None),
@@ -55,16 +58,21 @@ class Dispatcher:
             on_failed_try or (lambda outcome, url: None),
             on_note or (lambda text: None),
         )
-        self._pool = TaskPool(server.url for server in servers)
-        self._lanes = [ServerLane(server, self._pool, listeners, ahead=ahead, retries=retries) for server in servers]
+        self._pool = TaskPool(server.url for server in servers if server.url not in left_out)
+        self._lanes = [ServerLane(server, self._pool, listeners, ahead=ahead, retries=retries, admit=admit) for server in servers]
         for lane in self._lanes:
             lane.start()
 
     @property
     def wanted(self) -> int:
         """How many more jobs the servers could take now."""
-        waiting = self._pool.waiting  # first: one that is taken meanwhile counts twice, never not at all
-        return max(0, sum(lane.room for lane in self._lanes if lane.alive) - waiting)
+        waiting = self._pool.waiting()  # first: one that is taken meanwhile counts twice, never not at all
+        rooms = {lane.server.url: lane.room for lane in self._lanes if lane.alive}
+        bound = [can_run for can_run in waiting if can_run is not None]
+        taken = len(waiting) - len(bound)
+        if bound:  # those that only some can run leave the room of the others free
+            taken += min(len(bound), sum(max(0, room) for url, room in rooms.items() if any(can_run(url) for can_run in bound)))
+        return max(0, sum(rooms.values()) - taken)
 
     @property
     def busy(self) -> bool:

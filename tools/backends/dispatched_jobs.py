@@ -28,6 +28,9 @@ class Job:
     sent_handle: str | None = None
     prepare: Prepare | None = None
     """Makes the graph ready for the server that will run it, just before it is posted there: uploads a picture, say."""
+    can_run: Callable[[str], bool] | None = None
+    """Whether the server at a URL has what the graph needs; None: every server of the dispatcher has. It goes to one that cannot only
+    where none that can is there, and fails. Called from any thread."""
 
     def begun_anew(self) -> Job:
         """The same job, as if nobody had sent it."""

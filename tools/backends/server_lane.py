@@ -42,9 +42,11 @@ class Listeners:
 class ServerLane:
     """One server: a thread that feeds and follows it, and one that downloads what it made."""
 
-    def __init__(self, server: Backend, pool: TaskPool, tell: Listeners, *, ahead: int, retries: int) -> None:
+    def __init__(
+        self, server: Backend, pool: TaskPool, tell: Listeners, *, ahead: int, retries: int, admit: Callable[[Backend], None]
+    ) -> None:
         self.server = server
-        self._pool, self._tell = pool, tell
+        self._pool, self._tell, self._admit = pool, tell, admit
         self._ahead, self._retries = ahead, retries
         self._is_out = False
         self._outage = threading.Lock()  # guards it: both threads meet an outage
@@ -94,6 +96,8 @@ class ServerLane:
             self._pool.fail(error)
 
     def _feed_and_follow(self) -> None:
+        if not self.alive and not self._revive([]):
+            return
         while True:
             try:
                 self._work()
@@ -243,6 +247,7 @@ class ServerLane:
             try:
                 self.server.connect()
                 self.server.cancel(stale)  # the others have run them meanwhile
+                self._admit(self.server)
             except UnavailableError:
                 continue
             self._pool.come_back(self.server.url)

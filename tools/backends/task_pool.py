@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 
 from tools.backends.dispatched_jobs import Finished, Job, Task
 
@@ -22,10 +22,10 @@ class TaskPool:
         self._unfinished = 0
         self._failure: BaseException | None = None
 
-    @property
-    def waiting(self) -> int:
-        """How many tasks no server has."""
-        return len(self._waiting)
+    def waiting(self) -> list[Callable[[str], bool] | None]:
+        """Of each task that no server has: which servers can run it, None where all can."""
+        with self._changed:
+            return [task.job.can_run for task in self._waiting]
 
     @property
     def busy(self) -> bool:
@@ -79,15 +79,21 @@ class TaskPool:
             return None
 
     def _suits(self, task: Task, server: str) -> bool:
-        others = self.alive - {server}
-        if server in task.refused_by and others - task.refused_by:
+        takers = self._takers(task)
+        if takers and server not in takers:
             return False
-        return task.attempts > 0 or task.job.sent_to is None or task.job.sent_to == server or task.job.sent_to not in others
+        return task.attempts > 0 or task.job.sent_to == server or task.job.sent_to not in takers
+
+    def _takers(self, task: Task) -> Set[str]:
+        """The servers that are there, can run a task and have not refused it; where none that is there can run it, any of them."""
+        can_run = task.job.can_run
+        able = self.alive if can_run is None else {server for server in self.alive if can_run(server)} or self.alive
+        return able - task.refused_by if task.refused_by else able
 
     def give_back(self, tasks: list[Task], *, to_others: bool = False) -> bool:
         """Put tasks before all that wait: their models are still loaded. False, and nothing done, where no server may take them."""
         with self._changed:
-            if not (self.alive - tasks[0].refused_by if to_others else self.alive):
+            if not (self._takers(tasks[0]) if to_others else self.alive):
                 return False
             self._waiting.extendleft(reversed(tasks))
             self._changed.notify_all()

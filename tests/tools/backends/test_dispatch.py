@@ -430,3 +430,41 @@ def test_a_refused_upload_is_told_in_one_line() -> None:
         server.upload_picture("big.png", b"{}")
     told = f"{fake.url}: does not take the picture big.png (0.0 MB): status 413"
     assert str(caught.value).startswith(told)
+
+
+def test_a_server_that_begins_left_out_takes_part_once_it_is_admitted(
+    embedded_server: Any, follow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_lane, "REVIVE_SECONDS", 0.05)
+    there, late = (follow(embedded_server(seconds_per_picture=0.1).url) for _ in range(2))
+    asked: list[str] = []
+
+    def admit(server: Any) -> None:
+        asked.append(server.url)
+        if len(asked) < 3:
+            raise UnavailableError(server.url, "lacks a LoRA")
+
+    found = run_all([there, late], jobs(16, sampled_graph), left_out=[late.url], admit=admit)
+    assert kinds(found) == {"done": 16}
+    assert asked == [late.url] * 3
+    assert {each.server for each in found.values()} == {there.url, late.url}
+
+
+def test_a_job_goes_only_where_it_can_run_and_leaves_the_others_busy(embedded_server: Any, follow: Any) -> None:
+    able, other = (follow(embedded_server(seconds_per_picture=0.1).url) for _ in range(2))
+    bound = [Job(f"bound {number}", sampled_graph(number), can_run=lambda url: url == able.url) for number in range(6)]
+    with Dispatcher([able, other], ahead=0) as dispatcher:
+        for job in bound:
+            dispatcher.put(job)
+        assert dispatcher.wanted > 0, "what waits for one server leaves room on the other"
+        found = {each.job.key: each.server for each in dispatcher.run(jobs(6, lambda number: sampled_graph(100 + number)))}
+    assert {found[job.key] for job in bound} == {able.url}
+    assert other.url in {server for key, server in found.items() if not key.startswith("bound")}
+
+
+def test_a_job_that_no_server_can_run_is_given_out_all_the_same(embedded_server: Any, follow: Any) -> None:
+    """Its `prepare` says what is missing; it must not wait for ever. The same where the only one that can refuses it."""
+    able, other = (follow(embedded_server().url) for _ in range(2))
+    nobody = Job("nobody", sampled_graph(1), can_run=lambda url: False)
+    refused = Job("refused", {"1": {"class_type": "NoSuchNode", "inputs": {}}}, can_run=lambda url: url == able.url)
+    assert kinds(run_all([able, other], [nobody, refused])) == {"done": 1, "failed": 1}
