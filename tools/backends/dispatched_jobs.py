@@ -69,3 +69,5 @@ class Task:
     losses: int = 0
     memory_freed: bool = False
     refused_by: set[str] = field(default_factory=set)
+    failed_at: set[str] = field(default_factory=set)
+    """The servers where a try failed: the next one is made on another, if there is one, since the fault may be the server's."""

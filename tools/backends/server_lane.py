@@ -181,6 +181,7 @@ class ServerLane:
 
     def _retry_or_finish(self, task: Task, outcome: PromptEnd) -> None:
         task.failures += 1
+        task.failed_at.add(self.server.url)
         where = f" at node {outcome.node}" if outcome.node else ""
         if outcome.can_heal and task.failures <= self._retries:
             self._tell.note(f"{self.server.url}: {task.job.key} {outcome.kind}{where}: {outcome.message}; try {task.failures + 1}")

@@ -184,9 +184,11 @@ class Serverless:
     def _queued(self, graph: dict[str, Any]) -> EndpointJob:
         """A new job. An answer that is lost cannot be asked for: then it is said that there may be two."""
         body = {"input": {"workflow": graph} | self._loaded_pictures(graph)}
+        told: list[str] = []  # once, however often it is lost
 
         def tell(error: UnavailableError) -> None:
-            if not isinstance(error, NoReplyError) or error.may_have_arrived:
+            if not told and (not isinstance(error, NoReplyError) or error.may_have_arrived):
+                told.append(error.why)
                 self._tell_twin(graph, f"the answer to a job was lost ({error.why})")
 
         return self._asked(lambda: self._api.run(body), tell)

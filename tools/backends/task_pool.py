@@ -85,10 +85,12 @@ class TaskPool:
         return task.attempts > 0 or task.job.sent_to == server or task.job.sent_to not in takers
 
     def _takers(self, task: Task) -> Set[str]:
-        """The servers that are there, can run a task and have not refused it; where none that is there can run it, any of them."""
+        """The servers that are there, can run a task and have not refused it, those first where it has not failed; where none that is
+        there can run it, any of them."""
         can_run = task.job.can_run
         able = self.alive if can_run is None else {server for server in self.alive if can_run(server)} or self.alive
-        return able - task.refused_by if task.refused_by else able
+        left = able - task.refused_by if task.refused_by else able
+        return left - task.failed_at or left
 
     def give_back(self, tasks: list[Task], *, to_others: bool = False) -> bool:
         """Put tasks before all that wait: their models are still loaded. False, and nothing done, where no server may take them."""

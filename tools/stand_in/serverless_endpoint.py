@@ -53,6 +53,8 @@ class EndpointFaults:
     """Pictures are told by an address (`s3_url`) on loopback, and no longer in the answer."""
     answer_limit_bytes: int = 20_000_000
     """A job whose answer is longer fails."""
+    answers_all_with: int = 0
+    """Every request to the API is answered with this status alone: 401 for a key that is no good any more, 500, 502 …"""
 
 
 @dataclass(slots=True)
@@ -128,6 +130,8 @@ class ServerlessEndpoint:
             return 404, {"error": "endpoint not found"}, {}
         if token != f"Bearer {self._key}":
             return 401, b"", {}
+        if self.faults.answers_all_with:
+            return self.faults.answers_all_with, b"", {}
         route = parts[1]
         with self._lock:
             self.counts[route] += 1

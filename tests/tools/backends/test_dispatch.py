@@ -57,6 +57,16 @@ def test_work_is_shared(embedded_server: Any, follow: Any) -> None:
     assert min(shares.values()) >= 3
 
 
+def test_the_next_try_is_made_on_another_server(embedded_server: Any, follow: Any) -> None:
+    """A server on which every job fails may be at fault itself."""
+    bad = follow(embedded_server(faults=Faults(out_of_memory_at_prompts=frozenset(range(1, 100)))).url)
+    good = follow(embedded_server(seconds_per_picture=0.1).url)
+    found = run_all([bad, good], jobs(6, sampled_graph), retries=1)
+    assert kinds(found) == {"done": 6}
+    assert max(each.attempts for each in found.values()) == 2
+    assert {each.server for each in found.values()} == {good.url}
+
+
 def test_prompts_wait_behind_the_running_one_and_no_more_is_read(embedded_server: Any, follow: Any) -> None:
     """Two ahead of the running one: of ten jobs, three are taken before the first ends."""
     server = follow(embedded_server(seconds_per_picture=5.0).url)

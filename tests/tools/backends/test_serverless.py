@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 import time
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from lifeos.errors import InputError, UnavailableError
 from tests.tools.backends.job_graphs import plain_graph, sampled_graph
 from tests.tools.backends.picture_file import small_png
+from tests.tools.backends.three_kinds import KEY
 from tests.tools.stand_in.embedded_graphs import flat_graph
-from tools import prepare_servers, production_pipeline
+from tools import prepare_servers
 from tools.backends.backend import BackendOptions, BusyError, LostPicture, PictureRef, PromptEnd, StalledError, Tariff
 from tools.backends.comfyui import ComfyServer
 from tools.backends.dispatch import Dispatcher, Job
@@ -26,11 +25,9 @@ from tools.backends.request_pace import RequestPace
 from tools.backends.server_entry import ServerEntry
 from tools.backends.serverless import Serverless
 from tools.backends.serverless_answers import EndpointJob, ServerlessHealth, Workers, read_job_end
-from tools.stand_in import Faults, render_references, start_embedded_server
+from tools.stand_in import start_embedded_server
 from tools.stand_in.server import EmbeddedServer
 from tools.stand_in.serverless_endpoint import EndpointFaults, ServerlessEndpoint
-
-KEY = "rpa_STANDINKEY0042"
 
 OpenEndpoint = Callable[..., ServerlessEndpoint]
 OpenClient = Callable[..., Serverless]
@@ -433,29 +430,3 @@ def test_what_an_endpoint_rejects_goes_to_another_server(
             with Dispatcher([endpoint, plain]) as dispatcher:
                 finished = list(dispatcher.run([Job(str(seed), sampled_graph(seed)) for seed in range(4)]))
     assert [(each.outcome.kind, each.server) for each in finished] == [("done", comfyui.url)] * 4
-
-
-def test_two_kinds_of_servers_make_the_set_of_one(open_endpoint: OpenEndpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    render_references(tmp_path / "references", 1)
-
-    def approved(name: str, *urls: str) -> dict[str, str]:
-        flags = [flag for url in urls for flag in ("--comfy-url", url)]
-        more = ["--reference-dir", str(tmp_path / "references"), "--engine", "dlib", "--history-file", str(tmp_path / f"{name}.jsonl")]
-        more += ["--lora", "amiranoor_v3.safetensors", "--width", "384", "--height", "576", "--prompt", "amiranoor"]
-        more += ["--base-seed", "7", "--count", "4", "--json"]
-        production_pipeline.main([*flags, "--output-dir", str(tmp_path / name), *more])
-        document = json.loads(capsys.readouterr().out)
-        assert document["counts"]["generated"] == 4
-        files = sorted((tmp_path / name / "approved").glob("*.png"))
-        assert len(files) == document["counts"]["approved"] > 0
-        return {file.name: hashlib.sha256(Image.open(file).tobytes()).hexdigest() for file in files}
-
-    with start_embedded_server(faults=Faults()) as plain:
-        endpoint = open_endpoint(workers=2)
-        mixed = approved("mixed", plain.url, endpoint.url)
-        assert 0 < len(endpoint.jobs) < 4
-        assert mixed == approved("single", plain.url)
-    journal = (tmp_path / "mixed" / "journal.jsonl").read_text("utf-8")
-    records = [json.loads(line) for line in journal.splitlines()]
-    assert {record["handle"] for record in records if record["event"] == "accepted"} == set(endpoint.jobs)
-    assert all(KEY not in file.read_text("utf-8", "replace") for file in tmp_path.rglob("*") if file.is_file())
