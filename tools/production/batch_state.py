@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from evals.judging.duplicates import CopyOf
-from tools.production.repair_numbers import split_number
+from tools.production.repair_numbers import is_repair, split_number
+from tools.production.server_work import PricedServer, Session
 
 ENDINGS = {
     "complete": "every planned picture was made",
@@ -79,6 +80,9 @@ class JournalRecord:
     history: str | None = None
     decided: str | None = None
     original: str | None = None
+    prices: tuple[PricedServer, ...] | None = None
+    outcome: str | None = None
+    unpriced: bool = False
 
     def __post_init__(self) -> None:
         if self.time and datetime.fromisoformat(self.time).tzinfo is None:
@@ -126,27 +130,6 @@ class ItemState:
 
 
 @dataclass(slots=True)
-class Session:
-    """One run of the program on the batch, as the journal shows it. A killed one ends with its last record."""
-
-    started: str
-    last: str
-    servers: int = 0
-    rate_per_hr: float = 0.0
-    charged: float = 0.0
-    """Dollars for pictures that were paid for one by one."""
-
-    @property
-    def seconds(self) -> float:
-        times = [datetime.fromisoformat(text) for text in (self.started, self.last)]
-        return max(0.0, (times[1] - times[0]).total_seconds())
-
-    @property
-    def usd(self) -> float:
-        return self.seconds / 3600 * self.rate_per_hr * self.servers + self.charged
-
-
-@dataclass(slots=True)
 class BatchState:
     """What the journal adds up to. `verdicts` tells of each scored picture whether the gates approved it."""
 
@@ -163,6 +146,8 @@ class BatchState:
     """What people had decided then (`history_row.digest_of_decided`)."""
     history: str | None = None
     """The evaluation history that holds a row of this batch, as far as is known."""
+    charged_prompts: set[str] = field(default_factory=set)
+    """Prompts that were charged, and of which a run that was killed then may not have taken the pictures in."""
     copy_of: str | None = None
     """The directory from which this one had been copied when it was last worked on."""
     policy: dict[str, Any] | None = None
@@ -231,7 +216,9 @@ def find_originals(state: BatchState) -> dict[str, str]:
 def _started(state: BatchState, record: JournalRecord) -> None:
     time = _there(record.time or None, "time")
     state.ending, state.paused = "interrupted", False
-    state.sessions.append(Session(time, time, len(record.servers), record.rate_per_hr or 0.0))
+    rate = record.rate_per_hr or 0.0
+    prices = record.prices or tuple(PricedServer(server, usd_per_hour=rate) for server in record.servers)
+    state.sessions.append(Session(time, time, len(record.servers), rate, prices=prices))
 
 
 def _begun_anew(state: BatchState, record: JournalRecord) -> None:
@@ -260,10 +247,25 @@ def _accepted(state: BatchState, record: JournalRecord) -> None:
 
 def _charged(state: BatchState, record: JournalRecord) -> None:
     usd = _there(record.usd, "usd")
-    if state.sessions:
-        state.sessions[-1].charged += usd
-    if record.item is not None and record.item in state.items:
-        state.items[record.item].charged += usd
+    item = state.items.get(record.item) if record.item is not None else None
+    if item is not None:
+        item.charged += usd
+    if record.prompt_id is not None:
+        state.charged_prompts.add(record.prompt_id)
+    if not state.sessions:
+        return
+    work = state.sessions[-1].work(record.server or (item.server if item is not None else None))
+    state.sessions[-1].charged += usd
+    work.charged += usd
+    work.unpriced += record.unpriced
+    if record.outcome is not None:
+        work.ended(well=record.outcome == "done", seconds=record.seconds, is_repair=is_repair(record.item or 0))
+
+
+def _ended_before(state: BatchState, item: ItemState, record: JournalRecord, *, well: bool) -> None:
+    """In journals of version 3.0 and before, the end of an item is all that tells of a server's work."""
+    if record.server is None and item.server is not None and state.sessions:
+        state.sessions[-1].work(item.server).ended(well=well, seconds=record.seconds, is_repair=is_repair(record.item or 0))
 
 
 def _downloaded(state: BatchState, record: JournalRecord) -> None:
@@ -271,6 +273,9 @@ def _downloaded(state: BatchState, record: JournalRecord) -> None:
     item = state.item(_there(record.item, "item"))
     item.files, item.nodes = tuple(each.file for each in stored), {each.file: each.node for each in stored if each.node}
     item.seconds, item.failure, item.lost = record.seconds, None, ()
+    _ended_before(state, item, record, well=True)
+    item.server = record.server or item.server
+    state.charged_prompts.discard(record.prompt_id or "")
 
 
 def _scored(state: BatchState, record: JournalRecord) -> None:
@@ -307,6 +312,7 @@ def _placed(state: BatchState, record: JournalRecord) -> None:
 def _failed(state: BatchState, record: JournalRecord) -> None:
     item = state.item(_there(record.item, "item"))
     item.failure, item.seconds = _there(record.reason, "reason"), record.seconds
+    _ended_before(state, item, record, well=False)
 
 
 def _repair(state: BatchState, record: JournalRecord) -> None:

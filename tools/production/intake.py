@@ -80,6 +80,7 @@ class Intake:
         seconds: float | None = None,
         prompt_id: str | None = None,
         nodes: Sequence[str] = (),
+        server: str | None = None,
     ) -> None:
         """Store the pictures of an item, then score and file each of them. `nodes` are the ids of those that saved them.
 
@@ -89,13 +90,14 @@ class Intake:
         names = picture_names(self.plan, item, pictures)
         fresh = [pair for pair in zip(names, pictures, strict=True) if pair[0] not in self.state.filed]
         self.folder.take_in(fresh)
-        self._record_download(item, names, seconds, prompt_id, nodes)
+        self._record_download(item, names, seconds, prompt_id, nodes, server)
         for name, data in fresh:
             self._pass(item, name, data)
 
     def adopt(self, item: Item, names: Sequence[str]) -> None:
         """Take in pictures that a killed run had stored, and not yet recorded."""
-        self._record_download(item, names, None, self.state.item(item.index).prompt_id)
+        known = self.state.item(item.index)
+        self._record_download(item, names, None, known.prompt_id, server=known.server)
         self.finish(item)
 
     def finish(self, item: Item) -> None:
@@ -106,12 +108,19 @@ class Intake:
                 self._pass(item, name, self.folder.path(place, name).read_bytes())
 
     def _record_download(
-        self, item: Item, names: Sequence[str], seconds: float | None, prompt_id: str | None, nodes: Sequence[str] = ()
+        self,
+        item: Item,
+        names: Sequence[str],
+        seconds: float | None,
+        prompt_id: str | None,
+        nodes: Sequence[str] = (),
+        server: str | None = None,
     ) -> None:
         savers = dict(zip(names, nodes, strict=False))
         files = [{"file": name, "node": savers[name]} if savers.get(name) else {"file": name} for name in names]
         parent: dict[str, Any] = {"repairs": original} if (original := original_of(self.state, item.index)) is not None else {}
-        self.journal.append("downloaded", item=item.index, files=files, seconds=seconds, prompt_id=prompt_id, **parent)
+        told = {"seconds": seconds, "prompt_id": prompt_id, "server": server, **parent}
+        self.journal.append("downloaded", item=item.index, files=files, **told)
         with self.lock:
             state = self.state.item(item.index)
             state.files, state.nodes, state.seconds = tuple(names), savers, seconds

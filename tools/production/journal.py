@@ -2,7 +2,7 @@
 
     submitted   a prompt id was chosen and is about to be posted (down to the disk before the post)
     accepted    the server has a name of its own for that prompt (down to the disk)
-    charged     what a server asked for a picture, in dollars
+    charged     how a prompt ended on a server, its seconds there, and what is charged for it, in dollars; once for each prompt
     downloaded  its pictures lie whole in the incoming folder
     scored      a picture was assessed, with the assessment and the verdict
     filed       a picture has its place in approved/ or rejected/

@@ -13,7 +13,7 @@ from evals.judging.picture_verdict import DUPLICATE, UNMEASURED, describe_group
 from evals.judging.variety import ALIKE, SAME, SHOT_TYPES, Sameness, measure_sameness
 from evals.skin.realism import BORDERLINE
 from lifeos.counting import counted, verb
-from tools.production.batch_state import ENDINGS, BatchState, Session
+from tools.production.batch_state import ENDINGS, BatchState
 from tools.production.budget import format_seconds
 from tools.production.decisions import MOVE
 from tools.production.plan import Plan, judging_policy, sha256_of
@@ -29,6 +29,7 @@ from tools.production.results import (
     mean_document,
     tabulate,
 )
+from tools.production.server_work import Session
 from tools.production.skin_marks import skin_ellipses
 
 SCHEMA = 1

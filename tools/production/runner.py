@@ -19,12 +19,13 @@ from lifeos.counting import counted, verb
 from lifeos.errors import LifeosError
 from lifeos.locks import Held
 from lifeos.progress import Progress
-from tools.backends.backend import PromptEnd, Tariff
+from tools.backends.backend import PromptEnd
 from tools.backends.dispatch import Dispatcher, Finished, Job
 from tools.production.batch_progress import BatchProgress
 from tools.production.batch_state import BatchState, ItemState
 from tools.production.brakes import Brakes
 from tools.production.budget import MAX_PENDING, BatchBudget, Limits, most_pending, usd_per_hour
+from tools.production.charging import Charging
 from tools.production.equipment import Equipment
 from tools.production.filing import RESERVE_BYTES, BatchFolder, disk_is_full
 from tools.production.healing import give_up_lost
@@ -125,6 +126,7 @@ class _Run:
             spent_before=sum(session.usd for session in state.sessions),
             max_cost=limits.max_cost,
         )
+        self.charging = Charging(journal, self.budget, self.tariffs, state)
 
     def run(self) -> BatchEnd:
         hourly = usd_per_hour(self.budget.tariffs) / max(1, len(self.tariffs))
@@ -223,6 +225,7 @@ class _Run:
                     return blocked or self._why_no_more()
                 for finished in dispatcher.wait(0.0 if self.pending and not underway else PASS_SECONDS):
                     if finished.failed_before:
+                        self.charging.charge(finished.outcome, finished.server)
                         dispatcher.put(finished.job.begun_anew())
                         continue
                     underway -= 1
@@ -282,15 +285,16 @@ class _Run:
     def _take(self, finished: Finished) -> None:
         item = self.plan.item(number_of(finished.job.key))
         outcome = finished.outcome
-        self._charge(outcome, finished.server, item)
+        self.charging.charge(outcome, finished.server, item.index)
         if outcome.kind == "done":
             self.repairs.made() if item.repairs else self.brakes.made_one()
             data, nodes = [picture for _, picture in finished.pictures], [ref.node for ref, _ in finished.pictures]
-            self._work(item, self.intake.admit, item, data, seconds=outcome.seconds, prompt_id=outcome.prompt_id, nodes=nodes)
+            made: dict[str, Any] = {"seconds": outcome.seconds, "prompt_id": outcome.prompt_id, "nodes": nodes, "server": finished.server}
+            self._work(item, self.intake.admit, item, data, **made)
             return
         where = f" at {describe_node(finished.job.graph, outcome.node)}" if outcome.node else ""
         reason = f"{outcome.kind}{where}: {outcome.message}"
-        self._fail(item, reason, outcome.seconds)
+        self._fail(item, reason, outcome.seconds, finished.server)
         if item.repairs:
             self.repairs.failed(is_set_up=outcome.is_set_up)
             return
@@ -303,17 +307,11 @@ class _Run:
         with contextlib.suppress(Empty):
             while True:
                 outcome, server = self.failed_tries.get_nowait()
-                self._charge(outcome, server)
+                self.charging.charge(outcome, server)
                 self.brakes.failed_to_try(server, f"{outcome.kind}: {outcome.message}")
 
-    def _charge(self, outcome: PromptEnd, server: str, item: Item | None = None) -> None:
-        charged = self.tariffs.get(server, Tariff()).of_work(outcome.seconds, outcome.credits)
-        self.budget.measured(outcome.seconds if outcome.kind == "done" else None, charged)
-        if charged:
-            self.journal.append("charged", usd=charged, item=item.index if item is not None else None)
-
-    def _fail(self, item: Item, reason: str, seconds: float | None = None) -> None:
-        self.journal.append("failed", item=item.index, reason=reason, seconds=seconds)
+    def _fail(self, item: Item, reason: str, seconds: float | None = None, server: str = "") -> None:
+        self.journal.append("failed", item=item.index, reason=reason, seconds=seconds, server=server)
         with self.intake.lock:
             self.state.item(item.index).failure = reason
         self.bar.note(f"picture {item.key} was not made: {reason}")

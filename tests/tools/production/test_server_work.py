@@ -1,0 +1,74 @@
+"""What each server of a batch did, as the journal tells it: of this version, and of the one before, which named no server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.backends.backend import PromptEnd, Tariff
+from tools.production.budget import BatchBudget
+from tools.production.charging import Charging
+from tools.production.journal import Journal, read_state
+
+A, B = "http://a", "runpod://b"
+PERSECOND = Tariff(usd_per_work_second=0.01)
+
+
+def written(path: Path, *records: tuple[str, dict[str, Any]]) -> Path:
+    journal = Journal(path)
+    for event, fields in records:
+        journal.append(event, **fields)
+    journal.close()
+    return path
+
+
+def test_a_prompt_is_charged_once_also_when_a_killed_run_did_so(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "journal.jsonl",
+        ("started", {"servers": [A, B], "rate_per_hr": 0.3}),
+        ("submitted", {"item": 1, "prompt_id": "p1", "server": B}),
+    )
+    for _ in range(2):  # it is charged, and killed before its pictures were taken in; the next run is told of its end again
+        state = read_state(path)
+        journal = Journal(path)
+        charging = Charging(journal, BatchBudget([PERSECOND], 8, started=0), {B: PERSECOND}, state)
+        charging.charge(PromptEnd("p1", "done", seconds=10.0), B, 1)
+        journal.close()
+    written(path, ("downloaded", {"item": 1, "files": [{"file": "x.png"}], "seconds": 10.0, "prompt_id": "p1", "server": B}))
+    state = read_state(path)
+    assert state.sessions[0].charged == pytest.approx(0.1)
+    assert (state.sessions[0].works[B].done, state.sessions[0].works[B].seconds, state.sessions[0].works[B].failed) == (1, 10.0, 0)
+    assert state.items[1].server == B
+    assert state.charged_prompts == set()
+
+
+def test_tries_that_failed_and_answers_that_were_dropped_are_work_too(tmp_path: Path) -> None:
+    path = written(tmp_path / "journal.jsonl", ("started", {"servers": [A, B], "rate_per_hr": 0.3}))
+    journal = Journal(path)
+    charging = Charging(journal, BatchBudget([PERSECOND], 8, started=0), {B: PERSECOND}, read_state(path))
+    for number, (kind, seconds, server) in enumerate([("done", 4.0, A), ("failed", 3.0, B), ("done", 5.0, B), ("lost", None, B)]):
+        charging.charge(PromptEnd(f"p{number}", kind, seconds=seconds), server)  # type: ignore[arg-type]
+    journal.close()
+    (session,) = read_state(path).sessions
+    assert session.charged == pytest.approx(0.08)  # 3 s and 5 s at 0.01; A is paid by the hour
+    told = {server: (work.done, work.failed, work.seconds, round(work.charged, 6)) for server, work in session.works.items()}
+    assert told == {A: (1, 0, 4.0, 0.0), B: (1, 2, 8.0, 0.08)}
+    assert list(session.works[B].recent) == [5.0]
+
+
+def test_a_journal_of_before_tells_the_server_by_where_the_prompt_was_sent(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "journal.jsonl",
+        ("started", {"servers": [A, B], "rate_per_hr": 0.3}),
+        ("submitted", {"item": 1, "prompt_id": "p1", "server": B}),
+        ("charged", {"usd": 0.05, "item": 1}),
+        ("downloaded", {"item": 1, "files": [{"file": "x.png"}], "seconds": 5.0, "prompt_id": "p1"}),
+        ("submitted", {"item": 2, "prompt_id": "p2", "server": A}),
+        ("failed", {"item": 2, "reason": "no", "seconds": 2.0}),
+    )
+    (session,) = read_state(path).sessions
+    told = {server: (work.done, work.failed, work.seconds, work.charged) for server, work in session.works.items()}
+    assert told == {A: (0, 1, 2.0, 0.0), B: (1, 0, 5.0, 0.05)}
+    assert [(price.server, price.usd_per_hour) for price in session.prices] == [(A, 0.3), (B, 0.3)]
