@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
@@ -21,8 +23,27 @@ from lifeos.free_models import ModelFile
 from tests.capabilities import LINUX
 
 
+class VenvCopies:
+    """Copies of one venv that the launcher made: to make one takes seconds, and thirty tests ask."""
+
+    def __init__(self, folder: Path) -> None:
+        self._made, self._log, self._create, self._lock = folder / "bare", folder / "log", environment._create, Lock()
+
+    def copy(self, folder: Path, log: Path) -> None:
+        with self._lock:
+            if not self._made.exists():
+                self._create(self._made, self._log)
+        shutil.copytree(self._made, folder, symlinks=True)
+
+
+@pytest.fixture(scope="module")
+def venvs(tmp_path_factory: pytest.TempPathFactory) -> VenvCopies:
+    return VenvCopies(tmp_path_factory.mktemp("venv"))
+
+
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, venvs: VenvCopies) -> Path:
+    monkeypatch.setattr(environment, "_create", venvs.copy)
     monkeypatch.setenv("LIFEOS_HOME", str(tmp_path / "envs"))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")  # no uv: its cache would make the test depend on the machine
     return tmp_path / "envs"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lifeos import __main__ as launcher
+from lifeos import environment
 from lifeos.__main__ import OWN_VERBS, find_scripts
 
 
@@ -46,3 +48,22 @@ def test_an_old_python_is_told_what_is_needed(project_root: Path) -> None:
     done = _launch("-c", program, cwd=project_root)
     assert done.returncode == 3
     assert "LifeOS needs 3.11 or newer" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("codes", "wanted"),
+    [((0, 0, 0), 0), ((0, 3, 0), 3), ((5, 3, 0), 5), ((0, 0, 1), 1)],
+    ids=["all pass", "the second check fails", "the first is told", "the tests fail"],
+)
+def test_all_checks_and_the_tests_run_whatever_the_others_say(
+    codes: tuple[int, int, int], wanted: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pytest.py").write_text(f"import sys; print('tested', *sys.argv[1:3]); sys.exit({codes[2]})\n")
+    checks = [(name, ["-c", f"print('checked {name}'); exit({code})"]) for name, code in zip(("one", "two"), codes[:2], strict=True)]
+    monkeypatch.setattr(launcher, "CHECKS", checks)
+    monkeypatch.setattr(environment, "ensure", lambda profile, development: sys.executable)
+    monkeypatch.setattr(launcher.cli, "PROJECT_ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert launcher.run_tests([]) == wanted
+    assert capfd.readouterr().out.splitlines() == ["== one", "checked one", "== two", "checked two", "== pytest", "tested -n auto"]
