@@ -35,7 +35,9 @@ PARTS = {
     "tools.backends.address",
     "tools.backends.credentials",
     "tools.backends.dispatched_jobs",
+    "tools.backends.lane_state",
     "tools.backends.server_lane",
+    "tools.backends.tail_choice",
     "tools.backends.task_pool",
 }
 """Of the dispatcher, and where a server is."""
