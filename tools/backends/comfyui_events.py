@@ -37,6 +37,15 @@ CONNECTED, DISCONNECTED = SocketMessage("connected"), SocketMessage("disconnecte
 MESSAGE_LIMIT = 8 << 20
 """Bytes of one message: those that we read have a few hundred, `progress_state` of a large graph some 100,000, previews up to 1 MB."""
 
+PROGRESS = (b'{"type": "progress"', b'{"type": "progress_state"')
+"""How the messages of each step begin, in the server's own spelling: most of what it sends."""
+
+PROGRESS_SECONDS = 0.5
+"""Of each kind of them one in this time is taken: with hundreds of servers, reading them all would keep a core busy."""
+
+AHEAD_BYTES = 1 << 14
+"""Read at once: a frame's header, its length and its content would else be asked of the system one by one."""
+
 WAITING_LIMIT = 10_000
 """Messages that nobody has taken yet; further ones are dropped, since the truth is asked for over HTTP."""
 
@@ -54,6 +63,7 @@ class EventStream:
         self._address = address
         self._url = address.websocket_url(client_id)
         self._socket: Any = None
+        self._progress_due = dict.fromkeys(PROGRESS, 0.0)
         self._closing = threading.Event()
         self._replace = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"events {address.base}", daemon=True)
@@ -95,7 +105,7 @@ class EventStream:
         read_message(b"{}", MESSAGE_LIMIT)  # both import a package, for which the first message should not have to wait
         plain = open_socket(self._address.base, OPEN_SECONDS)
         try:
-            self._socket = make_socket(suppress_origin=True)
+            self._socket = make_socket(suppress_origin=True, skip_utf8_validation=True)  # in pure Python; msgspec looks as well
             self._socket.connect(self._url, socket=plain, header=header, suppress_origin=True, redirect_limit=0)
         except BaseException:
             plain.close()
@@ -128,6 +138,12 @@ class EventStream:
                 self._take(data)
 
     def _take(self, data: bytes) -> None:
+        kind = next((each for each in PROGRESS if data.startswith(each)), None)
+        if kind is not None:
+            now = time.monotonic()
+            if now < self._progress_due[kind]:
+                return
+            self._progress_due[kind] = now + PROGRESS_SECONDS
         message = read_message(data, MESSAGE_LIMIT)
         if message is not None:
             self._tell(message)
@@ -160,9 +176,11 @@ def _bounded_class() -> Any:
 
     class BoundedWebSocket(websocket.WebSocket):
         received = 0
+        ahead = b""
 
         def _recv(self, bufsize: int) -> bytes:
-            data: bytes = super()._recv(bufsize)  # type: ignore[no-untyped-call]
+            self.ahead = self.ahead or super()._recv(max(bufsize, AHEAD_BYTES))  # type: ignore[no-untyped-call]
+            data, self.ahead = self.ahead[:bufsize], self.ahead[bufsize:]
             self.received += len(data)
             if self.received > MESSAGE_LIMIT:
                 raise websocket.WebSocketException("a message beyond the limit")
