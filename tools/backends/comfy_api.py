@@ -3,38 +3,29 @@
 The server names jobs itself. Ours is in their metadata, by which a job is found again whose answer was lost. Keys of idempotency are
 used once: a repeated one is refused, not answered again. `outputs_reused` only says that some node came from the cache, which is so for
 every picture after the first with the same checkpoint: a job with pictures is done, and its time tells nothing.
+
+`comfy-api-proxy` asks ComfyUI first for the history of a job, then for the queue: one that ends in between is in neither, and is called
+expired. It is in the history before that answer is given, so that a second look always finds it. Every look here is made twice.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lifeos.errors import InputError, UnavailableError
-from tools.backends.backend import (
-    BackendOptions,
-    BusyError,
-    LostPicture,
-    NodeDeclaration,
-    Offers,
-    PictureRef,
-    PromptEnd,
-    ServerInfo,
-    StalledError,
-    Tariff,
-    Workload,
-)
-from tools.backends.bounded_connection import RefusedReplyError, Reply
+from lifeos.errors import UnavailableError
+from tools.backends.backend import BackendOptions, LostPicture, PictureRef, PromptEnd, ServerInfo, StalledError, Tariff, Workload
+from tools.backends.bounded_connection import Reply
 from tools.backends.comfy_api_answers import ApiJob, read_job_end
 from tools.backends.comfy_api_routes import ApiRoutes
 from tools.backends.comfyui_answers import is_preview
-from tools.backends.comfyui_downloads import GONE_STATUSES, whole_picture
-from tools.backends.outage import Outage
+from tools.backends.comfyui_downloads import GONE_STATUSES
+from tools.backends.polled_server import PolledServer
+from tools.backends.request_pace import RequestPace
 from tools.backends.transport import NoReplyError
 
 LABEL = "lifeos-"
@@ -46,17 +37,13 @@ COLD_SECONDS = 10.0
 QUEUED_SILENCE_FACTOR = 6
 """A queue of other people's jobs tells little of its progress: it gets this much longer than a job that runs."""
 
-BUSY_SECONDS, LONGEST_BUSY_SECONDS = 5.0, 60.0
-"""How long a server with a full queue is left alone where it does not say, and at most."""
-
-BUSY_SLICE_SECONDS = 2.0
-"""Of that, waited at a time, so that the job can go elsewhere and an end is noticed."""
-
-BARRED_SECONDS = 600.0
-"""A server that refused our token, or has no credits for us, is not tried again earlier."""
+BUSY_SECONDS = 5.0
+"""How long a server with a full queue is left alone at first, where it does not say."""
 
 SETTLE_SECONDS = 1.0
 """A request whose answer was lost may still be on its way when the jobs are listed first."""
+
+GONE = frozenset({"expired", "canceled", "canceling"})
 
 
 @contextlib.contextmanager
@@ -71,55 +58,41 @@ def open_backend(url: str, options: BackendOptions) -> Iterator[ComfyApi]:
 
 @dataclass(slots=True)
 class Followed:
-    """A job of ours that has not ended. `previews` are the nodes of its graph that only show."""
+    """A job of ours that has not ended. `previews` are the nodes of its graph that only show. `is_missed`: not there at the last look."""
 
     job: ApiJob
     previews: frozenset[str]
     since: float
     credits: float | None = None
     is_missed: bool = False
-    """It was not there at the last look. A proxy may miss one that moves from ComfyUI's queue to its history: the next look settles it."""
+
+    @property
+    def job_id(self) -> str:
+        return self.job.id
 
 
-class ComfyApi:
-    """A server that we queue jobs on and follow by asking. `submit`, `wait`, `cancel` belong to one thread; the rest to any."""
+class ComfyApi(PolledServer[Followed]):
+    """A server of Comfy API v2."""
+
+    pauses_questions = False
+    busy_words = "its queue is full: asked again in {pause} s"
 
     def __init__(self, url: str, options: BackendOptions) -> None:
         self._api = ApiRoutes(url, timeout_seconds=options.timeout_seconds, credential=options.credential)
-        self._options = options
-        self.url = self._api.url
-        self.outage_seconds = options.outage_seconds
-        self.on_outage: Callable[[UnavailableError | None], None] = lambda error: None
-        self.on_note: Callable[[str], None] = lambda text: None
-        self.offers = Offers(lists_models=False, lists_nodes=False, shares_memory=False, takes_models=True)
-        self.progress: dict[str, tuple[int, int]] = {}
-        self._closing = threading.Event()
-        self._outage = Outage(self.url, options.outage_seconds, self._closing)
-        self._open: dict[str, Followed] = {}  # by our ids, oldest first
-        self._cancels: dict[str, tuple[str, str | None]] = {}  # the server's id and address for it, until it took one
+        complaint = "has taken no job for {seconds:.0f} s: its queue is full"
+        pace = RequestPace(self._api.url, options.silence_seconds, complaint, "look at the server", first_pause=BUSY_SECONDS)
+        super().__init__(self._api, options, pace, takes_models=True)
         self._outputs: dict[str, str] = {}  # the address of an output, by the handle of its picture
-        self._ended: list[PromptEnd] = []
-        self._poll_due = 0.0
+        self._inputs: dict[str, dict[str, Any]] = {}  # the reference to a picture that graphs load, by its name
         self._lists_jobs = True
-        self._told_cold = self._told_busy = False
+        self._told_cold = False
         self._first_at: float | None = None
-        self._busy_until = self._busy_since = 0.0
-        self._barred: tuple[float, UnavailableError] | None = None
 
-    def connect(self) -> ServerInfo:
-        """Reach the server; also learns whether it takes our token, where it can tell. Raises UnavailableError with what to do."""
-        if self._barred is not None and time.monotonic() < self._barred[0]:
-            raise self._barred[1]
-        self._barred = None
+    def _reach(self) -> ServerInfo:
         info = self.info()
         with self._barring():
             self._lists_jobs = self._api.jobs(count=1) is not None
-        self._outage.forget()
         return info
-
-    def close(self) -> None:
-        self._closing.set()
-        self._api.close()
 
     def info(self) -> ServerInfo:
         upstream = self._api.health().upstream
@@ -128,140 +101,79 @@ class ComfyApi:
     def workload(self) -> Workload:
         """What the server lists; where it lists nothing, our own jobs."""
         listed = self._api.jobs("queued,running,canceling") if self._lists_jobs else None
-        jobs = listed if listed is not None else [each.job for each in self._open.values()]
+        jobs = listed if listed is not None else [each.job for each in list(self._open.values())]
         running, waiting = (tuple(job.id for job in jobs if (job.status == "queued") is is_queued) for is_queued in (False, True))
         return Workload(running, waiting, frozenset(job.id for job in jobs if (job.metadata or "").startswith(LABEL)))
 
-    def models(self, folder: str) -> list[str]:
-        return []
+    def _usual_depth(self, ahead: int) -> int:
+        return ahead + 1
 
-    def model_folders(self) -> list[str]:
-        return []
-
-    def lora_metadata(self, name: str) -> dict[str, str] | None:
-        return None
-
-    def model_metadata(self, folder: str, name: str) -> dict[str, str] | None:
-        return None
-
-    def node(self, class_type: str) -> NodeDeclaration | None:
-        return None
-
-    def node_classes(self) -> list[str]:
-        return []
-
-    def depth(self, ahead: int) -> int:
-        """One less than it refused, while its queue is full."""
-        wanted = min(ahead + 1, self._options.most_at_once or ahead + 1)
-        return min(wanted, len(self._open)) if time.monotonic() < self._busy_until else wanted
-
-    def submit(self, prompt_id: str, graph: dict[str, Any], *, ask_first: bool = False, handle: str | None = None) -> str:
-        self._wait_while_busy()
+    def _enqueue(self, prompt_id: str, graph: dict[str, Any], ask_first: bool, handle: str | None) -> Followed:
+        """A job made once: after a lost answer it is looked for before another is made."""
         self._first_at = self._first_at or time.monotonic()
-        with self._barring():
-            job, credits = self._settled(prompt_id, graph, ask_first, handle)
-        previews = frozenset(node for node in graph if is_preview(graph, node))
-        self._open[prompt_id] = Followed(job, previews, time.monotonic(), credits)
-        self._cancels[prompt_id] = (job.id, job.urls.cancel if job.urls is not None else None)
-        self._poll_due = min(self._poll_due, time.monotonic() + self._options.poll_seconds)
-        return job.id
+        label, sent, unsure = f"{LABEL}{prompt_id}", self._with_pictures(graph), ask_first
 
-    def _settled(self, prompt_id: str, graph: dict[str, Any], unsure: bool, handle: str | None) -> tuple[ApiJob, float | None]:
-        """The job of a prompt, made once: after a lost answer it is looked for before another is made."""
-        label = f"{LABEL}{prompt_id}"
-        while True:
-            try:
-                if unsure and (known := self._find(label, handle)) is not None:
-                    return known
-                made = self._api.create(label, graph)
-            except RefusedReplyError:
-                raise
-            except BusyError as error:
-                self._back_off(error)
-            except UnavailableError as error:
-                lost = not isinstance(error, NoReplyError) or error.may_have_arrived
-                if lost and not unsure and not self._lists_jobs:
-                    self.on_note(f"the answer to a job was lost, and it lists no jobs: a picture may be made twice ({error.why})")
-                unsure = unsure or lost
-                self._outage.bear(error, self.on_outage)
-            else:
-                self._answered()
-                self._told_busy, self._busy_since = False, 0.0
-                return made
+        def ask() -> tuple[ApiJob, float | None]:
+            return (self._find(label, handle) if unsure else None) or self._api.create(label, sent)
+
+        def lost(error: UnavailableError) -> None:
+            nonlocal unsure
+            is_lost = not isinstance(error, NoReplyError) or error.may_have_arrived
+            if is_lost and not unsure and not self._lists_jobs:
+                self.on_note(f"the answer to a job was lost, and it lists no jobs: a picture may be made twice ({error.why})")
+            unsure = unsure or is_lost
+
+        job, credits = self._asked(ask, lost)
+        self._pace.ease()
+        self._told_busy = False
+        previews = frozenset(node for node in graph if is_preview(graph, node))
+        return Followed(job, previews, time.monotonic(), credits)
 
     def _find(self, label: str, handle: str | None) -> tuple[ApiJob, float | None] | None:
         """A job that is there already: by the name that the server gave it, else by ours in its metadata."""
-        if handle is not None:
-            job, credits = self._api.job(handle)
-            if job is not None and job.status not in ("expired", "canceled"):
+        for _ in range(2) if handle is not None else ():
+            job, credits = self._api.job(handle or "")
+            if job is not None and job.status not in ("expired", "canceled") and job.metadata in (None, label):
                 return job, credits
         for pause in (0.0, SETTLE_SECONDS) if self._lists_jobs else ():
             self._closing.wait(pause)
             for job in self._api.jobs() or []:
-                if job.metadata == label and job.status not in ("expired", "canceled", "canceling"):
+                if job.metadata == label and job.status not in GONE:
                     return job, None
         return None
 
-    def _back_off(self, error: BusyError) -> None:
-        now = time.monotonic()
-        wanted = min(error.retry_after if error.retry_after is not None else BUSY_SECONDS, LONGEST_BUSY_SECONDS)
-        self._busy_until, self._busy_since = now + wanted, self._busy_since or now
-        if not self._told_busy:
-            self._told_busy = True
-            self.on_note(f"{error.why}: asked again in {wanted:g} s")
-        if not self._open and now - self._busy_since > self._options.silence_seconds:
-            raise StalledError(self.url, f"has taken no job for {now - self._busy_since:.0f} s: {error.why}", "look at the server")
-        raise error
+    def _with_pictures(self, graph: dict[str, Any]) -> dict[str, Any]:
+        """A graph that loads the pictures which were uploaded, by the references that the server resolves."""
+        if not self._inputs:
+            return graph
+        known = self._inputs
+        return {
+            node: {**each, "inputs": {key: known.get(value, value) if isinstance(value, str) else value for key, value in inputs.items()}}
+            for node, each in graph.items()
+            for inputs in (each.get("inputs", {}),)
+        }
 
-    def _wait_while_busy(self) -> None:
-        left = self._busy_until - time.monotonic()
-        if left > 0:
-            self._closing.wait(min(left, BUSY_SLICE_SECONDS))
-            if left > BUSY_SLICE_SECONDS:
-                raise BusyError(self.url, left)
+    def _round_seconds(self, jobs: int) -> float:
+        """Two requests in the time of one poll, however many jobs there are."""
+        return self._options.poll_seconds * max(1.0, jobs / 2)
 
-    def wait(self, timeout: float) -> list[PromptEnd]:
-        """The ends of our prompts. Raises UnavailableError when the server has been gone for too long, or stands still."""
-        until = time.monotonic() + timeout
-        while True:
-            try:
-                with self._barring():
-                    self._ask_what_is_due()
-            except (StalledError, RefusedReplyError):
-                if not self._ended:  # ends that were found on the way are handed out first
-                    raise
-            except UnavailableError as error:
-                if not self._ended:
-                    self._outage.bear(error, self.on_outage)
-            now = time.monotonic()
-            if self._ended or now >= until or self._closing.is_set():
-                ended, self._ended = self._ended, []
-                return ended
-            self._closing.wait(max(0.0, min(self._poll_due if self._open else until, until) - now))
-
-    def _ask_what_is_due(self) -> None:
-        now = time.monotonic()
-        if not self._open or now < self._poll_due:
-            return
-        self._poll_due = now + self._options.poll_seconds * max(1.0, len(self._open) / 2)  # two requests in that time, however many
-        for prompt_id, followed in list(self._open.items()):
-            job, credits = self._api.job(followed.job.id)
-            self._answered()
-            followed.credits = credits if credits is not None else followed.credits
-            is_gone = job is None or job.status == "expired"
-            if is_gone and not followed.is_missed:
-                followed.is_missed = True
-            elif job is None:
-                self._end(
-                    prompt_id, PromptEnd(prompt_id, "lost", message="the server does not know the job any more: restarted, or expired")
-                )
-            elif job.is_open:
-                followed.is_missed = False
-                self._watch(prompt_id, followed, job)
-            else:
-                places = enumerate(job.outputs or [])
-                self._outputs |= {f"{job.id}/{place}": output.url for place, output in places if output.url}
-                self._end(prompt_id, read_job_end(prompt_id, job, followed.previews, followed.credits))
+    def _look(self, prompt_id: str, followed: Followed) -> None:
+        job, credits = self._api.job(followed.job_id)
+        self._answered()
+        followed.credits = credits if credits is not None else followed.credits
+        is_gone = job is None or job.status == "expired"
+        if is_gone and not followed.is_missed:
+            followed.is_missed = True
+        elif job is None:
+            why = "the server does not know the job any more: restarted, or expired"
+            self._end(PromptEnd(prompt_id, "lost", message=why))
+        elif job.is_open:
+            followed.is_missed = False
+            self._watch(prompt_id, followed, job)
+        else:
+            places = enumerate(job.outputs or [])
+            self._outputs |= {f"{job.id}/{place}": output.url for place, output in places if output.url}
+            self._end(read_job_end(prompt_id, job, followed.previews, followed.credits))
 
     def _watch(self, prompt_id: str, followed: Followed, job: ApiJob) -> None:
         now = time.monotonic()
@@ -280,45 +192,16 @@ class ComfyApi:
             why = f"no sign of progress for {now - followed.since:.0f} s on our job {job.id}, which is {job.status}"
             raise StalledError(self.url, why, "look at the server")
 
-    def _end(self, prompt_id: str, end: PromptEnd) -> None:
+    def _end(self, end: PromptEnd) -> None:
         self._told_cold = True
-        self._open.pop(prompt_id, None)
-        self._cancels.pop(prompt_id, None)
-        self.progress.pop(prompt_id, None)
-        self._ended.append(end)
+        super()._end(end)
 
-    def _answered(self) -> None:
-        if self._outage.is_over():
-            for followed in self._open.values():
-                followed.since = time.monotonic()
-            self.on_outage(None)
-
-    @contextlib.contextmanager
-    def _barring(self) -> Iterator[None]:
-        """A refusal that no other try changes keeps the server away for a while."""
-        try:
-            yield
-        except RefusedReplyError as error:
-            self._barred = (time.monotonic() + BARRED_SECONDS, error)
-            raise
-
-    def cancel(self, prompt_ids: Iterable[str]) -> None:
-        mine = list(dict.fromkeys(prompt_ids))
-        for prompt_id in mine:
-            self._open.pop(prompt_id, None)
-            self.progress.pop(prompt_id, None)
-        self._ended = [end for end in self._ended if end.prompt_id not in mine]
-        for prompt_id in mine:
-            if prompt_id in self._cancels:
-                self._api.cancel(*self._cancels[prompt_id])
-                del self._cancels[prompt_id]
-
-    def download(self, ref: PictureRef) -> bytes:
-        return whole_picture(f"{self.url}: {ref.filename}", lambda: self._fetch(ref), self._closing.wait)
+    def _stop(self, followed: Followed) -> None:
+        self._api.cancel(followed.job_id, followed.job.urls.cancel if followed.job.urls is not None else None)
 
     def _fetch(self, ref: PictureRef) -> Reply:
         """An output, at the address that the job told; if it is gone from there, at the one that the job tells now."""
-        told = self._outputs.get(ref.handle)
+        told = self._outputs.pop(ref.handle, None)
         reply = self._api.fetch(told, self._options.max_picture_bytes) if told is not None else None
         if reply is not None and reply.status not in GONE_STATUSES | {401}:
             return reply
@@ -328,20 +211,18 @@ class ComfyApi:
         url = outputs[int(place)].url if int(place) < len(outputs) else None
         if url is None:
             raise LostPicture(f"{self.url}: {ref.filename}", "its job has expired there", "it is generated again")
-        self._outputs[ref.handle] = url
         reply = self._api.fetch(url, self._options.max_picture_bytes)
         if reply.status == 401:
             raise UnavailableError(self.url, "refuses our token for an output (status 401)", "check the token")
         return reply
 
-    def free_memory(self) -> None:
-        """Nothing: the memory there is not ours."""
-
     def upload_model(self, folder: str, file: Path) -> str:
         return self._api.upload_model(folder, file)
 
     def upload_picture(self, name: str, data: bytes) -> str:
-        raise InputError(self.url, "does not tell under which name a graph finds a picture that it took", "use a plain ComfyUI for it")
+        """Put it there. What the server calls it is its own business: in `submit`, a reference takes the place of `name`."""
+        self._inputs[name] = self._asked(lambda: self._api.upload_picture(name, data))
+        return name
 
     def tariff(self, usd_per_hour: float) -> Tariff:
         """What the file of --servers says; else a proxy before a rented machine costs its hour."""

@@ -117,6 +117,7 @@ class Asset:
 
     file_path: str
     size_bytes: int
+    id: str | None = None
 
 
 def read_refusal(url: str, error: ApiError) -> RejectedPrompt:

@@ -12,13 +12,14 @@ from lifeos.errors import InputError, UnavailableError
 from tools.backends.backend import BusyError
 from tools.backends.bounded_connection import RefusedReplyError, Reply
 from tools.backends.comfy_api_answers import ApiError, ApiErrorAnswer, ApiJob, Asset, Health, JobList, own_path, read_refusal
+from tools.backends.comfyui_uploads import form_of
 from tools.backends.credentials import Credential, address_of
 from tools.backends.file_form import FileForm
 from tools.backends.file_stores import fetch_elsewhere
 from tools.backends.transport import LARGE_ANSWER, MAX_REDIRECTS, PASSING_STATUSES, REDIRECTS, NoReplyError, Transport
 
 PREFIX = "comfy+"
-JOBS = "/api/v2/jobs"
+JOBS, ASSETS = "/api/v2/jobs", "/api/v2/assets"
 LISTED_JOBS = 100
 """The most that a proxy lists, the newest first."""
 
@@ -122,14 +123,29 @@ class ApiRoutes:
         except OSError as error:
             raise InputError(file, f"cannot be read: {error.strerror or error}", "look at the file") from None
         seconds = max(self._transport.answer_seconds, form.file_bytes / UPLOAD_BYTES_PER_SECOND)
-        reply = self._transport.post_file("/api/v2/assets", form, seconds)
+        reply = self._transport.post_file(ASSETS, form, seconds)
         if reply.status not in (200, 201):
             raise self._upload_refusal(reply, file, target)
-        taken = self._transport.record(reply, "/api/v2/assets", Asset)
+        taken = self._transport.record(reply, ASSETS, Asset)
         if taken.size_bytes != form.file_bytes:
             why = f"took {taken.size_bytes:,} of the {form.file_bytes:,} bytes of {file.name}"
             raise UnavailableError(self.url, why, "run the same command again")
         return posixpath.normpath(taken.file_path).removeprefix("models/").removeprefix(f"{folder}/")
+
+    def upload_picture(self, name: str, data: bytes) -> dict[str, Any]:
+        """Put a picture there, and return the reference that an input of a graph holds in place of its name: the server may know the same
+        bytes under another. Raises InputError where it is refused."""
+        reply = self._transport.send_form(ASSETS, form_of("file", name, data, {"file_path": f"input/{name}"}))
+        if reply.status not in (200, 201):
+            if reply.status not in (400, 404, 405, 409, 413, 422, 501):
+                raise self._odd(reply, f"POST {ASSETS}")
+            why = self._error(reply).message or f"status {reply.status}"
+            fix = "start comfy-api-proxy with a larger --max-upload-mb" if reply.status == 413 else "use a plain ComfyUI for it"
+            raise InputError(self.url, f"does not take the picture {name} ({len(data) / 1e6:.1f} MB): {why}", fix)
+        taken = self._transport.record(reply, ASSETS, Asset)
+        if taken.id is None or taken.size_bytes != len(data):
+            raise UnavailableError(self.url, f"took {taken.size_bytes:,} of the {len(data):,} bytes of {name}", "look at the server")
+        return {"__type": "core/ASSET", "info": {"id": taken.id}}
 
     def _upload_refusal(self, reply: Reply, file: Path, target: str) -> Exception:
         error = self._error(reply)
@@ -144,7 +160,7 @@ class ApiRoutes:
             return InputError(self.url, f"takes no model files: {error.message or f'status {reply.status}'}", fix)
         if reply.status in PASSING_STATUSES:
             return NoReplyError(self.url, f"gives status {reply.status} for an upload", may_have_arrived=True)
-        return self._odd(reply, "POST /api/v2/assets")
+        return self._odd(reply, f"POST {ASSETS}")
 
     def close(self) -> None:
         self._transport.close()

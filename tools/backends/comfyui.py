@@ -154,7 +154,9 @@ class ComfyServer(ServerApi):
         raise InputError(self.url, "ComfyUI takes no model files over HTTP", f"copy {file} into its models/{folder}")
 
     def upload_picture(self, name: str, data: bytes) -> str:
-        return upload_picture(self._transport, name, data)
+        told = self._outage.outlast(lambda: upload_picture(self._transport, name, data), self.on_outage)
+        self._recovered()
+        return told
 
     def submit(
         self,
@@ -197,7 +199,7 @@ class ComfyServer(ServerApi):
                 raise
             except UnavailableError as error:
                 unsure = unsure or not isinstance(error, NoReplyError) or error.may_have_arrived
-                self._bear_outage(error)
+                self._outage.bear(error, self.on_outage)
                 continue
             self._recovered()
             if reply.status == 400:
@@ -234,7 +236,7 @@ class ComfyServer(ServerApi):
                     raise
             except UnavailableError as error:
                 if not self._ended:
-                    self._bear_outage(error)
+                    self._outage.bear(error, self.on_outage)
             now = time.monotonic()
             if self._ended or now >= until or self._closing.is_set():
                 ended, self._ended = self._ended, []
@@ -354,10 +356,6 @@ class ComfyServer(ServerApi):
             whose = "our prompt" if ours else "somebody else's prompt"
             why = f"no sign of progress for {now - self._alive_at:.0f} s on {whose} {running[0]}"
             raise StalledError(self.url, why, "look at the server's log, or restart ComfyUI")
-
-    def _bear_outage(self, error: UnavailableError) -> None:
-        """Wait out a short absence, such as a restart. Raises when it has been too long."""
-        self._outage.bear(error, self.on_outage)
 
     def _recovered(self) -> None:
         """The server has answered."""

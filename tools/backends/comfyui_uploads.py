@@ -24,7 +24,7 @@ def upload_picture(transport: Transport, name: str, data: bytes) -> str:
 
     Raises InputError where the server refuses it.
     """
-    reply = transport.send_form("/upload/image", _form(name, data, {"type": "input", "overwrite": "true"}))
+    reply = transport.send_form("/upload/image", form_of("image", name, data, {"type": "input", "overwrite": "true"}))
     if reply.status != 200:
         where = transport.address.base
         raise InputError(where, f"does not take the picture {name} ({len(data) / 1e6:.1f} MB): status {reply.status}", FIX)
@@ -32,10 +32,10 @@ def upload_picture(transport: Transport, name: str, data: bytes) -> str:
     return f"{answer.subfolder}/{answer.name}" if answer.subfolder else answer.name
 
 
-def _form(name: str, data: bytes, fields: dict[str, str]) -> Form:
-    """`multipart/form-data` (RFC 7578) with one file."""
+def form_of(part: str, name: str, data: bytes, fields: dict[str, str]) -> Form:
+    """`multipart/form-data` (RFC 7578) with some fields and, behind them, one file `name` as `part`."""
     boundary = f"lifeos-{secrets.token_hex(16)}"
     parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n' for key, value in fields.items()]
     kind = "Content-Type: application/octet-stream"
-    parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n{kind}\r\n\r\n')
+    parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="{part}"; filename="{name}"\r\n{kind}\r\n\r\n')
     return Form("".join(parts).encode() + data + f"\r\n--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}")

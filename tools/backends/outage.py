@@ -5,8 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from lifeos.errors import UnavailableError
+from tools.backends.bounded_connection import RefusedReplyError
+
+T = TypeVar("T")
 
 PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -33,6 +37,16 @@ class Outage:
         pause = min(PAUSE_SECONDS, self.seconds / 4, 0.1 + gone)
         wanted = getattr(error, "retry_after", None) or 0.0
         self._closing.wait(max(pause, min(wanted, LONGEST_PAUSE_SECONDS, self.seconds - gone)))
+
+    def outlast(self, ask: Callable[[], T], tell: Callable[[UnavailableError | None], None]) -> T:
+        """What `ask` gets, as soon as the server is there. Raises what it refuses, and as `bear` does."""
+        while True:
+            try:
+                return ask()
+            except RefusedReplyError:
+                raise
+            except UnavailableError as error:
+                self.bear(error, tell)
 
     def forget(self) -> None:
         """The server was reached anew."""

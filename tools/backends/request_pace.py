@@ -13,10 +13,14 @@ SLICE_SECONDS = 2.0
 
 
 class RequestPace:
-    """Each refusal doubles the pause, or makes it as long as it says; each answer halves it."""
+    """Each refusal doubles the pause, or makes it as long as it says; each answer halves it.
 
-    def __init__(self, url: str, patience_seconds: float) -> None:
-        self._url, self._patience = url, patience_seconds
+    `complaint`, with `seconds`, and `fix` are said of one that gives no other answer for `patience_seconds`.
+    """
+
+    def __init__(self, url: str, patience_seconds: float, complaint: str, fix: str, *, first_pause: float = FIRST_PAUSE_SECONDS) -> None:
+        self._url, self._patience, self._complaint, self._fix = url, patience_seconds, complaint, fix
+        self._first_pause = first_pause
         self._pause = self._until = 0.0
         self._since: float | None = None
 
@@ -29,14 +33,13 @@ class RequestPace:
     def is_slow(self) -> bool:
         return self._since is not None
 
-    def slow(self, retry_after: float | None) -> float:
-        """It was too fast: returns the pause. Raises StalledError after `patience_seconds` without any answer."""
+    def slow(self, retry_after: float | None, *, has_work: bool = False) -> float:
+        """It was too fast: returns the pause. Raises StalledError where that lasts too long, unless it `has_work` of ours all the while."""
         now = time.monotonic()
         self._since = now if self._since is None else self._since
-        if now - self._since > self._patience:
-            why = f"has answered for {now - self._since:.0f} s only that it is asked too often (status 429)"
-            raise StalledError(self._url, why, "wait, or end other programs that use the same key")
-        wanted = retry_after if retry_after is not None else max(FIRST_PAUSE_SECONDS, 2 * self._pause)
+        if now - self._since > self._patience and not has_work:
+            raise StalledError(self._url, self._complaint.format(seconds=now - self._since), self._fix)
+        wanted = retry_after if retry_after is not None else max(self._first_pause, 2 * self._pause)
         self._pause = min(wanted, LONGEST_PAUSE_SECONDS)
         self._until = now + self._pause
         return self._pause
@@ -44,7 +47,7 @@ class RequestPace:
     def ease(self) -> None:
         """It answered."""
         self._since = None
-        self._pause = self._pause / 2 if self._pause > FIRST_PAUSE_SECONDS / 2 else 0.0
+        self._pause = self._pause / 2 if self._pause > self._first_pause / 2 else 0.0
 
     def wait(self, rest: Callable[[float], object]) -> None:
         """Before another prompt is queued. Raises BusyError where the pause is longer than a slice."""

@@ -12,37 +12,22 @@ import base64
 import binascii
 import contextlib
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lifeos.errors import InputError, UnavailableError
-from tools.backends.backend import (
-    BackendOptions,
-    BusyError,
-    LostPicture,
-    NodeDeclaration,
-    Offers,
-    PictureRef,
-    PromptEnd,
-    ServerInfo,
-    StalledError,
-    Tariff,
-    Workload,
-)
+from tools.backends.backend import BackendOptions, LostPicture, PictureRef, PromptEnd, ServerInfo, StalledError, Tariff, Workload
 from tools.backends.bounded_connection import RefusedReplyError, Reply
-from tools.backends.comfyui_downloads import whole_picture
 from tools.backends.file_stores import fetch_elsewhere
-from tools.backends.outage import Outage
+from tools.backends.polled_server import PolledServer
 from tools.backends.request_pace import RequestPace
 from tools.backends.serverless_answers import QUEUED, EndpointJob, WorkerPicture, marks_of, pictures_of, read_job_end
 from tools.backends.serverless_routes import ServerlessRoutes
 from tools.backends.transport import PASSING_STATUSES, NoReplyError
-
-T = TypeVar("T")
 
 COLD_SECONDS = 10.0
 """A first job that waits so long waits for a worker that starts."""
@@ -56,8 +41,8 @@ QUESTION_SECONDS = 0.05
 SILENCE_FACTOR = 6
 """An endpoint tells nothing of a job's progress and ends it itself after its execution timeout: it gets this much longer."""
 
-BARRED_SECONDS = 600.0
-"""An endpoint that refused our key, or is not there, is not tried again earlier."""
+KEPT_PICTURES = 32
+"""Of those that were handed over for graphs to load, the newest: each is handed over anew for each graph."""
 
 SECONDS_PER_HOUR = 3600
 
@@ -81,48 +66,34 @@ class QueuedJob:
     since: float
 
 
-class Serverless:
-    """An endpoint that we queue jobs on and follow by asking. `submit`, `wait`, `cancel` belong to one thread; the rest to any."""
+class Serverless(PolledServer[QueuedJob]):
+    """An endpoint at RunPod."""
+
+    pauses_questions = True
+    busy_words = "RunPod is asked too often (status 429): asked again in {pause} s, and more slowly"
 
     def __init__(self, url: str, options: BackendOptions) -> None:
         self._api = ServerlessRoutes(url, timeout_seconds=options.timeout_seconds, credential=options.credential)
-        self._options = options
-        self.url = self._api.url
-        self.outage_seconds = options.outage_seconds
-        self.on_outage: Callable[[UnavailableError | None], None] = lambda error: None
-        self.on_note: Callable[[str], None] = lambda text: None
-        self.offers = Offers(lists_models=False, lists_nodes=False, shares_memory=False, takes_pictures=True)
-        self.progress: dict[str, tuple[int, int]] = {}
-        self._closing = threading.Event()
-        self._outage = Outage(self.url, options.outage_seconds, self._closing)
-        self._pace = RequestPace(self.url, options.silence_seconds)
-        self._open: dict[str, QueuedJob] = {}  # by our ids, the one that was asked last at the end
-        self._cancels: dict[str, str] = {}  # the endpoint's name for each of ours, until it has ended or been cancelled
+        complaint = "has answered for {seconds:.0f} s only that it is asked too often (status 429)"
+        pace = RequestPace(self._api.url, options.silence_seconds, complaint, "wait, or end other programs that use the same key")
+        super().__init__(self._api, options, pace)
         self._made: dict[str, WorkerPicture] = {}  # by the handle of its picture, until it is downloaded
         self._inputs: dict[str, Path] = {}  # pictures that graphs load, by name: workers share no folder
         self._input_dir: tempfile.TemporaryDirectory[str] | None = None
-        self._ended: list[PromptEnd] = []
-        self._poll_due = self._health_due = 0.0
+        self._health_due = 0.0
         self._workers = 0
         self._alone_since: float | None = None  # since when jobs wait and there is no worker
-        self._has_worked = self._told_slow = False
+        self._has_worked = False
         self._told_workers = ""
-        self._barred: tuple[float, UnavailableError] | None = None
 
-    def connect(self) -> ServerInfo:
-        """Ask for its workers; also learns whether it is there and takes our key. Raises UnavailableError with what to do."""
-        if self._barred is not None and time.monotonic() < self._barred[0]:
-            raise self._barred[1]
-        self._barred = None
+    def _reach(self) -> ServerInfo:
         with self._barring():
             info = self.info()
-        self._outage.forget()
         self._alone_since = None
         return info
 
     def close(self) -> None:
-        self._closing.set()
-        self._api.close()
+        super().close()
         if self._input_dir is not None:
             self._input_dir.cleanup()
 
@@ -137,39 +108,14 @@ class Serverless:
         running, waiting = (tuple(job.job_id for job in jobs if (job.status == QUEUED) is is_queued) for is_queued in (False, True))
         return Workload(running, waiting, frozenset((*running, *waiting)))
 
-    def models(self, folder: str) -> list[str]:
-        return []
-
-    def model_folders(self) -> list[str]:
-        return []
-
-    def lora_metadata(self, name: str) -> dict[str, str] | None:
-        return None
-
-    def model_metadata(self, folder: str, name: str) -> dict[str, str] | None:
-        return None
-
-    def node(self, class_type: str) -> NodeDeclaration | None:
-        return None
-
-    def node_classes(self) -> list[str]:
-        return []
-
-    def depth(self, ahead: int) -> int:
+    def _usual_depth(self, ahead: int) -> int:
         """One for each worker, and `ahead` that wait: by those RunPod decides how many workers it starts."""
-        wanted = max(1, self._workers) + ahead
-        wanted = min(wanted, self._options.most_at_once or wanted)
-        return min(wanted, len(self._open)) if self._pace.left else wanted
+        return max(1, self._workers) + ahead
 
-    def submit(self, prompt_id: str, graph: dict[str, Any], *, ask_first: bool = False, handle: str | None = None) -> str:
-        self._pace.wait(self._closing.wait)
-        with self._barring():
-            job = self._found(graph, handle) if ask_first else None
-            job = job or self._queued(graph)
-        self._open[prompt_id] = QueuedJob(job.id, job.status, time.monotonic())
-        self._cancels[prompt_id] = job.id
-        self._poll_due = min(self._poll_due, time.monotonic() + self._options.poll_seconds)
-        return job.id
+    def _enqueue(self, prompt_id: str, graph: dict[str, Any], ask_first: bool, handle: str | None) -> QueuedJob:
+        job = self._found(graph, handle) if ask_first else None
+        job = job or self._queued(graph)
+        return QueuedJob(job.id, job.status, time.monotonic())
 
     def _found(self, graph: dict[str, Any], handle: str | None) -> EndpointJob | None:
         """What became of a job of an earlier run; None where it is to be made (again)."""
@@ -193,23 +139,6 @@ class Serverless:
 
         return self._asked(lambda: self._api.run(body), tell)
 
-    def _asked(self, ask: Callable[[], T], on_loss: Callable[[UnavailableError], None] = lambda error: None) -> T:
-        """An answer, as soon as an outage lets one through; `on_loss` is told each that was lost. Raises what the endpoint refuses."""
-        while True:
-            try:
-                answer = ask()
-            except RefusedReplyError:
-                raise
-            except BusyError as error:
-                self._slow_down(error)
-                raise
-            except UnavailableError as error:
-                on_loss(error)
-                self._outage.bear(error, self.on_outage)
-            else:
-                self._answered()
-                return answer
-
     def _tell_twin(self, graph: dict[str, Any], why: str) -> None:
         marks = [f"{name} {value}" for name, value in marks_of(graph)]
         known = f"; a second one has {' and '.join(marks)}" if marks else ""
@@ -223,47 +152,10 @@ class Serverless:
         ]
         return {"images": found} if found else {}
 
-    def _slow_down(self, error: BusyError) -> None:
-        pause = self._pace.slow(error.retry_after)
-        if not self._told_slow:
-            self._told_slow = True
-            self.on_note(f"RunPod is asked too often (status 429): asked again in {pause:g} s, and more slowly")
+    def _round_seconds(self, jobs: int) -> float:
+        return max(self._options.poll_seconds, QUESTION_SECONDS * jobs)
 
-    def wait(self, timeout: float) -> list[PromptEnd]:
-        """The ends of our prompts. Raises UnavailableError when it has been gone for too long, or there is nobody who works."""
-        until = time.monotonic() + timeout
-        while True:
-            try:
-                with self._barring():
-                    self._ask_what_is_due()
-            except (StalledError, RefusedReplyError):
-                if not self._ended:  # ends that were found on the way are handed out first
-                    raise
-            except UnavailableError as error:
-                if not self._ended:
-                    self._outage.bear(error, self.on_outage)
-            now = time.monotonic()
-            if self._ended or now >= until or self._closing.is_set():
-                ended, self._ended = self._ended, []
-                return ended
-            due = max(self._poll_due, now + self._pace.left) if self._open else until
-            self._closing.wait(max(0.0, min(due, until) - now))
-
-    def _ask_what_is_due(self) -> None:
-        now = time.monotonic()
-        if not self._open or now < self._poll_due or self._pace.left:
-            return
-        self._poll_due = now + max(self._options.poll_seconds, QUESTION_SECONDS * len(self._open))
-        try:
-            for prompt_id in list(self._open):
-                self._ask(prompt_id)
-            if now >= self._health_due:
-                self._count_workers()
-        except BusyError as error:
-            self._slow_down(error)
-
-    def _ask(self, prompt_id: str) -> None:
-        followed = self._open[prompt_id]
+    def _look(self, prompt_id: str, followed: QueuedJob) -> None:
         job = self._api.job(followed.job_id)
         self._answered()
         if job is None:
@@ -291,9 +183,11 @@ class Serverless:
             why = f"no change for {waited:.0f} s of our job {job.id}, which is {job.status}"
             raise StalledError(self.url, why, "look at the endpoint's page")
 
-    def _count_workers(self) -> None:
-        """How many there are, which is told while the first job waits. Raises StalledError where none has come for too long."""
+    def _look_around(self) -> None:
+        """How many workers there are, which is told while the first job waits. Raises StalledError where none has come for too long."""
         now = time.monotonic()
+        if now < self._health_due:
+            return
         health = self._api.health()
         self._health_due = now + HEALTH_SECONDS
         self._workers = health.workers.count
@@ -313,38 +207,14 @@ class Serverless:
 
     def _end(self, end: PromptEnd) -> None:
         self._has_worked = self._has_worked or end.kind == "done"
-        self._open.pop(end.prompt_id, None)
-        self._cancels.pop(end.prompt_id, None)
-        self._ended.append(end)
+        super()._end(end)
 
     def _answered(self) -> None:
         self._pace.ease()
-        if self._outage.is_over():
-            for followed in self._open.values():
-                followed.since = time.monotonic()
-            self.on_outage(None)
+        super()._answered()
 
-    @contextlib.contextmanager
-    def _barring(self) -> Iterator[None]:
-        """A refusal that no other try changes keeps the endpoint away for a while."""
-        try:
-            yield
-        except RefusedReplyError as error:
-            self._barred = (time.monotonic() + BARRED_SECONDS, error)
-            raise
-
-    def cancel(self, prompt_ids: Iterable[str]) -> None:
-        mine = list(dict.fromkeys(prompt_ids))
-        for prompt_id in mine:
-            self._open.pop(prompt_id, None)
-        self._ended = [end for end in self._ended if end.prompt_id not in mine]
-        for prompt_id in mine:
-            if prompt_id in self._cancels:
-                self._api.cancel(self._cancels[prompt_id])
-                del self._cancels[prompt_id]
-
-    def download(self, ref: PictureRef) -> bytes:
-        return whole_picture(f"{self.url}: {ref.filename}", lambda: self._fetch(ref), self._closing.wait)
+    def _stop(self, followed: QueuedJob) -> None:
+        self._api.cancel(followed.job_id)
 
     def _fetch(self, ref: PictureRef) -> Reply:
         """A picture as the job told it; asked for anew where that was no good: an address may have run out, an answer been cut."""
@@ -368,9 +238,6 @@ class Serverless:
             raise LostPicture(f"{self.url}: {ref.filename}", "its result has expired there (30 minutes)", "it is generated again")
         return pictures[int(place)]
 
-    def free_memory(self) -> None:
-        """Nothing: workers are not ours."""
-
     def upload_model(self, folder: str, file: Path) -> str:
         place = f"models/{folder}/{file.name}"
         fix = f"put {file} on the endpoint's network volume as /runpod-volume/{place}; on a pod with that volume it is /workspace/{place}"
@@ -380,8 +247,11 @@ class Serverless:
         """Kept here, on the disk, until a graph that loads it is queued."""
         if self._input_dir is None:
             self._input_dir = tempfile.TemporaryDirectory(prefix="lifeos-inputs-")
-        file = self._inputs.setdefault(name, Path(self._input_dir.name) / str(len(self._inputs)))
+        file = self._inputs.pop(name, None) or Path(self._input_dir.name) / uuid.uuid4().hex
         file.write_bytes(data)
+        self._inputs[name] = file
+        while len(self._inputs) > KEPT_PICTURES:
+            self._inputs.pop(next(iter(self._inputs))).unlink()
         return name
 
     def tariff(self, usd_per_hour: float) -> Tariff:

@@ -277,7 +277,7 @@ def test_too_many_questions_make_all_of_them_slower(open_endpoint: OpenEndpoint,
 
 
 def test_the_pace_halves_with_each_answer_and_forgets_how_long_it_was_slow() -> None:
-    pace = RequestPace("runpod://x", patience_seconds=0.0)
+    pace = RequestPace("runpod://x", 0.0, "is asked too often", "wait")
     assert (pace.slow(None), pace.left > 0.5, pace.is_slow) == (1.0, True, True)
     pace.ease()
     assert pace.is_slow is False

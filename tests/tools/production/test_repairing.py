@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
@@ -12,16 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from evals.judging.picture_verdict import Reason, Verdict, verdict
 from evals.judging.records import Assessment, Reading
 from lifeos.errors import InputError
 from lifeos.files import read_records
 from lifeos.picture_names import parse_picture_name
+from tests.tools.backends.three_kinds import KEY
 from tests.tools.production.repair_graphs import GRAPH
 from tests.tools.production.scenes import NAMES, SETTINGS, WORKFLOW, filed, make_assessment, make_plan, make_policy
+from tools.backends.backend import Backend, BackendOptions
 from tools.backends.comfyui import ComfyServer
+from tools.backends.credentials import Credential
 from tools.backends.dispatch import Job
+from tools.backends.registry import open_backends
+from tools.backends.server_entry import ServerEntry
 from tools.certifying.batch_evidence import read_evidence
 from tools.certifying.batch_links import plan_links
 from tools.production.budget import Limits
@@ -38,8 +44,10 @@ from tools.production.repair_numbers import key_of, number_of, repair_number
 from tools.production.repairing import Repairs, is_repairable
 from tools.production.runner import BatchEnd, Equipment, run_batch
 from tools.production.settling import NOTHING_SETTLED
+from tools.stand_in.serverless_endpoint import ServerlessEndpoint
 
 if TYPE_CHECKING:
+    from tests.tools.backends.api_proxy import Proxied
     from tools.stand_in.server import EmbeddedServer
 
     StartServer = Callable[..., EmbeddedServer]
@@ -88,14 +96,27 @@ def run(
     limits: Limits | None = None,
     **options: Any,
 ) -> BatchEnd:
-    made = generation(repair)
     with ComfyServer(server.url) as client:
-        client.connect()
-        equipment = Equipment(
-            scorer, make_policy(), [client], lambda item: made.graph_of(plan, item), workers=2,
-            with_picture=repair.with_picture if repair else None, **options,
-        )  # fmt: skip
-        return run_batch(plan, folder, equipment, limits or Limits(), note=lambda text: None)
+        return run_on([client], folder, plan, scorer, repair, limits, **options)
+
+
+def run_on(
+    servers: Sequence[Backend],
+    folder: BatchFolder,
+    plan: Plan,
+    scorer: Any,
+    repair: RepairGraph | None,
+    limits: Limits | None = None,
+    **options: Any,
+) -> BatchEnd:
+    made = generation(repair)
+    for each in servers:
+        each.connect()
+    equipment = Equipment(
+        scorer, make_policy(), servers, lambda item: made.graph_of(plan, item), workers=2,
+        with_picture=repair.with_picture if repair else None, **options,
+    )  # fmt: skip
+    return run_batch(plan, folder, equipment, limits or Limits(), note=lambda text: None)
 
 
 def report(plan: Plan, folder: BatchFolder, history: Path | None = None) -> dict[str, Any]:
@@ -271,6 +292,24 @@ def test_rejected_pictures_are_repaired_once_and_judged_again(folder: BatchFolde
     assert again.why == "complete"
     assert len(scorer.seen) == 6  # nothing is repaired twice, a repaired picture never
     assert server.store.inputs()  # uploaded
+
+
+def test_servers_of_every_kind_repair(folder: BatchFolder, tmp_path: Path, proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server of Comfy API v2 takes the picture as an asset, an endpoint with the job: the same picture comes out."""
+    monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+    repair = load(tmp_path)
+    plan = plan_with(repair, prompts=("amiranoor, cafe",), count=1)
+    made: list[bytes] = []
+    with ServerlessEndpoint(proxied.comfyui.url, KEY) as endpoint:
+        rows = ((proxied.url, Credential(file=proxied.token_file)), (endpoint.url, None))
+        for at, (url, credential) in enumerate(rows):
+            mine = BatchFolder(tmp_path / f"batch{at}")
+            with open_backends([ServerEntry(url, credential)], BackendOptions(poll_seconds=0.05, outage_seconds=2)) as servers:
+                check_repair(repair, generation(repair).repair_settings("a prompt", 1, "p"), servers)
+                assert run_on(servers, mine, plan, NameScorer(FIRST, repaired(FIRST)), repair).why == "complete"
+            assert filed(mine)[repaired(FIRST)] == "rejected"
+            made.append(Image.open(mine.root / "rejected" / repaired(FIRST)).tobytes())
+    assert made[0] == made[1]
 
 
 def test_the_report_counts_what_repairing_won_and_cost(folder: BatchFolder, tmp_path: Path, embedded_server: StartServer) -> None:
