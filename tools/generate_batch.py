@@ -35,7 +35,7 @@ from tools.workflows.seeds import choose_base_seed, parse_seed, seed_at
 
 if TYPE_CHECKING:
     from tools.backends.dispatch import Finished
-    from tools.backends.registry import ConnectedBackend
+    from tools.production.able_servers import AbleServers
     from tools.production.request import Request
     from tools.production.submissions import Submissions
     from tools.workflows.workflow import Settings, Workflow
@@ -99,7 +99,7 @@ def find_existing(folder: Path) -> dict[str, str]:
 def generate(
     pictures: Sequence[PlannedPicture],
     folder: Path,
-    reached: Sequence[ConnectedBackend],
+    servers: AbleServers,
     workflow: Workflow,
     settings: Settings,
     sent: Submissions,
@@ -115,17 +115,27 @@ def generate(
     from lifeos.files import write_bytes
     from tools.backends.dispatch import Dispatcher, Job
     from tools.production.filing import suffix_of
+    from tools.workflows.server_fit import Spelling
 
     def graph(picture: PlannedPicture) -> dict[str, Any]:
         return workflow.place(replace(settings, positive=picture.prompt, seed=picture.seed))
 
-    jobs = (sent.job(each.stem, graph(each)) for each in pictures)
-    servers = [each.server for each in reached]
-    with Dispatcher(servers, ahead=ahead, retries=retries, on_submit=sent.submitted, on_accepted=sent.accepted, on_note=note) as dispatcher:
+    spelling = Spelling()
+    jobs = (replace(sent.job(each.stem, graph(each)), prepare=spelling) for each in pictures)
+    with Dispatcher(
+        servers.servers,
+        ahead=ahead,
+        retries=retries,
+        on_submit=sent.submitted,
+        on_accepted=sent.accepted,
+        on_note=note,
+        left_out=servers.left_out,
+        admit=servers.admit,
+    ) as dispatcher:
         again: list[Job] = []
         for finished in itertools.chain(dispatcher.run(jobs), _late(lambda: dispatcher.run(again))):
             if finished.failed_before:
-                again.append(Job(finished.job.key, finished.job.graph))
+                again.append(finished.job.begun_anew())
                 continue
             names = []
             for number, (_, data) in enumerate(finished.pictures, 1):
@@ -148,12 +158,13 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     from lifeos.progress import Progress
     from tools.backends.backend import BackendOptions
     from tools.backends.registry import connect_backends
+    from tools.production.able_servers import AbleServers, able_to_run
     from tools.production.choices import choose_prompts
     from tools.production.filing import check_writable
     from tools.production.graph_choice import choose_graph
     from tools.production.plan import sha256_of
     from tools.production.submissions import Submissions
-    from tools.workflows.workflow import EXPORT_HINT, check_models
+    from tools.workflows.graph import EXPORT_HINT
 
     request = read_request(args)
     prompts = choose_prompts(request)
@@ -172,7 +183,7 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
         limit = int(rules["max_picture_mb"] * MEBIBYTE)
         options = BackendOptions(silence_seconds=silence, poll_seconds=args.poll_interval, max_picture_bytes=limit)
         reached = stack.enter_context(connect_backends(request.servers, note, options))
-        chosen = choose_graph(request, policy, [each.server for each in reached])
+        chosen = choose_graph(request, policy, reached.servers)
         workflow, settings = chosen.workflow, chosen.settings
         sent = stack.enter_context(Submissions(folder))
         before = find_base_seed(folder)
@@ -180,21 +191,19 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
         sent.begin(base_seed)
         planned = plan_pictures(prompts, args.images_per_prompt, base_seed)
         placed = workflow.fill(replace(settings, positive=planned[0].prompt, seed=planned[0].seed))
-        for each in reached:
-            check_models(each.server, placed.graph)
+        able = AbleServers(reached, [placed.graph], able_to_run(reached.servers, placed.graph), lambda servers: {}, note)
         for line in (*chosen.remarks, *placed.lines(), f"graph of the first picture, SHA-256: {sha256_of(placed.graph)}"):
             note(line)
         stored = find_existing(folder)
         missing = [each for each in planned if each.stem not in stored]
         existing = tuple(stored[each.stem] for each in planned if each.stem in stored)
-        note(
-            f"{counted(len(planned), 'picture')} from seed {base_seed}, {len(existing)} there already, on {counted(len(reached), 'server')}"
-        )
+        on = counted(len(able.able), "server")
+        note(f"{counted(len(planned), 'picture')} from seed {base_seed}, {len(existing)} there already, on {on}")
         made: list[str] = []
         failed: list[str] = []
         with Progress(len(planned), "generating", unit="picture", initial=len(existing)) as bar:
             batch = generate(
-                missing, folder, reached, workflow, settings, sent, ahead=rules["queue_ahead"], retries=rules["retries"], note=bar.note
+                missing, folder, able, workflow, settings, sent, ahead=rules["queue_ahead"], retries=rules["retries"], note=bar.note
             )
             stack.enter_context(contextlib.closing(batch))  # Ctrl-C anywhere below cancels what is queued, while servers are open
             for finished, names in batch:

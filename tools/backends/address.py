@@ -12,16 +12,25 @@ from lifeos.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server is. `base` has neither a trailing slash nor credentials: these are the header `header` with `authorization`."""
+    """Where a server is. `base` has neither a trailing slash nor credentials: these are the header `header` with `authorization`.
+
+    `token_place`: where the token was read, as people call it; empty for a password in the address, and for none.
+    """
 
     base: str
     authorization: str | None
     header: str = "Authorization"
+    token_place: str = ""
 
     @property
     def credentials(self) -> dict[str, str]:
         """The header that lets us in; none where the server wants none."""
         return {self.header: self.authorization} if self.authorization is not None else {}
+
+    @property
+    def look_at_token(self) -> str:
+        """What to do where the server refuses what lets us in."""
+        return f"check the token in {self.token_place}" if self.token_place else "check the user and password in its address"
 
     @property
     def is_loopback(self) -> bool:

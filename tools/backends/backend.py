@@ -67,7 +67,8 @@ class Offers:
     """What can be asked of a back end. What it cannot answer is not checked beforehand: it refuses a prompt that it cannot run.
 
     lists_models, lists_nodes: `models`, `node` and their like know what is there. shares_memory: its GPU memory can be looked at and
-    freed. takes_models: `upload_model` works. takes_pictures: `upload_picture` does.
+    freed. takes_models: `upload_model` works. takes_pictures: `upload_picture` does. separator: what stands between the folders of
+    its model names, where it is known without asking.
     """
 
     lists_models: bool = True
@@ -75,6 +76,7 @@ class Offers:
     shares_memory: bool = True
     takes_models: bool = False
     takes_pictures: bool = False
+    separator: str = ""
 
 
 @dataclass(frozen=True, slots=True)

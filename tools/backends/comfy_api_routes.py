@@ -176,7 +176,8 @@ class ApiRoutes:
         if reply.status in (401, 403):
             has_token = self._transport.address.authorization is not None
             why = "refuses our token: it is wrong, has expired, or lacks the right" if has_token else "wants a token"
-            return RefusedReplyError(self.url, f"{why} (status {reply.status})", "check the token" if has_token else TOKEN_FIX)
+            fix = self._transport.address.look_at_token if has_token else TOKEN_FIX
+            return RefusedReplyError(self.url, f"{why} (status {reply.status})", fix)
         if reply.status == 402:
             return RefusedReplyError(self.url, "has no credits left for us (status 402)", CREDITS_FIX)
         if reply.status in NOT_THERE:

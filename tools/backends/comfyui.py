@@ -118,6 +118,7 @@ class ComfyServer(ServerApi):
         self._alive_at = time.monotonic()
         self._running: tuple[str, ...] = ()
         self._closing = threading.Event()
+        self._connecting = threading.Lock()
         self._outage = Outage(self.url, outage_seconds, self._closing)
 
     @classmethod
@@ -139,9 +140,10 @@ class ComfyServer(ServerApi):
         info = self.info()
         self._outage.forget()
         self._idle_since = None
-        if self._stream is None:
-            self._stream = EventStream(self._transport.address, self.client_id)
-            self._stream.start()
+        with self._connecting:  # a server that was slow to answer the first time may be asked again meanwhile
+            if self._stream is None:
+                self._stream = EventStream(self._transport.address, self.client_id)
+                self._stream.start()
         return info
 
     def depth(self, ahead: int) -> int:

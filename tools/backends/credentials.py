@@ -20,6 +20,10 @@ MAX_TOKEN_BYTES = 8192
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
+class TokenError(InputError):
+    """The token is not where it should be: the variable is not set, the file cannot be read, or others can read it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """Where a token is: in the environment (`variable`), or in a file that only its owner can read. It goes into `header`: as
@@ -30,20 +34,26 @@ class Credential:
     header: str = AUTHORIZATION
     over_http: bool = False
 
+    @property
+    def place(self) -> str:
+        """Where the token is, as people call it."""
+        return str(self.file) if self.file is not None else f"the variable {self.variable}"
+
     def read(self, environ: Mapping[str, str] = os.environ) -> str:
         """The value of the header. Raises InputError that names the place, never the token."""
+        where = self.place
         if self.file is not None:
-            where, text = str(self.file), _read_private(self.file)
+            text = _read_private(self.file)
         else:
-            where, text = f"the variable {self.variable}", environ.get(self.variable or "", "")
+            text = environ.get(self.variable or "", "")
             if not text.strip():
-                raise InputError(where, "holds no token", f"export {self.variable}=… before the command")
+                raise TokenError(where, "holds no token", f"export {self.variable}=… before the command")
         token = text.strip()
         if not token:
-            raise InputError(where, "holds no token", "write the token alone into it")
+            raise TokenError(where, "holds no token", "write the token alone into it")
         if not all("!" <= char <= "~" for char in token) or len(token) > MAX_TOKEN_BYTES:
             why = "holds no token: one is a single word of ASCII characters, without spaces and line ends"
-            raise InputError(where, why, "write the token alone into it, without `Bearer` before it")
+            raise TokenError(where, why, "write the token alone into it, without `Bearer` before it")
         return f"Bearer {token}" if self.header.lower() == "authorization" else token
 
 
@@ -58,7 +68,7 @@ def address_of(url: str, credential: Credential | None) -> Address:
     if not (address.base.startswith("https://") or credential.over_http or is_private(address.base)):
         why = "a token would go there over plain http, where everybody on the way can read it"
         raise InputError(address.base, why, "use its https address; --insecure-token sends it all the same")
-    return replace(address, authorization=credential.read(), header=credential.header)
+    return replace(address, authorization=credential.read(), header=credential.header, token_place=credential.place)
 
 
 def is_private(base: str) -> bool:
@@ -78,9 +88,9 @@ def _read_private(file: Path) -> str:
         with open(file, "rb") as opened:
             mode = os.fstat(opened.fileno()).st_mode
             if os.name == "posix" and mode & OTHERS:
-                raise InputError(file, f"can be read by others (mode {stat.S_IMODE(mode):o})", f"chmod 600 {file}")
+                raise TokenError(file, f"can be read by others (mode {stat.S_IMODE(mode):o})", f"chmod 600 {file}")
             return opened.read(2 * MAX_TOKEN_BYTES).decode("utf-8", "replace").removeprefix("\ufeff")
     except OSError as error:
-        raise InputError(
+        raise TokenError(
             file, f"the token cannot be read: {error.strerror or error}", "write the token into it, and chmod 600 it"
         ) from None

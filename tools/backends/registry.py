@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from lifeos.errors import InputError, UnavailableError, did_you_mean
 from tools.backends.backend import Backend, BackendOptions, OpenBackend, ServerInfo
+from tools.backends.credentials import TokenError
 from tools.backends.server_entry import ServerEntry
+from tools.backends.server_groups import LeftOutServer, ask_all, none_of, tell_left_out
 
 BACKENDS = {
     "http": "tools.backends.comfyui",
@@ -28,6 +30,8 @@ BACKENDS = {
 """The scheme of an address (what stands before `://`, or the whole word) and the module whose `open_backend` opens it."""
 
 DEFAULT_URL = "http://127.0.0.1:8188"
+ALL_ANSWER_SECONDS = 20.0
+"""For several servers together to answer at the start; who takes longer comes later, or never."""
 
 
 def scheme_of(url: str) -> str:
@@ -48,14 +52,39 @@ def find_opener(url: str) -> OpenBackend:
 
 @contextlib.contextmanager
 def open_backends(servers: Sequence[str | ServerEntry], options: BackendOptions | None = None) -> Iterator[list[Backend]]:
-    """The back ends of some addresses or entries, each once, not yet connected. None means ComfyUI's usual one on this machine."""
+    """The back ends of some addresses or entries, each once, not yet connected. None means ComfyUI's usual one on this machine.
+
+    Raises InputError, also where a token is not in its place.
+    """
+    with open_possible(servers, options) as opened:
+        if opened.tokenless:
+            raise opened.tokenless[0][1]
+        yield opened.servers
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedBackends:
+    """Back ends that are open, and those that cannot be: their addresses, and what is wrong with their tokens."""
+
+    servers: list[Backend]
+    tokenless: list[tuple[str, TokenError]]
+
+
+@contextlib.contextmanager
+def open_possible(servers: Sequence[str | ServerEntry], options: BackendOptions | None = None) -> Iterator[OpenedBackends]:
+    """The same, where those whose token is not in its place are told apart. Raises InputError for addresses that are none."""
     with contextlib.ExitStack() as stack:
         opened: dict[str, Backend] = {}
+        tokenless: list[tuple[str, TokenError]] = []
         for each in servers or [DEFAULT_URL]:
             entry = each if isinstance(each, ServerEntry) else ServerEntry(each)
-            backend = stack.enter_context(find_opener(entry.url)(entry.url, entry.options(options or BackendOptions())))
-            opened.setdefault(backend.url, backend)
-        yield list(opened.values())
+            try:
+                backend = stack.enter_context(find_opener(entry.url)(entry.url, entry.options(options or BackendOptions())))
+            except TokenError as error:
+                tokenless.append((entry.url.rpartition("@")[2], error))
+            else:
+                opened.setdefault(backend.url, backend)
+        yield OpenedBackends(list(opened.values()), tokenless)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +95,44 @@ class ConnectedBackend:
     info: ServerInfo
 
 
+@dataclass(frozen=True, slots=True)
+class ReachedServers:
+    """The back ends of a command: those that answer, and those that do not, which may later: why not, by URL."""
+
+    connected: tuple[ConnectedBackend, ...] = ()
+    absent: tuple[Backend, ...] = ()
+    why_absent: tuple[LeftOutServer, ...] = ()
+
+    @property
+    def servers(self) -> list[Backend]:
+        return [each.server for each in self.connected]
+
+    @property
+    def notice(self) -> str | None:
+        """What one that makes no real pictures says of itself."""
+        return next((each.info.notice for each in self.connected if each.info.notice), None)
+
+
 @contextlib.contextmanager
 def connect_backends(
     servers: Sequence[str | ServerEntry], note: Callable[[str], None], options: BackendOptions | None = None
-) -> Iterator[list[ConnectedBackend]]:
-    """Connected back ends, let go of in every ending.
+) -> Iterator[ReachedServers]:
+    """Connected back ends, all asked at once, let go of in every ending.
 
-    Of several, one that does not answer is noted and left out. Raises UnavailableError when none answers.
+    Of several, those that do not answer, or whose token is missing or wrong, are noted and left out. Raises UnavailableError when none
+    is left, InputError where a single one lacks its token.
     """
-    with open_backends(servers, options) as opened:
-        connected: list[ConnectedBackend] = []
-        missing: list[UnavailableError] = []
-        for backend in opened:
-            try:
-                connected.append(ConnectedBackend(backend, backend.connect()))
-            except UnavailableError as error:
-                missing.append(error)
+    with open_possible(servers, options) as opened:
+        answers = list(zip(opened.servers, ask_all(opened.servers, lambda server: server.connect(), ALL_ANSWER_SECONDS), strict=True))
+        connected = tuple(ConnectedBackend(server, info) for server, info in answers if not isinstance(info, UnavailableError))
+        absent = {server.url: LeftOutServer.of(server.url, error) for server, error in answers if isinstance(error, UnavailableError)}
+        lacking = [LeftOutServer(url, f"{error.what} {error.why}", error.fix, comes_back=False) for url, error in opened.tokenless]
+        left_out = [*absent.values(), *lacking]
         if not connected:
-            raise missing[0]
-        for reason in missing:
-            note(f"going on without {reason}")
-        yield connected
+            if len(left_out) == 1 and opened.tokenless:
+                raise opened.tokenless[0][1]
+            raise none_of(left_out, "answers")
+        for line in tell_left_out(left_out, len(connected) + len(left_out)):
+            note(f"going on without {line}")
+        gone = tuple(server for server in opened.servers if server.url in absent)
+        yield ReachedServers(connected, gone, tuple(absent.values()))

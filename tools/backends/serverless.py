@@ -15,7 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ class Serverless(PolledServer[QueuedJob]):
         complaint = "has answered for {seconds:.0f} s only that it is asked too often (status 429)"
         pace = RequestPace(self._api.url, options.silence_seconds, complaint, "wait, or end other programs that use the same key")
         super().__init__(self._api, options, pace)
+        self.offers = replace(self.offers, separator="/")  # its workers run on Linux
         self._made: dict[str, WorkerPicture] = {}  # by the handle of its picture, until it is downloaded
         self._inputs: dict[str, Path] = {}  # pictures that graphs load, by name: workers share no folder
         self._input_dir: tempfile.TemporaryDirectory[str] | None = None

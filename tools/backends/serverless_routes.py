@@ -25,7 +25,6 @@ MAX_REQUEST_BYTES = 10_000_000
 """Of `POST /run`, by RunPod's documentation: 10 MB."""
 
 NETWORK_FIX = "check the network of this machine, and RunPod's status page"
-KEY_FIX = "check the key, and that it may use serverless endpoints"
 
 
 class EndpointSilentError(NoReplyError):
@@ -99,7 +98,9 @@ class ServerlessRoutes:
         if reply.status in (200, 201):
             return
         if reply.status in (401, 403):
-            raise RefusedReplyError(self.url, f"RunPod refuses our key: it is wrong, or lacks the right (status {reply.status})", KEY_FIX)
+            why = f"RunPod refuses our key: it is wrong, or lacks the right (status {reply.status})"
+            fix = f"{self._transport.address.look_at_token}, and that it may use serverless endpoints"
+            raise RefusedReplyError(self.url, why, fix)
         if reply.status == 404:
             why = f"there is no endpoint {self.endpoint}, or this key does not see it"
             raise RefusedReplyError(self.url, why, "look up the id on RunPod's page Serverless")

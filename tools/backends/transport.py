@@ -87,7 +87,8 @@ class Transport:
         """The answer to a GET that must be a 200, as a record of `kind`. Raises UnavailableError."""
         reply = self.get(path, limit=limit)
         if reply.status in (401, 403):
-            raise UnavailableError(self.address.base, f"refuses with {reply.status}", WANTS_CREDENTIALS)
+            fix = self.address.look_at_token if self.address.authorization is not None else WANTS_CREDENTIALS
+            raise UnavailableError(self.address.base, f"refuses with {reply.status}", fix)
         if reply.status != 200:
             raise self.odd(f"{path} gives status {reply.status}")
         return self.record(reply, path, kind)

@@ -221,6 +221,12 @@ def _started(state: BatchState, record: JournalRecord) -> None:
     state.sessions.append(Session(time, time, len(record.servers), rate, prices=prices))
 
 
+def _joined(state: BatchState, record: JournalRecord) -> None:
+    if state.sessions:
+        since, rate = _there(record.time or None, "time"), record.rate_per_hr or 0.0
+        state.sessions[-1].prices += (PricedServer(_there(record.server, "server"), usd_per_hour=rate, since=since),)
+
+
 def _begun_anew(state: BatchState, record: JournalRecord) -> None:
     state.items.clear()
 
@@ -374,6 +380,7 @@ _HANDLERS: dict[str, Callable[[BatchState, JournalRecord], None]] = {
     "begun_anew": _begun_anew,
     "copied": _copied,
     "started": _started,
+    "joined": _joined,
     "submitted": _submitted,
     "accepted": _accepted,
     "charged": _charged,

@@ -82,6 +82,11 @@ class BatchBudget:
         if seconds is not None and seconds > 0:
             self._recent.append(seconds)
 
+    def joined(self, tariff: Tariff, now: float) -> None:
+        """A server takes part from now on."""
+        self.spent_before -= (now - self.started) / SECONDS_PER_HOUR * tariff.usd_per_hour  # `spent` counts it from the start
+        self.tariffs = (*self.tariffs, tariff)
+
     @property
     def pace(self) -> float:
         """Seconds of one server for a picture: the median of the last ones, else the policy's figure."""

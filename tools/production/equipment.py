@@ -8,6 +8,7 @@ from typing import Any
 
 from evals.judging.assessor import default_workers
 from tools.backends.backend import Backend
+from tools.backends.dispatch import Prepare
 from tools.production.intake import OnApproved, Scorer
 from tools.production.plan import Item
 from tools.production.repairing import WithPicture
@@ -32,3 +33,16 @@ class Equipment:
     on_approved: OnApproved = lambda name, index, sha256: None
     with_picture: WithPicture | None = None
     """Puts the picture that is repaired into the graph of its repair; None: nothing is repaired."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Why those of `servers` that do not take part from the beginning do not, by URL."""
+    admit: Callable[[Backend], None] = lambda server: None
+    """Looks at a server that comes (back). Raises UnavailableError where it cannot take part yet."""
+    can_repair: Callable[[str], bool] = lambda url: True
+    """Whether the server at a URL has what the graph of a repair needs."""
+    prepare: Prepare | None = None
+    """Makes a graph ready for the server that will run it."""
+
+    @property
+    def taking_part(self) -> list[Backend]:
+        """The servers that take part from the beginning."""
+        return [server for server in self.servers if server.url not in self.left_out]

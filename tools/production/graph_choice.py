@@ -8,6 +8,7 @@ from typing import Any
 
 from lifeos.errors import InputError, UnavailableError
 from tools.backends.backend import Backend
+from tools.backends.server_groups import LeftOutServer, ask_all, none_of
 from tools.families.families import DEFAULT_FAMILY, FAMILIES, Family, find_family, policy_of
 from tools.production import choices
 from tools.production.model_choice import choose_files, fits, read_components
@@ -15,6 +16,7 @@ from tools.production.request import Request
 from tools.trainers.lora_header import read_lora_header
 from tools.trainers.recognition import MadeFor, recognise, recognise_metadata
 from tools.workflows.graph_family import GraphFamilies, base_models, find_graph_families
+from tools.workflows.server_fit import among, listed_name
 from tools.workflows.workflow import Settings, Workflow
 
 FLAG = "--allow-family-mismatch"
@@ -35,10 +37,43 @@ class ChosenGraph:
 def choose_graph(
     request: Request, policy: Mapping[str, Any], servers: Sequence[Backend] = (), begun: Settings | None = None
 ) -> ChosenGraph:
-    """The workflow and the settings of every picture. `begun`: those of the batch that goes on, which keeps its family.
+    """The workflow and the settings of every picture: files are chosen on the first of the servers that has all that is needed.
+
+    `begun`: those of the batch that goes on, which keeps its family.
 
     Raises InputError for files that are missing, and for a LoRA of another family than the model's.
     """
+    refusals: list[InputError] = []
+    for place, server in enumerate(asked := _leading(request, servers)):
+        try:
+            return _choose_graph(request, policy, asked[place:], begun)
+        except InputError as error:
+            if error.what != server.url:  # else it is what this server lacks: another may have it
+                raise
+            refusals.append(error)
+    if len(refusals) > 1:
+        refusal = none_of([LeftOutServer(each.what, each.why, each.fix) for each in refusals], "has what the pictures need")
+        raise InputError(refusal.what, refusal.why, refusal.fix)
+    if refusals:
+        raise refusals[0]
+    return _choose_graph(request, policy, (), begun)
+
+
+def _leading(request: Request, servers: Sequence[Backend]) -> Sequence[Backend]:
+    """The servers with one in front that has the LoRAs that are named, if there is one: the files of the graph are chosen on it."""
+    names = loras_of(request)
+
+    def has_all(server: Backend) -> bool:
+        there = server.models("loras") if server.offers.lists_models else []
+        return server.offers.lists_models and all(among(name, there) for name in names)
+
+    if len(servers) < 2 or (not names and servers[0].offers.lists_models):
+        return servers
+    found = next((server for server, has in zip(servers, ask_all(servers, has_all), strict=True) if has is True), servers[0])
+    return [found, *(server for server in servers if server is not found)]
+
+
+def _choose_graph(request: Request, policy: Mapping[str, Any], servers: Sequence[Backend], begun: Settings | None) -> ChosenGraph:
     made_for = _find_made_for(request, loras_of(request), servers[0] if servers else None)
     if request.workflow is not None:
         return _own_graph(request, policy, servers, begun, made_for)
@@ -182,7 +217,7 @@ def _metadata_of(server: Backend | None, folder: str, name: str) -> MadeFor:
     if server is None:
         return UNKNOWN
     try:
-        metadata = server.model_metadata(folder, name)
+        metadata = server.model_metadata(folder, listed_name(server, folder, name))
     except UnavailableError:
         return UNKNOWN
     return recognise_metadata(name, metadata) if metadata else UNKNOWN

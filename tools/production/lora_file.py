@@ -11,6 +11,7 @@ from lifeos.files import sha256_file
 from tools.backends.backend import Backend
 from tools.trainers.header_dialects import all_dialects
 from tools.trainers.lora_header import read_lora_header
+from tools.workflows.server_fit import LORAS, listed_name
 
 TOLD = ("dataset_id", "dataset_manifest_hash")
 
@@ -50,7 +51,7 @@ def read_served_lora(name: str, metadata: Mapping[str, str]) -> LoraFile | None:
 def ask_for_lora(server: Backend, name: str) -> LoraFile | None:
     """The same, asked of a server; None where it cannot tell: it is no reason to stop a batch."""
     try:
-        metadata = server.lora_metadata(name)
+        metadata = server.lora_metadata(listed_name(server, LORAS, name))
     except UnavailableError:
         return None
     return read_served_lora(name, metadata) if metadata is not None else None

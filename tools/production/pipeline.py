@@ -13,12 +13,14 @@ from typing import Any
 from evals.judging.inputs import left_out_lines
 from evals.scorecards.card_inputs import Manifest
 from lifeos import locks
-from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError, LifeosError, UnavailableError
+from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError, LifeosError
 from tools.backends.backend import Backend, BackendOptions
-from tools.backends.registry import ConnectedBackend, connect_backends
+from tools.backends.registry import ReachedServers, connect_backends
+from tools.backends.server_groups import LeftOutServer
 from tools.cost.meter import beat
 from tools.cost.rates import find_rate
 from tools.production import choices
+from tools.production.able_servers import AbleServers, able_to_run, find_unwell
 from tools.production.announcing import say_estimate, say_plan
 from tools.production.batch_home import copy_line, find_original, history_to_record
 from tools.production.batch_state import BatchState
@@ -95,10 +97,9 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
     if saved is None and request.images is not None:
         choices.find_sources(request.images, request.reference_dir, request.output_dir)
     with locks.hold(folder.lock, str(folder.root)) as held, _servers(request, policy, around) as reached:
-        servers = [each.server for each in reached]
-        generation = plan_generation(request, policy, servers, saved) if request.images is None else None
-        if generation is not None and around.check_health:
-            check_health(servers, generation, policy, around.note, queued_before(folder.root))
+        generation = plan_generation(request, policy, reached.servers, saved) if request.images is None else None
+        able = choose_servers(reached, generation, policy, around, queued_before(folder.root)) if generation is not None else None
+        servers = able.able if able is not None else []
         reference_dir, assessor = choices.choose_references(request, policy, around.root, around.note, saved.protocol if saved else None)
         for line in (*assessor.warnings, *assessor.for_owner):
             around.note(f"warning: {line}")
@@ -109,7 +110,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
             reference_dir=reference_dir,
             assessor=assessor,
             generation=generation,
-            notice=next((each.info.notice for each in reached if each.info.notice), None),
+            notice=reached.notice,
             training_params=read_lora_header(request.lora_file).training_params if request.lora_file is not None else {},
             lora_file=find_lora(request, generation, servers),
         )
@@ -134,12 +135,12 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         equipment = Equipment(
             assessor,
             policy,
-            servers,
-            (lambda item: generation.graph_of(plan, item)) if generation else None,
-            rate,
+            make_graph=(lambda item: generation.graph_of(plan, item)) if generation else None,
+            rate_per_hr=rate,
             beat=lambda: beat(around.root),
             with_picture=generation.repair.with_picture if generation and generation.repair else None,
         )
+        equipment = able.equip(equipment) if able is not None else equipment
         with publishing.lane(plan, folder) if publishing is not None else contextlib.nullcontext() as lane:
             if lane is not None:
                 equipment = replace(equipment, on_approved=lane.approved)
@@ -306,9 +307,9 @@ def continued(request: Request, folder: BatchFolder, around: Circumstances) -> t
 
 
 @contextlib.contextmanager
-def _servers(request: Request, policy: Mapping[str, Any], around: Circumstances) -> Iterator[list[ConnectedBackend]]:
+def _servers(request: Request, policy: Mapping[str, Any], around: Circumstances) -> Iterator[ReachedServers]:
     if request.images is not None:
-        yield []
+        yield ReachedServers()
         return
     with connect_backends(request.servers, around.note, backend_options(policy, around)) as reached:
         yield reached
@@ -330,32 +331,26 @@ def queued_before(*roots: Path) -> frozenset[str]:
     return frozenset(name for item in items for name in (item.prompt_id, item.handle) if name is not None)
 
 
-def check_health(
-    servers: Sequence[Backend], generation: Generation, policy: Mapping[str, Any], note: Note, ours: frozenset[str] = frozenset()
-) -> None:
-    """The pod health check, on every server. Raises UnavailableError for the first thing that would stop the batch.
+def choose_servers(
+    reached: ReachedServers,
+    generation: Generation,
+    policy: Mapping[str, Any],
+    around: Circumstances,
+    ours: frozenset[str] = frozenset(),
+    graphs: Sequence[Mapping[str, Any]] = (),
+) -> AbleServers:
+    """The servers that make the pictures; the others are named, each reason in one line. `graphs`: beside that of the first picture.
 
-    `ours` are prompts that this batch queued before: it follows them, and does not wait for them.
+    `ours` are prompts that this batch queued before: it follows them, and does not wait for them. Raises where no server can.
     """
-    from tools.pod_health_check import check_pod
+    every = [dict(each) for each in graphs] or [generation.first_graph()]
+    lacking = able_to_run(reached.servers, *every) if graphs else generation.lacking
+    nodes = sorted({str(node["class_type"]) for graph in every for node in graph.values()})
 
-    rules = policy["production"]
-    graph = generation.place(generation.prompts[0], 0)
-    nodes = sorted({str(node["class_type"]) for node in graph.values()})
-    for server in servers:
-        checks = check_pod(
-            server,
-            required_nodes=nodes,
-            min_free_disk_gb=0.0,  # the batch's own disk is checked by the batch
-            min_free_vram_mb=rules["min_free_vram_mb"],
-            ours=ours,
-        )
-        for check in checks:
-            if check.severity == "error":
-                why = check.message.removeprefix(f"{server.url}: ")
-                raise UnavailableError(f"{server.url}: {check.rule}", why, check.fix or "or go on with --skip-health-check")
-            if check.severity == "warning":
-                note(f"warning: {server.url}: {check.rule}: {check.message}")
+    def look(servers: Sequence[Backend]) -> dict[str, LeftOutServer]:
+        return find_unwell(servers, nodes, policy, around.note, ours) if around.check_health else {}
+
+    return AbleServers(reached, every, lacking, look, around.note, generation.first_repair())
 
 
 def rate_of(plan: Plan, policy: Mapping[str, Any], around: Circumstances) -> float:

@@ -26,6 +26,7 @@ from tools.production.prompts import shorten
 from tools.production.repair_numbers import key_of, split_number
 from tools.workflows.graph import read_graph
 from tools.workflows.seeds import seed_at
+from tools.workflows.server_fit import in_one_spelling, settings_in_one_spelling
 from tools.workflows.workflow import Settings
 
 SCHEMA = 1
@@ -355,13 +356,14 @@ def _identity(plan: Plan, *, chosen_only: bool) -> dict[str, Any]:
     }
     for number, variant in enumerate(plan.variants):
         label = variant.config or (f"variant {number + 1}" if len(plan.variants) > 1 else "")
-        for name, value in asdict(variant.settings).items():
+        for name, value in settings_in_one_spelling(asdict(variant.settings)).items():
             identity[f"{label} {name}".strip()] = value
         identity[f"{label} config".strip()] = variant.config
     if any(key for key in plan.workflows):
-        identity["workflow as sent (SHA-256)"] = [sha256_of(graph) for graph in plan.workflows]
+        identity["workflow as sent (SHA-256)"] = [sha256_of(in_one_spelling(graph)) for graph in plan.workflows]
     if plan.repair is not None:
-        identity["repair workflow as sent (SHA-256)"] = sha256_of(asdict(plan.repair) | {"workflow_name": ""})
+        repair = asdict(plan.repair) | {"workflow_name": "", "graph": in_one_spelling(plan.repair.graph)}
+        identity["repair workflow as sent (SHA-256)"] = sha256_of(repair)
     if plan.lora_file is not None and plan.lora_file.sha256:
         identity[LORA_BYTES] = plan.lora_file.sha256
     # the id stands for the rest; it is named only where the rest cannot say what differs

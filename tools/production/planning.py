@@ -11,7 +11,9 @@ from typing import Any
 from evals.judging.assessor import Assessor
 from lifeos.errors import InputError
 from tools.backends.backend import Backend
+from tools.backends.server_groups import LeftOutServer
 from tools.production import choices
+from tools.production.able_servers import able_to_run
 from tools.production.budget import Limits
 from tools.production.graph_choice import choose_graph
 from tools.production.growth import grown_from
@@ -22,7 +24,7 @@ from tools.production.repair_graph import RepairGraph, check_repair
 from tools.production.repair_numbers import repair_number
 from tools.production.request import Request
 from tools.workflows.seeds import choose_base_seed
-from tools.workflows.workflow import Placed, Settings, Workflow, check_models, find_models
+from tools.workflows.workflow import Placed, Settings, Workflow, find_models
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,15 @@ class Generation:
     remarks: tuple[str, ...] = ()
     repair: RepairGraph | None = None
     """The second graph, for pictures that the gates reject."""
+    lacking: Mapping[str, LeftOutServer] = field(default_factory=dict)
+    """The servers that cannot run the graph, by URL."""
+
+    def first_graph(self) -> dict[str, Any]:
+        """The graph of a picture, as servers are asked whether they can run it."""
+        return self.place(self.prompts[0], 0)
+
+    def first_repair(self) -> dict[str, Any] | None:
+        return self.repair.fill(self.repair_settings(self.prompts[0], 0, "lifeos")).graph if self.repair is not None else None
 
     def graph_of(self, plan: Plan, item: Item) -> dict[str, Any]:
         return self.filled(plan, item).graph
@@ -67,7 +78,7 @@ class Generation:
 
 
 def plan_generation(request: Request, policy: Mapping[str, Any], servers: Sequence[Backend], saved: Plan | None = None) -> Generation:
-    """Settings, workflow and prompts; refuses what the servers cannot run before anything is queued. `saved`: the batch that goes on."""
+    """Settings, workflow and prompts. `saved`: the batch that goes on. Refuses what no server can run before anything is queued."""
     prompts = choices.choose_prompts(request)
     begun = saved.variants[0].settings if saved is not None and saved.variants else None
     if saved is not None and request.family is None and request.workflow is None:
@@ -78,10 +89,7 @@ def plan_generation(request: Request, policy: Mapping[str, Any], servers: Sequen
     generation = Generation(found.workflow, found.settings, prompts, chosen, found.remarks, repair)
     if repair is not None:
         check_repair(repair, generation.repair_settings(prompts[0], 0, "lifeos"), servers)
-    graph = generation.place(prompts[0], 0)
-    for server in servers:
-        check_models(server, graph)
-    return generation
+    return replace(generation, lacking=able_to_run(servers, generation.first_graph()))
 
 
 def make_plan(

@@ -13,7 +13,8 @@ from evals.judging.inputs import left_out_document
 from lifeos.counting import counted, verb
 from lifeos.errors import UnavailableError
 from tools.backends.backend import Tariff
-from tools.backends.registry import ConnectedBackend, connect_backends
+from tools.backends.registry import ReachedServers, connect_backends
+from tools.backends.server_groups import tell_left_out
 from tools.production import choices
 from tools.production.announcing import budget_warning, placed_lines
 from tools.production.budget import estimate, format_seconds
@@ -37,13 +38,15 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
     unchecked: list[str] = []
     with contextlib.ExitStack() as stack:
         reached = _reach(request, stack, unchecked)
-        servers = [each.server for each in reached]
+        servers = reached.servers
         generation = plan_generation(request, policy, servers, saved) if request.images is None else None
-        notices = [each.info.notice for each in reached if each.info.notice]
+        if generation is not None:
+            unchecked += [f"going on without {line}" for line in tell_left_out(generation.lacking.values(), len(servers))]
+            servers = [server for server in servers if server.url not in generation.lacking]
     reference_dir, assessor = _references(request, policy, around, unchecked, saved)
     plan = make_plan(
         request, policy, saved=saved, reference_dir=reference_dir, assessor=assessor, generation=generation,
-        notice=notices[0] if notices else None,
+        notice=reached.notice,
     )  # fmt: skip
     limits, state = limits_of(request, plan), read_state(folder.root / JOURNAL_FILE)
     grows, older = list[str](), ""
@@ -86,14 +89,14 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
     }
 
 
-def _reach(request: Request, stack: contextlib.ExitStack, unchecked: list[str]) -> list[ConnectedBackend]:
+def _reach(request: Request, stack: contextlib.ExitStack, unchecked: list[str]) -> ReachedServers:
     if request.images is not None:
-        return []
+        return ReachedServers()
     try:
         return stack.enter_context(connect_backends(request.servers, unchecked.append))
     except UnavailableError as error:
         unchecked.append(f"checkpoint, LoRA and nodes of the workflow: {error}")
-        return []
+        return ReachedServers()
 
 
 def _references(

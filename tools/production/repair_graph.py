@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lifeos.errors import InputError, did_you_mean
+from lifeos.counting import counted
+from lifeos.errors import InputError, UnavailableError, did_you_mean
 from tools.backends.backend import Backend
 from tools.workflows.graph import Graph, is_link, label
 from tools.workflows.node_flags import FIELDS, to_overrides
 from tools.workflows.passes import NoSamplerError, check_node
+from tools.workflows.server_fit import check_models
 from tools.workflows.settings import Settings
 from tools.workflows.signatures import Signatures, signatures_of, stored_signatures
 from tools.workflows.targets import Change, Target
 from tools.workflows.typed_graph import TypedGraph
-from tools.workflows.workflow import Placed, Workflow, check_models, read_workflow
+from tools.workflows.workflow import Placed, Workflow, read_workflow
 
 FLAG = "--repair-workflow"
 IMAGE_FLAG = "--repair-image-node"
@@ -114,15 +116,24 @@ class RepairGraph:
 
 
 def check_repair(graph: RepairGraph, settings: Settings, servers: Sequence[Backend]) -> None:
-    """Raises InputError where a server takes no pictures, or lacks what the graph needs: before the first picture is made."""
+    """Raises InputError where every server takes no pictures, or lacks what the graph needs: before the first picture is made."""
     placed = graph.fill(settings)
+    refusals: list[InputError] = []
     for server in servers:
-        if not server.offers.takes_pictures:
-            raise InputError(FLAG, f"{server.url} takes no pictures from outside", "leave it out, or name a ComfyUI with --comfy-url")
         try:
+            if not server.offers.takes_pictures:
+                raise InputError(FLAG, f"{server.url} takes no pictures from outside", "leave it out, or name a ComfyUI with --comfy-url")
             check_models(server, placed.graph)
         except InputError as error:
-            raise InputError(f"{FLAG} {graph.name}", f"{error.what}: {error.why}", error.fix) from None
+            named = error if error.what == FLAG else InputError(f"{FLAG} {graph.name}", f"{error.what}: {error.why}", error.fix)
+            refusals.append(named)
+        except UnavailableError:  # it is left out when the batch begins
+            continue
+        else:
+            return
+    if refusals:
+        others = f"; nor can the {counted(len(refusals) - 1, 'other server')}" if len(refusals) > 1 else ""
+        raise InputError(refusals[0].what, f"{refusals[0].why}{others}", refusals[0].fix)
 
 
 def read_nodes(options: RepairOptions) -> Any:

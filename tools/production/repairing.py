@@ -14,6 +14,7 @@ import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +159,10 @@ class Repairs:
             except OSError as error:
                 raise InputError(name, f"cannot be read: {error.strerror or error}") from None
             told = server.upload_picture(upload_name(sha256 or hashlib.sha256(data).hexdigest(), name), data)
-            return with_picture(graph, told)
+            loaded = with_picture(graph, told)
+            return loaded if job.prepare is None else job.prepare(server, loaded)
 
-        return Job(job.key, job.graph, job.sent_as, job.sent_to, job.sent_handle, prepare)
+        return replace(job, prepare=prepare)
 
     def made(self) -> None:
         self._failed = 0

@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -30,6 +30,7 @@ from tools.production.equipment import Equipment
 from tools.production.filing import RESERVE_BYTES, BatchFolder, disk_is_full
 from tools.production.healing import give_up_lost
 from tools.production.intake import Intake, SetUpError, describe_node, find_stored
+from tools.production.joining import JoiningServers
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import Item, Plan
 from tools.production.rejudging import finish_moves
@@ -120,17 +121,18 @@ class _Run:
         production = equipment.policy["production"]
         self.tariffs = {server.url: server.tariff(equipment.rate_per_hr) for server in equipment.servers}
         self.budget = BatchBudget(
-            tariffs=tuple(self.tariffs.values()),
+            tariffs=tuple(self.tariffs[server.url] for server in equipment.taking_part),
             seconds_per_picture=production["seconds_per_picture"],
             started=time.monotonic(),
             spent_before=sum(session.usd for session in state.sessions),
             max_cost=limits.max_cost,
         )
         self.charging = Charging(journal, self.budget, self.tariffs, state)
+        self.joining = JoiningServers(equipment, self.tariffs, self.budget, journal, lambda text: self.bar.note(text))
 
     def run(self) -> BatchEnd:
-        hourly = usd_per_hour(self.budget.tariffs) / max(1, len(self.tariffs))
-        self.journal.append("started", servers=list(self.tariffs), rate_per_hr=hourly, durable=True)
+        hourly = usd_per_hour(self.budget.tariffs) / max(1, len(self.budget.tariffs))
+        self.journal.append("started", servers=[each.url for each in self.equipment.taking_part], rate_per_hr=hourly, durable=True)
         why = "complete"
         error: Exception | None = None
         with (
@@ -202,6 +204,8 @@ class _Run:
             on_accepted=self._accepted,
             on_failed_try=lambda outcome, url: self.failed_tries.put((outcome, url)),
             on_note=self.bar.note,
+            left_out=self.equipment.left_out,
+            admit=self.joining.admit,
         ) as dispatcher:
             underway = 0
             blocked = ""
@@ -272,8 +276,8 @@ class _Run:
     def _job(self, item: Item, make_graph: Callable[[Item], dict[str, Any]]) -> Job:
         state = self.state.items.get(item.index)
         sent = state if state is not None and state.failure is None else ItemState()
-        job = Job(item.key, make_graph(item), sent_as=sent.prompt_id, sent_to=sent.server, sent_handle=sent.handle)
-        return self.repairs.job(job) if item.repairs else job
+        job = Job(item.key, make_graph(item), sent.prompt_id, sent.server, sent.handle, self.equipment.prepare)
+        return self.repairs.job(replace(job, can_run=self.equipment.can_repair)) if item.repairs else job
 
     def _submitted(self, job: Job, prompt_id: str, url: str) -> None:
         self.journal.append("submitted", item=number_of(job.key), prompt_id=prompt_id, server=url, durable=True)

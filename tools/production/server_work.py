@@ -28,6 +28,8 @@ class PricedServer:
     expected_seconds: float | None = None
     """Of its work."""
     expected_usd: float | None = None
+    since: str = ""
+    """When it joined a run that was under way; empty: it took part from the beginning."""
 
 
 @dataclass(slots=True)
@@ -76,11 +78,13 @@ class Session:
 
     @property
     def usd(self) -> float:
-        return self.hourly(self.rate_per_hr) * self.servers + self.charged
+        late = sum(self.hourly(each.usd_per_hour, each.since) for each in self.prices if each.since)
+        return self.hourly(self.rate_per_hr) * self.servers + late + self.charged
 
-    def hourly(self, usd_per_hour: float) -> float:
-        """Dollars for a machine that is held as long as the run takes."""
-        return self.seconds / SECONDS_PER_HOUR * usd_per_hour
+    def hourly(self, usd_per_hour: float, since: str = "") -> float:
+        """Dollars for a machine that is held as long as the run takes, or from when it joined."""
+        late = (datetime.fromisoformat(since) - datetime.fromisoformat(self.started)).total_seconds() if since else 0.0
+        return max(0.0, self.seconds - late) / SECONDS_PER_HOUR * usd_per_hour
 
     def work(self, server: str | None) -> ServerWork:
         return self.works.setdefault(server or "", ServerWork())

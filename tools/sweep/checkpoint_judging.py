@@ -5,7 +5,7 @@ What is begun is written down first (`watch_state`), so that a sweep that was ki
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 from lifeos import locks
 from lifeos.errors import InputError, UnavailableError
 from tools.backends.backend import Backend
-from tools.backends.registry import ConnectedBackend
+from tools.backends.registry import ReachedServers
+from tools.production.able_servers import AbleServers
 from tools.production.filing import BatchFolder
-from tools.production.pipeline import Circumstances, check_health, queued_before
-from tools.production.planning import plan_generation
+from tools.production.pipeline import Circumstances, choose_servers, queued_before
+from tools.production.planning import Generation, plan_generation
 from tools.production.results import FINISHED, INCOMPLETE
 from tools.production.stopping import StopSignal
 from tools.sweep.analysis import Shot
@@ -28,7 +29,6 @@ from tools.sweep.watch_order import JudgingGround, WatchOrder
 from tools.sweep.watch_state import DELETED, WatchedCheckpoint, WatchState
 from tools.trainers.lora_header import read_lora_header
 from tools.workflows.seeds import round_seed
-from tools.workflows.workflow import check_models
 
 INTERRUPTED = "interrupted"
 
@@ -57,7 +57,7 @@ class CheckpointJudge:
     around: Circumstances
     stop: StopSignal
     held: locks.Held
-    reached: Sequence[ConnectedBackend]
+    reached: ReachedServers
     shots: dict[str, list[Shot]] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
     likeness: Mapping[str, Any] = field(default_factory=dict)
@@ -65,11 +65,7 @@ class CheckpointJudge:
 
     @property
     def servers(self) -> list[Backend]:
-        return [each.server for each in self.reached]
-
-    @property
-    def notice(self) -> str | None:
-        return next((each.info.notice for each in self.reached if each.info.notice), None)
+        return self.reached.servers
 
     @property
     def usd(self) -> float:
@@ -104,9 +100,7 @@ class CheckpointJudge:
             self._write()
         self._tools = self._tools or self._open_tools(path, name)
         tools = self._tools.with_lora(name)
-        graph = tools.generation.workflow.place(self._first_settings(item, tools))
-        for server in tools.servers:
-            check_models(server, graph)
+        tools = replace(tools, servers=self._able(tools.generation, tools.generation.workflow.place(self._first_settings(item, tools))))
         end = tools.run(self._round(item), self.held, self.usd - spent_on(self._folder(item)), rescores=True)
         self.shots[item.file], self.protocol, self.likeness = end.shots, end.protocol, end.likeness
         if end.why in FINISHED:
@@ -128,18 +122,19 @@ class CheckpointJudge:
         return JudgedEnd(DELETED)
 
     def _open_tools(self, path: Path, name: str) -> RoundTools:
-        """The graph, with the first checkpoint in it, checked on every server."""
-        servers, prompts, request = self.servers, self.state.design.prompts, self.ground.request
-        generation = plan_generation(
-            replace(request, prompts=prompts, prompts_file=None, lora=name, lora_file=path), self.ground.policy, servers
-        )
-        if self.around.check_health:
-            check_health(servers, generation, self.ground.policy, self.around.note, queued_before(*self.order.root.glob("step_*")))
+        """The graph, with the first checkpoint in it, and the servers that can run it."""
+        prompts, request = self.state.design.prompts, self.ground.request
+        whole = replace(request, prompts=prompts, prompts_file=None, lora=name, lora_file=path)
+        generation = plan_generation(whole, self.ground.policy, self.servers)
         assert request.reference_dir is not None
         return RoundTools(
-            request, self.ground.policy, self.around, self.stop, servers, generation, request.reference_dir, self.ground.assessor,
-            self.notice, prompts,
+            request, self.ground.policy, self.around, self.stop, None, generation, request.reference_dir, self.ground.assessor,
+            self.reached.notice, prompts,
         )  # fmt: skip
+
+    def _able(self, generation: Generation, graph: dict[str, Any]) -> AbleServers:
+        ours = queued_before(*self.order.root.glob("step_*"))
+        return choose_servers(self.reached, generation, self.ground.policy, self.around, ours, [graph])
 
     def _first_settings(self, item: WatchedCheckpoint, tools: RoundTools) -> Any:
         settings = settings_for(item.configs(self.state.design)[0], tools.generation)

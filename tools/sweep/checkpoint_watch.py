@@ -10,7 +10,7 @@ from typing import Any
 from lifeos import locks
 from lifeos.counting import counted, verb
 from lifeos.errors import InputError
-from tools.backends.registry import ConnectedBackend, connect_backends
+from tools.backends.registry import ReachedServers, connect_backends
 from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.pipeline import Circumstances, backend_options
 from tools.production.results import COMPLETE, FINISHED, INCOMPLETE
@@ -96,7 +96,7 @@ class _Watch:
     view: WatchView | None = None
     _said: set[str] = field(default_factory=set)
 
-    def run(self, load_policy: LoadPolicy, reached: Sequence[ConnectedBackend]) -> WatchEnd:
+    def run(self, load_policy: LoadPolicy, reached: ReachedServers) -> WatchEnd:
         if not self._wait_for_training():
             return WatchEnd(INTERRUPTED, None)
         ground = make_ready(self.order, self.state, load_policy, self.around)
@@ -194,7 +194,7 @@ class _Watch:
             ground.policy,
             judge.protocol,
             judge.likeness,
-            judge.notice,
+            judge.reached.notice,
             judge.usd,
         )
         self.on_view(self.view)

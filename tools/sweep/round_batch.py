@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from evals.judging.assessor import Assessor
 from lifeos import locks
 from lifeos.counting import counted
-from tools.backends.backend import Backend
+from tools.production.able_servers import AbleServers
 from tools.production.batch_state import BatchState
 from tools.production.budget import Limits, estimate, format_seconds
 from tools.production.filing import BatchFolder
@@ -65,7 +66,8 @@ class RoundTools:
     policy: Mapping[str, Any]
     around: Circumstances
     stop: StopSignal
-    servers: list[Backend]
+    servers: AbleServers | None
+    """None: not chosen yet."""
     generation: Generation
     references: Path
     assessor: Assessor
@@ -81,12 +83,15 @@ class RoundTools:
         older way."""
         folder = made.folder
         folder.root.mkdir(parents=True, exist_ok=True)
+        servers = self.servers
+        assert servers is not None
         plan = self._plan(made, held, rescores)
         part_from_original(folder, read_state(folder.root / JOURNAL_FILE), self.around.note)
         rate = rate_of(plan, self.policy, self.around)
-        need = estimate(plan.planned, self.policy["production"]["seconds_per_picture"], [server.tariff(rate) for server in self.servers])
+        need = estimate(plan.planned, self.policy["production"]["seconds_per_picture"], [server.tariff(rate) for server in servers.able])
         self.around.note(f"{made.title}: {counted(plan.planned, 'picture')}, about {format_seconds(need.seconds)} and ${need.usd:.2f}")
-        equipment = Equipment(self.assessor, self.policy, self.servers, lambda item: self._graph(plan, item), rate)
+        make_graph = partial(self._graph, plan)
+        equipment = servers.equip(Equipment(self.assessor, self.policy, make_graph=make_graph, rate_per_hr=rate))
         cost_left = None if self.request.max_cost is None else max(0.0, self.request.max_cost - spent)
         end = run_batch(plan, folder, equipment, Limits(None, cost_left), held=held, stop=self.stop, note=self.around.note)
         ending = Ending(self.policy, {"configurations": len(made.configs)}, None, self.around.manifest, self.assessor.provider)

@@ -10,7 +10,6 @@ from typing import Any
 from lifeos import files, foreign, locks
 from lifeos.counting import counted, verb
 from lifeos.errors import InputError
-from tools.backends.backend import Backend
 from tools.backends.registry import connect_backends
 from tools.production import choices
 from tools.production.budget import Limits
@@ -18,7 +17,7 @@ from tools.production.filing import BatchFolder, check_room, check_writable
 from tools.production.graph_choice import check_loras
 from tools.production.healing import find_losses
 from tools.production.journal import JOURNAL_FILE, read_state
-from tools.production.pipeline import Circumstances, backend_options, check_health, queued_before
+from tools.production.pipeline import Circumstances, backend_options, choose_servers, queued_before
 from tools.production.plan import Plan, read_plan, sha256_of
 from tools.production.planning import Generation, plan_generation
 from tools.production.protocol_change import (
@@ -37,8 +36,8 @@ from tools.sweep.analysis import Shot, survivors
 from tools.sweep.design import Config, Rung
 from tools.sweep.reference_check import ReferenceVerdict, check_references
 from tools.sweep.round_batch import Round, RoundTools, read_begun, settings_for
+from tools.workflows.graph import Graph
 from tools.workflows.seeds import choose_base_seed, round_seed
-from tools.workflows.workflow import check_models
 
 SWEEP_FILE = "sweep.json"
 SCHEMA = 1
@@ -125,29 +124,27 @@ def run_sweep(sweep: Sweep, policy: Mapping[str, Any], around: Circumstances, st
         locks.hold(root / ".work" / "lock", str(root)) as held,
         connect_backends(sweep.request.servers, around.note, backend_options(policy, around)) as reached,
     ):
-        servers = [each.server for each in reached]
         begun = check_begun(root, sweep)
         seed = choose_base_seed(sweep.request.base_seed, begun)
         request = replace(sweep.request, base_seed=seed)
         saved = read_plan(root / "rung_1")  # what it began with stays: its strength where a loader is put in
-        generation = plan_generation(replace(request, prompts=sweep.prompts, prompts_file=None), policy, servers, saved)
-        _check_models(sweep, generation, servers)
+        generation = plan_generation(replace(request, prompts=sweep.prompts, prompts_file=None), policy, reached.servers, saved)
+        ours = queued_before(*root.glob("rung_*"))
+        able = choose_servers(reached, generation, policy, around, ours, graphs_of(sweep, generation))
         more = [config.lora for config in sweep.configs if config.lora not in (None, request.lora)]
         allowed = bool(request.allow_family_mismatch) or saved is not None
         chosen = replace(request, family=generation.chosen.get("family"))
-        for line in check_loras(more, chosen, generation.workflow, servers[0], is_allowed=allowed) if more else ():
+        for line in check_loras(more, chosen, generation.workflow, able.able[0], is_allowed=allowed) if more else ():
             around.note(f"  {line}")
         for line in placed_lines(sweep, generation, round_seed(seed, 1)):
             around.note(f"  {line}")
-        if around.check_health:
-            check_health(servers, generation, policy, around.note, queued_before(*root.glob("rung_*")))
         references, assessor = choices.choose_references(request, policy, around.root, around.note, saved.protocol if saved else None)
         verdict = check_references(references, assessor.reference_hashes, sweep.manifest) if sweep.manifest is not None else None
         if verdict is not None:
             around.note(verdict.told)
             verdict.refuse_trained(strict=sweep.strict_references)
-        notice = next((each.info.notice for each in reached if each.info.notice), None)
-        run = _Running(sweep, RoundTools(request, policy, around, stop, servers, generation, references, assessor, notice, sweep.prompts))
+        tools = RoundTools(request, policy, around, stop, able, generation, references, assessor, reached.notice, sweep.prompts)
+        run = _Running(sweep, tools)
         if begun is None:  # not before: what was refused above must not keep the corrected command out of its folder
             files.write_json(root / SWEEP_FILE, {**sweep.to_json(), "base_seed": seed})
         return replace(run.run(held), references=verdict)
@@ -202,14 +199,12 @@ def placed_lines(sweep: Sweep, generation: Generation, seed: int) -> list[str]:
     ]
 
 
-def _check_models(sweep: Sweep, generation: Generation, servers: Sequence[Backend]) -> None:
-    """Every LoRA and sampler of the grid must be on every server, before the first picture is paid for."""
+def graphs_of(sweep: Sweep, generation: Generation) -> list[Graph]:
+    """A graph for every LoRA and sampler of the grid: a server takes part if it can run all of them."""
     kinds = {(config.lora, config.sampler): config for config in sweep.configs}
-    graphs = [
+    return [
         generation.workflow.place(replace(settings_for(config, generation), positive=sweep.prompts[0], seed=0)) for config in kinds.values()
     ]
-    for server in servers:
-        check_models(server, *graphs)
 
 
 @dataclass(slots=True)

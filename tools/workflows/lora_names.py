@@ -29,7 +29,12 @@ def same_file(one: str, other: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    return name.replace("\\", "/").removesuffix(".safetensors").strip("/")
+    return one_spelling(name).removesuffix(".safetensors").strip("/")
+
+
+def one_spelling(name: str) -> str:
+    """A name with `/` between its folders, as a ComfyUI on Linux lists it; one on Windows writes `\\`."""
+    return name.replace("\\", "/")
 
 
 def is_empty(name: str) -> bool:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lifeos import foreign
-from lifeos.errors import InputError, UnavailableError, did_you_mean
+from lifeos.errors import InputError
 from lifeos.files import read_json
-from tools.backends.backend import Backend, NodeDeclaration
 from tools.families.families import DEFAULT_FAMILY, SDXL, Family
 from tools.workflows.assignments import read_assignment
 from tools.workflows.graph import EXPORT_HINT, Graph, class_of, find_loop, is_ui_format, label, read_graph
@@ -295,44 +294,4 @@ def find_models(graph: Graph) -> list[ModelUse]:
     return found + rows
 
 
-def check_models(server: Backend, *graphs: Graph) -> None:
-    """Refuse graphs that this server cannot run: a node class, model file, sampler or scheduler that it does not have.
-
-    Each class is asked for once. Raises InputError that names all of them, each with the nearest that there is, before anything is queued.
-    """
-    if not server.offers.lists_nodes:
-        return  # the back end refuses such a graph itself, when it is sent
-    missing = dict.fromkeys(_find_missing(server, graphs))
-    if missing:
-        raise InputError(server.url, "; ".join(missing), "put the files on the server, or choose among what it has")
-
-
-def _find_missing(server: Backend, graphs: Sequence[Graph]) -> Iterator[str]:
-    known = Signatures(server.node)
-    known_classes: list[str] | None = None
-    for graph, node_id in ((each, node_id) for each in graphs for node_id in each):
-        class_type = class_of(graph, node_id)
-        info = known.of(class_type)
-        if info is None:
-            known_classes = known_classes if known_classes is not None else server.node_classes()
-            if not known_classes:
-                raise UnavailableError(server.url, "lists no node classes at all", "look at the server's log")
-            yield f"node class {class_type} of {label(graph, node_id)} is not there: {did_you_mean(class_type, known_classes)}"
-            continue
-        for key, choices in _choices(info):
-            value = graph[node_id]["inputs"].get(key)
-            if isinstance(value, str) and value not in choices:
-                yield f"{key} {value!r} of {label(graph, node_id)} is not there: {did_you_mean(value, choices) or 'there is none'}"
-
-
-def _choices(node: NodeDeclaration) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The model, sampler and scheduler inputs with what they take.
-
-    Other choices are left to the server: custom nodes may accept more than they declare.
-    """
-    for key, declared in node.inputs.items():
-        if declared.choices is not None and (key in MODEL_FOLDERS or key.endswith("_name") or key == "scheduler"):
-            yield key, declared.choices
-
-
-__all__ = ["EXPORT_HINT", "ModelUse", "NodeOverrides", "Placed", "Settings", "Workflow", "check_models", "check_settings", "find_models"]
+__all__ = ["EXPORT_HINT", "ModelUse", "NodeOverrides", "Placed", "Settings", "Workflow", "check_settings", "find_models"]

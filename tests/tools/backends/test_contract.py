@@ -26,7 +26,8 @@ from tools.backends.backend import PromptEnd, RejectedPrompt
 from tools.backends.comfyui import ComfyServer
 from tools.stand_in import start_embedded_server
 from tools.stand_in.dialects import DIALECTS
-from tools.workflows.workflow import Settings, Workflow, check_models
+from tools.workflows.server_fit import check_models
+from tools.workflows.workflow import Settings, Workflow
 
 REAL_URL = os.environ.get("COMFYUI_URL")
 STEPS = 20

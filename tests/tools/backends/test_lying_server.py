@@ -27,7 +27,7 @@ from tools.backends.comfyui import ComfyServer
 from tools.backends.comfyui_answers import SocketMessage, read_message
 from tools.backends.dispatch import Dispatcher, Job
 from tools.pod_health_check import check_pod
-from tools.workflows.workflow import check_models
+from tools.workflows.server_fit import check_models
 
 GRAPH = {"1": {"class_type": "KSampler", "inputs": {"sampler_name": "euler"}}}
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")

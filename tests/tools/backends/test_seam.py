@@ -27,6 +27,7 @@ KNOWN_OUTSIDE = {
     "tools.backends.registry",
     "tools.backends.picture_bytes",
     "tools.backends.server_entry",
+    "tools.backends.server_groups",
     "tools.backends.server_list",
 }
 """All that anything outside the folder imports of it: a new back end changes none of the four but for its row. (`picture_bytes` knows
@@ -150,7 +151,7 @@ def test_a_prompt_of_a_killed_run_is_found_by_the_machine_s_name_for_it(machine:
     job = Job("1", {}, sent_as="ours", sent_to="toy://cloud", sent_handle="job-1")
     notes: list[str] = []
     with connect_backends(["toy://cloud"], notes.append, BackendOptions()) as connected:
-        with Dispatcher([each.server for each in connected], on_note=notes.append) as dispatcher:
+        with Dispatcher(connected.servers, on_note=notes.append) as dispatcher:
             (finished,) = dispatcher.run([job])
     assert (finished.outcome.prompt_id, finished.outcome.kind) == ("ours", "done")
     assert machine.graphs == []

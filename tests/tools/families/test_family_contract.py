@@ -23,7 +23,8 @@ from tools.backends.comfyui import ComfyServer
 from tools.families.families import FAMILIES, Family
 from tools.production.model_choice import choose_files
 from tools.stand_in import start_embedded_server
-from tools.workflows.workflow import Settings, Workflow, check_models
+from tools.workflows.server_fit import check_models
+from tools.workflows.workflow import Settings, Workflow
 
 REAL_URL = os.environ.get("COMFYUI_URL")
 LORA = "amiranoor_v3.safetensors"

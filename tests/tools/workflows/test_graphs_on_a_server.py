@@ -19,8 +19,9 @@ from tests.tools.workflows.real_graphs import EXPECTED, FILES
 from tools.backends.comfyui import ComfyServer
 from tools.stand_in import start_embedded_server
 from tools.stand_in.server import EmbeddedServer
+from tools.workflows.server_fit import check_models
 from tools.workflows.signatures import signatures_of
-from tools.workflows.workflow import NodeOverrides, Settings, Workflow, check_models
+from tools.workflows.workflow import NodeOverrides, Settings, Workflow
 
 pytestmark = pytest.mark.skipif("LIFEOS_TEST_CASES" not in os.environ, reason=NO_CASES)
 

@@ -14,7 +14,8 @@ from tests.tools.workflows.built_graphs import CUSTOM_ADVANCED, FLUX, HIRES, nod
 from tools.backends.comfyui import ComfyServer
 from tools.stand_in.server import DEFAULT_MODELS
 from tools.workflows.graph import Graph, is_link, read_graph, rename_outputs
-from tools.workflows.workflow import ModelUse, NodeOverrides, Settings, Workflow, check_models, find_models
+from tools.workflows.server_fit import check_models
+from tools.workflows.workflow import ModelUse, NodeOverrides, Settings, Workflow, find_models
 
 EXPORT = "in ComfyUI choose Workflow > Export (API), or with older versions switch on Dev Mode and choose Save (API Format)"
 
