@@ -214,17 +214,16 @@ def find_originals(state: BatchState) -> dict[str, str]:
 
 
 def _started(state: BatchState, record: JournalRecord) -> None:
-    time = _there(record.time or None, "time")
+    time, rate = _there(record.time or None, "time"), record.rate_per_hr or 0.0
     state.ending, state.paused = "interrupted", False
-    rate = record.rate_per_hr or 0.0
     prices = record.prices or tuple(PricedServer(server, usd_per_hour=rate) for server in record.servers)
     state.sessions.append(Session(time, time, len(record.servers), rate, prices=prices))
 
 
 def _joined(state: BatchState, record: JournalRecord) -> None:
-    if state.sessions:
-        since, rate = _there(record.time or None, "time"), record.rate_per_hr or 0.0
-        state.sessions[-1].prices += (PricedServer(_there(record.server, "server"), usd_per_hour=rate, since=since),)
+    server, rate = _there(record.server, "server"), record.rate_per_hr or 0.0
+    for session in state.sessions[-1:]:
+        session.prices += (PricedServer(server, usd_per_hour=rate, since=_there(record.time or None, "time")),)
 
 
 def _begun_anew(state: BatchState, record: JournalRecord) -> None:
@@ -262,8 +261,7 @@ def _charged(state: BatchState, record: JournalRecord) -> None:
         return
     work = state.sessions[-1].work(record.server or (item.server if item is not None else None))
     state.sessions[-1].charged += usd
-    work.charged += usd
-    work.unpriced += record.unpriced
+    work.charged, work.unpriced = work.charged + usd, work.unpriced + record.unpriced
     if record.outcome is not None:
         work.ended(well=record.outcome == "done", seconds=record.seconds, is_repair=is_repair(record.item or 0))
 
