@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from lifeos import __main__ as launcher
 from lifeos.guardrails.checkout import Checkout
 from lifeos.guardrails.dead_links import LAUNCHER_VERBS, find_documents
 from lifeos.reference import CHANGES, END
@@ -35,14 +40,19 @@ def _cases() -> list[tuple[str, str]]:
 
 @cache
 def _help(script: str) -> set[str]:
-    done = subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return set(re.findall(r"--[a-z][a-z0-9-]*", done.stdout))
+    """The flags that a script's help names, asked for in this process (tests/test_layout.py asks each script itself)."""
+    return _flags_of(importlib.import_module(script.removesuffix(".py").replace("/", ".")).main, "--help")
 
 
 @cache
 def _verb_help(verb: str) -> set[str]:
-    done = subprocess.run([sys.executable, "-m", "lifeos", verb, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return set(re.findall(r"--[a-z][a-z0-9-]*", done.stdout))
+    return _flags_of(launcher.main, verb, "--help")
+
+
+def _flags_of(main: Callable[[list[str]], int], *arguments: str) -> set[str]:
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+        main(list(arguments))
+    return set(re.findall(r"--[a-z][a-z0-9-]*", printed.getvalue()))
 
 
 @pytest.mark.parametrize(("document", "command"), _cases())
@@ -56,7 +66,7 @@ def test_a_documented_command_exists_with_its_flags(document: str, command: str)
             return
         matches = [path for folder in ("tools", "evals") if (path := ROOT / folder / f"{name}.py").exists()]
         assert matches, f"{document}: no script {name}"
-        script = str(matches[0])
+        script = matches[0].relative_to(ROOT).as_posix()
     elif words[0] == "-m":
         base = ROOT / words[1].replace(".", "/")
         assert base.with_suffix(".py").exists() or (base / "__main__.py").exists(), command

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,11 +38,17 @@ def tree_of(path: str) -> ast.Module:
     return ast.parse((ROOT / path).read_bytes(), filename=path)
 
 
-def imported(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+@cache
+def imports_of(path: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """Every import of a module, those within functions and for annotations too."""
+    return tuple(node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+def imported(path: str) -> Iterator[str]:
+    for node in imports_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+        elif node.level == 0 and node.module:
             yield node.module
 
 
@@ -76,7 +83,7 @@ def test_imports_go_one_way() -> None:
     against = [
         f"{path} imports {name}"
         for path in CODE
-        for name in imported(tree_of(path))
+        for name in imported(path)
         if (top := name.partition(".")[0]) in (*MAY_IMPORT, "tests", "benchmarks")
         and top not in MAY_IMPORT[path.partition("/")[0]]
         and not (path.startswith(DOORS) or path in SCRIPTS)
@@ -109,11 +116,11 @@ def test_a_circle_is_found() -> None:
 
 def needed_by(path: str, modules: Container[str]) -> Iterator[str]:
     """The modules of ours that a module imports anywhere, for its annotations too."""
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+    for node in imports_of(path):
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module else []
         else:
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names = [alias.name for alias in node.names]
         for name in names:
             while name and name not in modules:
                 name = name.rpartition(".")[0]
@@ -144,7 +151,7 @@ def test_package_doors_are_light() -> None:
     """An `__init__` imports nothing but the standard library and modules of ours, which keep heavy imports inside functions."""
     ours = {*MAY_IMPORT, *sys.stdlib_module_names}
     doors = [path for path in CODE if path.endswith("__init__.py")]
-    assert [f"{path}: {name}" for path in doors for name in imported(tree_of(path)) if name.partition(".")[0] not in ours] == []
+    assert [f"{path}: {name}" for path in doors for name in imported(path) if name.partition(".")[0] not in ours] == []
 
 
 @pytest.mark.parametrize("path", SCRIPTS)

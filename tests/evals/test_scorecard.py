@@ -536,10 +536,10 @@ def test_a_manifest_that_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not POSIX, reason="Windows has no SIGTERM that a program can take")
 def test_sigterm_ends_it_as_ctrl_c_does_and_nothing_is_half_written(folders: Path, tmp_path: Path) -> None:
-    generator = np.random.default_rng(1)
+    noise = np.random.default_rng(1).integers(0, 256, (600, 600, 3), dtype=np.uint8)
     (tmp_path / "out").mkdir()
     for number in range(120):  # far more than are scored before the signal comes
-        Image.fromarray(generator.integers(0, 256, (600, 600, 3), dtype=np.uint8)).save(tmp_path / "out" / f"{number}.png")
+        Image.fromarray(np.roll(noise, number, axis=0)).save(tmp_path / "out" / f"{number}.png", compress_level=0)
     project = tmp_path / "project"
     places = ["--generated", str(tmp_path / "out"), "--reference", str(folders / "refs"), "--project-root", str(project)]
     command = [sys.executable, scorecard.__file__, *places, "--engine", "dlib", "--model-root", str(folders), "--json"]

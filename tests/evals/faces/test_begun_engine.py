@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -90,19 +91,30 @@ def batch(tmp_path: Path, *more: str) -> int:
     return cli.run(lambda: production_pipeline.main([*command, "--project-root", str(tmp_path / "project"), *more]))
 
 
-@pytest.fixture
-def begun_with_dlib(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+@pytest.fixture(scope="module")
+def batch_of_dlib(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A batch of one picture that an earlier version began: its command named no engine, and `auto` was dlib then."""
-    write_references(tmp_path / "refs")
-    make_pictures(tmp_path / "pictures", 1)
-    (tmp_path / "project").mkdir()
-    assert batch(tmp_path, "--engine", "dlib") == 0
-    plan = json.loads((tmp_path / "batch" / "batch.json").read_text(encoding="utf-8"))
+    folder = tmp_path_factory.mktemp("dlib") / "begun"
+    folder.mkdir()
+    write_references(folder / "refs")
+    make_pictures(folder / "pictures", 1)
+    (folder / "project").mkdir()
+    assert batch(folder, "--engine", "dlib") == 0
+    plan = json.loads((folder / "batch" / "batch.json").read_text(encoding="utf-8"))
     del plan["command"]["engine"]
-    (tmp_path / "batch" / "batch.json").write_text(json.dumps(plan), encoding="utf-8")
-    make_pictures(tmp_path / "pictures", 3)
+    (folder / "batch" / "batch.json").write_text(json.dumps(plan), encoding="utf-8")
+    make_pictures(folder / "pictures", 3)
+    shutil.copytree(folder, folder.with_name("kept"))
+    return folder
+
+
+@pytest.fixture
+def begun_with_dlib(batch_of_dlib: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """The batch as it was begun, in its own place: elsewhere it would be a copy."""
+    shutil.rmtree(batch_of_dlib)
+    shutil.copytree(batch_of_dlib.with_name("kept"), batch_of_dlib)
     capsys.readouterr()
-    return tmp_path
+    return batch_of_dlib
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -22,78 +21,22 @@ from tests.capabilities import POSIX
 from tests.checkouts import git
 from tests.examples import EXAMPLES
 from tests.fuzzing import foreign_bytes
-from tools.cost.meter import Meter
+from tests.tools.cycle.cycle_bench import ALL, GUARDRAILS, METER, CycleBench, full_bench
 from tools.cycle import cycle_record as kept
-from tools.cycle.cycle import Cycle, CycleLimits, choose_steps
-from tools.cycle.steps import STEP_NAMES, CycleSettings, CycleStep
-
-NO_LIMITS = CycleLimits(0, 0, Decimal(0))
-
-
-class Bench:
-    """A project of steps that note their name in `ran`, and do what the test tells them."""
-
-    def __init__(self, root: Path, **settings) -> None:
-        self.root = root
-        self.settings = CycleSettings(root=root, agent_command="agent", **settings)
-        self.meter = Meter(root / "cost.jsonl", root / "state.json", warn=lambda text: None)
-        self.shown, self.said = io.BytesIO(), []
-        self.programs = dict.fromkeys(STEP_NAMES, "")
-        places = f"Path({str(root / 'cost.jsonl')!r}), Path({str(root / 'state.json')!r})"
-        imports = "from decimal import Decimal; from pathlib import Path; from tools.cost.meter import Meter"
-        self.tracker = f"{imports}; m = Meter({places})\n"
-        self.programs["cost_start"] = self.tracker + "m.start('agent', 'RTX 4090', Decimal('0.60'))"
-        self.programs["cost_stop"] = self.tracker + "m.stop(dict(zip(sys.argv[1::2], sys.argv[2::2])).get('--session'))"
-
-    def step(self, name: str) -> CycleStep:
-        real = next(step for step in choose_steps(None, None) if step.name == name)
-        program = f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[3])!r}); open('ran', 'a').write('{name} ')\n"
-
-        def commands(settings: CycleSettings) -> list[list[str]]:
-            return [[sys.executable, "-c", program + self.programs[name]]]
-
-        return CycleStep(name, real.title, "", commands, real.skip, limit=real.limit, repeated=real.repeated)
-
-    def run(self, *names: str, limits: CycleLimits = NO_LIMITS, fresh: bool = False) -> kept.CycleRecord:
-        steps = tuple(self.step(name) for name in names)
-        cycle = Cycle(self.settings, limits, self.meter, steps, self.shown, self.said.append)
-        return cycle.run(lambda: datetime.now(UTC), fresh=fresh)[0]
-
-    @property
-    def ran(self) -> list[str]:
-        path = self.root / "ran"
-        names = path.read_text().split() if path.exists() else []
-        path.unlink(missing_ok=True)
-        return names
-
-    @property
-    def rows(self) -> list[dict]:
-        log = self.root / "cost.jsonl"
-        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-
-
-ALL = STEP_NAMES
-GUARDRAILS = ("preflight", "freshness", "context_budget", "known_failures")
-METER = ("cost_start", "cost_stop")
-
-
-def _full(root: Path, **settings) -> Bench:
-    """A bench whose settings leave no step out."""
-    given = dict.fromkeys(("generated_dir", "reference_dir", "training_dataset_dir", "training_output_dir"), root)
-    return Bench(root, run_production=True, **given, **settings)
+from tools.cycle.cycle import CycleLimits
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path) -> CycleBench:
     git(tmp_path, "init", "--quiet")
     (tmp_path / "evals").mkdir()
     (tmp_path / "evals" / "eval_history.jsonl").write_text('{"run_id": "v2"}\n{"run_id": "v3"}\n')
     (tmp_path / "briefings").mkdir()
     (tmp_path / "briefings" / "2026-01-01.md").write_text("x")
-    return _full(tmp_path)
+    return full_bench(tmp_path)
 
 
-def test_every_step_in_order_with_its_log_and_record(bench: Bench) -> None:
+def test_every_step_in_order_with_its_log_and_record(bench: CycleBench) -> None:
     record = bench.run(*ALL)
     assert bench.ran == list(ALL)
     assert record.status == kept.DONE
@@ -104,7 +47,7 @@ def test_every_step_in_order_with_its_log_and_record(bench: Bench) -> None:
 
 
 @pytest.mark.skipif(not POSIX, reason="elsewhere it is left for an hour: whether its process lives cannot be asked")
-def test_what_a_killed_cycle_left_half_written_is_removed_by_the_next(bench: Bench) -> None:
+def test_what_a_killed_cycle_left_half_written_is_removed_by_the_next(bench: CycleBench) -> None:
     """It has a folder of its own, perhaps without a record, into which no later cycle writes."""
     folder = bench.root / kept.RUNS / "2026-01-01_000000"
     folder.mkdir(parents=True)
@@ -116,7 +59,7 @@ def test_what_a_killed_cycle_left_half_written_is_removed_by_the_next(bench: Ben
     assert [path.name for path in folder.iterdir()] == ["mine.tmp"]
 
 
-def test_a_session_that_somebody_else_opened_meanwhile_is_not_the_cycle_s_to_stop(bench: Bench) -> None:
+def test_a_session_that_somebody_else_opened_meanwhile_is_not_the_cycle_s_to_stop(bench: CycleBench) -> None:
     bench.programs["agent"] = bench.tracker + "m.start('lora_v3_training', 'RTX 4090', Decimal('0.60'), keep_open=True)"
     record = bench.run(*ALL)
     assert record.status == kept.DONE
@@ -125,7 +68,7 @@ def test_a_session_that_somebody_else_opened_meanwhile_is_not_the_cycle_s_to_sto
 
 
 @pytest.mark.parametrize("broken", ALL)
-def test_a_failure_in_any_step_stops_there_stops_the_meter_and_goes_on_later(bench: Bench, broken: str) -> None:
+def test_a_failure_in_any_step_stops_there_stops_the_meter_and_goes_on_later(bench: CycleBench, broken: str) -> None:
     healthy = bench.programs[broken]
     bench.programs[broken] = "print('some output'); sys.exit('error: the disk: it is full (free some room)')"
     record = bench.run(*ALL)
@@ -152,22 +95,22 @@ def _runs_again(name: str, broken: str) -> bool:
     return name in (*GUARDRAILS, "commit") or ALL.index(name) >= ALL.index(broken)
 
 
-def test_other_settings_are_another_cycle(bench: Bench) -> None:
+def test_other_settings_are_another_cycle(bench: CycleBench) -> None:
     bench.programs["scorecard"] = "sys.exit(1)"
     first = bench.run(*ALL)
-    other = _full(bench.root, notes="another")
+    other = full_bench(bench.root, notes="another")
     assert other.run(*ALL).fingerprint != first.fingerprint
     assert bench.ran.count("agent") == 2
 
 
-def test_fresh_begins_again(bench: Bench) -> None:
+def test_fresh_begins_again(bench: CycleBench) -> None:
     bench.programs["scorecard"] = "sys.exit(1)"
     bench.run(*ALL)
     bench.run(*ALL, fresh=True)
     assert bench.ran.count("agent") == 2
 
 
-def test_an_agent_over_its_time_is_stopped_and_the_meter_too(bench: Bench) -> None:
+def test_an_agent_over_its_time_is_stopped_and_the_meter_too(bench: CycleBench) -> None:
     bench.programs["agent"] = "import time; time.sleep(600)"
     record = bench.run(*ALL, limits=CycleLimits(0, 0.5 / 60, Decimal(0)))
     agent = record.step("agent")
@@ -175,7 +118,7 @@ def test_an_agent_over_its_time_is_stopped_and_the_meter_too(bench: Bench) -> No
     assert bench.meter.open_sessions() == [] and len(bench.rows) == 1
 
 
-def test_an_agent_over_its_budget_is_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_over_its_budget_is_stopped(bench: CycleBench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tools.cycle.cycle.HEARTBEAT_SECONDS", 0.0)
     bench.programs["cost_start"] = bench.tracker + "m.start('agent', 'RTX 4090', Decimal('36000'))"  # 10 dollars a second
     bench.programs["agent"] = "import time; time.sleep(600)"
@@ -184,8 +127,8 @@ def test_an_agent_over_its_budget_is_stopped(bench: Bench, monkeypatch: pytest.M
     assert agent is not None and "over its budget of $5" in agent.reason
 
 
-def test_skipped_steps_say_why(bench: Bench) -> None:
-    bare = Bench(bench.root)
+def test_skipped_steps_say_why(bench: CycleBench) -> None:
+    bare = CycleBench(bench.root)
     record = bare.run("scorecard", "comparison", "production")
     assert [(step.status, step.reason) for step in record.steps] == [
         ("skipped", "no --generated-dir and --reference-dir"),
@@ -197,16 +140,16 @@ def test_skipped_steps_say_why(bench: Bench) -> None:
 
 CYCLE = (
     "import sys; sys.path.insert(0, {project!r}); from pathlib import Path\n"
-    "from tests.tools.cycle.test_cycle import ALL, _full\n"
+    "from tests.tools.cycle.cycle_bench import ALL, full_bench\n"
     "from lifeos import cli; cli.end_as_interrupted()\n"
-    "bench = _full(Path({root!r}))\n"
+    "bench = full_bench(Path({root!r}))\n"
     "bench.programs[{slow!r}] += '\\nprint(\"here\", flush=True); import time; time.sleep(600)'\n"
     "bench.shown = sys.stdout.buffer\n"
     "bench.run(*ALL)\n"
 )
 
 
-def _start_and_signal(bench: Bench, slow: str, number: int) -> None:
+def _start_and_signal(bench: CycleBench, slow: str, number: int) -> None:
     program = CYCLE.format(project=str(Path(__file__).resolve().parents[3]), root=str(bench.root), slow=slow)
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as cycle:
         assert cycle.stdout is not None
@@ -220,7 +163,7 @@ def _start_and_signal(bench: Bench, slow: str, number: int) -> None:
 @pytest.mark.skipif(not POSIX, reason="signals are POSIX")
 @pytest.mark.parametrize("slow", ALL)
 @pytest.mark.parametrize("number", [9, 15, 2], ids=["SIGKILL", "SIGTERM", "SIGINT"])
-def test_a_signal_in_any_step_leaves_the_meter_right_and_the_same_command_goes_on(bench: Bench, slow: str, number: int) -> None:
+def test_a_signal_in_any_step_leaves_the_meter_right_and_the_same_command_goes_on(bench: CycleBench, slow: str, number: int) -> None:
     _start_and_signal(bench, slow, number)
     if number != 9:
         assert bench.meter.open_sessions() == []
@@ -237,7 +180,7 @@ def test_a_signal_in_any_step_leaves_the_meter_right_and_the_same_command_goes_o
         assert bench.rows[0]["end_is"] == "last_heartbeat"
 
 
-def test_a_meter_that_did_not_start_is_not_mistaken_for_a_session_of_somebody_else(bench: Bench) -> None:
+def test_a_meter_that_did_not_start_is_not_mistaken_for_a_session_of_somebody_else(bench: CycleBench) -> None:
     other = bench.meter.start("somebody", "RTX 4090", Decimal("0.60")).session
     bench.programs["cost_start"] = ""
     bench.run("cost_start", "agent")
@@ -246,7 +189,7 @@ def test_a_meter_that_did_not_start_is_not_mistaken_for_a_session_of_somebody_el
 
 
 @pytest.mark.skipif(not POSIX, reason="signals are POSIX")
-def test_an_impatient_second_stop_does_not_leave_the_meter_running(bench: Bench) -> None:
+def test_an_impatient_second_stop_does_not_leave_the_meter_running(bench: CycleBench) -> None:
     """The second Ctrl-C comes while the session is being closed."""
     program = CYCLE.format(project=str(Path(__file__).resolve().parents[3]), root=str(bench.root), slow="agent").replace(
         "bench.shown =",
