@@ -21,7 +21,12 @@ def add_server_flags(group: argparse._ActionsContainer) -> None:
     group.add_argument("--comfy-url", action="append", metavar="URL", help=urls)
     file = "servers, also beside those of --comfy-url: a YAML file with the address, token, price and limits of each"
     group.add_argument("--servers", type=Path, metavar="FILE", help=file)
-    token = "the environment variable that holds the token of the server of --comfy-url; it is sent to that server only"
+    add_token_flags(group, "the server of --comfy-url")
+
+
+def add_token_flags(group: argparse._ActionsContainer, whose: str) -> None:
+    """How the token of a server is given: never as itself, which others would read in the list of processes."""
+    token = f"the environment variable that holds the token of {whose}; it is sent to that server only"
     group.add_argument("--comfy-token-env", metavar="NAME", help=token)
     insecure = "send a token over plain http too, beyond this machine and private addresses: everybody on the way can read it"
     group.add_argument("--insecure-token", action="store_true", help=insecure)

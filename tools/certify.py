@@ -22,7 +22,7 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from lifeos import cli
+from lifeos import cli, server_flags
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
 
 
@@ -48,6 +48,7 @@ def build_parser() -> cli.Parser:
     places.add_argument("--dataset-dir", type=Path, metavar="DIR", help=dataset)
     server = "a ComfyUI server to ask for the LoRA's header, where the LoRA's file is not at hand"
     places.add_argument("--comfy-url", metavar="URL", help=server)
+    server_flags.add_token_flags(places, "that server")
     parser.add_project_root()
     parser.add_json()
     return parser
@@ -70,7 +71,11 @@ def read_places(args: Any) -> Any:
     for flag in ("lora_file", "manifest"):
         if getattr(args, flag) is not None:
             cli.require_file(getattr(args, flag), f"--{flag.replace('_', '-')}")
-    asks = ask_server(args.comfy_url) if args.comfy_url is not None else None
+    if args.comfy_token_env is not None and args.comfy_url is None:
+        raise InputError("--comfy-token-env", "is for the server of --comfy-url", "give --comfy-url too")
+    asks = None
+    if args.comfy_url is not None:
+        asks = ask_server(args.comfy_url, token_env=args.comfy_token_env, insecure_token=args.insecure_token)
     training = TrainingPlaces(args.lora_file, args.training_dir, args.manifest, args.dataset_dir, asks)
     return CertifyingPlaces(Register(path), policy, args.batch, args.project_root, training)
 

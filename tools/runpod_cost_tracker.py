@@ -34,8 +34,9 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evals.load_thresholds import load_thresholds
-from lifeos import cli, files, times
+from lifeos import cli, files, server_flags, times
 from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from tools.backends.credentials import address_of
 from tools.cost import guard_command, guard_log, heartbeats, summary, watch
 from tools.cost.ledger import read_ledger
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter, OpenSession, parse_rate
@@ -95,7 +96,7 @@ def status(meter: Meter, args: argparse.Namespace) -> int:
 
 
 def heartbeat(meter: Meter, args: argparse.Namespace) -> int:
-    session = meter.heartbeat(args.session)
+    session = meter.heartbeat(args.session, progress=True)  # whoever says so means that it moves on
     if args.json:
         cli.print_json(_session_document(meter, session))
     else:
@@ -164,6 +165,7 @@ def check_billing(meter: Meter, args: argparse.Namespace) -> int:
 
 def run_watch(meter: Meter, args: argparse.Namespace, policy: dict[str, Any]) -> int:
     gpu, rate = choose_rate(policy, args.gpu, args.rate_per_hr)
+    comfy = address_of(args.comfy_url, guard_command.token_from(args))
 
     def open_session(activity: str) -> str:
         started = meter.start(
@@ -179,9 +181,7 @@ def run_watch(meter: Meter, args: argparse.Namespace, policy: dict[str, Any]) ->
     with contextlib.nullcontext() if port is None else heartbeats.serve_pulse(port, keeper.pulse) as served:
         if served is not None:
             say(f"heartbeats are served on port {served}")
-        code = watch.watch(
-            meter, open_session, lambda: watch.take_sample(args.comfy_url), settings, say, ended=rows.append, looked=keeper.looked
-        )
+        code = watch.watch(meter, open_session, lambda: watch.take_sample(comfy), settings, say, ended=rows.append, looked=keeper.looked)
     if args.json:
         cli.print_json({"schema": 1, "sessions": rows})
     return code
@@ -197,7 +197,7 @@ def _describe(meter: Meter, session: OpenSession) -> str:
 
 
 def _session_document(meter: Meter, session: OpenSession) -> dict[str, Any]:
-    names = ("session_id", "start", "activity", "gpu", "rate_per_hr", "lora_version", "last_heartbeat")
+    names = ("session_id", "start", "activity", "gpu", "rate_per_hr", "lora_version", "last_heartbeat", "last_progress")
     return {name: getattr(session, name) for name in names} | {"cost_so_far_usd": str(meter.cost_so_far(session))}
 
 
@@ -265,7 +265,8 @@ def build_parser() -> cli.Parser:
     shown.add_argument("--plot", type=Path, metavar="FILE", help="draw cost by day and activity (PNG)")
     shown.add_argument("--billing-url", metavar="URL", help="RunPod's REST API, without its version (default: its public address)")
     watching = parser.add_argument_group("watch")
-    watching.add_argument("--comfy-url", default=COMFY_URL, metavar="URL", help="the ComfyUI whose queue is watched")
+    watching.add_argument("--comfy-url", default=COMFY_URL, metavar="URL", help="with --watch: the ComfyUI whose queue is watched")
+    server_flags.add_token_flags(watching, "the ComfyUI, with --guard of the ComfyUI on each guarded pod")
     watching.add_argument("--watch-interval", type=cli.positive, default=WATCH_SECONDS, metavar="SECONDS", help="time between two checks")
     watching.add_argument("--watch-samples", type=cli.positive_int, metavar="N", help="end after this many checks (default: never)")
     watching.add_argument("--on-idle", metavar="CMD", help="run this shell command when idle for longer than cost.idle_minutes")
@@ -291,6 +292,8 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("--dry-run", "says what the guard would stop", "give --guard too")
     if args.lease is not None and not (args.guard or args.watch or args.action == "start"):
         raise InputError("--lease", "belongs to --guard, --watch and --action start", "leave it out")
+    if args.comfy_token_env is not None and not (args.watch or args.guard):
+        raise InputError("--comfy-token-env", "is for what --watch and --guard ask of ComfyUI", "leave it out")
     if args.serve_heartbeats is not None and not args.watch:
         raise InputError("--serve-heartbeats", "tells what --watch sees", "give --watch too")
     root = args.project_root

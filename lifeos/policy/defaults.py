@@ -175,6 +175,7 @@ DEFAULTS: dict[str, Any] = {
         "min_free_disk_gb": 10.0,
         "finished_states": "last",
         "seconds_per_step": 1.2,
+        "stall_minutes": 30,
     },
     "cost": {
         "default_gpu": "RTX 4090",

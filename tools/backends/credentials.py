@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ AUTHORIZATION = "Authorization"
 MAX_TOKEN_BYTES = 8192
 """Servers refuse longer headers."""
 
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -55,6 +57,13 @@ class Credential:
             why = "holds no token: one is a single word of ASCII characters, without spaces and line ends"
             raise TokenError(where, why, "write the token alone into it, without `Bearer` before it")
         return f"Bearer {token}" if self.header.lower() == "authorization" else token
+
+
+def token_in(variable: str, over_http: bool) -> Credential:
+    """The token of `--comfy-token-env`. Raises InputError for what is no variable's name: that may be the token itself, and is not told."""
+    if VARIABLE_NAME.fullmatch(variable) is None:
+        raise InputError("--comfy-token-env", "wants the name of a variable, never the token itself", "export NAME=…, and give NAME")
+    return Credential(variable=variable, over_http=over_http)
 
 
 def address_of(url: str, credential: Credential | None) -> Address:

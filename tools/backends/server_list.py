@@ -23,7 +23,7 @@ from typing import Any
 from lifeos.errors import InputError, did_you_mean
 from tools.backends.address import read_address
 from tools.backends.backend import Tariff
-from tools.backends.credentials import AUTHORIZATION, Credential
+from tools.backends.credentials import AUTHORIZATION, VARIABLE_NAME, Credential, token_in
 from tools.backends.registry import BACKENDS, scheme_of
 from tools.backends.server_entry import ServerEntry
 
@@ -33,7 +33,6 @@ USUAL_VARIABLE = {"runpod": "RUNPOD_API_KEY"}
 PRICES = ("usd_per_hour", "usd_per_second", "usd_per_credit")
 KEYS = ("url", "token_env", "token_file", "header", *PRICES, "most_at_once", "has_loras")
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,80}")
-VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 TAKEN_HEADERS = frozenset({"host", "content-length", "content-type", "accept", "accept-encoding", "user-agent", "connection", "cookie"})
 MOST_SERVERS = 1000
 
@@ -54,8 +53,7 @@ def list_servers(
 def _with_token(named: list[ServerEntry], variable: str, over_http: bool) -> list[ServerEntry]:
     """The token goes to one server: with several, nothing says whose it is."""
     remote = {_key(entry.url) for entry in named if entry.url != "embedded"}
-    if VARIABLE_NAME.fullmatch(variable) is None:
-        raise InputError("--comfy-token-env", "wants the name of a variable, never the token itself", "export NAME=…, and give NAME")
+    credential = token_in(variable, over_http)
     if len(remote) != 1:
         why = (
             "is for the one server of --comfy-url, and none is given"
@@ -63,7 +61,6 @@ def _with_token(named: list[ServerEntry], variable: str, over_http: bool) -> lis
             else f"says not which of {len(remote)} servers it is for"
         )
         raise InputError(f"--comfy-token-env {variable}", why, "name each server with its token in the file of --servers")
-    credential = Credential(variable=variable, over_http=over_http)
     return [entry if entry.url == "embedded" else replace(entry, credential=credential) for entry in named]
 
 

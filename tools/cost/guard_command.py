@@ -12,6 +12,7 @@ from typing import Any
 from lifeos import cli, locks
 from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError
 from lifeos.signals import stop_signals
+from tools.backends.credentials import Credential, token_in
 from tools.cost.billing import API_URL, find_base, read_key
 from tools.cost.endpoints import ENDPOINT_URL, EndpointHealth, describe_endpoint, read_endpoint
 from tools.cost.guard_log import GUARD_LOG, GUARD_STATE, GuardLog, read_stops, stop_document
@@ -74,6 +75,11 @@ def make_rules(policy: dict[str, Any], args: argparse.Namespace) -> GuardRules:
     )
 
 
+def token_from(args: argparse.Namespace) -> Credential | None:
+    """Where the token of ComfyUI is; None where the flag was not given."""
+    return token_in(args.comfy_token_env, args.insecure_token) if args.comfy_token_env is not None else None
+
+
 def guard_files(log_file: Path) -> tuple[Path, Path]:
     """The guard's log and state, beside the cost log."""
     return log_file.with_name(GUARD_LOG), log_file.with_name(GUARD_STATE)
@@ -89,7 +95,9 @@ def run_guard(args: argparse.Namespace, policy: dict[str, Any], log_file: Path, 
             raise InputError("--endpoint", f"{endpoint[:40]!r} is no id of an endpoint", "copy it from RunPod's list")
     api = PodsApi(find_base(args.api_url or API_URL, "--api-url"), key)
     endpoint_url = find_base(args.endpoint_url or ENDPOINT_URL, "--endpoint-url")
-    sights = Sights(guard_policy["comfy_port"], guard_policy["heartbeat_port"], [state_file, *(args.heartbeats or ())], args.proxy_url)
+    ports, token = (guard_policy["comfy_port"], guard_policy["heartbeat_port"]), token_from(args)
+    sights = Sights(*ports, [state_file, *(args.heartbeats or ())], args.proxy_url, credential=token)
+    sights.check_token()
     log, state = guard_files(log_file)
 
     def say(text: str) -> None:

@@ -1,8 +1,8 @@
 """When the guard stops a pod: the rules, on plain values. No clock is read here, only how many seconds passed between two looks.
 
 A pod is idle where nothing that can be seen works, and enough is seen to say so: RunPod's figures of GPU and CPU, or the pod's own word.
-Not seen is not idle. A sign of work (a heartbeat, a picture that ComfyUI made) renews the lease; a busy GPU alone does not, since a pod
-that hangs shows one too.
+Not seen is not idle. What lives (a heartbeat, a busy GPU, a queue) keeps a pod from being idle. Only what is new renews the lease: a step
+of a training, a picture, a file; a pod that hangs beats and shows a busy GPU too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from lifeos.escaping import escape_line
 from tools.cost.pod_sight import PodSight
 from tools.cost.pods_api import ERROR, EXITED, RUNNING, TERMINATED, RentedPod
 
@@ -18,6 +19,9 @@ LONGEST_BLIND_SECONDS = 300.0
 
 RETRY_SECONDS = 300.0
 """After RunPod refused a stop (locked, no right) it is asked again this much later."""
+
+QUIET_SECONDS = 600.0
+"""From here on it is told that a pod beats and does nothing new."""
 
 LONGEST_NAME = 40
 
@@ -52,10 +56,11 @@ class PodMemory:
     blind_seconds: float = 0.0
     """Since it was last seen idle."""
     quiet_seconds: float = 0.0
-    """Since the last sign of work: what the lease is held against."""
+    """Since its work last moved on: what the lease is held against."""
     figures_mark: str = ""
     pulse_mark: str = ""
     work_mark: str = ""
+    progress_mark: str = ""
     made_mark: str = ""
     lease_seconds: float = 0.0
     """What a session of the pod gave it, known on when its heartbeats are no longer seen."""
@@ -76,6 +81,8 @@ class GuardVerdict:
     memory: PodMemory
     stop: Reason | None = None
     why: str = ""
+    lives: bool = False
+    """Whether something on it beats, also where that does nothing new."""
 
 
 def judge_pod(memory: PodMemory, pod: RentedPod, sight: PodSight | None, elapsed: float, rules: GuardRules) -> GuardVerdict:
@@ -98,16 +105,17 @@ def _judge_running(memory: PodMemory, pod: RentedPod, sight: PodSight, elapsed: 
     told_idle = pulse.is_idle if pulse and pulse_mark != memory.pulse_mark else None
     # RunPod's last word on a pod that hangs stands still
     figures_live = not sight.figures_mark or sight.figures_mark != memory.figures_mark
-    signs = _find_sign(memory, sight, told_idle)
-    busy = signs or _what_works(sight, rules)
+    moved, lives = _has_moved_on(memory, sight), _find_life(memory, sight, told_idle)
+    busy = lives or ("a new picture" if moved else "") or _what_works(sight, rules)
     memory = replace(
         memory,
         figures_mark=sight.figures_mark or memory.figures_mark,
         pulse_mark=pulse_mark or memory.pulse_mark,
         work_mark=(pulse.work_mark if pulse else "") or memory.work_mark,
+        progress_mark=(pulse.progress_mark if pulse else "") or memory.progress_mark,
         made_mark=sight.made_mark or memory.made_mark,
         lease_seconds=(pulse.lease_seconds if pulse else 0.0) or memory.lease_seconds,
-        quiet_seconds=0.0 if signs else memory.quiet_seconds + elapsed,
+        quiet_seconds=0.0 if moved else memory.quiet_seconds + elapsed,
     )
     figures_idle = figures_live and sight.gpu_percent is not None and sight.cpu_percent is not None
     state: State
@@ -120,27 +128,45 @@ def _judge_running(memory: PodMemory, pod: RentedPod, sight: PodSight, elapsed: 
         state, why = ("in error" if pod.status == ERROR else "starting"), pod.status
         if pod.status == RUNNING:
             state, why = "not seen", "neither its figures nor its heartbeats can be read"
+    if lives and memory.quiet_seconds >= QUIET_SECONDS:
+        why = f"{lives}, but nothing new for {in_minutes(memory.quiet_seconds)}"
     lease = memory.lease_seconds or rules.lease_seconds
     reason: Reason | None = None
     if state == "idle" and (memory.idle_seconds or 0.0) >= rules.idle_seconds:
         reason, why = "idle", f"idle for {in_minutes(memory.idle_seconds or 0.0)}"
-    elif lease and not signs and memory.quiet_seconds >= lease:
-        reason, why = "lease", f"no sign of work for {in_minutes(memory.quiet_seconds)}, its lease of {in_minutes(lease)} is over; {why}"
+    elif lease and memory.quiet_seconds >= lease:
+        silent, over = in_minutes(memory.quiet_seconds), f"its lease of {in_minutes(lease)} is over"
+        reason, why = "lease", f"no sign of work for {silent}, {over}; {why}"
+        if lives and pulse:
+            reason, why = "lease", f"the {_shown(pulse.working_on)} beats, but has said nothing new for {silent}; {over}"
     if reason and not pod.may_stop:
         return GuardVerdict("cannot be stopped", memory, why=f"{why}, but RunPod offers no stop in its state")
     if reason and memory.refused_seconds is not None and memory.refused_seconds < RETRY_SECONDS:
         reason = None
-    return GuardVerdict(state, memory, reason, why)
+    return GuardVerdict(state, memory, reason, why, bool(lives))
 
 
-def _find_sign(memory: PodMemory, sight: PodSight, told_idle: bool | None) -> str:
-    """What renews the lease: the heartbeat of something that works, or a new picture; empty without one."""
+def _has_moved_on(memory: PodMemory, sight: PodSight) -> bool:
+    """Whether there is something new since the look before, which renews the lease: the pod says so, or ComfyUI ended a prompt."""
+    told = sight.pulse.progress_mark if sight.pulse else ""
+    return bool(_new_words(told, memory.progress_mark)) or bool(sight.made_mark and sight.made_mark != memory.made_mark)
+
+
+def _find_life(memory: PodMemory, sight: PodSight, told_idle: bool | None) -> str:
+    """The heartbeat of something that works; empty without one."""
     pulse = sight.pulse
-    if pulse and pulse.work_mark and pulse.work_mark != memory.work_mark:
-        return "a heartbeat"
-    if pulse and pulse.activity and told_idle is False:
-        return f"a heartbeat: {pulse.activity[:LONGEST_NAME]}"
-    return "a new picture" if sight.made_mark and sight.made_mark != memory.made_mark else ""
+    if pulse and (_new_words(pulse.work_mark, memory.work_mark) or (pulse.activity and told_idle is False)):
+        return f"a heartbeat: {_shown(pulse.working_on)}"
+    return ""
+
+
+def _new_words(now: str, before: str) -> set[str]:
+    """A session that ended takes its word away, and adds none."""
+    return set(now.split()) - set(before.split())
+
+
+def _shown(name: str) -> str:
+    return escape_line(name[:LONGEST_NAME])
 
 
 def _what_works(sight: PodSight, rules: GuardRules) -> str:

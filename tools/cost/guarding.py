@@ -21,6 +21,8 @@ from tools.cost.session import Instant, read_clock
 
 LOOKS_AT_ONCE = 8
 LONGEST_BACKOFF_SECONDS = 60.0
+LONG_QUIET_SECONDS = 3600.0
+"""A pod without a lease that beats and does nothing new for so long is named."""
 DENIED_SECONDS = 600.0
 """So long a key that was taken once and is refused now is tried again: RunPod too has bad minutes."""
 
@@ -187,12 +189,21 @@ class Guard:
         if self._said.get(pod.id) != verdict.state:
             self._said[pod.id] = verdict.state
             self.say(f"{pod.title}: {text}")
-        lease = self.rules.lease_seconds
-        if lease and verdict.memory.quiet_seconds >= 0.75 * lease and not verdict.stop and verdict.state not in ("stopped", "gone"):
-            left = in_minutes(max(lease - verdict.memory.quiet_seconds, 0.0))
-            self._say_once(f"lease {pod.id}", f"{pod.title}: its lease ends in {left}; only a heartbeat or a new picture renews it")
+        self._tell_quiet(pod, verdict)
+
+    def _tell_quiet(self, pod: RentedPod, verdict: GuardVerdict) -> None:
+        """That a pod's lease will end, and, of one that has none, that it beats and does nothing new: nobody else would stop it."""
+        lease, quiet = verdict.memory.lease_seconds or self.rules.lease_seconds, verdict.memory.quiet_seconds
+        text = ""
+        if lease and quiet >= 0.75 * lease and not verdict.stop and verdict.state not in ("stopped", "gone"):
+            left = in_minutes(max(lease - quiet, 0.0))
+            text = f"its lease ends in {left}; only something new renews it: a step, a picture, a file"
+        elif not lease and verdict.state == "working" and verdict.lives and quiet >= LONG_QUIET_SECONDS:
+            text = f"warning: {verdict.why}; without a lease it is left so (--lease 4h)"
+        if text:
+            self._say_once(f"quiet {pod.id}", f"{pod.title}: {text}")
         else:
-            self._said.pop(f"lease {pod.id}", None)
+            self._said.pop(f"quiet {pod.id}", None)
 
     def _tell_odd(self, odd: list[str]) -> None:
         self.odd = odd

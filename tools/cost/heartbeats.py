@@ -27,22 +27,30 @@ IDLE_WORDS = frozenset({"idle"})
 
 @dataclass(frozen=True, slots=True)
 class SessionPulse:
-    """Of an open session what tells that it lives."""
+    """Of an open session what tells that it lives, and that its work moves on. `last_progress` is empty where version 3.0.0 tells it:
+    each heartbeat counts then."""
 
     session_id: str
     activity: str
     last_heartbeat: str = ""
     lease_seconds: float = 0.0
+    last_progress: str = ""
+
+    @property
+    def is_work(self) -> bool:
+        return not is_idle_name(self.activity)
 
 
 @dataclass(frozen=True, slots=True)
 class PodPulse:
-    """What a pod tells of itself. `looks` counts up with each look of its watch; `activity` is empty before the first."""
+    """What a pod tells of itself. `looks` counts up with each look of its watch, `progress` with each that saw its work move on (None: a
+    watch of version 3.0.0, which does not ask that); `activity` is empty before the first."""
 
     pod_id: str = ""
     looks: int = 0
     activity: str = ""
     sessions: list[SessionPulse] = field(default_factory=list)
+    progress: int | None = None
 
     @property
     def mark(self) -> str:
@@ -52,7 +60,22 @@ class PodPulse:
     @property
     def work_mark(self) -> str:
         """Changes with each heartbeat of a session that is not idle: of work, also of such as a watch does not know."""
-        return " ".join(f"{one.session_id}={one.last_heartbeat}" for one in self.sessions if not is_idle_name(one.activity))
+        return " ".join(f"{one.session_id}={one.last_heartbeat}" for one in self.sessions if one.is_work)
+
+    @property
+    def progress_mark(self) -> str:
+        """Gets another word as long as work moves on. Of older versions, which tell of life alone, each heartbeat counts."""
+        told = [f"{one.session_id}={one.last_progress or one.last_heartbeat}" for one in self.sessions if one.is_work]
+        if self.activity and not is_idle_name(self.activity):
+            told.append(f"look={self.looks}" if self.progress is None else f"moved={self.progress}")
+        return " ".join(told)
+
+    @property
+    def working_on(self) -> str:
+        """What it does, in a word or two: as its watch sees it, else as its newest session of work is called."""
+        if self.activity and not is_idle_name(self.activity):
+            return self.activity
+        return next((one.activity for one in reversed(self.sessions) if one.is_work), "")
 
     @property
     def lease_seconds(self) -> float:
@@ -71,10 +94,14 @@ def is_idle_name(activity: str) -> bool:
     return bool(IDLE_WORDS & set(activity.lower().replace("-", "_").split("_")))
 
 
-def pulse_of(pod_id: str, sessions: list[OpenSession], looks: int = 0, activity: str = "") -> PodPulse:
+def pulse_of(pod_id: str, sessions: list[OpenSession], looks: int = 0, activity: str = "", progress: int | None = None) -> PodPulse:
     """What is told of a pod: the sessions that say they are of it."""
-    own = [SessionPulse(one.session_id, one.activity, one.last_heartbeat, one.lease_seconds) for one in sessions if one.pod_id == pod_id]
-    return PodPulse(pod_id, looks, activity, own)
+    own = [
+        SessionPulse(one.session_id, one.activity, one.last_heartbeat, one.lease_seconds, one.last_progress)
+        for one in sessions
+        if one.pod_id == pod_id
+    ]
+    return PodPulse(pod_id, looks, activity, own, progress)
 
 
 def read_pulse(url: str, seconds: float, get: Callable[..., bytes] = web.get) -> PodPulse | None:
@@ -100,16 +127,17 @@ class PulseKeeper:
 
     def __init__(self, pod_id: str, read_sessions: Callable[[], list[OpenSession]]) -> None:
         self._pod_id, self._read_sessions = pod_id, read_sessions
-        self._looks, self._activity = 0, ""
+        self._looks, self._progress, self._activity = 0, 0, ""
 
-    def looked(self, activity: str) -> None:
-        self._looks, self._activity = self._looks + 1, activity
+    def looked(self, activity: str, moved: bool) -> None:
+        """The watch looked once more, saw `activity`, and whether it had moved on since the look before."""
+        self._looks, self._progress, self._activity = self._looks + 1, self._progress + moved, activity
 
     def pulse(self) -> PodPulse:
         sessions: list[OpenSession] = []
         with contextlib.suppress(LifeosError, OSError):  # what the watch saw is told all the same
             sessions = self._read_sessions()
-        return pulse_of(self._pod_id, sessions, self._looks, self._activity)
+        return pulse_of(self._pod_id, sessions, self._looks, self._activity, self._progress)
 
 
 @contextlib.contextmanager
@@ -124,9 +152,7 @@ def serve_pulse(port: int, pulse: Callable[[], PodPulse]) -> Iterator[int]:
                 self.send_error(404)
                 return
             told = pulse()
-            sessions = [dataclasses.asdict(one) for one in told.sessions]
-            document = {"schema": SCHEMA, "pod_id": told.pod_id, "looks": told.looks, "activity": told.activity, "sessions": sessions}
-            data = json.dumps(document).encode()
+            data = json.dumps({"schema": SCHEMA, **dataclasses.asdict(told)}).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))

@@ -98,6 +98,7 @@ class Meter:
                 times.stamp(now.wall),
                 now.uptime,
                 lease_seconds,
+                times.stamp(now.wall),
             )
             sessions.append(session)
             self._write(sessions)
@@ -123,21 +124,24 @@ class Meter:
                 moment, how = now, ""
             return self._close(session, sessions, make_row(session, moment, how))
 
-    def heartbeat(self, session_id: str | None = None) -> OpenSession:
-        """Record that the session (default: the newest of this pod) is alive, so that it can be closed here if its pod dies."""
+    def heartbeat(self, session_id: str | None = None, *, progress: bool = False) -> OpenSession:
+        """Record that the session (default: the newest of this pod) is alive, so that it can be closed here if its pod dies.
+
+        `progress`: its work has moved on too since the heartbeat before, which is what a guard's lease is held against.
+        """
         with self._changing() as sessions:
             session = self._find(sessions, session_id)
             if session is None:
                 raise _none_open(sessions, session_id)
-            beaten = self._beaten(session)
+            beaten = self._beaten(session, progress)
             sessions[sessions.index(session)] = beaten
             self._write(sessions)
             return beaten
 
-    def heartbeat_all(self) -> None:
+    def heartbeat_all(self, *, progress: bool = False) -> None:
         """Record that every open session of this pod is alive: what runs now is paid for by all of them."""
         with self._changing() as sessions:
-            self._write([self._beaten(one) if _is_ours(one) else one for one in sessions])
+            self._write([self._beaten(one, progress) if _is_ours(one) else one for one in sessions])
 
     def open_sessions(self) -> list[OpenSession]:
         """The sessions of this state file that are open, oldest first."""
@@ -232,9 +236,11 @@ class Meter:
         wanted = [one for one in sessions if (one.session_id == session_id if session_id else _is_ours(one))]
         return wanted[-1] if wanted else None
 
-    def _beaten(self, session: OpenSession) -> OpenSession:
+    def _beaten(self, session: OpenSession, progress: bool) -> OpenSession:
         now = self.clock()
-        return replace(session, last_heartbeat=times.stamp(now.wall), heartbeat_uptime=now.uptime)
+        moment = times.stamp(now.wall)
+        moved = moment if progress else session.last_progress
+        return replace(session, last_heartbeat=moment, heartbeat_uptime=now.uptime, last_progress=moved)
 
     def _is_alive_elsewhere(self, session: OpenSession) -> bool:
         age = self.clock().wall - parse_time(session.last_heartbeat or session.start)
@@ -278,12 +284,13 @@ def _none_open(sessions: list[OpenSession], session_id: str | None) -> InputErro
     return InputError("cost session", "none is open", "open one with --action start")
 
 
-def beat(project_root: Path) -> None:
-    """A heartbeat from a long piece of work, for whatever session is open. Nothing happens where there is none.
+def beat(project_root: Path, progress: bool) -> None:
+    """A heartbeat from a long piece of work, for whatever session is open; `progress`: it has moved on since the one before. Nothing
+    happens where none is open.
 
     If the pod dies, the session is closed here and not at its start. The work itself never fails for it.
     """
     state = project_root / STATE_FILE
     if state.exists():
         with contextlib.suppress(LifeosError, OSError):
-            Meter(project_root / LOG_FILE, state, warn=lambda text: None).heartbeat_all()
+            Meter(project_root / LOG_FILE, state, warn=lambda text: None).heartbeat_all(progress=progress)

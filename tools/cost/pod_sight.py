@@ -5,21 +5,19 @@ Each of the three may be missing. What each can tell, and what it cannot, stands
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lifeos import foreign, web
-from lifeos.errors import LifeosError, UnavailableError
+from lifeos import web
+from tools.backends.address import Address
+from tools.backends.credentials import Credential, address_of
+from tools.cost.comfy_queue import look_at_queue
 from tools.cost.heartbeats import PodPulse, read_pulse, read_shared
 from tools.cost.pods_api import RentedPod
-from tools.cost.watch import QueueLength
 
 PROXY_URL = "https://{pod}-{port}.proxy.runpod.net"
 TIMEOUT_SECONDS = 5.0
-MAX_HISTORY_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +35,14 @@ class PodSight:
 
 @dataclass(frozen=True, slots=True)
 class Sights:
-    """How to look. `proxy_url` holds {pod} and {port}; the key never goes there."""
+    """How to look. `proxy_url` holds {pod} and {port}; RunPod's key never goes there. `credential`: the token of the pods' ComfyUI."""
 
     comfy_port: int
     heartbeat_port: int
     state_files: list[Path]
     proxy_url: str = PROXY_URL
     get: Callable[..., bytes] = web.get
+    credential: Credential | None = None
 
     def look(self, pod: RentedPod) -> PodSight:
         gpu, cpu, mark = read_figures(pod)
@@ -57,19 +56,16 @@ class Sights:
         """Prompts that run or wait, and the last one done."""
         if not pod.exposes(self.comfy_port):
             return None, ""
-        base = self._address(pod, self.comfy_port)
-        with contextlib.suppress(LifeosError):
-            answer = self.get(f"{base}/prompt", "ComfyUI", seconds=TIMEOUT_SECONDS)
-            queued = foreign.decode(answer, QueueLength, "ComfyUI", error=UnavailableError).exec_info.queue_remaining
-            return queued, self._last_made(base) if queued else ""
-        return None, ""
+        queued, made = look_at_queue(self._comfy_address(pod), self.get)
+        return queued, made or ""
 
-    def _last_made(self, base: str) -> str:
-        with contextlib.suppress(LifeosError):
-            answer = self.get(f"{base}/history?max_items=1", "ComfyUI", seconds=TIMEOUT_SECONDS, max_bytes=MAX_HISTORY_BYTES)
-            history: dict[str, Any] = foreign.decode(answer, dict, "ComfyUI", error=UnavailableError)
-            return " ".join(history)
-        return ""
+    def check_token(self) -> None:
+        """Raises InputError where the token is not there, or could be read on its way: before the first look, not in its middle."""
+        self._comfy_address(RentedPod("pod"))
+
+    def _comfy_address(self, pod: RentedPod) -> Address:
+        """With what lets us in, which goes to the pod's ComfyUI alone."""
+        return address_of(self._address(pod, self.comfy_port), self.credential)
 
     def _read_pulse(self, pod: RentedPod) -> PodPulse | None:
         """The pod's own word, else that of a folder that both see. One that calls itself another pod is not believed."""

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tools.trainers.trainer import TRAINERS
 
@@ -18,22 +19,39 @@ WITH_VALUE = frozenset("WXQ")
 """Options of Python that take a value: in the same word, or in the next."""
 
 TRAINERS_OF_OURS = ("retrain_lora",)
-EVALUATIONS = frozenset({"scorecard", "face_similarity_eval", "skin_realism_eval", "production_pipeline", "parameter_sweep"})
+TELLERS = frozenset({"production_pipeline", "parameter_sweep"})
+"""They say in the meter's sessions when their work moves on, as trainings of ours do."""
+EVALUATIONS = TELLERS | {"scorecard", "face_similarity_eval", "skin_realism_eval", "calibrate_engine", "publish"}
 COPIERS = frozenset({"rsync", "scp", "sftp", "wget", "curl", "rclone"})
 SUBCOMMANDS = frozenset({("aws", "s3"), ("runpodctl", "send"), ("runpodctl", "receive")})
 STANDING = frozenset({"mount", "nfsmount", "serve", "rcd"})
 """What rclone does for ever, whether or not anything is copied."""
 
+UPLOADS = frozenset({"prepare_servers"})
 TRACKER = "runpod_cost_tracker"
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A process, its parent's id, and its command line word by word."""
+    """A process, its parent's id, and its command line word by word; of one that works also how many bytes it has read and written so far,
+    terminals and pipes among them. None where the system does not say."""
 
     pid: int
     parent: int
     argv: tuple[str, ...]
+    read: int | None = None
+    written: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process that is work. `tells`: it is a program of ours that says itself when its work moves on."""
+
+    pid: int
+    kind: str
+    tells: bool
+    read: int | None
+    written: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +69,42 @@ class Program:
 
 
 def list_processes() -> tuple[Running, ...]:
-    """Every process whose command line may be read."""
+    """Every process whose command line may be read; those that work with what they have read and written."""
     import psutil
 
     found = []
     for process in psutil.process_iter(["pid", "ppid", "cmdline"]):
         argv = process.info["cmdline"]
         if argv:
-            found.append(Running(process.info["pid"], process.info["ppid"] or 0, tuple(argv)))
+            read, written = _count_bytes(process) if _kind_of(read_program(argv)) else (None, None)
+            found.append(Running(process.info["pid"], process.info["ppid"] or 0, tuple(argv), read, written))
     return tuple(found)
+
+
+def _count_bytes(process: Any) -> tuple[int | None, int | None]:
+    """What a process of psutil's has read and written; None where the system keeps no count, or does not tell it."""
+    import psutil
+
+    try:
+        counted = process.io_counters()
+    except (psutil.Error, AttributeError, OSError):
+        return None, None
+    return getattr(counted, "read_chars", counted.read_bytes), getattr(counted, "write_chars", counted.write_bytes)
 
 
 def find_activity(processes: Sequence[Running], own: int | None = None) -> frozenset[str]:
     """Which of training, evaluation and transfer run. What the tracker itself has started (`--on-idle`) is none of them."""
+    return frozenset(one.kind for one in find_workers(processes, own))
+
+
+def find_workers(processes: Sequence[Running], own: int | None = None) -> list[Worker]:
+    """The processes that are work: see `find_activity`."""
     programs = {one.pid: read_program(one.argv) for one in processes}
     parents = {one.pid: one.parent for one in processes}
     trackers = {pid for pid, program in programs.items() if program.is_script and program.name == TRACKER}
     trackers.add(os.getpid() if own is None else own)
-    return frozenset(_kind_of(program) for pid, program in programs.items() if not _is_below(pid, trackers, parents)) - {""}
+    found = [(one, programs[one.pid]) for one in processes if not _is_below(one.pid, trackers, parents)]
+    return [Worker(one.pid, kind, _tells(program), one.read, one.written) for one, program in found if (kind := _kind_of(program))]
 
 
 def read_program(argv: Sequence[str]) -> Program:
@@ -102,6 +138,10 @@ def _find_script(argv: Sequence[str]) -> int:
     return place
 
 
+def _tells(program: Program) -> bool:
+    return program.is_script and (program.name in TELLERS or program.name.startswith(TRAINERS_OF_OURS))
+
+
 def _kind_of(program: Program) -> str:
     if program.is_script:
         marks = [mark for row in TRAINERS for mark in row.process_marks]
@@ -112,6 +152,8 @@ def _kind_of(program: Program) -> str:
             return TRAINING
         if program.name in EVALUATIONS:
             return EVALUATION
+        if program.name in UPLOADS:
+            return TRANSFER
     if program.name in COPIERS and program.subcommand not in STANDING and "--daemon" not in program.arguments:
         return TRANSFER
     return TRANSFER if (program.name, program.subcommand) in SUBCOMMANDS else ""

@@ -67,10 +67,13 @@ class OpenSession:
     last_heartbeat: str = ""
     heartbeat_uptime: float = 0.0
     lease_seconds: float = 0.0
-    """How long a guard lets the pod run without a sign of work; 0: as the guard was told."""
+    """How long a guard lets the pod run without anything new; 0: as the guard was told."""
+    last_progress: str = ""
+    """When its work last moved on: a step, a picture, a file. A heartbeat alone says that a process lives. Empty: opened by version 3.0.0,
+    of which each heartbeat counts."""
 
     def __post_init__(self) -> None:
-        for moment in (self.start, self.last_heartbeat or self.start):
+        for moment in (self.start, self.last_heartbeat or self.start, self.last_progress or self.start):
             if times.stamp(parse_time(moment)) != moment or not "2000" < moment < "9000":
                 raise ValueError(f"{moment} is no UTC time such as 2026-01-31T12:00:00Z")
         try:

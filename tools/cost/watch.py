@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lifeos import foreign
 from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError, LifeosError
 from lifeos.signals import deaf_to_signals, signals_wait, stop_signals
+from tools.backends.address import Address
+from tools.cost.comfy_queue import look_at_queue
 from tools.cost.meter import Meter
+from tools.cost.movement import Movement, ToldProgress
 from tools.cost.processes import EVALUATION, TRAINING, TRANSFER, Running, find_activity, list_processes
 
 GENERATION, IDLE = "generation", "idle"
@@ -28,24 +30,14 @@ STEADY_SAMPLES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class QueueCount:
-    queue_remaining: int
-
-
-@dataclass(frozen=True, slots=True)
-class QueueLength:
-    """ComfyUI's answer to GET /prompt."""
-
-    exec_info: QueueCount
-
-
-@dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at the pod. `gpu_percent` is None where nvidia-smi does not answer, `queued` where ComfyUI does not."""
+    """One look at the pod. `gpu_percent` is None where nvidia-smi does not answer, `queued` where ComfyUI does not, `made` (the last prompt
+    that it ended) where it holds none, or does not tell."""
 
     gpu_percent: float | None
     queued: int | None
     processes: tuple[Running, ...] = ()
+    made: str | None = None
 
 
 def classify(sample: Sample) -> str:
@@ -102,9 +94,12 @@ class Watcher:
         self.activity = None
 
 
-def take_sample(comfy_url: str) -> Sample:
+def take_sample(comfy: Address) -> Sample:
     """Look at this machine once. What does not answer is None, never a reason to stop."""
-    return Sample(_gpu_percent(), _queued(comfy_url), list_processes())
+    from lifeos import web  # not for every start of the tracker
+
+    queued, made = look_at_queue(comfy, web.get)
+    return Sample(_gpu_percent(), queued, list_processes(), made)
 
 
 def _gpu_percent() -> float | None:
@@ -113,17 +108,6 @@ def _gpu_percent() -> float | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True)
         return max(float(line) for line in done.stdout.split())
     except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-
-
-def _queued(comfy_url: str) -> int | None:
-    """Prompts running or pending. `/prompt` counts them in a few bytes; `/queue` sends every workflow."""
-    from lifeos import web  # not for every start of the tracker
-
-    try:
-        answer = web.get(f"{comfy_url.rstrip('/')}/prompt", comfy_url, seconds=TIMEOUT_SECONDS)
-        return foreign.decode(answer, QueueLength, comfy_url).exec_info.queue_remaining
-    except LifeosError:
         return None
 
 
@@ -145,6 +129,7 @@ class _OwnSession:
     ) -> None:
         self.meter, self.open_session, self.say, self.ended = meter, open_session, say, ended
         self.id = ""
+        self.told = ToldProgress(meter.open_sessions)
 
     def switch(self, activity: str) -> None:
         """Close ours and open the next. One that cannot be closed just now (no room on the disk) stays ours."""
@@ -165,9 +150,15 @@ class _OwnSession:
                 self.say(f"{row['activity']}: {row['duration_min']} min, ${row['cost_usd']:.2f}")
         self.id = ""
 
-    def beat(self) -> None:
+    def beat(self, moved: bool) -> None:
         with contextlib.suppress(LifeosError, OSError):  # stopped by hand (the next change opens another), or no room on the disk just now
-            self.meter.heartbeat(self.id)
+            self.told.said(self.meter.heartbeat(self.id, progress=moved))
+
+    def hear(self) -> bool:
+        """Whether another program has said meanwhile that its work moves on."""
+        with contextlib.suppress(LifeosError, OSError):
+            return self.told.has_come(self.id)
+        return False
 
 
 def watch(
@@ -179,23 +170,25 @@ def watch(
     sleep: Callable[[float], None] = time.sleep,
     seconds: Callable[[], float] = time.monotonic,
     ended: Callable[[dict[str, Any]], None] = lambda row: None,
-    looked: Callable[[str], None] = lambda activity: None,
+    looked: Callable[[str, bool], None] = lambda activity, moved: None,
 ) -> int:
     """Watch until interrupted, by Ctrl-C, SIGTERM or a closed terminal. Each change of activity closes our session and opens the next;
-    each look is a heartbeat.
+    each look is a heartbeat, which also tells whether what runs moves on.
 
-    `open_session(activity)` opens one and returns its id; `ended` is told the row of each that was closed, `looked` what each look saw.
+    `open_session(activity)` opens one and returns its id; `ended` is told the row of each that was closed, `looked` what each look saw, and
+    whether that had moved on since the look before.
     """
-    watcher = Watcher(settings.idle_minutes * 60)
+    watcher, movement = Watcher(settings.idle_minutes * 60), Movement()
     own = _OwnSession(meter, open_session, say, ended)
     taken, trouble = 0, ""
     try:
         with stop_signals():
             while settings.max_samples is None or taken < settings.max_samples:
-                seen = sample()
-                step = watcher.look(seen, seconds())
+                seen, now = sample(), seconds()
+                step = watcher.look(seen, now)
+                moved = movement.look(seen.processes, seen.queued, seen.made, now, own.hear())
                 taken += 1
-                looked(classify(seen))
+                looked(classify(seen), moved)
                 if step.activity is not None:
                     try:
                         with signals_wait():  # an open session whose id nobody knows would never be closed
@@ -209,7 +202,7 @@ def watch(
                             say(f"warning: {error}; watching goes on")
                         trouble = str(error)
                 else:
-                    own.beat()
+                    own.beat(moved)
                 if step.advise:
                     _advise(settings, say)
                 if settings.max_samples is None or taken < settings.max_samples:

@@ -149,7 +149,7 @@ class Cycle:
         begun = log.stat().st_size if log.exists() else 0  # an unfinished cycle goes on in the same log
         for command in commands:
             try:
-                ended = run_command(command, root, root / entry.log, show=self.show, stdin=stdin, watch=self._watch(step, record))
+                ended = run_command(command, root, root / entry.log, show=self.show, stdin=stdin, watch=self._watch(step, record, log))
             except OSError as error:
                 return self._end(entry, Ended(3, 0.0), f"{command[0]}: cannot be started: {error.strerror}")
             entry.seconds += ended.seconds
@@ -171,17 +171,20 @@ class Cycle:
         self.say(f"FAILED: {entry.name}: {reason}")
         return False
 
-    def _watch(self, step: CycleStep, record: CycleRecord) -> Callable[[float], str]:
-        """The limits of a step, and the meter's heartbeat while it runs."""
+    def _watch(self, step: CycleStep, record: CycleRecord, log: Path) -> Callable[[float], str]:
+        """The limits of a step, and the meter's heartbeat while it runs: it moves on as long as its `log` grows."""
         minutes = {"guardrail": self.limits.guardrail_minutes, "agent": self.limits.agent_minutes}.get(step.limit, 0.0)
         self._last_beat = 0.0
+        logged = -1
 
         def watch(seconds: float) -> str:
+            nonlocal logged
             if minutes and seconds > minutes * 60:
                 return f"stopped: it ran longer than {minutes:g} minutes"
             if record.cost_session and seconds - self._last_beat >= HEARTBEAT_SECONDS:
                 self._last_beat = seconds
-                session = self._beat(record)
+                before, logged = logged, log.stat().st_size if log.exists() else 0
+                session = self._beat(record, logged != before)
                 spent = self.meter.cost_so_far(session) if session is not None else Decimal(0)
                 if step.limit == "agent" and self.limits.agent_usd and spent > self.limits.agent_usd:
                     return f"stopped: it cost ${spent}, over its budget of ${self.limits.agent_usd}"
@@ -189,9 +192,9 @@ class Cycle:
 
         return watch
 
-    def _beat(self, record: CycleRecord) -> OpenSession | None:
+    def _beat(self, record: CycleRecord, progress: bool) -> OpenSession | None:
         try:
-            return self.meter.heartbeat(record.cost_session)
+            return self.meter.heartbeat(record.cost_session, progress=progress)
         except (LifeosError, OSError):
             return None  # stopped by hand, or no room to write: the step itself goes on
 

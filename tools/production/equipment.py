@@ -28,8 +28,8 @@ class Equipment:
     make_graph: Callable[[Item], dict[str, Any]] | None = None
     rate_per_hr: float = 0.0
     workers: int = field(default_factory=default_workers)
-    beat: Callable[[], None] = lambda: None
-    """Called now and then while the batch runs: the heartbeat of the cost session."""
+    beat: Callable[[bool], None] = lambda moved: None
+    """Called now and then while the batch runs: the heartbeat of the cost session. `moved`: a picture was made, scored or filed since."""
     on_approved: OnApproved = lambda name, index, sha256: None
     with_picture: WithPicture | None = None
     """Puts the picture that is repaired into the graph of its repair; None: nothing is repaired."""

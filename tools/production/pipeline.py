@@ -137,7 +137,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
             policy,
             make_graph=(lambda item: generation.graph_of(plan, item)) if generation else None,
             rate_per_hr=rate,
-            beat=lambda: beat(around.root),
+            beat=partial(beat, around.root),
             with_picture=generation.repair.with_picture if generation and generation.repair else None,
         )
         equipment = able.equip(equipment) if able is not None else equipment

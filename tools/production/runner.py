@@ -118,6 +118,8 @@ class _Run:
         self.brakes = Brakes()
         self.failed_tries: SimpleQueue[tuple[PromptEnd, str]] = SimpleQueue()
         self.refreshed = time.monotonic() - LOCK_REFRESH_SECONDS
+        self.moved = True
+        """Whether a picture was made, scored or filed since the last heartbeat; a batch that begins has moved on."""
         production = equipment.policy["production"]
         self.tariffs = {server.url: server.tariff(equipment.rate_per_hr) for server in equipment.servers}
         self.budget = BatchBudget(
@@ -291,6 +293,7 @@ class _Run:
         outcome = finished.outcome
         self.charging.charge(outcome, finished.server, item.index)
         if outcome.kind == "done":
+            self.moved = True
             self.repairs.made() if item.repairs else self.brakes.made_one()
             data, nodes = [picture for _, picture in finished.pictures], [ref.node for ref, _ in finished.pictures]
             made: dict[str, Any] = {"seconds": outcome.seconds, "prompt_id": outcome.prompt_id, "nodes": nodes, "server": finished.server}
@@ -360,6 +363,7 @@ class _Run:
         for future in done:
             item = self.pending.pop(future)
             future.result()
+            self.moved = True
             self.tally.passed(item.index, self.settled)
             self.progress.passed(made=self.tally.made, approved=self._approved(), is_made=self.state.item(item.index).is_made)
 
@@ -395,4 +399,5 @@ class _Run:
             self.refreshed = now
             if self.held is not None:
                 self.held.refresh()
-            self.equipment.beat()
+            self.equipment.beat(self.moved)
+            self.moved = False

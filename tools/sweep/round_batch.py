@@ -11,6 +11,7 @@ from typing import Any
 from evals.judging.assessor import Assessor
 from lifeos import locks
 from lifeos.counting import counted
+from tools.cost.meter import beat
 from tools.production.able_servers import AbleServers
 from tools.production.batch_state import BatchState
 from tools.production.budget import Limits, estimate, format_seconds
@@ -90,8 +91,8 @@ class RoundTools:
         rate = rate_of(plan, self.policy, self.around)
         need = estimate(plan.planned, self.policy["production"]["seconds_per_picture"], [server.tariff(rate) for server in servers.able])
         self.around.note(f"{made.title}: {counted(plan.planned, 'picture')}, about {format_seconds(need.seconds)} and ${need.usd:.2f}")
-        make_graph = partial(self._graph, plan)
-        equipment = servers.equip(Equipment(self.assessor, self.policy, make_graph=make_graph, rate_per_hr=rate))
+        make_graph, beats = partial(self._graph, plan), partial(beat, self.around.root)
+        equipment = servers.equip(Equipment(self.assessor, self.policy, make_graph=make_graph, rate_per_hr=rate, beat=beats))
         cost_left = None if self.request.max_cost is None else max(0.0, self.request.max_cost - spent)
         end = run_batch(plan, folder, equipment, Limits(None, cost_left), held=held, stop=self.stop, note=self.around.note)
         ending = Ending(self.policy, {"configurations": len(made.configs)}, None, self.around.manifest, self.assessor.provider)

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib.util
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,7 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
     from lifeos.signals import stop_signals
     from tools.cost.meter import beat
     from tools.training.console import ConsoleWatcher
+    from tools.training.stalling import StallLimit
     from tools.training.training_run import run_training
 
     code = refuse(args, preparation, policy)
@@ -195,6 +197,7 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
         longer = f"from {preparation.extended_from} to {settings.max_train_steps} steps"
         schedule = f"the schedule of the learning rate ({settings.lr_scheduler}) is that of {settings.max_train_steps} steps from here on"
         cli.note(f"warning: {longer}: {schedule}, as in no run that was planned so from its beginning")
+    minutes = policy["training"]["stall_minutes"] if args.stall_minutes is None else args.stall_minutes
     shown = ConsoleWatcher(settings.max_train_steps, preparation.first_step, price.rate_per_hr)
     with resume_hint(settings), stop_signals(), shown as watcher:
         record = run_training(
@@ -204,7 +207,8 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
             watcher,
             overwrite=args.overwrite,
             finished_states=policy["training"]["finished_states"],
-            beat=lambda: beat(args.project_root),
+            beat=partial(beat, args.project_root),
+            stall=StallLimit(minutes * 60, stops=args.stop_stalled),
         )
     return report(args, record)
 

@@ -149,6 +149,9 @@ def _add_options(parser: cli.Parser) -> None:
     text += "One that was killed after its last step is only brought to its end"
     parser.add_argument("--resume", nargs="?", const="auto", metavar="STATE", help=text)
     parser.add_argument("--overwrite", action="store_true", help="replace LoRA files of the same name")
+    text = "warn when the trainer has said and saved nothing new for so many minutes; 0: never"
+    parser.add_argument("--stall-minutes", type=cli.non_negative, metavar="X", help=cli.policy_help(text, "training.stall_minutes"))
+    parser.add_argument("--stop-stalled", action="store_true", help="stop the run then, as failed: --resume goes on from its last state")
     parser.add_argument("--gpu", metavar="NAME", help=cli.policy_help("the GPU, for the cost", "cost.default_gpu"))
     parser.add_argument("--rate-per-hr", type=cli.non_negative, metavar="USD", help=cli.policy_help("its price", "cost.rates_per_hr"))
     parser.add_argument(

@@ -82,6 +82,10 @@ class TrainingRecord:
     steps: int = 0
     loss: float | None = None
     cost_usd: float = 0.0
+    last_progress: str | None = None
+    """When the trainer last said or saved something new."""
+    is_stalled: bool = False
+    """Whether that is longer ago than the policy has it (`training.stall_minutes`); a run that then goes on is stalled no longer."""
     returncode: int | None = None
     failure: str | None = None
     lora_files: list[dict[str, Any]] = field(default_factory=list)

@@ -27,6 +27,7 @@ from tools.training.one_at_a_time import refuse_second
 from tools.training.preparation import Preparation
 from tools.training.process_identity import RUN_VARIABLE, start_time
 from tools.training.saved_states import KEEP_LAST
+from tools.training.stalling import Hearing, StallLimit
 from tools.training.stocktaking import take_stock
 from tools.training.stop_request import forget_stop_request, read_stop_request
 from tools.training.tidying import remove_staged, tidy_states
@@ -63,12 +64,14 @@ def run_training(
     *,
     overwrite: bool = False,
     finished_states: str = KEEP_LAST,
-    beat: Callable[[], None] = lambda: None,
+    beat: Callable[[bool], None] = lambda moved: None,
+    stall: StallLimit | None = None,
 ) -> TrainingRecord:
     """Train. Returns the record, `finished` or `failed`; on KeyboardInterrupt stops the trainer, records that and raises it again.
 
     `finished_states`: which states are kept once the run has finished and its LoRA is proven sound (`all`, `last`, `none`). `beat` is
-    called as often as the record is written: the heartbeat of the cost session.
+    called as often as the record is written: the heartbeat of the cost session, and whether the trainer has said or saved anything new.
+    `stall`: when to warn that it has not, and whether to stop it then (None: never).
 
     Raises LockedError if a training is at work in the output folder, InputError if it would overwrite what it must not.
     """
@@ -87,7 +90,7 @@ def run_training(
             set_aside(preparation, before)
         try:
             record = write_evidence(preparation, checkout, price, before if preparation.resume else None)
-            _TrainerRun(preparation, record, watcher, held, beat, earlier).train()
+            _TrainerRun(preparation, record, watcher, held, beat, stall, earlier).train()
         except BaseException:
             remove_staged(settings.output_dir)
             forget_stop_request(settings.output_dir)
@@ -107,7 +110,8 @@ class _TrainerRun:
         record: TrainingRecord,
         watcher: TrainingWatcher,
         held: Held,
-        beat: Callable[[], None],
+        beat: Callable[[bool], None],
+        stall: StallLimit | None,
         earlier: Mapping[str, str] | None,
     ) -> None:
         self._preparation, self._record, self._watcher, self._held, self._beat = preparation, record, watcher, held, beat
@@ -115,7 +119,8 @@ class _TrainerRun:
         settings = preparation.settings
         self._checkpoints = Checkpoints(preparation.trainer, settings.output_dir, settings.output_name, record.run_id, earlier)
         self._lookout = Lookout(self._checkpoints)
-        self._diverged, self._said_nan, self._said_unwritten = "", False, False
+        self._stopped_because, self._said_nan, self._said_unwritten = "", False, False
+        self._hearing = Hearing(self._output_dir, stall or StallLimit(), time.monotonic())
         self._points = [point for point in read_loss_table(self._output_dir) if point.step <= record.first_step]
         self._began = time.monotonic()
         self._memory_kills = count_memory_kills()
@@ -164,12 +169,13 @@ class _TrainerRun:
         record.state, record.process, record.process_group, record.returncode = "running", process.name, group.id, None
         record.process_started = start_time(group.id)
         self._write(record.write)
+        self._hearing.moved(time.monotonic())
         self._follow(group, log)
         record.returncode = group.process.wait()
         if group.is_alive():  # what the launcher left behind would keep the GPU
             group.stop(*STOP_SIGNALS)
-        if self._diverged or not record.returncode:
-            return self._diverged
+        if self._stopped_because or not record.returncode:
+            return self._stopped_because
         return self._why_it_failed(record.returncode)
 
     def _why_it_failed(self, returncode: int) -> str:
@@ -199,6 +205,7 @@ class _TrainerRun:
                 last_word = min(last_word, time.monotonic() + LAST_OUTPUT_SECONDS)
             self._keep_record()
             self._look_at_checkpoints(group, log)
+            self._look_at_silence(group, log)
         for source, splitter in self._splitters.items():
             for line in splitter.flush():
                 self._see(line, source)
@@ -206,10 +213,25 @@ class _TrainerRun:
 
     def _look_at_checkpoints(self, group: ProcessGroup, log: IO[bytes]) -> None:
         """Stop a run whose saved weights are no numbers: every further step is paid for nothing."""
-        if not self._diverged and (fault := self._lookout.poll(time.monotonic())):
-            self._diverged = self._diverged_because(fault, " and was stopped")
-            group.stop(*STOP_SIGNALS)
-            self._drain(log)
+        if not self._stopped_because and (fault := self._lookout.poll(time.monotonic())):
+            self._stop_because(self._diverged_because(fault, " and was stopped"), group, log)
+
+    def _look_at_silence(self, group: ProcessGroup, log: IO[bytes]) -> None:
+        """Say that the trainer has said nothing new for long, and stop it where that is asked for."""
+        word = self._hearing.look(time.monotonic())
+        self._record.is_stalled, self._record.last_progress = self._hearing.is_stalled, self._hearing.last_progress
+        if not word or self._stopped_because:
+            return
+        self._next_record = 0.0
+        if self._hearing.must_stop:
+            self._stop_because(f"{word}, and it was stopped (--stop-stalled)", group, log)
+        else:
+            self._remark(word)
+
+    def _stop_because(self, why: str, group: ProcessGroup, log: IO[bytes]) -> None:
+        self._stopped_because = why
+        group.stop(*STOP_SIGNALS)
+        self._drain(log)
 
     def _diverged_because(self, fault: str, stopped: str = "") -> str:
         good, self._record.has_diverged = self._checkpoints.last_good(), True
@@ -232,6 +254,7 @@ class _TrainerRun:
             self._see(line, source)
 
     def _see(self, line: str, source: Stream) -> None:
+        self._hearing.hear(line, time.monotonic())
         told = self._output.read(line, source)
         if isinstance(told, SavedFile):
             self._watcher.on_checkpoint(told.path, self._record)
@@ -283,7 +306,7 @@ class _TrainerRun:
             self._record.account(now - self._began)
             self._write(self._record.write)
             self._held.refresh()
-            self._beat()
+            self._beat(self._hearing.take_progress())
         if now >= self._next_request:
             self._next_request = now + REQUEST_SECONDS
             if request := read_stop_request(self._output_dir, self._record.run_id):

@@ -22,7 +22,9 @@ from lifeos.web import StatusError, WebReply
 
 KEY = "key-of-the-test"
 BEGIN = datetime(2026, 11, 30, 12, tzinfo=UTC)
-WORK = frozenset({"training", "generation", "transfer", "evaluation"})
+WORK = frozenset({"training", "generation", "transfer", "evaluation", "agent"})
+BEATING = {"hung training": "training", "hung at rest": "training", "hung batch": "generation", "hung sweep": ""}
+"""What hangs and beats: its watch goes on looking and calls it so (empty: it takes it for nothing), its session has heartbeats."""
 COMFY, HEARTBEATS = 8188, 8190
 PROBLEMS = {
     401: "Unauthorized",
@@ -36,13 +38,16 @@ PROBLEMS = {
 
 @dataclass
 class PlannedPod:
-    """A pod and what it does: `plan` holds (from second, what). `has_watch`: the tracker runs on it and serves heartbeats."""
+    """A pod and what it does: `plan` holds (from second, what). `has_watch`: the tracker runs on it and serves heartbeats, which tell
+    progress or are of version 3.0.0; `clock_offset`: how far the pod's own clock is off."""
 
     id: str
     plan: list[tuple[float, str]]
     name: str = "lora-pod"
     locked: bool = False
     has_watch: bool = False
+    tells_progress: bool = True
+    clock_offset: Callable[[float], float] = lambda at: 0.0
     has_comfy: bool = True
     status: str = "RUNNING"
     volume_gb: int | None = 100
@@ -51,6 +56,7 @@ class PlannedPod:
     stop_asked: int = 0
     frozen: dict[str, Any] | None = None
     seen: float = 0.0
+    moved: float = 0.0
     changes: dict[str, Any] = field(default_factory=dict)
 
     def does(self, at: float) -> str:
@@ -105,6 +111,8 @@ class PodStandIn:
             "transfer": (0, noise.randint(1, 4) if pod.has_watch else noise.randint(6, 15)),
             "evaluation": (noise.randint(0, 40), noise.randint(20, 90)),
             "hung": (100, 0),
+            "hung training": (100, 0),
+            "hung batch": (100, 0),
         }.get(what, (0, noise.randint(0, 2)))
         pod.frozen = {
             "uptime": 3600 + int(self.now),
@@ -150,6 +158,19 @@ class PodStandIn:
             json.dumps(document).encode(), format_datetime(BEGIN + timedelta(seconds=self.now + self.date_offset(self.now)), usegmt=True)
         )
 
+    def _pulse(self, pod: PlannedPod, what: str) -> dict[str, Any]:
+        """What the pod's watch tells: it looks every 15 s, and its sessions beat as often."""
+        if what != "hung":
+            pod.seen = self.now // 15
+        if what in WORK:
+            pod.moved = pod.seen
+        activity = BEATING.get(what, what if what in WORK - {"agent"} else "idle") or "idle"
+        document = {"schema": 1, "pod_id": pod.id, "looks": int(pod.seen), "activity": activity, "sessions": []}
+        if what in BEATING or what in WORK:
+            session = {"session_id": "1", "activity": what, "last_heartbeat": _clock(pod, pod.seen * 15)}
+            document["sessions"] = [session | ({"last_progress": _clock(pod, pod.moved * 15)} if pod.tells_progress else {})]
+        return document | ({"progress": int(pod.moved)} if pod.tells_progress else {})
+
     def get(self, url: str, what: str, *, seconds: float, headers: dict[str, str] | None = None, max_bytes: int = 0) -> bytes:
         """As `web.get`, for the proxy: `proxy/POD/PORT/…`."""
         assert not headers, "the key does not go to the proxy"
@@ -159,15 +180,16 @@ class PodStandIn:
         if self.fault(self.now) == "down" or pod.status != "RUNNING" or what_runs in ("dark", "frozen"):
             raise StatusError(what, 502)
         if int(port) == HEARTBEATS:
-            if what_runs != "hung":
-                pod.seen = self.now // 15
-            activity = what_runs if what_runs in WORK else "idle"
-            return json.dumps({"schema": 1, "pod_id": pod.id, "looks": int(pod.seen), "activity": activity, "sessions": []}).encode()
-        queue = {"generation": 2, "hung": 3}.get(what_runs, 0)
+            return json.dumps(self._pulse(pod, what_runs)).encode()
+        queue = {"generation": 2, "hung": 3, "hung batch": 3}.get(what_runs, 0)
         if route == "prompt":
             return json.dumps({"exec_info": {"queue_remaining": queue}}).encode()
         done = int(self.now // 25) if what_runs == "generation" else 0
         return json.dumps({f"prompt-{done}": {"outputs": {}}}).encode()
+
+
+def _clock(pod: PlannedPod, at: float) -> str:
+    return f"{BEGIN + timedelta(seconds=at + pod.clock_offset(at)):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def problem(what: str, status: int, detail: str = "") -> StatusError:

@@ -119,15 +119,15 @@ def _session(pod: str, activity: str = "training", **changes: Any) -> OpenSessio
 def test_a_pod_serves_its_heartbeats_and_nothing_else() -> None:
     sessions = [_session("pod1", lease_seconds=7200.0), _session("pod2")]
     keeper = PulseKeeper("pod1", lambda: sessions)
-    keeper.looked("transfer")
+    keeper.looked("transfer", True)
     with serve_pulse(0, keeper.pulse) as port:
         url = f"http://127.0.0.1:{port}"
         told = read_pulse(url, 5)
-        assert told == PodPulse("pod1", 1, "transfer", [SessionPulse("2026-11-30_001", "training", "", 7200.0)])
+        assert told == PodPulse("pod1", 1, "transfer", [SessionPulse("2026-11-30_001", "training", "", 7200.0)], 1)
         assert (told.is_idle, told.lease_seconds) == (False, 7200.0)
         with pytest.raises(LifeosError, match="404"):
             web.get(f"{url}/etc", "the pod", seconds=5)
-        keeper.looked("idle")
+        keeper.looked("idle", False)
         again = read_pulse(url, 5)
         assert again is not None and again.is_idle and again.mark != told.mark
     assert read_pulse(url, 1) is None

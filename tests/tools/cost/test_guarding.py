@@ -18,7 +18,7 @@ from unittest import mock
 
 import pytest
 
-from tests.tools.cost.pod_stand_in import BEGIN, COMFY, HEARTBEATS, KEY, WORK, PlannedPod, PodStandIn, problem
+from tests.tools.cost.pod_stand_in import BEATING, BEGIN, COMFY, HEARTBEATS, KEY, WORK, PlannedPod, PodStandIn, problem
 from tools.cost.guard_command import SLOWEST_SECONDS
 from tools.cost.guard_log import GuardLog, read_stops
 from tools.cost.guard_rules import LONGEST_BLIND_SECONDS, GuardRules, PodMemory, judge_pod
@@ -87,6 +87,13 @@ WORLDS = {
 }
 
 
+_FURTHER: dict[str, Any] = {
+    "hung, version 3.0.0": {"tells_progress": False},
+    "clock of the pod off": {"clock_offset": lambda at: -A_DAY if at > 10 * MINUTE else 0.0},
+}
+_HUNG = frozenset({"hung", "dark", "frozen", *BEATING})
+
+
 def _pods(world: World) -> list[PlannedPod]:
     """A pod of every kind; the busy ones that fall idle do so at odd moments."""
     plans: dict[str, list[tuple[float, str]]] = {
@@ -103,10 +110,24 @@ def _pods(world: World) -> list[PlannedPod]:
         "transferred": [(0, "idle"), (301, "transfer"), (911, "idle")],
         "worked unseen": [(0, "training"), (200, "idle"), (520, "training"), (800, "idle")],
         "by turns": [(at * 200.0, ("idle", "training")[at % 2]) for at in range(20)],
+        "hung training": [(0, "training"), (310, "hung training")],
+        "hung at rest": [(0, "training"), (310, "hung at rest")],
+        "hung batch": [(0, "generation"), (310, "hung batch")],
+        "hung sweep": [(0, "evaluation"), (310, "hung sweep")],
+        "silent for long": [(0, "training"), (310, "hung at rest"), (310 + LEASE - 2 * MINUTE, "training")],
+        "works without GPU": [(0, "agent")],
+        "clock of the pod off": [(0, "training")],
+        "hung, version 3.0.0": [(0, "training"), (310, "hung training")],
     }
     shared = {"name": world.name, "locked": world.locked}
     return [
-        PlannedPod(f"{kind.replace(' ', '-')}-{'watch' if has_watch else 'bare'}", list(plan), has_watch=has_watch, **shared)  # type: ignore[arg-type]
+        PlannedPod(
+            f"{kind.replace(',', '').replace('.', '').replace(' ', '-')}-{'watch' if has_watch else 'bare'}",
+            list(plan),
+            has_watch=has_watch,
+            **shared,
+            **_FURTHER.get(kind, {}),
+        )  # type: ignore[arg-type]
         for kind, plan in plans.items()
         for has_watch in ((True, False) if kind in ("training", "generation", "transfer", "trained", "transferred", "idle") else (True,))
     ]
@@ -202,7 +223,7 @@ def test_what_only_costs_is_stopped_in_time_and_nothing_else(world_name: str, po
         assert (pod.status, pod.stop_asked) == ("RUNNING", 0)
         return
     latest = _latest_stop(pod, world)
-    is_hung = any(what in ("hung", "dark", "frozen") for _, what in pod.plan)
+    is_hung = pod.plan[-1][1] in _HUNG and pod.tells_progress  # of version 3.0.0 each heartbeat counts
     if latest is not None:
         assert pod.stopped_at is not None and pod.stopped_at <= latest
     elif is_hung and world.lease:  # only the lease stops it, counted from the last sign of work that could be seen
@@ -383,6 +404,28 @@ def test_a_forgotten_session_beside_an_idle_one_that_beats_is_no_work() -> None:
     forgotten = SessionPulse("1", "training", "2026-11-30T10:00:00Z")
     idle = [SessionPulse("2", "idle", f"2026-11-30T12:0{minute}:00Z") for minute in range(4)]
     assert _states([_beating("", forgotten, idle[minute], looks=minute) for minute in range(4)]) == ["working", "idle", "idle", "idle"]
+
+
+def test_why_a_training_that_hangs_is_stopped_is_said(account: Account) -> None:
+    account.stand_in.pods = {"hung1": PlannedPod("hung1", [(0, "training"), (310, "hung at rest")], has_watch=True)}
+    account.rules = GuardRules(IDLE, LEASE, name_prefix="lora-")
+    account.run_until(END)
+    asked = _records(account)[0]
+    assert (asked["reason"], asked["why"]) == (
+        "lease",
+        "the training beats, but has said nothing new for 20 min; its lease of 20 min is over",
+    )
+    assert "lora-pod (hung1): its lease ends in 4 min; only something new renews it: a step, a picture, a file" in account.said
+
+
+def test_a_training_that_hangs_without_a_lease_is_left_and_named(account: Account) -> None:
+    account.stand_in.pods = {"hung1": PlannedPod("hung1", [(0, "training"), (60, "hung training")], has_watch=True)}
+    account.run_until(2 * 60 * MINUTE)
+    assert account.stand_in.pods["hung1"].stop_asked == 0
+    named = [text for text in account.said if "nothing new" in text]
+    assert named == [
+        "lora-pod (hung1): warning: a heartbeat: training, but nothing new for 1 h; without a lease it is left so (--lease 4h)"
+    ]
 
 
 def test_a_lease_that_a_pod_was_started_with_holds_when_its_heartbeats_are_no_longer_seen() -> None:

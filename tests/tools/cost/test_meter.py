@@ -255,19 +255,20 @@ def test_a_pod_that_died_is_closed_when_it_really_ended(meter: Meter, clock: Clo
 
 def test_work_on_the_pod_is_a_heartbeat_for_every_open_session(tmp_path: Path) -> None:
     meter = Meter(tmp_path / LOG_FILE, tmp_path / STATE_FILE, warn=lambda text: None)
-    beat(tmp_path)  # no session, no state: nothing is made
+    beat(tmp_path, True)  # no session, no state: nothing is made
     assert not meter.state_file.exists()
     for activity in ("training", "generation"):
         meter.start(activity, "RTX 4090", RATE, keep_open=True)
     state = json.loads(meter.state_file.read_text())
     for session in state["open"]:
-        session["last_heartbeat"] = "2026-01-01T00:00:00Z"
+        session["last_heartbeat"] = session["last_progress"] = "2026-01-01T00:00:00Z"
     meter.state_file.write_text(json.dumps(state))
-    beat(tmp_path)
-    beats = [session.last_heartbeat for session in meter.open_sessions()]
-    assert len(beats) == 2 and min(beats) > "2026-01-01T00:00:00Z"
+    beat(tmp_path, False)  # it lives, and does nothing new
+    assert all(one.last_heartbeat > "2026-01-01T00:00:00Z" == one.last_progress for one in meter.open_sessions())
+    beat(tmp_path, True)
+    assert len(meter.open_sessions()) == 2 and min(one.last_progress for one in meter.open_sessions()) > "2026-01-01T00:00:00Z"
     meter.state_file.write_text("broken")
-    beat(tmp_path)  # work goes on, the file stays for its owner to look at
+    beat(tmp_path, True)  # work goes on, the file stays for its owner to look at
     assert meter.state_file.read_text() == "broken"
 
 

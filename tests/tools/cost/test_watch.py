@@ -14,9 +14,12 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from lifeos import web
 from tests.capabilities import POSIX
 from tests.examples import EXAMPLES
 from tests.fuzzing import foreign_bytes
+from tools.backends.address import Address
+from tools.cost.comfy_queue import look_at_queue
 from tools.cost.meter import Meter
 from tools.cost.processes import Running
 from tools.cost.watch import Sample, Watcher, WatchSettings, classify, take_sample, watch
@@ -106,15 +109,15 @@ def comfy() -> Iterator[str]:
 )
 def test_the_queue_s_length_is_a_number_or_not_known(comfy: str, monkeypatch: pytest.MonkeyPatch, body: bytes, queued: int | None) -> None:
     monkeypatch.setattr(_Comfy, "body", body)
-    assert take_sample(comfy).queued == queued
+    assert take_sample(Address(comfy, None)).queued == queued
 
 
 @settings(max_examples=EXAMPLES // 2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(foreign_bytes({"exec_info": {"queue_remaining": 3}}))
 def test_whatever_a_server_says_watching_goes_on(comfy: str, body: bytes) -> None:
     _Comfy.body = body
-    queued = take_sample(comfy).queued
-    assert queued is None or isinstance(queued, int)
+    queued, made = look_at_queue(Address(comfy, None), web.get)
+    assert (made is None or isinstance(made, str)) and (queued is None or isinstance(queued, int))
 
 
 @pytest.mark.skipif(not POSIX, reason="signals are POSIX")
