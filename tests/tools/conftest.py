@@ -32,14 +32,15 @@ def embedded_server() -> Iterator[Callable[..., EmbeddedServer]]:
 @pytest.fixture(scope="session")
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     """The official proxy of Comfy API v2 before an embedded server: one for all tests."""
-    from tests.tools.backends.api_proxy import TOKEN, Proxied, api_proxy
+    from tests.tools.backends.api_proxy import TOKEN, Proxied, ProxyFaults, api_proxy
 
     base = tmp_path_factory.mktemp("proxied")
     (base / "models" / "loras").mkdir(parents=True)
     (base / "token").write_text(f"{TOKEN}\n", "utf-8")
     (base / "token").chmod(0o600)
-    with start_embedded_server(seconds_per_picture=0.4) as comfyui, api_proxy(comfyui.url, base, TOKEN) as url:
-        yield Proxied(f"comfy+{url}", comfyui, base / "models", base / "token")
+    faults = ProxyFaults()
+    with start_embedded_server(seconds_per_picture=0.4) as comfyui, api_proxy(comfyui.url, base, TOKEN, faults) as url:
+        yield Proxied(f"comfy+{url}", comfyui, base / "models", base / "token", faults)
 
 
 @pytest.fixture

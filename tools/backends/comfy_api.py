@@ -21,7 +21,7 @@ from lifeos.errors import UnavailableError
 from tools.backends.backend import BackendOptions, LostPicture, PictureRef, PromptEnd, ServerInfo, StalledError, Tariff, Workload
 from tools.backends.bounded_connection import Reply
 from tools.backends.comfy_api_answers import ApiJob, read_job_end
-from tools.backends.comfy_api_routes import ApiRoutes
+from tools.backends.comfy_api_routes import ApiRoutes, UpstreamSilentError
 from tools.backends.comfyui_answers import is_preview
 from tools.backends.comfyui_downloads import GONE_STATUSES
 from tools.backends.polled_server import PolledServer
@@ -111,17 +111,22 @@ class ComfyApi(PolledServer[Followed]):
     def _enqueue(self, prompt_id: str, graph: dict[str, Any], ask_first: bool, handle: str | None) -> Followed:
         """A job made once: after a lost answer it is looked for before another is made."""
         self._first_at = self._first_at or time.monotonic()
-        label, sent, unsure = f"{LABEL}{prompt_id}", self._with_pictures(graph), ask_first
+        label, sent, unsure, unlisted = f"{LABEL}{prompt_id}", self._with_pictures(graph), ask_first, ""
 
         def ask() -> tuple[ApiJob, float | None]:
-            return (self._find(label, handle) if unsure else None) or self._api.create(label, sent)
+            nonlocal unlisted
+            found = self._find(label, handle) if unsure else None
+            if found is None and unlisted:
+                self.on_note(f"the answer to a job was lost, and it lists no such job: a picture may be made twice ({unlisted})")
+                unlisted = ""
+            return found or self._api.create(label, sent)
 
         def lost(error: UnavailableError) -> None:
-            nonlocal unsure
-            is_lost = not isinstance(error, NoReplyError) or error.may_have_arrived
-            if is_lost and not unsure and not self._lists_jobs:
-                self.on_note(f"the answer to a job was lost, and it lists no jobs: a picture may be made twice ({error.why})")
-            unsure = unsure or is_lost
+            nonlocal unsure, unlisted
+            if not isinstance(error, NoReplyError) or error.may_have_arrived:
+                unsure = True
+                if not self._lists_jobs or isinstance(error, UpstreamSilentError):
+                    unlisted = error.why
 
         job, credits = self._asked(ask, lost)
         self._pace.ease()

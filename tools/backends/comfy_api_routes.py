@@ -31,6 +31,10 @@ TOKEN_FIX = "name the variable that holds its token with --comfy-token-env, or i
 CREDITS_FIX = "buy credits, then run the same command again"
 
 
+class UpstreamSilentError(NoReplyError):
+    """A proxy had no answer of its ComfyUI for a job. ComfyUI may have it, but the proxy has not recorded it: it is in no list."""
+
+
 class ApiRoutes:
     """Questions to one server. `url` is its address as the user writes it, `comfy+https://…`, without credentials."""
 
@@ -81,7 +85,8 @@ class ApiRoutes:
             raise BusyError(self.url, reply.retry_after)
         if reply.status in PASSING_STATUSES or error.code == "idempotency_key_reuse":  # a key may be spent by a proxy that repeats
             why = f"answers POST {JOBS} with status {reply.status}" + (f" ({error.code})" if error.code else "")
-            raise NoReplyError(self.url, why, may_have_arrived=True, retry_after=reply.retry_after)
+            kind = UpstreamSilentError if error.code == "upstream_unreachable" else NoReplyError
+            raise kind(self.url, why, may_have_arrived=True, retry_after=reply.retry_after)
         if reply.status in (400, 409, 413, 422):
             raise read_refusal(self.url, error)
         raise self._odd(reply, f"POST {JOBS}")

@@ -102,18 +102,17 @@ def test_what_was_sent_before_a_crash_is_adopted(server: ComfyApi, proxied: Prox
     assert proxied.comfyui.counters["accepted"] == ran
 
 
-def test_a_cancelled_job_stops(server: ComfyApi) -> None:
-    prompt_ids = [new_id(), new_id()]
-    for seed, prompt_id in enumerate(prompt_ids):
-        server.submit(prompt_id, sampled_graph(seed))
-    there = server.workload()
-    assert (there.count, len(there.by_lifeos)) == (2, 2)
-    server.cancel(prompt_ids)
-    until = time.monotonic() + 20
-    while server.workload().count and time.monotonic() < until:
-        time.sleep(0.05)
-    assert server.workload().count == 0
-    assert server.wait(0.0) == []
+def test_an_answer_that_the_proxy_lost_is_said(server: ComfyApi, proxied: Proxied) -> None:
+    """It records a job only when ComfyUI has answered: what became of this one can be asked of nobody."""
+    proxied.comfyui.faults.lose_prompt_replies = 1
+    notes: list[str] = []
+    server.on_note = notes.append
+    ran, prompt_id = proxied.comfyui.counters["accepted"], new_id()
+    server.submit(prompt_id, plain_graph())
+    assert end_of(server, prompt_id).kind == "done"
+    assert proxied.comfyui.counters["accepted"] == ran + 2
+    (note,) = notes
+    assert "a picture may be made twice (answers POST /api/v2/jobs with status 503 (upstream_unreachable))" in note
 
 
 @pytest.mark.parametrize("token", ["", "wrong-token"])
