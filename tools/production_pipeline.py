@@ -220,6 +220,7 @@ def read_circumstances(args: argparse.Namespace) -> Circumstances:
 def render(outcome: Outcome) -> str:
     """What a person reads at the end."""
     from tools.production.report_document import time_and_money
+    from tools.production.server_costs import by_kind_line, cost_notes
 
     document, root = outcome.document, outcome.folder.root
     lines = [
@@ -229,6 +230,8 @@ def render(outcome: Outcome) -> str:
         *_deleted(document["deleted"]),
         *_published(document["publishing"]),
         time_and_money(document),
+        *([line] if (line := by_kind_line(document)) else []),
+        *cost_notes(document),
         f"report: {root / 'batch_report.html'}",
     ]
     return "\n".join(lines)

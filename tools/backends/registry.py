@@ -29,6 +29,14 @@ BACKENDS = {
 }
 """The scheme of an address (what stands before `://`, or the whole word) and the module whose `open_backend` opens it."""
 
+KINDS = {
+    "tools.backends.comfyui": "ComfyUI",
+    "tools.backends.embedded": "embedded",
+    "tools.backends.comfy_api": "Comfy API v2",
+    "tools.backends.serverless": "RunPod serverless",
+}
+"""What people call the back ends of a module."""
+
 DEFAULT_URL = "http://127.0.0.1:8188"
 ALL_ANSWER_SECONDS = 20.0
 """For several servers together to answer at the start; who takes longer comes later, or never."""
@@ -38,6 +46,17 @@ def scheme_of(url: str) -> str:
     """`http` where none is written: `host:8188`, `pod.example`."""
     scheme, found, _ = url.strip().partition("://")
     return scheme.lower() if found else "embedded" if url.strip() == "embedded" else "http"
+
+
+def kind_of(server: Backend) -> str:
+    """What people call a back end of its kind."""
+    return KINDS.get(type(server).__module__) or kind_at(server.url)
+
+
+def kind_at(url: str) -> str:
+    """The same of an address; the embedded server, where it runs already, looks like any ComfyUI."""
+    scheme = scheme_of(url)
+    return KINDS.get(BACKENDS.get(scheme, ""), scheme)
 
 
 def find_opener(url: str) -> OpenBackend:

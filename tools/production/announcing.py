@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lifeos.counting import counted
-from tools.backends.backend import Tariff
-from tools.production.batch_state import BatchState
-from tools.production.budget import Limits, estimate, format_seconds
+from tools.production.budget import BatchEstimate, format_seconds
 from tools.production.plan import Plan, sha256_of
 from tools.production.planning import Generation, settings_of
-from tools.production.repair_numbers import is_repair, repair_number
+from tools.production.repair_numbers import repair_number
+from tools.production.server_prices import COMFYUI, DEMO, EMBEDDED, POLICY, SOURCES
+from tools.production.server_work import PricedServer
 from tools.production.stopping import Note
 
 
@@ -46,24 +46,51 @@ def placed_lines(generation: Generation, plan: Plan) -> list[str]:
 
 
 def say_estimate(
-    plan: Plan, state: BatchState, limits: Limits, policy: Mapping[str, Any], tariffs: Sequence[Tariff], cost_log: Path, note: Note
+    need: BatchEstimate, plan: Plan, prices: Sequence[PricedServer], policy: Mapping[str, Any], cost_log: Path, note: Note
 ) -> None:
-    """Time and money for what is still to be made; a target needs at least as many pictures as are still to be approved."""
-    if not plan.generates or plan.engine_notice:
+    """Time and money for what is still to be made, by kind of server where there are several kinds or prices that need a word."""
+    if not need.pictures or all(price.price == DEMO for price in prices):
         return
-    made = sum(item.is_made for index, item in state.items.items() if not is_repair(index))
-    goal = plan.target_approved
-    left = plan.planned - made if goal is None else goal - sum(state.approves(name) for name in state.verdicts)
-    if limits.max_images is not None:
-        left = min(left, limits.max_images - made)
-    if left <= 0:
-        return
-    need = estimate(left, policy["production"]["seconds_per_picture"], tariffs)
-    about = "about" if goal is None else "at least"
-    note(f"  {about} {format_seconds(need.seconds)} and ${need.usd:.2f} for {counted(left, 'picture')}")
+    about = "about" if plan.target_approved is None else "at least"
+    note(f"  {about} {format_seconds(need.seconds)} and ${need.usd:.2f} for {counted(need.pictures, 'picture')}")
+    for line in forecast_lines(need, prices):
+        note(f"  {line}")
     warning = budget_warning(cost_log, policy, need.usd)
     if warning:
         note(f"  warning: {warning}")
+
+
+def forecast_document(need: BatchEstimate, prices: Sequence[PricedServer]) -> list[dict[str, Any]]:
+    """What is expected of each kind of server, in the order in which they were named."""
+    rows: dict[str, dict[str, Any]] = {}
+    shares = {share.server: share for share in need.shares}
+    for price in prices:
+        share = shares[price.server]
+        row = rows.setdefault(price.kind, {"kind": price.kind, "servers": 0, "pictures": 0.0, "seconds": 0.0, "usd": 0.0, "prices": []})
+        row["servers"] += 1
+        row["pictures"] += share.pictures
+        row["seconds"] += share.seconds
+        row["usd"] = None if row["usd"] is None or share.usd is None else row["usd"] + share.usd
+        row["prices"] += [price.price] if price.price not in row["prices"] else []
+    digits = {"pictures": 1, "seconds": 1, "usd": 4}
+    return [row | {name: round(row[name], digits[name]) for name in digits if row[name] is not None} for row in rows.values()]
+
+
+def forecast_lines(need: BatchEstimate, prices: Sequence[PricedServer]) -> list[str]:
+    """The same for people: nothing where one kind does it all at a price that somebody stated."""
+    rows = forecast_document(need, prices)
+    is_plain = len(rows) == 1 and rows[0]["usd"] is not None
+    lines = [] if is_plain else [f"  {_kind_line(row)}" for row in rows]
+    lines += [f"warning: what a picture costs there is not known before one is made: {server}" for server in need.unpriced]
+    guessed = [price.kind for price in prices if price.price == POLICY and price.kind not in (COMFYUI, EMBEDDED)]
+    if guessed:
+        lines.append(f"warning: the price of {', '.join(dict.fromkeys(guessed))} is {SOURCES[POLICY]}")
+    return lines
+
+
+def _kind_line(row: Mapping[str, Any]) -> str:
+    cost = "at a price that is not known yet" if row["usd"] is None else f"${row['usd']:.2f}"
+    return f"{row['kind']} ({counted(row['servers'], 'server')}): about {counted(round(row['pictures']), 'picture')}, {cost}"
 
 
 def budget_warning(cost_log: Path, policy: Mapping[str, Any], usd: float) -> str:

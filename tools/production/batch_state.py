@@ -223,7 +223,7 @@ def _started(state: BatchState, record: JournalRecord) -> None:
 def _joined(state: BatchState, record: JournalRecord) -> None:
     server, rate = _there(record.server, "server"), record.rate_per_hr or 0.0
     for session in state.sessions[-1:]:
-        session.prices += (PricedServer(server, usd_per_hour=rate, since=_there(record.time or None, "time")),)
+        session.prices += record.prices or (PricedServer(server, usd_per_hour=rate, since=_there(record.time or None, "time")),)
 
 
 def _begun_anew(state: BatchState, record: JournalRecord) -> None:

@@ -2,27 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from dataclasses import asdict, replace
 from typing import Any
 
-from tools.backends.backend import PromptEnd, Tariff
+from tools.backends.backend import PromptEnd
+from tools.production.batch_forecast import find_paces, forecast, with_forecast
 from tools.production.batch_state import BatchState
-from tools.production.budget import BatchBudget
-from tools.production.journal import Journal
+from tools.production.budget import BatchBudget, Limits
+from tools.production.equipment import Equipment
+from tools.production.journal import Journal, now_text
+from tools.production.plan import Plan
+from tools.production.repair_numbers import is_repair
+from tools.production.server_prices import prices_of
 
 
 class Charging:
-    """`charge` each prompt that ended on a server, whoever takes its pictures: made, failed and tried again, or dropped."""
+    """The money of one run of the program on a batch: `begin`, then `charge` each prompt that ended on a server, whoever takes its
+    pictures: made, failed and tried again, or dropped.
+    """
 
-    def __init__(self, journal: Journal, budget: BatchBudget, tariffs: Mapping[str, Tariff], state: BatchState) -> None:
-        self._journal, self._budget, self._tariffs = journal, budget, tariffs
+    def __init__(self, equipment: Equipment, limits: Limits, state: BatchState, journal: Journal) -> None:
+        self._journal, self._limits, self._state = journal, limits, state
+        prices = equipment.prices or prices_of(equipment.servers, equipment.rate_per_hr)
+        self._prices = {price.server: price for price in prices}
+        first = {server.url for server in equipment.taking_part}
+        self._first = [price for price in prices if price.server in first or not equipment.servers]
         self._before = frozenset(state.charged_prompts)
+        pace = equipment.policy["production"]["seconds_per_picture"]
+        self._paces = find_paces(prices, pace, equipment.servers, state.sessions)
+        self.budget = BatchBudget(
+            {price.server: self._paces[price.server] for price in self._first},
+            started=time.monotonic(),
+            spent_before=sum(session.usd for session in state.sessions),
+            max_cost=limits.max_cost,
+        )
+
+    def begin(self, plan: Plan) -> None:
+        """Write down what each server costs, and what is expected of it, before it is asked for anything."""
+        need = forecast(plan, self._state, self._limits, self.budget.paces)
+        servers = list(self.budget.paces)
+        told: dict[str, Any] = {"servers": servers, "rate_per_hr": self.budget.usd_per_hour / max(1, len(servers))}
+        self._journal.append("started", **told, prices=[asdict(price) for price in with_forecast(self._first, need)], durable=True)
+
+    def joined(self, server: str) -> None:
+        """A server takes part from now on. Called from its own thread."""
+        price, now = self._prices[server], time.monotonic()
+        self.budget.joined(server, self._paces[server], now)
+        told = asdict(replace(price, since=now_text()))
+        self._journal.append("joined", server=server, rate_per_hr=price.usd_per_hour, prices=[told], durable=True)
 
     def charge(self, outcome: PromptEnd, server: str, item: int | None = None) -> None:
-        """Write down what a server did for a prompt, and what is charged for it: once, also where a killed run had done so."""
-        if outcome.prompt_id in self._before:
+        """Write down what a server did for a prompt, and what is charged for it: once, also where a killed run had done so.
+
+        What the server does not say counts as its other pictures do, and is marked (`unpriced`).
+        """
+        pace = self.budget.paces.get(server)
+        if outcome.prompt_id in self._before or pace is None:
             return
-        usd = self._tariffs.get(server, Tariff()).of_work(outcome.seconds, outcome.credits)
-        self._budget.measured(outcome.seconds if outcome.kind == "done" else None, usd)
+        is_done = outcome.kind == "done"
+        usd, is_told = pace.charge_of(outcome.seconds, outcome.credits, is_work=is_done or outcome.is_charged)
+        self.budget.charged += usd
+        if is_done and is_told and not is_repair(item or 0):
+            pace.measured(outcome.seconds, usd)
         told: dict[str, Any] = {"item": item, "server": server, "prompt_id": outcome.prompt_id}
+        told |= {} if is_told else {"unpriced": True}
         self._journal.append("charged", usd=usd, outcome=outcome.kind, seconds=outcome.seconds, **told)

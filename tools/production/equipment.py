@@ -12,6 +12,7 @@ from tools.backends.dispatch import Prepare
 from tools.production.intake import OnApproved, Scorer
 from tools.production.plan import Item
 from tools.production.repairing import WithPicture
+from tools.production.server_work import PricedServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Equipment:
     servers: Sequence[Backend] = ()
     make_graph: Callable[[Item], dict[str, Any]] | None = None
     rate_per_hr: float = 0.0
+    prices: Sequence[PricedServer] = ()
+    """What each server costs; empty: `rate_per_hr`, or what it says itself."""
     workers: int = field(default_factory=default_workers)
     beat: Callable[[bool], None] = lambda moved: None
     """Called now and then while the batch runs: the heartbeat of the cost session. `moved`: a picture was made, scored or filed since."""

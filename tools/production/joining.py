@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
 
 from lifeos.errors import UnavailableError
-from tools.backends.backend import Backend, Tariff
-from tools.production.budget import BatchBudget
+from tools.backends.backend import Backend
+from tools.production.charging import Charging
 from tools.production.equipment import Equipment
-from tools.production.journal import Journal
 from tools.production.stopping import Note
 
 
 class JoiningServers:
     """Lets the servers of a batch that came (back) in, or says why not, each reason once. Called from the servers' own threads."""
 
-    def __init__(self, equipment: Equipment, tariffs: dict[str, Tariff], budget: BatchBudget, journal: Journal, note: Note) -> None:
-        self._equipment, self._tariffs, self._budget, self._journal, self._note = equipment, tariffs, budget, journal, note
+    def __init__(self, equipment: Equipment, charging: Charging, note: Note) -> None:
+        self._equipment, self._charging, self._note = equipment, charging, note
         self._told = dict(equipment.left_out)
         self._paid = {server.url for server in equipment.taking_part}
         self._lock = threading.Lock()
@@ -36,6 +34,4 @@ class JoiningServers:
             if server.url in self._paid:
                 return
             self._paid.add(server.url)
-            tariff = self._tariffs[server.url]
-            self._budget.joined(tariff, time.monotonic())
-            self._journal.append("joined", server=server.url, rate_per_hr=tariff.usd_per_hour, durable=True)
+            self._charging.joined(server.url)

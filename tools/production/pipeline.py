@@ -18,10 +18,10 @@ from tools.backends.backend import Backend, BackendOptions
 from tools.backends.registry import ReachedServers, connect_backends
 from tools.backends.server_groups import LeftOutServer
 from tools.cost.meter import beat
-from tools.cost.rates import find_rate
 from tools.production import choices
 from tools.production.able_servers import AbleServers, able_to_run, find_unwell
 from tools.production.announcing import say_estimate, say_plan
+from tools.production.batch_forecast import find_paces, forecast
 from tools.production.batch_home import copy_line, find_original, history_to_record
 from tools.production.batch_state import BatchState
 from tools.production.budget import Limits
@@ -37,6 +37,7 @@ from tools.production.rejudging import Rejudged, describe_rules, finish_moves, p
 from tools.production.request import Request
 from tools.production.results import INCOMPLETE, count_missing
 from tools.production.runner import BatchEnd, Equipment, run_batch
+from tools.production.server_prices import price_servers
 from tools.production.stopping import Note, StopSignal
 from tools.publishing.publishing_lane import PublishingPlan, plan_publishing
 from tools.trainers.lora_header import read_lora_header
@@ -126,17 +127,20 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
             policy, plan, state = resume(
                 folder, saved, plan, state, limits_of(request, plan), Rescoring(assessor, policy, held, around.note)
             )
-        rate = rate_of(plan, policy, around)
+        every = able.servers if able is not None else []
+        prices = price_servers(plan, every, policy, gpu=around.gpu, rate_per_hr=around.rate_per_hr)
         limits = limits_of(request, plan)
         say_plan(plan, generation, saved is not None, around.note)
         for line in left_out_lines(choices.left_out_of(plan.source_dir, plan.reference_dir), Path(plan.source_dir or "")):
             around.note(f"  warning: {line}")
-        say_estimate(plan, state, limits, policy, [server.tariff(rate) for server in servers], around.cost_log, around.note)
+        first = [price for price in prices if price.server in {server.url for server in servers}]
+        paces = find_paces(first, policy["production"]["seconds_per_picture"], servers, state.sessions)
+        say_estimate(forecast(plan, state, limits, paces), plan, first, policy, around.cost_log, around.note)
         equipment = Equipment(
             assessor,
             policy,
             make_graph=(lambda item: generation.graph_of(plan, item)) if generation else None,
-            rate_per_hr=rate,
+            prices=prices,
             beat=partial(beat, around.root),
             with_picture=generation.repair.with_picture if generation and generation.repair else None,
         )
@@ -351,13 +355,3 @@ def choose_servers(
         return find_unwell(servers, nodes, policy, around.note, ours) if around.check_health else {}
 
     return AbleServers(reached, every, lacking, look, around.note, generation.first_repair())
-
-
-def rate_of(plan: Plan, policy: Mapping[str, Any], around: Circumstances) -> float:
-    """Dollars per hour of one server. Nothing is rented for existing pictures or the embedded server."""
-    if around.rate_per_hr is not None:
-        return around.rate_per_hr
-    if not plan.generates or plan.engine_notice:
-        return 0.0
-    rates = policy["cost"]["rates_per_hr"]
-    return float(rates[find_rate(rates, around.gpu or policy["cost"]["default_gpu"])])

@@ -12,20 +12,21 @@ from evals.judging.assessor import Assessor
 from evals.judging.inputs import left_out_document
 from lifeos.counting import counted, verb
 from lifeos.errors import UnavailableError
-from tools.backends.backend import Tariff
-from tools.backends.registry import ReachedServers, connect_backends
+from tools.backends.registry import ReachedServers, connect_backends, open_backends
 from tools.backends.server_groups import tell_left_out
 from tools.production import choices
-from tools.production.announcing import budget_warning, placed_lines
+from tools.production.announcing import budget_warning, forecast_document, forecast_lines, placed_lines
+from tools.production.batch_forecast import find_paces
 from tools.production.budget import estimate, format_seconds
 from tools.production.filing import GIGABYTE, BatchFolder
 from tools.production.growth import check_growth
 from tools.production.journal import JOURNAL_FILE, read_state
-from tools.production.pipeline import Circumstances, continued, may_begin_anew, rate_of
+from tools.production.pipeline import Circumstances, continued, may_begin_anew
 from tools.production.plan import Plan, sha256_of
 from tools.production.planning import limits_of, make_plan, plan_generation, settings_of
 from tools.production.protocol_change import foretell
 from tools.production.request import Request
+from tools.production.server_prices import mean_rate, price_servers
 
 SHOWN_ITEMS = 5
 
@@ -57,9 +58,10 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         older = foretell(folder, saved, plan, state, limits)
     rules = policy["production"]
     wanted = limits.most(plan)
-    count, rate = max(1, len(request.servers)), rate_of(plan, policy, around)
-    tariffs = [server.tariff(rate) for server in servers] or [Tariff(rate)] * count
-    need = estimate(wanted if plan.generates else 0, rules["seconds_per_picture"], tariffs)
+    with contextlib.nullcontext(servers) if servers or not plan.generates else open_backends(request.servers) as priced:
+        prices = price_servers(plan, priced, policy, gpu=around.gpu, rate_per_hr=around.rate_per_hr)
+        paces = find_paces(prices, rules["seconds_per_picture"], priced, state.sessions)
+    need = estimate(wanted if plan.generates else 0, paces)
     return {
         "run_id": plan.run_id,
         "lora_version": plan.lora_version,
@@ -81,7 +83,14 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         "left_out": left_out_document(choices.left_out_of(plan.source_dir, plan.reference_dir), Path(plan.source_dir or "")),
         "reference_dir": str(reference_dir),
         "engine": plan.engine or None,
-        "estimate": {"seconds": round(need.seconds, 1), "usd": round(need.usd, 4), "rate_per_hr": rate, "servers": len(tariffs)},
+        "estimate": {
+            "seconds": round(need.seconds, 1),
+            "usd": round(need.usd, 4),
+            "rate_per_hr": mean_rate(prices),
+            "servers": max(1, len(request.servers)) if not prices else len(prices),
+            "by_kind": forecast_document(need, prices),
+            "lines": forecast_lines(need, prices),
+        },
         "budget_warning": budget_warning(around.cost_log, policy, need.usd) or None,
         "free_gb": round(folder.free_bytes() / GIGABYTE, 1),
         "min_free_gb": rules["min_free_disk_gb"],
@@ -135,6 +144,7 @@ def render_preview(document: Mapping[str, Any]) -> str:
         need = document["estimate"]
         takes = f"{format_seconds(need['seconds'])} on {counted(need['servers'], 'server')}"
         lines.append(f"  about {takes}, ${need['usd']:.2f} at ${need['rate_per_hr']:.2f}/h")
+        lines += [f"  {line}" for line in need["lines"]]
     lines.append(f"  references {document['reference_dir']}" + (f"; {document['engine']}" if document["engine"] else ""))
     if document["free_gb"] < document["min_free_gb"]:
         lines.append(f"  warning: {document['free_gb']} GB free, {document['min_free_gb']:g} GB wanted")

@@ -7,10 +7,11 @@ from typing import Any
 
 from lifeos.counting import counted, verb
 from tools.production.batch_state import BatchState
-from tools.production.budget import SECONDS_PER_HOUR, format_seconds
+from tools.production.budget import format_seconds
 from tools.production.plan import Plan
 from tools.production.repair_numbers import is_repair
 from tools.production.results import BatchResults
+from tools.production.server_work import SECONDS_PER_HOUR
 
 
 def repair_document(plan: Plan, results: BatchResults, state: BatchState, cost: Mapping[str, Any]) -> dict[str, Any] | None:

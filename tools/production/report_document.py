@@ -29,6 +29,7 @@ from tools.production.results import (
     mean_document,
     tabulate,
 )
+from tools.production.server_costs import servers_document
 from tools.production.server_work import Session
 from tools.production.skin_marks import skin_ellipses
 
@@ -76,6 +77,7 @@ def build_document(
         "gates": [_gate(gate, policy) for gate in gates_in_force(policy)],
         "seconds": seconds,
         "cost": cost,
+        "servers": servers_document(plan, results, state),
         "repair": repair_document(plan, results, state, cost),
         "settings": dict(settings),
         "workflow": {"name": plan.workflow_name, "sha256": [sha256_of(graph) for graph in plan.workflows]} if plan.generates else None,
@@ -155,6 +157,7 @@ def _cost(sessions: list[Session], generated: int, approved: int) -> dict[str, A
         "rate_per_hr": sessions[-1].rate_per_hr if sessions else 0.0,
         "servers": max((session.servers for session in sessions), default=0),
         "usd": round(usd, 4),
+        "charged_usd": round(sum(session.charged for session in sessions), 4),
         "usd_per_generated": round(usd / generated, 4) if generated else None,
         "usd_per_approved": round(usd / approved, 4) if approved else None,
     }
@@ -348,9 +351,11 @@ def time_and_money(document: Mapping[str, Any]) -> str:
     line = f"{format_seconds(seconds['wall'])}"
     if seconds["per_picture"] is not None:
         line += f", {seconds['per_picture']:.1f} s a picture on the server"
-    if cost["rate_per_hr"]:
-        line += f"; ${cost['usd']:.2f} at ${cost['rate_per_hr']:.2f}/h"
-        line += f" × {cost['servers']} servers" if cost["servers"] > 1 else ""
+    if cost["rate_per_hr"] or cost["usd"]:
+        line += f"; ${cost['usd']:.2f}"
+        line += f" at ${cost['rate_per_hr']:.2f}/h" if cost["rate_per_hr"] else ""
+        line += f" × {cost['servers']} servers" if cost["rate_per_hr"] and cost["servers"] > 1 else ""
+        line += f", ${cost['charged_usd']:.2f} of it by the picture" if cost["charged_usd"] and cost["rate_per_hr"] else ""
         if cost["usd_per_approved"] is not None:
             line += f", ${cost['usd_per_approved']:.4f} per approved picture"
     else:

@@ -17,6 +17,7 @@ from tools.production.filing import BatchFolder
 from tools.production.repair_report import repair_rows
 from tools.production.report_document import time_and_money
 from tools.production.report_text import format_score, likeness_line, quote_path, weighted_gates
+from tools.production.server_costs import cost_notes, server_tables
 from tools.production.thumbnails import name_beside, prune_thumbnails, read_thumbnail
 from tools.production.viewed_batch import people_of, viewed_document
 
@@ -45,6 +46,8 @@ def render_html(document: Mapping[str, Any], folder: BatchFolder) -> Iterator[st
         time_and_money=time_and_money(document),
         weighted=weighted_gates(document),
         repair=repair_rows(document),
+        server_tables=[table for table in server_tables(document) if table[1]],
+        cost_notes=cost_notes(document),
         reviewers=sorted({name for image in document["images"] for name in people_of(image)}),
         alike=any(image["duplicate_of"] or image["nearly_same_as"] for image in document["images"]),
         viewed=json_in_page(viewed_document(document, folder.root)),

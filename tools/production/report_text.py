@@ -18,6 +18,7 @@ from tools.production.prompts import shorten
 from tools.production.repair_report import repair_rows
 from tools.production.report_document import time_and_money
 from tools.production.results import DELETED, describe_person
+from tools.production.server_costs import cost_notes, server_tables
 
 SHOWN_REJECTIONS = 200
 """Rows of the table of rejections in Markdown; the rest is in scores.csv, and the report says so."""
@@ -81,7 +82,7 @@ def render_markdown(document: Mapping[str, Any]) -> str:
         parts.append(f"> **Demo pictures.** {escape_markdown(document['engine_notice'])}")
     if document["warnings"]:
         parts.append("**Before you trust this**\n\n" + "\n".join(f"- {escape_markdown(line)}" for line in document["warnings"]))
-    parts += [_counts(document), _means(document), _best_and_worst(document), _settings(document), _sameness(document)]
+    parts += [_counts(document), _means(document), _best_and_worst(document), _servers(document), _settings(document), _sameness(document)]
     parts += [_per_prompt(document), _per_shot(document), _per_config(document), _borderline(document), _rejections(document)]
     parts += [
         _repairs(document),
@@ -133,6 +134,12 @@ def _counts(document: Mapping[str, Any]) -> str:
         rows.append(("Grade", f"{scores['overall_grade'] or 'none'} ({format_score(scores['overall_score'])}, all pictures)"))
     rows += [("Ending", document["ending_text"]), ("Time and cost", escape_markdown(time_and_money(document)))]
     return "## Totals\n\n" + _table(("", ""), rows)
+
+
+def _servers(document: Mapping[str, Any]) -> str:
+    """What each kind of server, and each server, made and cost."""
+    tables = [_table(heads, [[escape_markdown(cell) for cell in row] for row in rows]) for heads, rows in server_tables(document) if rows]
+    return "\n\n".join(["## Servers", *tables, *(escape_markdown(note) for note in cost_notes(document))]) if tables else ""
 
 
 def _means(document: Mapping[str, Any]) -> str:

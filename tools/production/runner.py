@@ -24,7 +24,7 @@ from tools.backends.dispatch import Dispatcher, Finished, Job
 from tools.production.batch_progress import BatchProgress
 from tools.production.batch_state import BatchState, ItemState
 from tools.production.brakes import Brakes
-from tools.production.budget import MAX_PENDING, BatchBudget, Limits, most_pending, usd_per_hour
+from tools.production.budget import MAX_PENDING, Limits, most_pending
 from tools.production.charging import Charging
 from tools.production.equipment import Equipment
 from tools.production.filing import RESERVE_BYTES, BatchFolder, disk_is_full
@@ -120,21 +120,12 @@ class _Run:
         self.refreshed = time.monotonic() - LOCK_REFRESH_SECONDS
         self.moved = True
         """Whether a picture was made, scored or filed since the last heartbeat; a batch that begins has moved on."""
-        production = equipment.policy["production"]
-        self.tariffs = {server.url: server.tariff(equipment.rate_per_hr) for server in equipment.servers}
-        self.budget = BatchBudget(
-            tariffs=tuple(self.tariffs[server.url] for server in equipment.taking_part),
-            seconds_per_picture=production["seconds_per_picture"],
-            started=time.monotonic(),
-            spent_before=sum(session.usd for session in state.sessions),
-            max_cost=limits.max_cost,
-        )
-        self.charging = Charging(journal, self.budget, self.tariffs, state)
-        self.joining = JoiningServers(equipment, self.tariffs, self.budget, journal, lambda text: self.bar.note(text))
+        self.charging = Charging(equipment, limits, state, journal)
+        self.budget = self.charging.budget
+        self.joining = JoiningServers(equipment, self.charging, lambda text: self.bar.note(text))
 
     def run(self) -> BatchEnd:
-        hourly = usd_per_hour(self.budget.tariffs) / max(1, len(self.budget.tariffs))
-        self.journal.append("started", servers=[each.url for each in self.equipment.taking_part], rate_per_hr=hourly, durable=True)
+        self.charging.begin(self.plan)
         why = "complete"
         error: Exception | None = None
         with (
@@ -282,6 +273,7 @@ class _Run:
         return self.repairs.job(replace(job, can_run=self.equipment.can_repair)) if item.repairs else job
 
     def _submitted(self, job: Job, prompt_id: str, url: str) -> None:
+        self.budget.sent(job.key, url)
         self.journal.append("submitted", item=number_of(job.key), prompt_id=prompt_id, server=url, durable=True)
 
     def _accepted(self, job: Job, prompt_id: str, handle: str) -> None:
@@ -291,6 +283,7 @@ class _Run:
     def _take(self, finished: Finished) -> None:
         item = self.plan.item(number_of(finished.job.key))
         outcome = finished.outcome
+        self.budget.ended(finished.job.key)
         self.charging.charge(outcome, finished.server, item.index)
         if outcome.kind == "done":
             self.moved = True

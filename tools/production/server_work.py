@@ -83,8 +83,12 @@ class Session:
 
     def hourly(self, usd_per_hour: float, since: str = "") -> float:
         """Dollars for a machine that is held as long as the run takes, or from when it joined."""
+        return self.held(since) / SECONDS_PER_HOUR * usd_per_hour
+
+    def held(self, since: str = "") -> float:
+        """Seconds for which a server is held that took part from the beginning, or joined."""
         late = (datetime.fromisoformat(since) - datetime.fromisoformat(self.started)).total_seconds() if since else 0.0
-        return max(0.0, self.seconds - late) / SECONDS_PER_HOUR * usd_per_hour
+        return max(0.0, self.seconds - late)
 
     def work(self, server: str | None) -> ServerWork:
         return self.works.setdefault(server or "", ServerWork())

@@ -13,12 +13,13 @@ from lifeos import locks
 from lifeos.counting import counted
 from tools.cost.meter import beat
 from tools.production.able_servers import AbleServers
+from tools.production.batch_forecast import find_paces
 from tools.production.batch_state import BatchState
 from tools.production.budget import Limits, estimate, format_seconds
 from tools.production.filing import BatchFolder
 from tools.production.finish import Ending, finish_batch
 from tools.production.journal import JOURNAL_FILE, read_state
-from tools.production.pipeline import Circumstances, part_from_original, rate_of
+from tools.production.pipeline import Circumstances, part_from_original
 from tools.production.plan import Item, Plan, Variant, check_same, read_plan, write_plan
 from tools.production.planning import Generation, make_plan
 from tools.production.protocol_change import Rescoring, describe_change, kept, look_through, rescore, settled_plan
@@ -26,6 +27,7 @@ from tools.production.rejudging import finish_moves
 from tools.production.request import Request
 from tools.production.results import read_results
 from tools.production.runner import Equipment, run_batch
+from tools.production.server_prices import price_servers
 from tools.production.settling import read_settled
 from tools.production.stopping import StopSignal
 from tools.sweep.analysis import Shot
@@ -88,11 +90,15 @@ class RoundTools:
         assert servers is not None
         plan = self._plan(made, held, rescores)
         part_from_original(folder, read_state(folder.root / JOURNAL_FILE), self.around.note)
-        rate = rate_of(plan, self.policy, self.around)
-        need = estimate(plan.planned, self.policy["production"]["seconds_per_picture"], [server.tariff(rate) for server in servers.able])
+        state = read_state(folder.root / JOURNAL_FILE)
+        prices = price_servers(plan, servers.servers, self.policy, gpu=self.around.gpu, rate_per_hr=self.around.rate_per_hr)
+        able = {server.url for server in servers.able}
+        first = [price for price in prices if price.server in able]
+        paces = find_paces(first, self.policy["production"]["seconds_per_picture"], servers.able, state.sessions)
+        need = estimate(plan.planned, paces)
         self.around.note(f"{made.title}: {counted(plan.planned, 'picture')}, about {format_seconds(need.seconds)} and ${need.usd:.2f}")
         make_graph, beats = partial(self._graph, plan), partial(beat, self.around.root)
-        equipment = servers.equip(Equipment(self.assessor, self.policy, make_graph=make_graph, rate_per_hr=rate, beat=beats))
+        equipment = servers.equip(Equipment(self.assessor, self.policy, make_graph=make_graph, prices=prices, beat=beats))
         cost_left = None if self.request.max_cost is None else max(0.0, self.request.max_cost - spent)
         end = run_batch(plan, folder, equipment, Limits(None, cost_left), held=held, stop=self.stop, note=self.around.note)
         ending = Ending(self.policy, {"configurations": len(made.configs)}, None, self.around.manifest, self.assessor.provider)

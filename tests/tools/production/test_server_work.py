@@ -7,13 +7,21 @@ from typing import Any
 
 import pytest
 
-from tools.backends.backend import PromptEnd, Tariff
-from tools.production.budget import BatchBudget
+from evals.load_thresholds import load_thresholds
+from tests.tools.production.scenes import HashScorer
+from tools.backends.backend import PromptEnd
+from tools.production.budget import Limits
 from tools.production.charging import Charging
+from tools.production.equipment import Equipment
 from tools.production.journal import Journal, read_state
+from tools.production.server_work import PricedServer
 
 A, B = "http://a", "runpod://b"
-PERSECOND = Tariff(usd_per_work_second=0.01)
+PRICES = (PricedServer(A, "ComfyUI", usd_per_hour=0.6), PricedServer(B, "RunPod serverless", usd_per_second=0.01))
+
+
+def charging(path: Path, journal: Journal) -> Charging:
+    return Charging(Equipment(HashScorer(), load_thresholds(), prices=PRICES), Limits(), read_state(path), journal)
 
 
 def written(path: Path, *records: tuple[str, dict[str, Any]]) -> Path:
@@ -31,10 +39,8 @@ def test_a_prompt_is_charged_once_also_when_a_killed_run_did_so(tmp_path: Path) 
         ("submitted", {"item": 1, "prompt_id": "p1", "server": B}),
     )
     for _ in range(2):  # it is charged, and killed before its pictures were taken in; the next run is told of its end again
-        state = read_state(path)
         journal = Journal(path)
-        charging = Charging(journal, BatchBudget([PERSECOND], 8, started=0), {B: PERSECOND}, state)
-        charging.charge(PromptEnd("p1", "done", seconds=10.0), B, 1)
+        charging(path, journal).charge(PromptEnd("p1", "done", seconds=10.0), B, 1)
         journal.close()
     written(path, ("downloaded", {"item": 1, "files": [{"file": "x.png"}], "seconds": 10.0, "prompt_id": "p1", "server": B}))
     state = read_state(path)
@@ -47,9 +53,9 @@ def test_a_prompt_is_charged_once_also_when_a_killed_run_did_so(tmp_path: Path) 
 def test_tries_that_failed_and_answers_that_were_dropped_are_work_too(tmp_path: Path) -> None:
     path = written(tmp_path / "journal.jsonl", ("started", {"servers": [A, B], "rate_per_hr": 0.3}))
     journal = Journal(path)
-    charging = Charging(journal, BatchBudget([PERSECOND], 8, started=0), {B: PERSECOND}, read_state(path))
+    money = charging(path, journal)
     for number, (kind, seconds, server) in enumerate([("done", 4.0, A), ("failed", 3.0, B), ("done", 5.0, B), ("lost", None, B)]):
-        charging.charge(PromptEnd(f"p{number}", kind, seconds=seconds), server)  # type: ignore[arg-type]
+        money.charge(PromptEnd(f"p{number}", kind, seconds=seconds), server)  # type: ignore[arg-type]
     journal.close()
     (session,) = read_state(path).sessions
     assert session.charged == pytest.approx(0.08)  # 3 s and 5 s at 0.01; A is paid by the hour

@@ -1,0 +1,132 @@
+"""What each server of a batch cost: a journal written by hand, with what must come out of it worked out beside."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tools.production.scenes import finish, make_assessment, make_plan
+from tools.production.filing import BatchFolder
+from tools.production.server_costs import cost_notes
+from tools.production.server_work import PricedServer
+
+POD, ENDPOINT, CLOUD = "http://pod:8188", "runpod://abc", "comfy+https://cloud"
+PRICES = (
+    PricedServer(POD, "ComfyUI", usd_per_hour=0.6, price="policy", expected_pictures=3, expected_seconds=24, expected_usd=0.02),
+    PricedServer(ENDPOINT, "RunPod serverless", usd_per_second=0.001, price="servers_file", expected_pictures=3, expected_seconds=24,
+                 expected_usd=0.024),
+)  # fmt: skip
+
+
+class Story:
+    """A journal; `after` so many minutes a record follows."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = BatchFolder(root / "batch")
+        self.folder.prepare()
+        self.minutes = 0
+
+    def tell(self, event: str, *, after: int = 0, **fields: Any) -> None:
+        self.minutes += after
+        time = f"2026-11-20T{10 + self.minutes // 60:02d}:{self.minutes % 60:02d}:00.000Z"
+        with open(self.folder.root / "journal.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": time, "event": event, **fields}) + "\n")
+
+    @property
+    def markdown(self) -> str:
+        return (self.folder.root / "batch_report.md").read_text(encoding="utf-8").replace("\\", "")
+
+    def start(self, *prices: PricedServer, after: int = 0) -> None:
+        hourly = sum(price.usd_per_hour for price in prices) / len(prices)
+        servers = [price.server for price in prices]
+        self.tell("started", after=after, servers=servers, rate_per_hr=hourly, prices=[asdict(price) for price in prices])
+
+    def make(self, number: int, server: str, *, seconds: float, usd: float = 0.0, approved: bool = True, **charge: Any) -> None:
+        name, place = f"{number:04d}_p001_v01_seed{number}_x.png", "approved" if approved else "rejected"
+        (self.folder.root / place / name).write_bytes(b"x")
+        prompt = {"prompt_id": f"p{number}", "server": server}
+        self.tell("submitted", item=number, **prompt)
+        self.tell("charged", item=number, usd=usd, outcome="done", seconds=seconds, **prompt, **charge)
+        self.tell("downloaded", item=number, files=[{"file": name}], seconds=seconds, **prompt)
+        assessment = make_assessment(name, 0.9 if approved else 0.5, sha256=f"{number:064x}").to_json()
+        self.tell("scored", item=number, file=name, approved=approved, reasons=[] if approved else ["no"], assessment=assessment)
+        self.tell("filed", item=number, file=name, place=place)
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Story:
+    return Story(tmp_path)
+
+
+def rows(document: dict[str, Any], by: str = "by_kind") -> dict[str, dict[str, Any]]:
+    return {row["server" if by == "by_server" else "kind"]: row for row in document["servers"][by]}
+
+
+def test_the_cost_of_an_approved_picture_by_server_over_a_kill(story: Story) -> None:
+    """Run 1: an hour of a pod at 0.60, killed after 3 of 6 pictures; run 2: half an hour, the other three."""
+    plan = make_plan(prompts=("a", "b", "c"))
+    story.start(*PRICES)
+    story.make(1, POD, seconds=6.0)
+    story.make(2, ENDPOINT, seconds=10.0, usd=0.01)
+    story.tell("charged", usd=0.004, outcome="failed", seconds=4.0, server=ENDPOINT, prompt_id="x")
+    story.make(3, POD, seconds=8.0, approved=False)
+    story.tell("submitted", after=60, item=4, prompt_id="p4", server=POD)  # killed here, and continued five hours later
+    half = [replace(price, expected_pictures=1.5, expected_seconds=12, expected_usd=0.009) for price in PRICES]
+    story.start(*half, after=300)
+    story.make(4, POD, seconds=7.0)
+    story.make(5, ENDPOINT, seconds=12.0, usd=0.012)
+    story.make(6, ENDPOINT, seconds=11.0, usd=0.011)
+    story.tell("ended", after=30, why="complete")
+    document = finish(plan, story.folder)
+    kinds = rows(document)
+    pod, endpoint = kinds["ComfyUI"], kinds["RunPod serverless"]
+    assert (pod["pictures"], pod["approved"], pod["held_hours"]) == (3, 2, 1.5)
+    assert (pod["usd"], pod["usd_per_approved"], pod["seconds_per_picture"]) == (0.9, 0.45, 7.0)  # 1.5 h x 0.60
+    assert (endpoint["usd"], endpoint["usd_per_approved"], endpoint["failed_tries"]) == (0.037, 0.0123, 1)  # 10 + 4 + 12 + 11 s
+    assert pod["usd"] + endpoint["usd"] == pytest.approx(document["cost"]["usd"])
+    assert document["cost"]["charged_usd"] == 0.037
+    # half of the first estimate, as it made 3 of 6, and the whole second one
+    assert pod["estimate"] == {"pictures": 3.0, "seconds_per_picture": 8.0, "usd": 0.019}
+    assert endpoint["estimate"] == {"pictures": 3.0, "seconds_per_picture": 8.0, "usd": 0.021}
+    told = story.markdown
+    assert "| RunPod serverless | 3 | 3 | 11.0 | $0.04 | $0.0123 | 3 pictures, 8.0 s each, $0.02 |" in told
+    assert "| http://pod:8188 | ComfyUI | 3 | 2 | 0 | 7.0 | 1.50 h | $0.90 | $0.4500 |" in told
+    assert "$0.0123" in (story.folder.root / "batch_report.html").read_text(encoding="utf-8")
+    assert "; $0.94 at $0.30/h × 2 servers, $0.04 of it by the picture, $0.1874 per approved picture" in told
+
+
+def test_what_a_server_does_not_say_is_never_free(story: Story) -> None:
+    story.start(PricedServer(CLOUD, "Comfy API v2", usd_per_credit=0.01, price="servers_file", expected_pictures=1))
+    story.make(1, CLOUD, seconds=6.0, unpriced=True)
+    story.tell("ended", after=60, why="incomplete")
+    document = finish(make_plan(), story.folder, why="incomplete")
+    row = rows(document)["Comfy API v2"]
+    assert (row["usd"], row["usd_per_approved"], row["estimate"]["usd"]) == (None, None, None)
+    assert cost_notes(document) == [f"{CLOUD} did not say what it charged: its cost is not known, and not in the total."]
+    assert "| Comfy API v2 | 1 | 1 | 6.0 | not known | not known |" in story.markdown
+
+
+def test_a_batch_of_before_has_servers_and_no_estimate(story: Story) -> None:
+    """Version 3.0 wrote neither prices nor what a server did; the embedded server has another port in each run."""
+    for port in (1, 2):
+        server = f"http://127.0.0.1:{port}"
+        story.tell("started", servers=[server], rate_per_hr=0.0)
+        story.tell("submitted", item=port, prompt_id=f"p{port}", server=server)
+        name = f"{port:04d}_p001_v01_seed{port}_x.png"
+        (story.folder.root / "approved" / name).write_bytes(b"x")
+        story.tell("downloaded", item=port, files=[{"file": name}], seconds=3.0, prompt_id=f"p{port}")
+        assessment = make_assessment(name, 0.9, sha256=f"{port:064x}").to_json()
+        story.tell("scored", item=port, file=name, approved=True, reasons=[], assessment=assessment)
+        story.tell("filed", item=port, file=name, place="approved")
+    document = finish(make_plan(engine_notice="demo"), story.folder, why="interrupted")
+    (server_row,) = document["servers"]["by_server"]
+    assert (server_row["server"], server_row["pictures"], server_row["usd"], server_row["price_from"]) == ("embedded", 2, 0.0, "demo")
+    assert rows(document)["embedded"]["estimate"] is None
+    assert cost_notes(document) == ["2 runs of 2 have no estimate: begun by an older version."]
+    document = finish(make_plan(), story.folder, why="interrupted")
+    assert [row["usd"] for row in document["servers"]["by_server"]] == [0.0, 0.0]
+    assert "The price of http://127.0.0.1:1 is not recorded: it is counted as 0." in cost_notes(document)
