@@ -88,7 +88,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, document: object) -> None:
-    write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """As `write_text`. The text of a large document is never in memory as a whole."""
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
+        out.writelines(json.JSONEncoder(indent=2, ensure_ascii=False, allow_nan=False).iterencode(document))
+        out.write("\n")
 
 
 def read_text(path: Path) -> str:

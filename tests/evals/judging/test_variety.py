@@ -169,6 +169,23 @@ def test_the_pairs_in_chunks_are_the_pairs_one_by_one(monkeypatch: pytest.Monkey
     assert [(pair.bits, pair.first, pair.second) for pair in found.duplicates] == twins[:100]
 
 
+def test_of_many_pictures_some_are_compared_and_tell_about_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Near-duplicates are sought among all."""
+    faces, hashes = random_faces(1200), [f"{(number // 2) * 2654435761:016x}" for number in range(1200)]
+    whole = measure_sameness(faces, hashes)
+    monkeypatch.setattr(sameness, "MOST_COMPARED", 400)
+    counted: list[int] = []
+    compare = sameness._compare_poses
+    monkeypatch.setattr(sameness, "_compare_poses", lambda thinned: counted.append(len(thinned)) or compare(thinned))
+    some = measure_sameness(faces, hashes)
+    assert counted == [400]
+    assert some.same_pose_share is not None and whole.same_pose_share is not None
+    assert 0 < abs(some.same_pose_share - whole.same_pose_share) < 0.02
+    assert some.landmark_distance == pytest.approx(whole.landmark_distance, abs=0.01)
+    assert (some.faces, some.yaw_spread_deg, some.near_duplicate_pairs) == (1200, whole.yaw_spread_deg, whole.near_duplicate_pairs)
+    assert whole.near_duplicate_pairs >= 600
+
+
 def test_memory_does_not_grow_with_the_square_of_the_pictures() -> None:
     faces = random_faces(1200)
     hashes: list[str | None] = [f"{number * 2654435761:016x}" for number in range(1200)]
