@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -109,6 +110,9 @@ class Tab:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def close(self) -> None:
+        """The page goes too: its process, its timers, and what it asks a server for."""
+        with contextlib.suppress(websocket.WebSocketException, OSError):
+            self.call("Page.close")
         self._socket.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
@@ -10,9 +12,17 @@ import pytest
 from tools import demo
 
 
-def test_the_demo_ends_with_approved_and_rejected_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output = tmp_path / "lifeos_demo"
-    assert demo.main(["--output-dir", str(output), "--count", "1"]) == 0
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a demo that was run once, and what it said."""
+    output = tmp_path_factory.mktemp("demo") / "lifeos_demo"
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert demo.main(["--output-dir", str(output), "--count", "1"]) == 0
+    return output, said.getvalue()
+
+
+def test_the_demo_ends_with_approved_and_rejected_pictures(made: tuple[Path, str]) -> None:
+    output, said = made
     document = json.loads((output / "batch_report.json").read_text(encoding="utf-8"))
     counts = document["counts"]
     assert counts["generated"] == 10 == counts["approved"] + counts["rejected"]
@@ -21,7 +31,6 @@ def test_the_demo_ends_with_approved_and_rejected_pictures(tmp_path: Path, capsy
     reasons = " ".join(reason for image in document["images"] for reason in image["reasons"])
     assert "skin colour" in reasons and "skin texture" in reasons, "what the demo server spoils is found"
     assert (document["protocol"]["engine"], document["counts"]["without_face"]) == ("sface", 0)
-    said = capsys.readouterr().out
     assert f"Open it in a browser: {(output / 'batch_report.html').as_uri()}" in said and " -m lifeos review " in said
     assert len((output / "eval_history.jsonl").read_text(encoding="utf-8").splitlines()) == 1
     assert demo.main(["--output-dir", str(output), "--count", "1"]) == 0
@@ -29,14 +38,13 @@ def test_the_demo_ends_with_approved_and_rejected_pictures(tmp_path: Path, capsy
 
 
 def test_a_demo_of_other_settings_is_made_beside_the_first(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    made: tuple[Path, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After `setup` another face engine may be chosen: the demo is there to be tried, not to be refused."""
-    output = tmp_path / "lifeos_demo"
-    assert demo.main(["--output-dir", str(output), "--count", "1"]) == 0
+    output, _ = made
     before = (output / "batch.json").read_bytes()
     monkeypatch.setattr(demo, "SEED", 5)
     assert demo.main(["--output-dir", str(output), "--count", "1"]) == 0
     assert f": a new one is made in {output}_2\n" in capsys.readouterr().err
-    assert (tmp_path / "lifeos_demo_2" / "batch_report.html").exists()
+    assert (output.with_name("lifeos_demo_2") / "batch_report.html").exists()
     assert (output / "batch.json").read_bytes() == before
