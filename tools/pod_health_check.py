@@ -1,24 +1,24 @@
 """Say whether a pod is ready to make pictures: ComfyUI answers and works, nodes and models are there, disk and GPU memory are free.
 
-Reads from the server and this machine, changes nothing.
+Reads from the servers and this machine, changes nothing. Several servers, of any kind, are asked at once, and each is a row of a table.
 
     python tools/pod_health_check.py --required-model amiranoor_v3.safetensors
+    python tools/pod_health_check.py --servers servers.yaml --comfy-url runpod://ENDPOINT_ID
     python tools/pod_health_check.py --family flux
     python tools/pod_health_check.py --skip-comfy-api --disk-path /workspace --min-free-disk-gb 10
 
-Exit codes: 0 ready (warnings allowed) · 1 a check failed · 2 bad usage · 3 ComfyUI is not there.
+Exit codes: 0 ready (warnings allowed) · 1 a check failed · 2 bad usage · 3 a server is not there, or refuses our token.
 """
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,21 +27,24 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from lifeos import cli
 from lifeos.counting import counted
-from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, InputError, UnavailableError, did_you_mean
+from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_UNAVAILABLE, InputError, UnavailableError, did_you_mean, nearest
 from lifeos.findings import Finding, Report, publish
 from lifeos.server_flags import add_server_flags
-from tools.families.families import DEFAULT_FAMILY, FAMILIES, SDXL, Family, family_ids, find_family
+from tools.families.families import DEFAULT_FAMILY, SDXL, Family, family_ids, find_family
 
 if TYPE_CHECKING:
     from tools.backends.backend import Backend, ServerInfo
 
 CHECK = "pod health"
 OF_THIS_MACHINE = ("model file", "disk")
+NOT_ASKED = "nodes, models, GPU memory"
+CANNOT_BE_ASKED = "cannot be asked of this kind of server: it refuses a picture that it cannot make, which then goes to another"
 SERVER = "ComfyUI"
 """The check that fails where the server is not there: exit code 3 instead of 1."""
 BUILT_IN_NODES = SDXL.node_classes
 """What the built-in workflow of the default family is made of."""
 
+PUT_THERE = "put it into its model folder; tools/prepare_servers.py --lora-file FILE brings a LoRA there"
 MAIN_FOLDERS = ("checkpoints", "diffusion_models")
 STALL_SECONDS = 3.0
 """A healthy worker takes a waiting prompt within moments; between two prompts it may clear memory first."""
@@ -95,7 +98,7 @@ def _check_server(
     ours: Collection[str],
 ) -> Iterator[Finding]:
     try:
-        info = server.info()
+        info = server.info() if server.offers.lists_nodes else server.connect()  # that tells also whether it takes our token
         yield Finding(SERVER, f"{info.version} at {info.url}, on {info.device}", severity="ok")
         yield check_queue(server, stall_seconds, ours)
         if server.offers.lists_nodes:
@@ -108,6 +111,8 @@ def _check_server(
                 yield from check_files(server, family)
         if server.offers.shares_memory:
             yield check_vram(info, min_free_vram_mb, gpu_wanted=gpu_wanted)
+        if not server.offers.lists_nodes:
+            yield Finding(NOT_ASKED, CANNOT_BE_ASKED, severity="notice")
     except UnavailableError as error:
         yield Finding(SERVER, f"{error.what}: {error.why}", error.fix)
 
@@ -125,7 +130,7 @@ def check_queue(server: Backend, stall_seconds: float = STALL_SECONDS, ours: Col
     mine = everybody.intersection(ours)
     others = everybody - mine
     if not everybody:
-        return Finding("queue", "empty", severity="ok")
+        return Finding("queue", "empty" if server.offers.lists_nodes else "empty, as far as it tells", severity="ok")
     own = f"{counted(len(mine), 'prompt')} of this batch from before: followed, not made again"
     if not others:
         return Finding("queue", own, severity="ok")
@@ -143,12 +148,12 @@ def check_queue(server: Backend, stall_seconds: float = STALL_SECONDS, ours: Col
 
 
 def check_nodes(server: Backend, wanted: Sequence[str]) -> Iterator[Finding]:
+    from tools.workflows.server_fit import install_hint
+
     missing = [name for name in wanted if server.node(name) is None]
     known = server.node_classes() if missing else []
     for name in missing:
-        is_core = any(name in family.node_classes for family in FAMILIES)
-        install = "update ComfyUI, whose own node it is" if is_core else "install its custom node"
-        fix = "; ".join(part for part in (install, did_you_mean(name, known)) if part)
+        fix = "; ".join(part for part in (install_hint(name), did_you_mean(name, known)) if part)
         yield Finding("node", f"{name} is not there", fix)
     if wanted and not missing:
         yield Finding("nodes", f"all that are needed are there ({len(wanted)})", severity="ok")
@@ -156,14 +161,16 @@ def check_nodes(server: Backend, wanted: Sequence[str]) -> Iterator[Finding]:
 
 def check_models(server: Backend, wanted: Sequence[str]) -> Iterator[Finding]:
     """That each name is in one of the server's model folders, and that there is a model to start from at all."""
+    from tools.workflows.server_fit import among
+
     folders = {folder: server.models(folder) for folder in server.model_folders()} if wanted else {}
     known = sorted({name for names in folders.values() for name in names})
     for name in wanted:
-        found = [folder for folder, names in folders.items() if name in names]
+        found = [folder for folder, names in folders.items() if among(name, names)]
         if found:
             yield Finding("model", f"{name} in {', '.join(found)}", severity="ok")
         else:
-            yield Finding("model", f"{name} is not on the server", did_you_mean(name, known) or "put it into its model folder")
+            yield Finding("model", f"{name} is not on the server", did_you_mean(name, known) if nearest(name, known) else PUT_THERE)
     main = {folder: folders.get(folder) or server.models(folder) for folder in MAIN_FOLDERS}
     if not any(main.values()):
         yield Finding("models", "no checkpoint and no diffusion model at all", "put one into ComfyUI/models/checkpoints")
@@ -282,6 +289,24 @@ def _status(check: Finding) -> str:
     return check.severity
 
 
+def report_of_servers(found: Mapping[str, Sequence[Finding]], *, in_full: bool) -> Report:
+    """The findings of each server, by URL: of one as they are; of several a row for each, and each fault once (`in_full`: all of them)."""
+    from tools.production.server_table import count_states, grouped, row_of, table_lines
+
+    rows = [row_of(url, checks) for url, checks in found.items()]
+    every: list[Finding] = []
+    for url, checks in found.items():
+        told = [replace(check, message=_of_server(check, url)) for check in checks] if len(found) > 1 else checks
+        every += [check for check in told if check not in every]
+    report = report_of(every)
+    report.data["servers"] = [asdict(row) for row in rows]
+    if len(found) < 2:
+        return report
+    faults = {url: [check for check in checks if check.severity not in ("ok", "notice")] for url, checks in found.items()}
+    shown = report.findings if in_full else tuple(grouped(faults))
+    return replace(report, summary=count_states(rows), findings=shown, details=tuple(table_lines(rows)))
+
+
 def _of_server(check: Finding, url: str) -> str:
     """The message of a check with the server that it is about, where it does not say so itself."""
     return check.message if check.rule in (*OF_THIS_MACHINE, SERVER) else f"{url}: {check.message}"
@@ -315,35 +340,49 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     from evals.load_thresholds import load_thresholds
     from tools.backends.backend import BackendOptions
-    from tools.backends.registry import open_backends
+    from tools.backends.registry import open_possible
     from tools.backends.server_list import list_servers
 
     overrides = {"production.min_free_disk_gb": args.min_free_disk_gb, "production.min_free_vram_mb": args.min_free_vram_mb}
     policy = load_thresholds(args.project_root, overrides=overrides)["production"]
-    checks: list[Finding] = []
     family = find_family(args.family) if args.family is not None else None
-    with contextlib.ExitStack() as stack:
-        servers: list[Backend | None] = [None]
-        if not args.skip_comfy_api:
-            token, insecure = args.comfy_token_env, args.insecure_token
-            entries = list_servers(args.comfy_url or (), args.servers, token_env=token, insecure_token=insecure)
-            servers = [*stack.enter_context(open_backends(entries, BackendOptions(timeout_seconds=ANSWER_SECONDS)))]
-        for server in servers:
-            found = check_pod(
-                server,
-                required_nodes=args.required_node or (family.node_classes if family is not None else BUILT_IN_NODES),
-                required_models=args.required_model,
-                family=family,
-                disk_path=args.disk_path,
-                min_free_disk_gb=policy["min_free_disk_gb"],
-                min_free_vram_mb=policy["min_free_vram_mb"],
-                gpu_wanted=bool(args.min_free_vram_mb),
-            )
-            if len(servers) > 1 and server is not None:  # else nobody knows whose queue is meant
-                found = [replace(check, message=_of_server(check, server.url)) for check in found]
-            checks += [check for check in found if check not in checks]
-    publish(report_of(checks), format=args.format, as_json=args.json)
-    return exit_code_of(checks)
+
+    def check(server: Backend | None) -> list[Finding]:
+        return check_pod(
+            server,
+            required_nodes=args.required_node or (family.node_classes if family is not None else BUILT_IN_NODES),
+            required_models=args.required_model,
+            family=family,
+            disk_path=args.disk_path,
+            min_free_disk_gb=policy["min_free_disk_gb"],
+            min_free_vram_mb=policy["min_free_vram_mb"],
+            gpu_wanted=bool(args.min_free_vram_mb),
+        )
+
+    if args.skip_comfy_api:
+        checks = check(None)
+        publish(report_of(checks), format=args.format, as_json=args.json)
+        return exit_code_of(checks)
+    token, insecure = args.comfy_token_env, args.insecure_token
+    entries = list_servers(args.comfy_url or (), args.servers, token_env=token, insecure_token=insecure)
+    with open_possible(entries, BackendOptions(timeout_seconds=ANSWER_SECONDS)) as opened:
+        if opened.tokenless and not opened.servers and len(opened.tokenless) == 1:
+            raise opened.tokenless[0][1]
+        found = check_servers(opened.servers, check)
+    found |= {url: [Finding(SERVER, f"{url}: {error.what} {error.why}", error.fix)] for url, error in opened.tokenless}
+    publish(report_of_servers(found, in_full=args.json or args.format == "json"), format=args.format, as_json=args.json)
+    return exit_code_of([each for findings in found.values() for each in findings])
+
+
+def check_servers(servers: Sequence[Backend], check: Callable[[Backend], list[Finding]]) -> dict[str, list[Finding]]:
+    """The findings of each server, by URL; all are looked at at once."""
+    from tools.backends.server_groups import ask_all
+
+    found = ask_all(servers, check)
+    return {
+        server.url: each if isinstance(each, list) else [Finding(SERVER, f"{server.url}: {each.why}", each.fix)]
+        for server, each in zip(servers, found, strict=True)
+    }
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ whether the file is in its folder is checked, and if not, what to copy is said.
     python tools/prepare_servers.py --lora-file amiranoor_v3.safetensors --servers servers.yaml
 
 Exit codes: 0 the LoRA is on every server · 1 a server lacks it, or has another of that name · 2 bad usage, or a file that is no LoRA ·
-3 a server does not answer.
+3 a server does not answer, or refuses our token: the others are looked at all the same.
 """
 
 from __future__ import annotations
@@ -34,26 +34,43 @@ NO_ANSWER = "server"
 ANSWER_SECONDS = 15.0
 
 
-def prepare_servers(entries: Sequence[ServerEntry], file: Path) -> list[Finding]:
-    """Bring a LoRA to each server; a finding for each. Raises InputError for a file that is no LoRA."""
+def prepare_servers(entries: Sequence[ServerEntry], file: Path) -> dict[str, list[Finding]]:
+    """Bring a LoRA to each server; what came of it, by URL. All are asked at once; files are uploaded one after the other.
+
+    Raises InputError for a file that is no LoRA.
+    """
     from tools.backends.backend import BackendOptions
-    from tools.backends.registry import open_backends
-    from tools.backends.server_entry import ServerEntry
+    from tools.backends.registry import open_possible
+    from tools.backends.server_groups import ask_all
     from tools.trainers.lora_header import read_lora_header
 
     told = read_lora_header(file).metadata
     header = {key: value for key, value in told.items() if isinstance(value, str)}
-    found: list[Finding] = []
-    for entry in entries or (ServerEntry("http://127.0.0.1:8188"),):
-        with open_backends([entry], BackendOptions(timeout_seconds=ANSWER_SECONDS)) as (server,):
+    found: dict[str, Finding] = {}
+    with open_possible(entries, BackendOptions(timeout_seconds=ANSWER_SECONDS)) as opened:
+        if len(opened.tokenless) == 1 and not opened.servers:
+            raise opened.tokenless[0][1]
+
+        def prepare(server: Backend) -> Finding:
             try:
-                server.connect()
-                found.append(_prepare(server, entry, file, header))
-            except UnavailableError as error:
-                found.append(Finding(NO_ANSWER, str(error).removesuffix(f" ({error.fix})"), error.fix))
+                return _prepare(server, opened.entries[server.url], file, header)
             except InputError as error:
-                found.append(Finding("lora", f"{error.what}: {error.why}", error.fix))
-    return found
+                return Finding("lora", f"{error.what}: {error.why}", error.fix)
+            except UnavailableError as error:
+                return _no_answer(error)
+
+        def look(server: Backend) -> Finding | None:
+            server.connect()
+            return None if server.offers.takes_models else prepare(server)
+
+        for server, answer in zip(opened.servers, ask_all(opened.servers, look), strict=True):
+            found[server.url] = _no_answer(answer) if isinstance(answer, UnavailableError) else answer or prepare(server)
+        found |= {url: Finding(NO_ANSWER, f"{url}: {error.what} {error.why}", error.fix) for url, error in opened.tokenless}
+    return {url: [each] for url, each in found.items()}
+
+
+def _no_answer(error: UnavailableError) -> Finding:
+    return Finding(NO_ANSWER, f"{error.what}: {error.why}", error.fix)
 
 
 def _prepare(server: Backend, entry: ServerEntry, file: Path, header: dict[str, str]) -> Finding:
@@ -103,13 +120,16 @@ def build_parser() -> cli.Parser:
 
 def main(argv: list[str] | None = None) -> int:
     from tools.backends.server_list import list_servers
+    from tools.production.server_table import grouped
 
     args = build_parser().parse_args(argv)
     entries = list_servers(args.comfy_url or (), args.servers, token_env=args.comfy_token_env, insecure_token=args.insecure_token)
-    found = prepare_servers(entries, args.lora_file)
+    by_server = prepare_servers(entries, args.lora_file)
+    found = [each for findings in by_server.values() for each in findings]
     missing = sum(finding.severity == "error" for finding in found)
     summary = f"{missing} of {len(found)} not ready: the arrows show what to do" if missing else f"{args.lora_file.name} is on every server"
-    publish(Report("prepare_servers", summary, tuple(found)), format=args.format, as_json=args.json)
+    shown = found if args.json or args.format == "json" else grouped(by_server)
+    publish(Report("prepare_servers", summary, tuple(shown)), format=args.format, as_json=args.json)
     return exit_code_of(found)
 
 

@@ -87,6 +87,8 @@ class OpenedBackends:
 
     servers: list[Backend]
     tokenless: list[tuple[str, TokenError]]
+    entries: dict[str, ServerEntry]
+    """What was said of each that is open, by its URL."""
 
 
 @contextlib.contextmanager
@@ -95,6 +97,7 @@ def open_possible(servers: Sequence[str | ServerEntry], options: BackendOptions 
     with contextlib.ExitStack() as stack:
         opened: dict[str, Backend] = {}
         tokenless: list[tuple[str, TokenError]] = []
+        entries: dict[str, ServerEntry] = {}
         for each in servers or [DEFAULT_URL]:
             entry = each if isinstance(each, ServerEntry) else ServerEntry(each)
             try:
@@ -103,7 +106,8 @@ def open_possible(servers: Sequence[str | ServerEntry], options: BackendOptions 
                 tokenless.append((entry.url.rpartition("@")[2], error))
             else:
                 opened.setdefault(backend.url, backend)
-        yield OpenedBackends(list(opened.values()), tokenless)
+                entries.setdefault(backend.url, entry)
+        yield OpenedBackends(list(opened.values()), tokenless, entries)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,26 +14,34 @@ from typing import Any
 from lifeos import cli
 from lifeos.errors import EXIT_OK, UnavailableError
 from lifeos.server_flags import add_server_flags
-from tools.backends.backend import BackendOptions
-from tools.backends.registry import open_backends
+from tools.backends.backend import Backend, BackendOptions, ServerInfo
+from tools.backends.registry import open_possible
+from tools.backends.server_groups import LeftOutServer, ask_all, tell_left_out
 from tools.backends.server_list import list_servers
 
 ANSWER_SECONDS = 5.0
 
 
 def describe_servers(args: Any) -> list[dict[str, str]]:
-    """A finding for each server. Raises InputError for flags and files that cannot be used."""
+    """A finding for each server that answers, and one for each reason why others do not. All are asked at once.
+
+    Raises InputError for flags and files that cannot be used.
+    """
     entries = list_servers(args.comfy_url or (), args.servers, token_env=args.comfy_token_env, insecure_token=args.insecure_token)
-    found: list[dict[str, str]] = []
-    with open_backends(entries, BackendOptions(timeout_seconds=ANSWER_SECONDS)) as servers:
-        for server in servers:
-            try:
-                info = server.connect()
-            except UnavailableError as error:
-                found.append({"severity": "warning", "message": f"{server.url}: {error.why}", "fix": error.fix})
-            else:
-                found.append({"severity": "ok", "message": f"{info.version} at {info.url}, on {info.device}", "fix": ""})
-    return found
+    with open_possible(entries, BackendOptions(timeout_seconds=ANSWER_SECONDS)) as opened:
+        answers = list(zip(opened.servers, ask_all(opened.servers, lambda server: server.connect()), strict=True))
+        left = [LeftOutServer.of(server.url, error, comes_back=False) for server, error in answers if isinstance(error, UnavailableError)]
+        left += [LeftOutServer(url, f"{error.what} {error.why}", error.fix, comes_back=False) for url, error in opened.tokenless]
+        well = [_told(server, info) for server, info in answers if isinstance(info, ServerInfo)]
+    said = [{"severity": "ok", "message": message, "fix": ""} for message in well]
+    total = len(opened.servers) + len(opened.tokenless)
+    return [*said, *({"severity": "warning", "message": line, "fix": ""} for line in tell_left_out(left, total))]
+
+
+def _told(server: Backend, info: ServerInfo) -> str:
+    """`0.33.0 at http://…, on NVIDIA …`, and that it lists nothing, where that is so."""
+    asked = "" if server.offers.lists_nodes else "; what nodes and models it has cannot be asked"
+    return f"{info.version} at {info.url}, on {info.device}{asked}"
 
 
 def build_parser() -> cli.Parser:

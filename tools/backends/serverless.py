@@ -101,7 +101,7 @@ class Serverless(PolledServer[QueuedJob]):
     def info(self) -> ServerInfo:
         health = self._api.health()
         self._workers = health.workers.count
-        return ServerInfo(self.url, "RunPod serverless", health.describe(), notice=health.notice)
+        return ServerInfo(self.url, "RunPod serverless", health.told(), notice=health.notice)
 
     def workload(self) -> Workload:
         """Our own jobs: others' are not listed."""

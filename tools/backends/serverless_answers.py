@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lifeos import foreign
-from lifeos.counting import counted
+from lifeos.counting import counted, verb
 from lifeos.errors import InputError
 from tools.backends.backend import PictureRef, PromptEnd
 from tools.backends.comfyui_answers import read_failure, without_picture
@@ -122,6 +122,12 @@ class ServerlessHealth:
         told = ((self.workers.running, "at work"), (self.workers.idle, "ready"), (self.workers.initializing, "starting"))
         parts = [f"{counted(count, 'worker')} {state}" for count, state in (*told, (self.workers.throttled, "throttled")) if count]
         return ", ".join(parts) or "no worker yet"
+
+    def told(self) -> str:
+        """The same for somebody who has queued nothing: `cold start, 2 workers starting; 3 jobs wait`."""
+        cold = "" if self.workers.running or self.workers.idle else "cold start, "
+        waiting = self.jobs.inQueue
+        return f"{cold}{self.describe()}" + (f"; {counted(waiting, 'job')} {verb(waiting, 'waits', 'wait')}" if waiting else "")
 
 
 def pictures_of(job: EndpointJob) -> list[WorkerPicture]:

@@ -320,7 +320,7 @@ def test_a_cold_start_is_told_with_the_workers(
     monkeypatch.setattr("tools.backends.serverless.COLD_SECONDS", 0.1)
     server = open_client(open_endpoint(workers=2, cold_start_seconds=0.4))
     notes = noted(server)
-    assert server.connect().device == "2 workers starting"
+    assert server.connect().device == "cold start, 2 workers starting"
     assert server.depth(2) == 4
     assert end_of(server, plain_graph()).kind == "done"
     (note,) = notes
