@@ -22,7 +22,9 @@ from tools.stand_in import render_references
 
 MEMBERS = {"tools.backends.comfyui", "tools.backends.comfy_api", "tools.backends.embedded", "tools.backends.serverless"}
 KNOWN_OUTSIDE = {
+    "tools.backends.address",
     "tools.backends.backend",
+    "tools.backends.credentials",
     "tools.backends.dispatch",
     "tools.backends.registry",
     "tools.backends.picture_bytes",
@@ -31,10 +33,8 @@ KNOWN_OUTSIDE = {
     "tools.backends.server_list",
 }
 """All that anything outside the folder imports of it: a new back end changes none of the four but for its row. (`picture_bytes` knows
-formats, and no server.)"""
+formats, and no server; `address` and `credentials` serve whoever asks something of a machine.)"""
 PARTS = {
-    "tools.backends.address",
-    "tools.backends.credentials",
     "tools.backends.dispatched_jobs",
     "tools.backends.lane_state",
     "tools.backends.server_lane",
