@@ -21,6 +21,9 @@ PASSING_WORDS = ("connectionerror", "timeout", "connection reset", "temporarily 
 MISSING_NODE = ("invalid_prompt", "missing_node_type")
 """What ComfyUI calls a node class that it does not have: before, and since 0.33."""
 
+MISSING_NODE_WORDS = ("custom node may not be installed", "does not exist")
+"""What it says then. A proxy passes on nothing else."""
+
 MESSAGE_LIMIT = 400
 
 
@@ -201,7 +204,8 @@ def read_rejection(url: str, answer: PromptAnswer) -> RejectedPrompt:
     error = answer.error
     if isinstance(error, PromptFault):
         text = " ".join(part for part in (error.message, error.details) if part)
-        fix = "install the missing custom node on the server" if error.type in MISSING_NODE else ""
+        is_missing = error.type in MISSING_NODE or (error.type is None and any(words in text for words in MISSING_NODE_WORDS))
+        fix = "install the missing custom node on the server" if is_missing else ""
         extra = error.extra_info or FaultExtra()
         node = f"{extra.node_id} ({extra.class_type})" if extra.node_id is not None and extra.class_type else ""
         return RejectedPrompt(url, node, _cut(text) or "no reason given", fix)

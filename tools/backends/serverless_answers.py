@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -13,12 +12,12 @@ from lifeos.counting import counted, verb
 from lifeos.errors import InputError
 from tools.backends.backend import PictureRef, PromptEnd
 from tools.backends.comfyui_answers import read_failure, without_picture
+from tools.backends.serverless_refusals import read_worker_refusal
 
 QUEUED = "IN_QUEUE"
 OPEN_STATUSES = frozenset({QUEUED, "IN_PROGRESS"})
 ENDED_STATUSES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
 
-REFUSED_GRAPH = ("workflow validation failed", "comfyui validation failed")
 OTHER_INPUT = ("missing 'workflow' parameter", "invalid json format in input")
 """What a worker says that wants another input than a graph."""
 
@@ -30,9 +29,7 @@ LEFT_OUT = ("workflow execution error", "failed to fetch", "error uploading", "e
 """Of the `errors` beside pictures: some picture is missing. Others are remarks."""
 
 EXECUTION_ERROR = re.compile(r"Workflow execution error: Node Type: (.*?), Node ID: (.*?), Message: (.*)", re.DOTALL)
-REFUSED_NODE = re.compile(r"Node ([^\s:()]+)(?: \((\w+)\))?: (.*)")
 MESSAGE_LIMIT = 400
-LITERAL_LIMIT = 20_000
 
 STORE_FIX = "give the endpoint a store for its pictures: BUCKET_ENDPOINT_URL, BUCKET_ACCESS_KEY_ID, BUCKET_SECRET_ACCESS_KEY (S3)"
 WORKER_FIX = "an endpoint that runs worker-comfyui, version 5 or later, is wanted"
@@ -156,20 +153,20 @@ def read_job_end(prompt_id: str, job: EndpointJob) -> PromptEnd:
     if job.status == "FAILED":
         return _failure(prompt_id, job)
     if job.output is None:
-        why = "completed without an output: pictures in the answer are larger than RunPod passes on"
-        return _set_up(prompt_id, why, STORE_FIX, seconds)
+        why = "not delivered: it completed without an output, so that its pictures are larger than RunPod passes on"
+        return _of_endpoint(prompt_id, why, STORE_FIX, seconds)
     output = _output(job)
     if output is None or output.images is None:
-        why = "its worker is another one: the answer has no `images` as worker-comfyui gives them"
-        return _set_up(prompt_id, why, WORKER_FIX, seconds)
+        why = "not delivered: the worker is another one, whose answer has no `images` as worker-comfyui gives them"
+        return _of_endpoint(prompt_id, why, WORKER_FIX, seconds)
     remarks = [str(each) for each in output.errors or []]
     if any(remark.lower().startswith(LEFT_OUT) for remark in remarks):
         return _failure(prompt_id, job)
     if not output.images:
         return without_picture(prompt_id, seconds, from_cache=False)
     if len(pictures_of(job)) < len(output.images):
-        why = "its worker gives pictures in a way that is not known: neither base64 nor s3_url"
-        return _set_up(prompt_id, why, WORKER_FIX, seconds)
+        why = "not delivered: the worker gives pictures in a way that is not known, neither base64 nor s3_url"
+        return _of_endpoint(prompt_id, why, WORKER_FIX, seconds)
     refs = tuple(
         PictureRef(picture.filename or f"picture_{place + 1}.png", handle=f"{job.id}/{place}")
         for place, picture in enumerate(output.images)
@@ -188,8 +185,9 @@ def _output(job: EndpointJob) -> WorkerOutput | None:
     return output
 
 
-def _set_up(prompt_id: str, why: str, fix: str, seconds: float | None) -> PromptEnd:
-    return PromptEnd(prompt_id, "failed", message=why, seconds=seconds, is_set_up=True, fix=fix)
+def _of_endpoint(prompt_id: str, why: str, fix: str, seconds: float | None) -> PromptEnd:
+    """What every job of the workflow would come to on this endpoint. Another server may make the picture."""
+    return PromptEnd(prompt_id, "failed", message=why, seconds=seconds, is_set_up=True, fix=fix, is_rejection=True)
 
 
 def _failure(prompt_id: str, job: EndpointJob) -> PromptEnd:
@@ -197,14 +195,15 @@ def _failure(prompt_id: str, job: EndpointJob) -> PromptEnd:
     said = "; ".join(texts)
     lower = said.lower()
     if any(words in lower for words in TOO_LARGE):
-        return _set_up(prompt_id, f"its pictures are larger than RunPod passes on: {_cut(said)}", STORE_FIX, job.seconds)
+        why = f"not delivered: its pictures are larger than RunPod passes on: {_cut(said)}"
+        return _of_endpoint(prompt_id, why, STORE_FIX, job.seconds)
     if any(words in lower for words in OTHER_INPUT):
-        return _set_up(prompt_id, f"its worker is another one: {_cut(said)}", WORKER_FIX, job.seconds)
-    refusal = next((text for text in texts if any(words in text.lower() for words in REFUSED_GRAPH)), None)
+        return _of_endpoint(prompt_id, f"not run: the worker is another one: {_cut(said)}", WORKER_FIX, job.seconds)
+    refusal = next((refused for text in texts if (refused := read_worker_refusal("", text)) is not None), None)
     if refusal is not None:
-        node, why = _read_refusal(refusal)
-        end = _set_up(prompt_id, f"rejected: {_cut(why)}", "mend the workflow, or put the missing file on the endpoint", job.seconds)
-        return replace(end, node=node, is_rejection=True)
+        why = refusal.message + (f" ({refusal.fix})" if refusal.fix else "")
+        end = _of_endpoint(prompt_id, f"rejected: {_cut(why)}", "mend the workflow, or put the missing file on the endpoint", job.seconds)
+        return replace(end, node=refusal.node)
     found = next((match for text in texts if (match := EXECUTION_ERROR.search(text))), None)
     if found is not None:
         return read_failure(prompt_id, f"{found[2]} ({found[1]})", "", found[3], job.seconds)
@@ -227,35 +226,6 @@ def _texts(job: EndpointJob) -> Iterator[str]:
     if output is not None:
         yield from (str(each) for each in output.errors or [])
         yield from [output.details] if isinstance(output.details, str) else (str(each) for each in output.details or [])
-
-
-def _read_refusal(text: str) -> tuple[str, str]:
-    """The first node at fault and what is wrong with it: `5 (KSampler)`, `Value not in list: …`."""
-    classes: dict[str, str] = {}
-    faults: list[tuple[str, str]] = []
-    for line in text.splitlines():
-        match = REFUSED_NODE.search(line) if line.lstrip().startswith("•") else None
-        if match is None or match[2] == "dependent_outputs":
-            continue
-        if match[2] == "class_type":
-            classes[match[1]] = match[3].strip()
-        else:
-            faults.append((match[1], match[3]))
-    if not faults:
-        return "", " ".join(text.split())
-    node, told = faults[0]
-    return f"{node} ({classes[node]})" if node in classes else node, _fault_text(told)
-
-
-def _fault_text(told: str) -> str:
-    """ComfyUI's list of faults, which the worker writes as Python does; as it stands where it is none."""
-    try:
-        faults = ast.literal_eval(told) if len(told) <= LITERAL_LIMIT else None
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        faults = None
-    if not isinstance(faults, list) or not faults or not isinstance(faults[0], dict):
-        return told
-    return ": ".join(str(faults[0][key]) for key in ("message", "details") if faults[0].get(key)) or told
 
 
 def _cut(text: str) -> str:

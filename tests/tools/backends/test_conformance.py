@@ -254,23 +254,47 @@ def test_cancelling_stops_ours_and_nobody_else_s(kind: Kind, client_of: ClientOf
     assert server.progress == {}
 
 
-@real_kinds
-def test_a_graph_that_cannot_run_there_is_a_rejection_that_names_the_node(kind: Kind, client_of: ClientOf) -> None:
-    """At once where the server looks before it queues, else as the end: another server may take it."""
+def with_missing_file() -> dict[str, Any]:
     graph = sampled_graph(1)
-    node = next(name for name, each in graph.items() if each["class_type"] == "CheckpointLoaderSimple")
-    graph[node]["inputs"]["ckpt_name"] = "not_there.safetensors"
+    graph["1"]["inputs"]["ckpt_name"] = "not_there.safetensors"
+    return graph
+
+
+def with_missing_node() -> dict[str, Any]:
+    return plain_graph() | {"1": {"class_type": "NotInstalled", "inputs": {}}}
+
+
+LACKING = {  # a proxy does not tell which node has the class
+    "file": (with_missing_file, {"1 (CheckpointLoaderSimple)"}, "ckpt_name 'not_there.safetensors' is not on the server", "nearest"),
+    "node": (
+        with_missing_node,
+        {"1 (NotInstalled)", ""},
+        "'NotInstalled' not found",
+        "install the missing custom node",
+    ),
+}
+
+
+@real_kinds
+@pytest.mark.parametrize(("graph", "nodes", "why", "fix"), LACKING.values(), ids=LACKING)
+def test_what_it_lacks_is_a_rejection_in_the_same_words(
+    kind: Kind, client_of: ClientOf, graph: Callable[[], dict[str, Any]], nodes: set[str], why: str, fix: str
+) -> None:
+    """At once where the server looks before it queues, else as the end: another server may take it."""
     server, prompt_id = client_of(kind), new_id()
     try:
-        server.submit(prompt_id, graph)
+        server.submit(prompt_id, graph())
     except RejectedPrompt as error:
-        assert (error.node, "not_there.safetensors" in error.message) == (f"{node} (CheckpointLoaderSimple)", True)
+        node, message = error.node, f"{error.message} ({error.fix})"
         assert server.wait(0.0) == []
     else:
         (end,) = ends_of(server, prompt_id).values()
+        node, message = end.node, end.message
         assert (end.is_rejection, end.is_set_up, end.can_heal) == (True, True, False)
-        assert (end.node, "not_there.safetensors" in end.message) == (f"{node} (CheckpointLoaderSimple)", True)
         assert server.offers.lists_models is False
+    assert node in nodes
+    assert why in message
+    assert fix in message
 
 
 @real_kinds

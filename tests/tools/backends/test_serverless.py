@@ -160,10 +160,18 @@ ENDS: dict[str, tuple[dict[str, Any], Callable[[], dict[str, Any]], tuple[str, s
     "timed out": ({"ends": ["TIMED_OUT"]}, plain_graph, ("failed", "", "the endpoint stopped it", True, False)),
     "cancelled": ({"ends": ["CANCELLED"]}, plain_graph, ("interrupted", "", "cancelled at the endpoint", True, False)),
     "memory": ({"ends": ["out of memory"]}, plain_graph, ("failed", "5 (KSampler)", "CUDA out of memory", True, False)),
-    "other worker": ({"ends": ["other worker"]}, plain_graph, ("failed", "", "its worker is another one", False, True)),
-    "too large": ({"answer_limit_bytes": 99}, plain_graph, ("failed", "", "its pictures are larger than RunPod passes on", False, True)),
+    "other worker": ({"ends": ["other worker"]}, plain_graph, ("failed", "", "not delivered: the worker is another one", False, True)),
+    "too large": (
+        {"answer_limit_bytes": 99},
+        plain_graph,
+        ("failed", "", "not delivered: its pictures are larger", False, True),
+    ),
     "no picture": ({}, without_saver, ("failed", "", "ended without a picture", False, True)),
-    "rejected": ({}, with_wrong_model, ("failed", "1 (CheckpointLoaderSimple)", "rejected: Value not in list: ckpt_name", False, True)),
+    "rejected": (
+        {},
+        with_wrong_model,
+        ("failed", "1 (CheckpointLoaderSimple)", "rejected: ckpt_name 'not_there", False, True),
+    ),
 }
 
 
@@ -187,12 +195,19 @@ def job(status: str = "COMPLETED", **more: Any) -> EndpointJob:
     return EndpointJob("1-u1", status, 1500.0, **more)
 
 
+MISSING = {
+    "error": {"type": "invalid_prompt", "message": "Cannot execute because node X does not exist.", "details": "Node ID '#9'"},
+    "node_errors": {},
+}
 PICTURE = {"filename": "x.png", "type": "base64", "data": "AAAA"}
 DOCUMENTS: dict[str, tuple[EndpointJob, tuple[str, str, bool]]] = {
-    "no output at all": (job(), ("failed", "completed without an output", False)),
-    "output of another kind": (job(output=["https://x/1.png"]), ("failed", "its worker is another one", False)),
-    "older worker": (job(output={"message": "AAAA", "status": "success"}), ("failed", "its worker is another one", False)),
-    "unknown type": (job(output={"images": [PICTURE, PICTURE | {"type": "gs"}]}), ("failed", "its worker gives pictures in a way", False)),
+    "no output at all": (job(), ("failed", "not delivered: it completed without an output", False)),
+    "output of another kind": (job(output=["https://x/1.png"]), ("failed", "not delivered: the worker is another one", False)),
+    "older worker": (job(output={"message": "AAAA", "status": "success"}), ("failed", "not delivered: the worker is another one", False)),
+    "unknown type": (
+        job(output={"images": [PICTURE, PICTURE | {"type": "gs"}]}),
+        ("failed", "not delivered: the worker gives", False),
+    ),
     "a remark": (job(output={"images": [PICTURE], "errors": ["Node 9 has gifs"]}), ("done", "Node 9 has gifs", False)),
     "one is missing": (
         job(output={"images": [PICTURE], "errors": ["Error uploading x.png to S3: 500"]}),
@@ -202,8 +217,20 @@ DOCUMENTS: dict[str, tuple[EndpointJob, tuple[str, str, bool]]] = {
         job("FAILED", error='{"error_type": "<class \'OSError\'>", "error_message": "ComfyUI server not reachable"}'),
         ("failed", "<class 'OSError'>: ComfyUI server not reachable", True),
     ),
-    "no graph wanted": (job("FAILED", error="Missing 'workflow' parameter"), ("failed", "its worker is another one", False)),
+    "no graph wanted": (job("FAILED", error="Missing 'workflow' parameter"), ("failed", "not run: the worker is another one", False)),
     "no reason": (job("FAILED"), ("failed", "the server gave no reason", False)),
+    "missing node": (
+        job("FAILED", error="Cannot execute because node X does not exist.. Raw response: " + json.dumps(MISSING)),
+        ("failed", "rejected: Cannot execute because node X does not exist. Node ID '#9' (install the missing custom node", False),
+    ),
+    "raw text": (
+        job("FAILED", error="ComfyUI validation failed (could not parse error response): <html>"),
+        ("failed", "rejected: ComfyUI validation failed", False),
+    ),
+    "faults that are no Python": (
+        job("FAILED", error="Workflow validation failed:\n• Node 5 (errors): [{'message': }\n• Node 5 (class_type): KSampler"),
+        ("failed", "rejected: [{'message': }", False),
+    ),
     "odd refusal": (
         job("FAILED", error="Workflow validation failed. Raw response: {}"),
         ("failed", "rejected: Workflow validation", False),
@@ -215,6 +242,7 @@ DOCUMENTS: dict[str, tuple[EndpointJob, tuple[str, str, bool]]] = {
 def test_what_an_answer_means(document: EndpointJob, wanted: tuple[str, str, bool]) -> None:
     end = read_job_end("a", document)
     assert (end.kind, end.can_heal, end.seconds) == (wanted[0], wanted[2], 1.5)
+    assert end.is_rejection == end.message.startswith(("rejected", "not delivered", "not run"))  # another server may make it
     assert end.message.startswith(wanted[1])
 
 
@@ -420,11 +448,12 @@ def test_health_in_words() -> None:
     assert ServerlessHealth(Workers(1, 2, 0, 1)).describe() == "2 workers at work, 1 worker ready, 1 worker throttled"
 
 
-def test_what_an_endpoint_rejects_goes_to_another_server(
-    open_endpoint: OpenEndpoint, open_client: OpenClient, comfyui: EmbeddedServer
+@pytest.mark.parametrize("ends", [[], ["other worker"] * 9], ids=["lacks the checkpoint", "another worker"])
+def test_what_an_endpoint_cannot_make_goes_to_another_server(
+    open_endpoint: OpenEndpoint, open_client: OpenClient, comfyui: EmbeddedServer, ends: list[str]
 ) -> None:
-    with start_embedded_server(models={"checkpoints": [], "loras": []}) as bare:
-        endpoint = open_client(open_endpoint(url=bare.url))
+    with start_embedded_server(models=None if ends else {"checkpoints": [], "loras": []}) as bare:
+        endpoint = open_client(open_endpoint(url=bare.url, ends=ends))
         with ComfyServer(comfyui.url) as plain:
             plain.connect()
             with Dispatcher([endpoint, plain]) as dispatcher:

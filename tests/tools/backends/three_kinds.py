@@ -83,6 +83,10 @@ def fail_every_job(servers: ThreeKinds) -> None:
     servers.endpoint.faults.ends = ["FAILED"] * 1000
 
 
+def change_the_worker(servers: ThreeKinds) -> None:
+    servers.endpoint.faults.ends = ["other worker"] * 1000
+
+
 Loss = Callable[[ThreeKinds], None]
 LOSSES: Mapping[str, tuple[Loss, Callable[[ThreeKinds], int]]] = {
     "proxy stopped": (stop_the_proxy, lambda servers: servers.behind_proxy.counters["accepted"]),
@@ -90,6 +94,7 @@ LOSSES: Mapping[str, tuple[Loss, Callable[[ThreeKinds], int]]] = {
     "embedded server killed": (kill_the_embedded_server, lambda servers: servers.plain.counters["accepted"]),
     "key refused": (refuse_the_key, lambda servers: len(servers.endpoint.jobs)),
     "endpoint answers 500": (break_the_endpoint, lambda servers: len(servers.endpoint.jobs)),
+    "another worker image": (change_the_worker, lambda servers: len(servers.endpoint.jobs)),
     "every job fails": (fail_every_job, lambda servers: len(servers.endpoint.jobs)),
 }
 """What is done to a server, and how many jobs it has had."""
