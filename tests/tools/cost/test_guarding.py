@@ -406,6 +406,29 @@ def test_a_forgotten_session_beside_an_idle_one_that_beats_is_no_work() -> None:
     assert _states([_beating("", forgotten, idle[minute], looks=minute) for minute in range(4)]) == ["working", "idle", "idle", "idle"]
 
 
+@pytest.mark.parametrize(
+    ("pulses", "quiet"),
+    [
+        pytest.param([("12:00", "12:00"), ("12:01", "12:00"), ("12:02", "12:00")], [0, 60, 120], id="it beats, and nothing is new"),
+        pytest.param([("12:00", "12:00"), ("12:01", "12:00"), ("12:02", "12:02")], [0, 60, 0], id="something new"),
+        pytest.param([("12:00", ""), ("12:01", ""), ("12:02", "")], [0, 0, 0], id="version 3.0.0: each heartbeat counts"),
+        pytest.param([("12:00", "12:00"), ("11:01", "10:58"), ("11:02", "10:58")], [0, 0, 60], id="a clock that is set back"),
+    ],
+)
+def test_what_a_lease_is_held_against(pulses: list[tuple[str, str]], quiet: list[int]) -> None:
+    """As a shared state file tells it, while another session of the pod ends: that is nothing new."""
+    memory, seen = PodMemory(), []
+    for number, (heartbeat, progress) in enumerate(pulses):
+        sessions = [SessionPulse("2", "agent", heartbeat, 0.0, progress)]
+        sessions += [SessionPulse("1", "setup", "11:00", 0.0, "11:00")] if number == 0 else []
+        sight = PodSight(0, 0, str(number), pulse=PodPulse("p", sessions=sessions))
+        verdict = judge_pod(memory, RentedPod("p", status="RUNNING", gpu={}), sight, MINUTE if number else 0.0, GuardRules(IDLE, LEASE))
+        memory = verdict.memory
+        seen.append(memory.quiet_seconds)
+        assert verdict.state == "working"
+    assert seen == quiet
+
+
 def test_why_a_training_that_hangs_is_stopped_is_said(account: Account) -> None:
     account.stand_in.pods = {"hung1": PlannedPod("hung1", [(0, "training"), (310, "hung at rest")], has_watch=True)}
     account.rules = GuardRules(IDLE, LEASE, name_prefix="lora-")

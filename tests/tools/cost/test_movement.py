@@ -115,6 +115,11 @@ def test_the_watch_does_not_take_its_own_word_for_that_of_a_batch(tmp_path: Path
     assert _watched(tmp_path, [batch] * 6, beats) == [True, True, True, False, False, False]
 
 
+def test_a_batch_that_beats_elsewhere_counts_as_long_as_it_is_there(tmp_path: Path) -> None:
+    """The watch's own session, which begins with the batch, is no word of the batch."""
+    assert _watched(tmp_path, [Sample(100, 0, (Running(7, 1, BATCH, 0, 0),))] * 5) == [True] * 5
+
+
 def test_a_session_keeps_the_moment_at_which_its_work_last_moved_on(tmp_path: Path) -> None:
     moments: list[tuple[str, str]] = []
 
