@@ -6,6 +6,7 @@ with how long it stood. Until then the guard's state file knows how long it was 
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -180,6 +181,20 @@ def read_stops(log: Path, state_file: Path, since: date | None = None, until: da
     found = [replace(stop, stood_seconds=max(stop.stood_seconds, standing.get(stop.stop_id, 0.0))) for stop in stops.values()]
     first, last = (since or date.min).isoformat(), (until or date.max).isoformat()
     return [stop for stop in found if first <= stop.at[:10] <= last]
+
+
+def find_unsettled(log: Path) -> dict[str, str]:
+    """By pod, the stop that was asked for last and of which the log does not say what came of it."""
+    unsettled: dict[str, str] = {}
+    with contextlib.suppress(LifeosError):  # where the log cannot be read, nothing can be written down either
+        for line in foreign.read_lines(log, GuardRecord, not_finite="refuse") if log.exists() else ():
+            if isinstance(line, foreign.BadLine):
+                continue
+            if line.record.event == "asked":
+                unsettled[line.record.pod_id] = line.record.stop_id
+            else:
+                unsettled = {pod: stop for pod, stop in unsettled.items() if stop != line.record.stop_id}
+    return unsettled
 
 
 def _read_standing(state_file: Path) -> dict[str, float]:

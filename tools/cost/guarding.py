@@ -13,7 +13,18 @@ from pathlib import Path
 
 from lifeos import times
 from tools.cost.guard_clock import make_look, seconds_since
-from tools.cost.guard_log import GONE, REFUSED, STOPPED, WITHDRAWN, GuardLog, GuardState, read_state, usd_per_hr, write_state
+from tools.cost.guard_log import (
+    GONE,
+    REFUSED,
+    STOPPED,
+    WITHDRAWN,
+    GuardLog,
+    GuardState,
+    find_unsettled,
+    read_state,
+    usd_per_hr,
+    write_state,
+)
 from tools.cost.guard_rules import GuardRules, GuardVerdict, PodMemory, in_minutes, judge_pod
 from tools.cost.pod_sight import PodSight
 from tools.cost.pods_api import EXITED, TERMINATED, PodsApi, PodsApiError, RentedPod
@@ -57,6 +68,9 @@ class Guard:
         self.say, self.clock, self.dry_run = say, clock, dry_run
         state = read_state(state_file)
         self.looked, self.memories = state.looked, dict(state.pods)
+        for pod_id, stop_id in ({} if dry_run else find_unsettled(log.path)).items():  # asked for, and the state could not be written
+            known = self.memories.get(pod_id, PodMemory())
+            self.memories[pod_id] = known if known.stop_id else replace(known, stop_id=stop_id)
         self.watched: list[WatchedPod] = []
         self.odd: list[str] = []
         self.others = 0
@@ -106,17 +120,16 @@ class Guard:
             return memory
         stands = pod.status in (EXITED, TERMINATED)
         if stands and not memory.settled:
-            self._settle(memory.stop_id, STOPPED)
-            return replace(memory, settled=True, stopped_seconds=0.0)
+            return replace(memory, settled=self._settle(memory.stop_id, STOPPED), stopped_seconds=0.0)
         if stands:
             return replace(memory, stopped_seconds=memory.stopped_seconds + elapsed)
         if memory.settled:
-            self._record(lambda: self.log.end(memory.stop_id, self._now(), memory.stopped_seconds))
+            is_written = self._end(memory)
         elif verdict.state not in ("working", "locked", "cluster"):
             return memory  # on its way, or asked once more under the same record
         else:
-            self._settle(memory.stop_id, WITHDRAWN, verdict.why)
-        return replace(memory, stop_id="", settled=False, stopped_seconds=0.0)
+            is_written = self._settle(memory.stop_id, WITHDRAWN, verdict.why)
+        return replace(memory, stop_id="", settled=False, stopped_seconds=0.0) if is_written else memory
 
     def _miss(self, listed: set[str], elapsed: float, is_partial: bool) -> None:
         """Pods that are known and not in the list: gone, if RunPod says so when asked for them."""
@@ -129,11 +142,10 @@ class Guard:
             try:
                 self.api.find_pod(pod_id)
             except PodsApiError as error:
-                if error.status == 404:
-                    if memory.stop_id and not memory.settled:
-                        self._settle(memory.stop_id, GONE)
-                    elif memory.stop_id:
-                        self._record(lambda: self.log.end(memory.stop_id, self._now(), memory.stopped_seconds))  # noqa: B023
+                is_written = True
+                if error.status == 404 and memory.stop_id:
+                    is_written = self._end(memory) if memory.settled else self._settle(memory.stop_id, GONE)
+                if error.status == 404 and is_written:
                     del self.memories[pod_id]
 
     def _stop(self, pod: RentedPod, before: PodMemory, elapsed: float) -> None:
@@ -168,8 +180,8 @@ class Guard:
         try:
             self.api.stop(pod.id)
             if self.api.find_pod(pod.id).status == EXITED:
-                self._settle(stop_id, STOPPED)
-                self.memories[pod.id] = replace(self.memories[pod.id], settled=True, stopped_seconds=0.0)
+                is_settled = self._settle(stop_id, STOPPED)
+                self.memories[pod.id] = replace(self.memories[pod.id], settled=is_settled, stopped_seconds=0.0)
                 self.say(f"{pod.title} is stopped; its volume is kept, and costs on")
         except PodsApiError as error:
             if error.may_pass or (was_asked and error.status == 409):  # it may be on its way since it was asked first
@@ -218,14 +230,21 @@ class Guard:
     def _now(self) -> str:
         return self.looked.server or times.stamp(self.clock().wall)
 
-    def _settle(self, stop_id: str, outcome: str, detail: str = "") -> None:
-        self._record(lambda: self.log.settle(stop_id, self._now(), outcome, detail))
+    def _settle(self, stop_id: str, outcome: str, detail: str = "") -> bool:
+        return self._record(lambda: self.log.settle(stop_id, self._now(), outcome, detail))
 
-    def _record(self, write: Callable[[], None]) -> None:
+    def _end(self, memory: PodMemory) -> bool:
+        return self._record(lambda: self.log.end(memory.stop_id, self._now(), memory.stopped_seconds))
+
+    def _record(self, write: Callable[[], None]) -> bool:
+        """Whether it is written. What is not, for want of room say, is tried again at the next look."""
         try:
             write()
         except OSError as error:
             self._say_once("log", f"warning: {self.log.path} cannot be written ({error.strerror})")
+            return False
+        self._said.pop("log", None)
+        return True
 
     def _write(self) -> None:
         if self.dry_run:
