@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from lifeos.errors import UnavailableError
 
@@ -42,12 +44,20 @@ def wait_for(process: subprocess.Popen[bytes], began: float) -> ChildUse:
         return ChildUse(time.perf_counter() - began, process.returncode, _to_mb(usage.ru_maxrss))
 
 
-def page_bytes() -> int:
-    """The size of a page of memory. Raises UnavailableError on Windows."""
-    if sys.platform == "win32":
-        raise _not_counted()
+def resident_mb() -> float:
+    """Resident memory of this process now, in millions of bytes, of what is still in use. Raises UnavailableError but on Linux."""
+    counted = Path("/proc/self/statm")
+    if sys.platform == "win32" or not counted.exists():
+        raise UnavailableError("resident memory", "not counted here", "run this benchmark on Linux")
     else:  # noqa: RET506 - mypy reads it for each platform
-        return int(os.sysconf("SC_PAGE_SIZE"))
+        gc.collect()
+        return int(counted.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1_000_000
+
+
+def machine_load() -> float:
+    """Of the last minute: how many programs wanted to run at once. 0 on Windows, which does not tell."""
+    tell = getattr(os, "getloadavg", None)
+    return float(tell()[0]) if tell is not None else 0.0
 
 
 def _to_mb(counted: int) -> float:

@@ -21,18 +21,12 @@ from typing import Any
 if not __package__:  # run as a file: import from the repository root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.memory import page_bytes
+from benchmarks.memory import resident_mb
 from evals.faces.engine_flags import add_engine_flags, given_engine
 from lifeos import cli
 from lifeos.errors import EXIT_OK
 
 MEGABYTE = 1_000_000
-
-
-def resident_mb() -> float:
-    """Resident memory now (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * page_bytes() / MEGABYTE
 
 
 def write_pictures(folder: Path, count: int, width: int, height: int) -> None:
