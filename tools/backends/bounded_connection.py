@@ -7,6 +7,7 @@ every library with a timeout per read waiting for ever.
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import functools
 import http.client
 import math
@@ -32,6 +33,10 @@ CHUNK_BYTES = 1 << 16
 
 class RefusedReplyError(UnavailableError):
     """An answer that may not be taken and would come again: too large, or a redirect that leads elsewhere."""
+
+
+class RefusedTokenError(RefusedReplyError):
+    """What lets us in is refused, or wanted: no other try changes that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ class BoundedConnection:
         response.close()
         length = response.getheader("Content-Length", "")
         known = int(length) if encoding == "identity" and length.isdecimal() and len(length) < 20 else None
-        wait, used = (_number(response.getheader(name)) for name in ("Retry-After", "X-Comfy-Credits-Used"))
+        wait, used = _retry_seconds(response), _number(response.getheader("X-Comfy-Credits-Used"))
         return Reply(response.status, body, known, response.getheader("Location"), wait, used)
 
     def _read(self, response: http.client.HTTPResponse, encoding: str, limit: int, what: str) -> bytes:
@@ -242,6 +247,19 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if 0 <= value < math.inf else None
+
+
+def _retry_seconds(response: http.client.HTTPResponse) -> float | None:
+    """Retry-After in seconds; where it is a date (RFC 9110, 10.2.3), from the date of the answer itself, whatever this machine's clock
+    says."""
+    told = response.getheader("Retry-After")
+    if told is None or (seconds := _number(told)) is not None:
+        return None if told is None else seconds
+    try:
+        then, now = (email.utils.parsedate_to_datetime(text) for text in (told, response.getheader("Date") or ""))
+        return max(0.0, (then - now).total_seconds())
+    except (ValueError, TypeError):  # no date, or one with a time zone and one without
+        return None
 
 
 def _was_dropped(connection: socket.socket) -> bool:

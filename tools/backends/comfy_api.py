@@ -218,7 +218,7 @@ class ComfyApi(PolledServer[Followed]):
             raise LostPicture(f"{self.url}: {ref.filename}", "its job has expired there", "it is generated again")
         reply = self._api.fetch(url, self._options.max_picture_bytes)
         if reply.status == 401:
-            raise UnavailableError(self.url, "refuses our token for an output (status 401)", "check the token")
+            raise UnavailableError(self.url, "refuses our token for an output (status 401)", self._api.look_at_token)
         return reply
 
     def upload_model(self, folder: str, file: Path) -> str:

@@ -160,10 +160,11 @@ def _pictures(job: ApiJob, previews: frozenset[str]) -> tuple[PictureRef, ...]:
 
 
 def _seconds(job: ApiJob) -> float | None:
-    """From start to end by the server's clock."""
+    """From start to end by the server's clock; None where that was set back meanwhile."""
     try:
         started, ended = (datetime.fromisoformat(text) for text in (job.started_at or "", job.completed_at or ""))
-        return max(0.0, (ended - started).total_seconds())
+        seconds = (ended - started).total_seconds()
+        return seconds if seconds >= 0 else None
     except (ValueError, TypeError):  # not told, or one with a time zone and one without
         return None
 

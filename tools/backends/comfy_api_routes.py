@@ -40,8 +40,13 @@ class ApiRoutes:
 
     def __init__(self, url: str, *, timeout_seconds: float, credential: Credential | None) -> None:
         address = address_of(url.strip()[len(PREFIX) :], credential)
-        self._transport = Transport(address, timeout_seconds=timeout_seconds)
+        self._transport = Transport(address, timeout_seconds=timeout_seconds, service="Comfy API v2")
         self.url = f"{PREFIX}{address.base}"
+
+    @property
+    def look_at_token(self) -> str:
+        """What to do where the server refuses our token; empty where we have none."""
+        return self._transport.look_at_token
 
     def health(self) -> Health:
         """Whether the API is there; wants no token. Raises UnavailableError."""
@@ -61,7 +66,10 @@ class ApiRoutes:
             return None, None
         if reply.status != 200:
             raise self._odd(reply, f"GET {JOBS}/{{id}}")
-        return self._transport.record(reply, path, ApiJob), reply.credits
+        job = self._transport.record(reply, path, ApiJob)
+        if job.id != job_id:
+            raise self._transport.odd(f"asked for job {job_id}, it tells of {job.id}")
+        return job, reply.credits
 
     def jobs(self, statuses: str = "", count: int = LISTED_JOBS) -> list[ApiJob] | None:
         """The newest jobs; None where the server lists none. Raises UnavailableError, also where the token is wrong."""
@@ -179,10 +187,8 @@ class ApiRoutes:
     def _odd(self, reply: Reply, request: str) -> UnavailableError:
         """The error of an answer that no other try changes."""
         if reply.status in (401, 403):
-            has_token = self._transport.address.authorization is not None
-            why = "refuses our token: it is wrong, has expired, or lacks the right" if has_token else "wants a token"
-            fix = self._transport.address.look_at_token if has_token else TOKEN_FIX
-            return RefusedReplyError(self.url, f"{why} (status {reply.status})", fix)
+            why = "refuses our token: it is wrong, has expired, or lacks the right" if self.look_at_token else "wants a token"
+            return RefusedReplyError(self.url, f"{why} (status {reply.status})", self.look_at_token or TOKEN_FIX)
         if reply.status == 402:
             return RefusedReplyError(self.url, "has no credits left for us (status 402)", CREDITS_FIX)
         if reply.status in NOT_THERE:

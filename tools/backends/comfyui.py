@@ -27,7 +27,7 @@ from tools.backends.backend import (
     StalledError,
     Tariff,
 )
-from tools.backends.bounded_connection import RefusedReplyError
+from tools.backends.bounded_connection import RefusedReplyError, RefusedTokenError
 from tools.backends.comfyui_answers import PromptAnswer, SocketMessage, is_preview, read_end, read_rejection
 from tools.backends.comfyui_downloads import download_picture
 from tools.backends.comfyui_events import CONNECTED, DISCONNECTED, EventStream
@@ -60,8 +60,8 @@ SOCKET_FAILURES = 6
 MESSAGE_SECONDS = 0.05
 """An end is announced before the history has it, but the message may still be on its way to our thread."""
 
-FINAL_STATUSES = frozenset({401, 403, 413})
-"""To `POST /prompt`: no permission, or too large. Other odd answers may be a proxy's while the server starts."""
+TOO_LARGE = 413
+"""Of `POST /prompt`, a graph that is refused for good. Other odd answers may be a proxy's while the server starts."""
 
 
 @contextlib.contextmanager
@@ -192,7 +192,9 @@ class ComfyServer(ServerApi):
                 if unsure and self._is_known(prompt_id):
                     return
                 reply = self._transport.post_once("/prompt", body)
-                if reply.status in FINAL_STATUSES:
+                if reply.status in (401, 403):
+                    raise self._transport.refused(reply.status)
+                if reply.status == TOO_LARGE:
                     raise RefusedReplyError(self.url, f"answers POST /prompt with status {reply.status}", "look at the server's log")
                 if reply.status not in (200, 400):
                     raise UnavailableError(self.url, f"answers POST /prompt with status {reply.status}", "look at the server's log")
@@ -233,7 +235,7 @@ class ComfyServer(ServerApi):
             self._take_events()
             try:
                 self._ask_what_is_due()
-            except StalledError:
+            except (StalledError, RefusedTokenError):
                 if not self._ended:  # ends that were found on the way are handed out first
                     raise
             except UnavailableError as error:

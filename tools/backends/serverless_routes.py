@@ -74,6 +74,9 @@ class ServerlessRoutes:
         if reply.status in (404, 410):
             return None
         job: EndpointJob = self._record(reply, "/status", EndpointJob)
+        if job.id != job_id:
+            why = f"answers, but not as RunPod does (asked for job {job_id}, it tells of {job.id})"
+            raise UnavailableError(self.url, why, "look at the endpoint's page")
         return job
 
     def cancel(self, job_id: str) -> None:

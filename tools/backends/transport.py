@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from lifeos import foreign
 from lifeos.errors import InputError, UnavailableError
 from tools.backends.address import Address
-from tools.backends.bounded_connection import CONNECT_SECONDS, BoundedConnection, RefusedReplyError, Reply
+from tools.backends.bounded_connection import CONNECT_SECONDS, BoundedConnection, RefusedReplyError, RefusedTokenError, Reply
 from tools.backends.file_form import FileForm
 
 T = TypeVar("T")
@@ -75,6 +75,11 @@ class Transport:
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
+    @property
+    def look_at_token(self) -> str:
+        """What to do where the server refuses what lets us in; empty where nothing does."""
+        return self.address.look_at_token if self.address.authorization is not None else ""
+
     def get(self, path: str, params: dict[str, str] | None = None, *, limit: int = SMALL_ANSWER) -> Reply:
         """A GET, sent again where its failure can pass. Raises UnavailableError; any other status is the caller's to judge."""
         return self._safely("GET", f"{path}?{urlencode(params)}" if params else path, None, limit)
@@ -87,8 +92,7 @@ class Transport:
         """The answer to a GET that must be a 200, as a record of `kind`. Raises UnavailableError."""
         reply = self.get(path, limit=limit)
         if reply.status in (401, 403):
-            fix = self.address.look_at_token if self.address.authorization is not None else WANTS_CREDENTIALS
-            raise UnavailableError(self.address.base, f"refuses with {reply.status}", fix)
+            raise self.refused(reply.status)
         if reply.status != 200:
             raise self.odd(f"{path} gives status {reply.status}")
         return self.record(reply, path, kind)
@@ -108,6 +112,10 @@ class Transport:
         """An answer without our token: a server may repeat what it was sent, and its words go into journals and reports."""
         secret = (self.address.authorization or "").rpartition(" ")[2].encode()
         return body.replace(secret, HIDDEN) if len(secret) >= SHORTEST_SECRET else body
+
+    def refused(self, status: int) -> RefusedTokenError:
+        """The error of a 401 or 403."""
+        return RefusedTokenError(self.address.base, f"refuses with {status}", self.look_at_token or WANTS_CREDENTIALS)
 
     def odd(self, what: str) -> UnavailableError:
         """The error of an answer that the service would not give."""
