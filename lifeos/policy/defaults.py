@@ -111,6 +111,7 @@ DEFAULTS: dict[str, Any] = {
         "queue_ahead": 2,
         "prompt_timeout_seconds": 600,
         "retries": 2,
+        "second_answers": "hourly",
         "min_free_disk_gb": 2.0,
         "min_free_vram_mb": 6000,
         "max_picture_mb": 256,

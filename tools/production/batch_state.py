@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 from evals.judging.duplicates import CopyOf
+from tools.production.item_state import ItemState, MadeTwice
 from tools.production.repair_numbers import is_repair, split_number
 from tools.production.server_work import PricedServer, Session
 
@@ -83,6 +85,7 @@ class JournalRecord:
     prices: tuple[PricedServer, ...] | None = None
     outcome: str | None = None
     unpriced: bool = False
+    second: bool = False
 
     def __post_init__(self) -> None:
         if self.time and datetime.fromisoformat(self.time).tzinfo is None:
@@ -106,30 +109,6 @@ class Rescored:
 
 
 @dataclass(slots=True)
-class ItemState:
-    """How far an item came. `files` are the names of its pictures once they were downloaded."""
-
-    prompt_id: str | None = None
-    server: str | None = None
-    handle: str | None = None
-    """The server's own name for the prompt, where it does not take ours."""
-    files: tuple[str, ...] = ()
-    seconds: float | None = None
-    failure: str | None = None
-    nodes: dict[str, str] = field(default_factory=dict)
-    """The ids of the nodes that saved them, as far as they are known."""
-    charged: float = 0.0
-    """Dollars that were paid for it alone."""
-    lost: tuple[str, ...] = ()
-    """Those of its pictures that are gone or damaged: the item is made again."""
-
-    @property
-    def is_made(self) -> bool:
-        """Whether all of its pictures are there, as far as the journal knows."""
-        return bool(self.files) and not self.lost
-
-
-@dataclass(slots=True)
 class BatchState:
     """What the journal adds up to. `verdicts` tells of each scored picture whether the gates approved it."""
 
@@ -148,6 +127,10 @@ class BatchState:
     """The evaluation history that holds a row of this batch, as far as is known."""
     charged_prompts: set[str] = field(default_factory=set)
     """Prompts that were charged, and of which a run that was killed then may not have taken the pictures in."""
+    made_twice: MadeTwice = field(default_factory=MadeTwice)
+    """What servers did for nothing at the end, because another was quicker with the same picture."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """Prompts that a server refused and another got, by server."""
     copy_of: str | None = None
     """The directory from which this one had been copied when it was last worked on."""
     policy: dict[str, Any] | None = None
@@ -235,19 +218,26 @@ def _copied(state: BatchState, record: JournalRecord) -> None:
     state.copy_of = _there(record.original, "original")
     for item in state.items.values():
         if not item.is_made:
-            item.prompt_id = item.server = item.handle = None
+            item.forget_prompts()
 
 
 def _submitted(state: BatchState, record: JournalRecord) -> None:
     prompt_id, server = _there(record.prompt_id, "prompt_id"), _there(record.server, "server")
-    item = state.item(_there(record.item, "item"))
-    item.prompt_id, item.server, item.handle, item.failure = prompt_id, server, None, None
+    state.item(_there(record.item, "item")).submitted(prompt_id, server, is_second=record.second)
 
 
 def _accepted(state: BatchState, record: JournalRecord) -> None:
-    item = state.item(_there(record.item, "item"))
-    if item.prompt_id == _there(record.prompt_id, "prompt_id"):
-        item.handle = record.handle
+    state.item(_there(record.item, "item")).accepted(_there(record.prompt_id, "prompt_id"), record.handle)
+
+
+def _dropped(state: BatchState, record: JournalRecord) -> None:
+    state.item(_there(record.item, "item")).dropped(_there(record.prompt_id, "prompt_id"))
+    if record.seconds is not None or record.usd is not None:
+        state.made_twice.add(record.seconds, record.usd)
+
+
+def _refused(state: BatchState, record: JournalRecord) -> None:
+    state.refused[_there(record.server, "server")] += 1
 
 
 def _charged(state: BatchState, record: JournalRecord) -> None:
@@ -262,7 +252,9 @@ def _charged(state: BatchState, record: JournalRecord) -> None:
     work = state.sessions[-1].work(record.server or (item.server if item is not None else None))
     state.sessions[-1].charged += usd
     work.charged, work.unpriced = work.charged + usd, work.unpriced + record.unpriced
-    if record.outcome is not None:
+    if record.outcome == "dropped":
+        work.seconds += record.seconds or 0.0
+    elif record.outcome is not None:
         work.ended(well=record.outcome == "done", seconds=record.seconds, is_repair=is_repair(record.item or 0))
 
 
@@ -278,7 +270,7 @@ def _downloaded(state: BatchState, record: JournalRecord) -> None:
     item.files, item.nodes = tuple(each.file for each in stored), {each.file: each.node for each in stored if each.node}
     item.seconds, item.failure, item.lost = record.seconds, None, ()
     _ended_before(state, item, record, well=True)
-    item.server = record.server or item.server
+    item.answered(record.prompt_id, record.server)
     state.charged_prompts.discard(record.prompt_id or "")
 
 
@@ -381,6 +373,8 @@ _HANDLERS: dict[str, Callable[[BatchState, JournalRecord], None]] = {
     "joined": _joined,
     "submitted": _submitted,
     "accepted": _accepted,
+    "dropped": _dropped,
+    "refused": _refused,
     "charged": _charged,
     "downloaded": _downloaded,
     "scored": _scored,

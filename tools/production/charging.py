@@ -52,19 +52,22 @@ class Charging:
         told = asdict(replace(price, since=now_text()))
         self._journal.append("joined", server=server, rate_per_hr=price.usd_per_hour, prices=[told], durable=True)
 
-    def charge(self, outcome: PromptEnd, server: str, item: int | None = None) -> None:
+    def charge(self, outcome: PromptEnd, server: str, item: int | None = None, *, is_dropped: bool = False) -> float:
         """Write down what a server did for a prompt, and what is charged for it: once, also where a killed run had done so.
 
-        What the server does not say counts as its other pictures do, and is marked (`unpriced`).
+        What the server does not say counts as its other pictures do, and is marked (`unpriced`). `is_dropped`: another server was
+        quicker with the same picture. Returns dollars.
         """
         pace = self.budget.paces.get(server)
         if outcome.prompt_id in self._before or pace is None:
-            return
+            return 0.0
         is_done = outcome.kind == "done"
         usd, is_told = pace.charge_of(outcome.seconds, outcome.credits, is_work=is_done or outcome.is_charged)
+        kind = "dropped" if is_dropped else outcome.kind
         self.budget.charged += usd
-        if is_done and is_told and not is_repair(item or 0):
+        if is_done and not is_dropped and is_told and not is_repair(item or 0):
             pace.measured(outcome.seconds, usd)
         told: dict[str, Any] = {"item": item, "server": server, "prompt_id": outcome.prompt_id}
         told |= {} if is_told else {"unpriced": True}
-        self._journal.append("charged", usd=usd, outcome=outcome.kind, seconds=outcome.seconds, **told)
+        self._journal.append("charged", usd=usd, outcome=kind, seconds=outcome.seconds, **told)
+        return usd

@@ -1,7 +1,10 @@
 """What happened to each picture of a batch: an append-only log, and the state that it adds up to.
 
     submitted   a prompt id was chosen and is about to be posted (down to the disk before the post)
+                `second`: beside the one that is under way on another server
     accepted    the server has a name of its own for that prompt (down to the disk)
+    dropped     one of two prompts of a picture is not wanted any more: the other server was quicker, or this one failed
+    refused     a server refused a prompt, and another got it
     charged     how a prompt ended on a server, its seconds there, and what is charged for it, in dollars; once for each prompt
     downloaded  its pictures lie whole in the incoming folder
     scored      a picture was assessed, with the assessment and the verdict

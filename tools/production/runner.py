@@ -6,23 +6,20 @@ their prompt ids, scores what was downloaded, files what was scored, and makes o
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from lifeos.counting import counted, verb
 from lifeos.errors import LifeosError
 from lifeos.locks import Held
 from lifeos.progress import Progress
-from tools.backends.backend import PromptEnd
-from tools.backends.dispatch import Dispatcher, Finished, Job
+from tools.backends.dispatch import Dispatcher, Finished
 from tools.production.batch_progress import BatchProgress
-from tools.production.batch_state import BatchState, ItemState
+from tools.production.batch_state import BatchState
 from tools.production.brakes import Brakes
 from tools.production.budget import MAX_PENDING, Limits, most_pending
 from tools.production.charging import Charging
@@ -30,6 +27,7 @@ from tools.production.equipment import Equipment
 from tools.production.filing import RESERVE_BYTES, BatchFolder, disk_is_full
 from tools.production.healing import give_up_lost
 from tools.production.intake import Intake, SetUpError, describe_node, find_stored
+from tools.production.item_state import ItemState
 from tools.production.joining import JoiningServers
 from tools.production.journal import JOURNAL_FILE, Journal, read_state
 from tools.production.plan import Item, Plan
@@ -38,6 +36,7 @@ from tools.production.repair_numbers import number_of
 from tools.production.repairing import Repairs
 from tools.production.resemblance import find_rejected
 from tools.production.results import COMPLETE, ending_of
+from tools.production.sending import Sending
 from tools.production.settling import ReviewsMeanwhile, Settled, settle_decisions
 from tools.production.stopping import Note, StopSignal
 from tools.production.tally import Tally
@@ -116,13 +115,13 @@ class _Run:
         self.tally = Tally(state)
         self.pending: dict[Future[None], Item] = {}
         self.brakes = Brakes()
-        self.failed_tries: SimpleQueue[tuple[PromptEnd, str]] = SimpleQueue()
         self.refreshed = time.monotonic() - LOCK_REFRESH_SECONDS
         self.moved = True
         """Whether a picture was made, scored or filed since the last heartbeat; a batch that begins has moved on."""
         self.charging = Charging(equipment, limits, state, journal)
         self.budget = self.charging.budget
         self.joining = JoiningServers(equipment, self.charging, lambda text: self.bar.note(text))
+        self.sending = Sending(journal, state, self.charging, equipment)
 
     def run(self) -> BatchEnd:
         self.charging.begin(self.plan)
@@ -178,12 +177,24 @@ class _Run:
     def _is_open(self, item: ItemState) -> bool:
         return any(not self.state.is_settled(name) and name not in item.lost and self.folder.place_of(name) for name in item.files)
 
+    def _left(self) -> int:
+        """How many items have no picture."""
+        last = self.limits.most(self.plan)
+        return last - sum(item.is_made and index <= last for index, item in self.state.items.items())
+
     # Generate
 
     def _generate(self) -> str:
+        self.sending.begin(self.note)
+        try:
+            return self._dispatch()
+        finally:
+            self.sending.write_down()
+
+    def _dispatch(self) -> str:
         make_graph = self.equipment.make_graph
         assert make_graph is not None
-        unmade = self._unmade()
+        unmade, left = self._unmade(), self._left()
         following = next(unmade, None)
         self.repairs.begin(self.settled, self.equipment.policy)
         if (following is None and not self.repairs.are_waiting) or self._has_target():  # without duplicates: `_recover` found them
@@ -193,10 +204,14 @@ class _Run:
             self.equipment.servers,
             ahead=production["queue_ahead"],
             retries=production["retries"],
-            on_submit=self._submitted,
-            on_accepted=self._accepted,
-            on_failed_try=lambda outcome, url: self.failed_tries.put((outcome, url)),
+            on_submit=self.sending.submitted,
+            on_accepted=self.sending.accepted,
+            on_failed_try=self.sending.failed_try,
             on_note=self.bar.note,
+            on_second=self.sending.second,
+            on_dropped=self.sending.dropped,
+            on_refused=self.sending.refused,
+            second_answers=production["second_answers"],
             left_out=self.equipment.left_out,
             admit=self.joining.admit,
         ) as dispatcher:
@@ -211,9 +226,12 @@ class _Run:
                         break
                     blocked = self._why_stop(underway)
                     if not blocked:
-                        dispatcher.put(self._job(item, make_graph))
+                        job = self.sending.job(item, make_graph(item))
+                        dispatcher.put(self.repairs.job(job) if item.repairs else job)
                         underway += 1
+                        left -= not repair
                         following = following if repair else next(unmade, None)
+                dispatcher.expect(self._expected(left, blocked), may_pay=self.budget.allows(time.monotonic(), underway))
                 if self.stop.requested:
                     return "interrupted"
                 if self._keeps_target():
@@ -226,10 +244,18 @@ class _Run:
                         dispatcher.put(finished.job.begun_anew())
                         continue
                     underway -= 1
-                    self._take(finished)
-                self._count_failed_tries()
+                    self._take(finished, dispatcher.holding)
+                for outcome, server in self.sending.failed_tries():  # many in a row, and no picture, stop the batch
+                    self.brakes.failed_to_try(server, f"{outcome.kind}: {outcome.message}", dispatcher.holding)
+                self.sending.write_down()
                 self._collect(block=not underway)
                 self._keep_alive()
+
+    def _expected(self, left: int, blocked: str) -> int | None:
+        """How many more pictures will be sent, None where that depends on what comes out."""
+        if blocked or not (left or self.repairs.are_waiting):
+            return 0
+        return None if self.plan.target_approved is not None or self.repairs.are_waiting else left
 
     def _missing(self) -> int | None:
         """How many approved pictures a target lacks."""
@@ -266,21 +292,7 @@ class _Run:
         if self.folder.free_bytes() < RESERVE_BYTES:
             raise disk_is_full(self.folder.root)
 
-    def _job(self, item: Item, make_graph: Callable[[Item], dict[str, Any]]) -> Job:
-        state = self.state.items.get(item.index)
-        sent = state if state is not None and state.failure is None else ItemState()
-        job = Job(item.key, make_graph(item), sent.prompt_id, sent.server, sent.handle, self.equipment.prepare)
-        return self.repairs.job(replace(job, can_run=self.equipment.can_repair)) if item.repairs else job
-
-    def _submitted(self, job: Job, prompt_id: str, url: str) -> None:
-        self.budget.sent(job.key, url)
-        self.journal.append("submitted", item=number_of(job.key), prompt_id=prompt_id, server=url, durable=True)
-
-    def _accepted(self, job: Job, prompt_id: str, handle: str) -> None:
-        """The server has a name of its own for a prompt, without which it would not be found again."""
-        self.journal.append("accepted", item=number_of(job.key), prompt_id=prompt_id, handle=handle, durable=True)
-
-    def _take(self, finished: Finished) -> None:
+    def _take(self, finished: Finished, working: Collection[str]) -> None:
         item = self.plan.item(number_of(finished.job.key))
         outcome = finished.outcome
         self.budget.ended(finished.job.key)
@@ -300,15 +312,7 @@ class _Run:
             return
         if outcome.is_set_up and not self.tally.made and not self.pending:
             raise SetUpError(describe_node(finished.job.graph, outcome.node), outcome.message, outcome.fix)
-        self.brakes.failed_to_make(finished.server, reason)
-
-    def _count_failed_tries(self) -> None:
-        """Those that are tried again cost time and money as well: many in a row, and no picture, stop the batch."""
-        with contextlib.suppress(Empty):
-            while True:
-                outcome, server = self.failed_tries.get_nowait()
-                self.charging.charge(outcome, server)
-                self.brakes.failed_to_try(server, f"{outcome.kind}: {outcome.message}")
+        self.brakes.failed_to_make(finished.server, reason, working)
 
     def _fail(self, item: Item, reason: str, seconds: float | None = None, server: str = "") -> None:
         self.journal.append("failed", item=item.index, reason=reason, seconds=seconds, server=server)

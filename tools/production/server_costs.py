@@ -6,7 +6,7 @@ Money is that of the sessions (`server_work.Session`), server by server: it adds
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lifeos.counting import counted, verb
@@ -100,6 +100,8 @@ def servers_document(plan: Plan, results: BatchResults, state: BatchState) -> di
         "by_kind": [{"kind": kind, **_truth_row(group), "estimate": _estimate_row(kind, estimated)} for kind, group in kinds.items()],
         "runs": len(state.sessions),
         "runs_with_estimate": len(estimated),
+        "made_twice": asdict(state.made_twice),
+        "refused": dict(sorted(state.refused.items())),
     }
 
 
@@ -217,6 +219,12 @@ def cost_notes(document: Mapping[str, Any]) -> list[str]:
     if not found:
         return []
     notes = []
+    twice = found["made_twice"]
+    if twice["pictures"]:
+        made = f"{counted(twice['pictures'], 'picture')} {verb(twice['pictures'], 'was', 'were')} made twice at the end"
+        notes.append(f"{made}: {twice['seconds']:.0f} s for nothing, {_usd(twice['usd'], 4)}. The first answer counted.")
+    for server, count in found["refused"].items():
+        notes.append(f"{server} refused {counted(count, 'picture')}; another server made {verb(count, 'it', 'them')}.")
     for row in found["by_server"]:
         if row["usd"] is None:
             notes.append(f"{row['server']} did not say what it charged: its cost is not known, and not in the total.")

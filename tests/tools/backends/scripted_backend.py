@@ -30,10 +30,12 @@ class ScriptedServer:
         self.busy = 0
         self.hangs = self.is_dead = False
         self.credits: float | None = None
+        self.picture: Callable[[dict[str, Any]], bytes] = lambda graph: self.url.encode()
         self.posted: list[str] = []
         """The prompt ids that it took, in order."""
         self.asked = 0
         self.cancelled: list[str] = []
+        self._graphs: dict[str, dict[str, Any]] = {}
         self._queue: dict[str, tuple[dict[str, Any], float | None]] = {}  # prompt id -> graph, when it began
         self._done: dict[str, PromptEnd] = {}
         self.lock = threading.Condition()
@@ -70,8 +72,12 @@ class ScriptedServer:
         if why:
             raise RejectedPrompt(self.url, "1", why)
         self.posted.append(prompt_id)
+        self._graphs[prompt_id] = graph
         self._queue[prompt_id] = (graph, None)
         self.advance()
+
+    def fetch(self, prompt_id: str) -> bytes:
+        return self.picture(self._graphs[prompt_id])
 
     def stop(self, prompt_id: str) -> None:
         if self._queue.pop(prompt_id, None) is not None:
@@ -89,6 +95,8 @@ class ScriptedBackend:
     """A client of one."""
 
     outage_seconds = 0.2
+    is_cut = False
+    """Its process was killed: what it does after that reaches nobody."""
 
     def __init__(self, server: ScriptedServer) -> None:
         self.server, self.url = server, server.url
@@ -159,7 +167,7 @@ class ScriptedBackend:
             time.sleep(0.002)
 
     def cancel(self, prompt_ids: Iterable[str]) -> None:
-        mine = set(prompt_ids)
+        mine = set(prompt_ids) if not self.is_cut else set()
         self._open = [each for each in self._open if each not in mine]
         if mine:
             self._reach()
@@ -169,7 +177,7 @@ class ScriptedBackend:
 
     def download(self, ref: PictureRef) -> bytes:
         self._reach()
-        return f"{self.url} {ref.handle}".encode()
+        return self.server.fetch(ref.handle)
 
     def free_memory(self) -> None:
         pass

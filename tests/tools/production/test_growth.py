@@ -17,8 +17,9 @@ from lifeos import cli
 from lifeos.errors import InputError
 from tests.tools.production.scenes import make_plan
 from tools import production_pipeline
-from tools.production.batch_state import BatchState, ItemState, ScoredFile
+from tools.production.batch_state import BatchState, ScoredFile
 from tools.production.growth import check_growth, grown_from, say_changed_sources
+from tools.production.item_state import ItemState
 from tools.production.plan import Plan, read_plan, write_plan
 from tools.stand_in import Faults
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.power_loss import Disk
-from tools.production.batch_state import ENDINGS, ItemState, ScoredFile
+from tools.production.batch_state import ENDINGS, ScoredFile
+from tools.production.item_state import ItemState
 from tools.production.journal import Journal, read_state
 
 FILE = "0001_p001_v01_seed7_x.png"
