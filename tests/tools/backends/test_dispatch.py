@@ -161,8 +161,8 @@ def test_an_outage_is_told_at_once_and_once_and_so_is_its_end(embedded_server: A
     server = follow(embedded.url, outage_seconds=60)
     notes: list[str] = []
     attempts: list[UnavailableError] = []
-    bear = server._bear_outage
-    monkeypatch.setattr(server, "_bear_outage", lambda error: (attempts.append(error), bear(error)))
+    bear = server._outage.bear
+    monkeypatch.setattr(server._outage, "bear", lambda error, tell: (attempts.append(error), bear(error, tell)))
     with Dispatcher([server], on_note=notes.append) as dispatcher:
         for job in jobs(2, sampled_graph):
             dispatcher.put(job)
