@@ -30,6 +30,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 from evals.faces.engine_flags import ENGINE_FLAGS, add_engine_flags
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli, times
+from lifeos.budget_flags import add_budget_flags
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError
 from lifeos.server_flags import add_server_flags, given_servers
 from tools.families.family_flags import add_family_flags, given_family
@@ -137,6 +138,7 @@ def add_running(parser: cli.Parser) -> None:
     group.add_argument(
         "--max-cost", type=cli.non_negative, metavar="USD", help="queue no picture that would take the whole cost above this"
     )
+    add_budget_flags(group)
     group.add_argument("--dry-run", action="store_true", help="print the design, its time and cost; make nothing")
     group.add_argument("--skip-health-check", action="store_true", help="do not check the server's queue, nodes and memory first")
     group.add_argument(
@@ -214,6 +216,8 @@ def read_circumstances(args: argparse.Namespace) -> Circumstances:
         check_health=not args.skip_health_check,
         gpu=args.gpu,
         rate_per_hr=args.rate_per_hr,
+        max_cost_day=args.max_cost_day,
+        max_cost_month=args.max_cost_month,
         outage_seconds=args.outage_sec,
         embedded_seconds=args.embedded_seconds,
         note=cli.note,

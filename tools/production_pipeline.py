@@ -32,6 +32,7 @@ from evals.faces.engine_flags import ENGINE_FLAGS, add_engine_flags
 from evals.judging.eval_command import add_allow_marked
 from evals.judging.gate_limits import add_gate_limits, given_limits
 from lifeos import cli
+from lifeos.budget_flags import add_budget_flags
 from lifeos.errors import EXIT_OK, InputError
 from lifeos.server_flags import add_server_flags, given_servers
 from tools.families.family_flags import add_family_flags, given_family
@@ -84,6 +85,7 @@ def add_what(parser: cli.Parser) -> None:
     group.add_argument(
         "--max-cost", type=cli.non_negative, metavar="USD", help="queue no picture that would take the whole cost above this"
     )
+    add_budget_flags(group)
 
 
 def add_settings(parser: cli.Parser) -> None:
@@ -210,6 +212,8 @@ def read_circumstances(args: argparse.Namespace) -> Circumstances:
         check_health=not args.skip_health_check,
         gpu=args.gpu,
         rate_per_hr=args.rate_per_hr,
+        max_cost_day=args.max_cost_day,
+        max_cost_month=args.max_cost_month,
         outage_seconds=args.outage_sec,
         embedded_seconds=args.embedded_seconds,
         manifest=read_manifest(manifest) if manifest is not None else None,

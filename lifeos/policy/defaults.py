@@ -182,6 +182,8 @@ DEFAULTS: dict[str, Any] = {
         "default_gpu": "RTX 4090",
         "rates_per_hr": {"RTX 4090": 0.6, "RTX 3090": 0.4, "A100 80GB": 1.6, "H100": 2.8},
         "monthly_budget_usd": 100,
+        "max_usd_per_day": 0,
+        "max_usd_per_month": 0,
         "activities": {
             "training": "LoRA training",
             "generation": "Generation",

@@ -55,6 +55,10 @@ def _line(key: str, lines: Mapping[str, int]) -> int:
 
 
 def _check(value: Any, schema: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(schema.get("type"), list):  # a kind, or null
+        if value is None:
+            return
+        schema = {**schema, "type": schema["type"][0]}
     kind = schema.get("type")
     if isinstance(value, int) and value.bit_length() > MOST_BITS:
         yield key, f"a number of {round(value.bit_length() * math.log10(2))} digits found, {_wanted(schema)} wanted"

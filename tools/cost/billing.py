@@ -122,6 +122,8 @@ def compare_bill(log_file: Path, billed: dict[tuple[str, str], Decimal], since: 
             files.warn(f"{log_file}:{line}: not counted: {escape_line(why)}")
 
     for session in read_sessions(log_file, warn):
+        if session.charged_usd is not None:  # of an endpoint or a cloud: no pod's bill has it
+            continue
         for day, usd in _by_day(session):
             if since.isoformat() <= day <= until.isoformat():
                 key = (day, session.pod_id or "")

@@ -48,6 +48,10 @@ class ClosedSession:
     end_is: str | None = None
     """`last_heartbeat` where a session was closed at the last sign of its process: it was killed, or its pod died."""
 
+    batch: str | None = None
+    """The work that wrote this row itself, as no session of the meter counted it (`running_costs`)."""
+    charged_usd: float | None = None
+    """What was paid by the picture, of `cost_usd`; beside minutes and rate."""
     corrects: bool = False
     """Whether this row replaces an earlier one of the same session."""
 
@@ -124,8 +128,9 @@ def read_ledger(log_file: Path, since: date | None = None, until: date | None = 
     ledger = Ledger()
     last_end = ""
     for session in read_sessions(log_file, ledger.note):
-        ledger.overlaps += session.start < last_end
-        last_end = max(last_end, session.end)
+        if session.batch is None:  # batches run beside one another
+            ledger.overlaps += session.start < last_end
+            last_end = max(last_end, session.end)
         day = session.start[:10]
         if first <= day <= last:
             kind = CostKind(session.activity, session.gpu, session.rate_per_hr, day, session.lora_version or "")
@@ -172,7 +177,8 @@ def read_sessions(log_file: Path, note: Note = lambda line, why, counted: None) 
         if starts:  # two pods that shared a log, or two logs put together
             note(line.number, f"the id {session.session_id} is used by another session too; both are counted", True)
         starts.add(start)
-        if abs(session.duration_min * session.rate_per_hr / 60 - session.cost_usd) > COST_TOLERANCE:
+        hourly = session.cost_usd - (session.charged_usd or 0.0)
+        if abs(session.duration_min * session.rate_per_hr / 60 - hourly) > COST_TOLERANCE:
             why = f"${session.cost_usd:g} is not {session.duration_min:g} min at ${session.rate_per_hr:g}/h; taken as written"
             note(line.number, why, True)
         yield session
@@ -193,7 +199,7 @@ def _as_utc(session: ClosedSession) -> ClosedSession:
 
 def _fault(session: ClosedSession, starts: set[str]) -> str:
     """Why a row cannot be counted, or an empty string. `starts` are those of earlier rows with its id."""
-    for name in ("duration_min", "cost_usd", "rate_per_hr", "cost_up_to_usd"):
+    for name in ("duration_min", "cost_usd", "rate_per_hr", "cost_up_to_usd", "charged_usd"):
         amount = getattr(session, name)
         if amount is not None and not 0 <= amount <= MAX_AMOUNT:
             return f"{name} is below 0" if amount < 0 else f"{name} is over {MAX_AMOUNT:,.0f}"

@@ -58,3 +58,9 @@ def with_forecast(prices: Sequence[PricedServer], need: BatchEstimate) -> tuple[
 def forecast(plan: Plan, state: BatchState, limits: Limits, paces: Mapping[str, ServerPace]) -> BatchEstimate:
     """Time and money for what is still to be made."""
     return estimate(pictures_left(plan, state, limits), paces)
+
+
+def wanted_usd(need: BatchEstimate, state: BatchState, limits: Limits) -> float:
+    """Dollars that a run may spend at the most: what is estimated, and no more than `max_cost` leaves."""
+    left = float("inf") if limits.max_cost is None else max(0.0, limits.max_cost - sum(session.usd for session in state.sessions))
+    return min(need.usd, left)

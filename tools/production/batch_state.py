@@ -123,8 +123,7 @@ class BatchState:
     """Pictures in the newest row of this batch in the evaluation history; None: there is no row yet, or it is out of date."""
     recorded_decided: str = ""
     """What people had decided then (`history_row.digest_of_decided`)."""
-    history: str | None = None
-    """The evaluation history that holds a row of this batch, as far as is known."""
+    history: str | None = None  # the evaluation history that holds a row of this batch, as far as is known
     charged_prompts: set[str] = field(default_factory=set)
     """Prompts that were charged, and of which a run that was killed then may not have taken the pictures in."""
     made_twice: MadeTwice = field(default_factory=MadeTwice)
@@ -143,10 +142,11 @@ class BatchState:
     """What was scored again so far, under a protocol that is not in force yet."""
     ending: str = "interrupted"
     """How the newest run of the program ended; `interrupted` where it was killed or goes on."""
+    ended_because: str = ""  # which budget
     rejudged: int = 0
     """How often it was judged again."""
     paused: bool = False
-    """Whether no run of the program is under way, as far as the journal shows."""
+    """Whether no run of the program is under way."""
     moves: dict[str, bool] = field(default_factory=dict)
     """Pictures that have still to move, since they were judged again or are duplicates, and whether to `approved`."""
     duplicates: dict[str, CopyOf] = field(default_factory=dict)
@@ -318,7 +318,7 @@ def _repair(state: BatchState, record: JournalRecord) -> None:
 def _ended(state: BatchState, record: JournalRecord) -> None:
     if record.why not in ENDINGS:
         raise ValueError(f"unknown ending {record.why!r}")
-    state.ending = record.why
+    state.ending, state.ended_because, state.paused = record.why, record.reason or "", True
 
 
 def _rejudged(state: BatchState, record: JournalRecord) -> None:

@@ -185,6 +185,11 @@ class BatchBudget:
         charged = sum(on[server] * pace.charge for server, pace in known.items()) + unplaced * dearest
         return seconds / SECONDS_PER_HOUR * self.usd_per_hour + charged
 
+    @property
+    def underway_usd(self) -> float:
+        """Dollars until what the servers hold is made."""
+        return self.ahead(len(self._sent) - 1) if self._sent else 0.0
+
     def left(self, pictures: int) -> BatchEstimate:
         return estimate(pictures, self.paces)
 

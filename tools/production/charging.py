@@ -6,8 +6,10 @@ import time
 from dataclasses import asdict, replace
 from typing import Any
 
+from lifeos import times
 from tools.backends.backend import PromptEnd
 from tools.production.batch_forecast import find_paces, forecast, with_forecast
+from tools.production.batch_spending import moment_of
 from tools.production.batch_state import BatchState
 from tools.production.budget import BatchBudget, Limits
 from tools.production.equipment import Equipment
@@ -28,6 +30,7 @@ class Charging:
         self._prices = {price.server: price for price in prices}
         first = {server.url for server in equipment.taking_part}
         self._first = [price for price in prices if price.server in first or not equipment.servers]
+        self._spending = equipment.spending
         self._before = frozenset(state.charged_prompts)
         pace = equipment.policy["production"]["seconds_per_picture"]
         self._paces = find_paces(prices, pace, equipment.servers, state.sessions)
@@ -43,7 +46,10 @@ class Charging:
         need = forecast(plan, self._state, self._limits, self.budget.paces)
         servers = list(self.budget.paces)
         told: dict[str, Any] = {"servers": servers, "rate_per_hr": self.budget.usd_per_hour / max(1, len(servers))}
-        self._journal.append("started", **told, prices=[asdict(price) for price in with_forecast(self._first, need)], durable=True)
+        prices = [asdict(price) for price in with_forecast(self._first, need)]
+        began = self._journal.append("started", **told, prices=prices, durable=True)
+        if self._spending is not None:
+            self._spending.own.begin(moment_of(began), self._rates())
 
     def joined(self, server: str) -> None:
         """A server takes part from now on. Called from its own thread."""
@@ -51,6 +57,28 @@ class Charging:
         self.budget.joined(server, self._paces[server], now)
         told = asdict(replace(price, since=now_text()))
         self._journal.append("joined", server=server, rate_per_hr=price.usd_per_hour, prices=[told], durable=True)
+        if self._spending is not None:
+            self._spending.own.tick(moment_of(told["since"]), self._rates())
+
+    def keep_alive(self) -> None:
+        """Tell other work what this one has spent, and what it has under way."""
+        if self._spending is not None:
+            self._spending.own.tick(times.now(), self._rates(), self.budget.underway_usd)
+
+    def end(self, ended: str) -> None:
+        """The run is over, at the time of its last record."""
+        if self._spending is not None:
+            self._spending.own.end(moment_of(ended))
+
+    def why_stop(self, underway: int) -> str:
+        """Which budget one more picture, behind those under way, would go over; empty where it fits. Raises LifeosError."""
+        if not self.budget.allows(time.monotonic(), underway):
+            return "--max-cost was reached"
+        return self._spending.why_stop(self.budget.ahead(underway)) if self._spending is not None else ""
+
+    def _rates(self) -> tuple[float, ...]:
+        """Dollars per hour of each machine that is held now."""
+        return tuple(pace.tariff.usd_per_hour for pace in self.budget.paces.values())
 
     def charge(self, outcome: PromptEnd, server: str, item: int | None = None, *, is_dropped: bool = False) -> float:
         """Write down what a server did for a prompt, and what is charged for it: once, also where a killed run had done so.
@@ -67,6 +95,8 @@ class Charging:
         self.budget.charged += usd
         if is_done and not is_dropped and is_told and not is_repair(item or 0):
             pace.measured(outcome.seconds, usd)
+        if self._spending is not None:
+            self._spending.own.charge(server, usd)
         told: dict[str, Any] = {"item": item, "server": server, "prompt_id": outcome.prompt_id}
         told |= {} if is_told else {"unpriced": True}
         self._journal.append("charged", usd=usd, outcome=kind, seconds=outcome.seconds, **told)

@@ -9,6 +9,7 @@ from typing import Any
 from evals.judging.assessor import default_workers
 from tools.backends.backend import Backend
 from tools.backends.dispatch import Prepare
+from tools.production.batch_spending import BatchSpending
 from tools.production.intake import OnApproved, Scorer
 from tools.production.plan import Item
 from tools.production.repairing import WithPicture
@@ -30,6 +31,8 @@ class Equipment:
     rate_per_hr: float = 0.0
     prices: Sequence[PricedServer] = ()
     """What each server costs; empty: `rate_per_hr`, or what it says itself."""
+    spending: BatchSpending | None = None
+    """What is told to the cost log, and the budgets that are shared; None where nothing is paid."""
     workers: int = field(default_factory=default_workers)
     beat: Callable[[bool], None] = lambda moved: None
     """Called now and then while the batch runs: the heartbeat of the cost session. `moved`: a picture was made, scored or filed since."""

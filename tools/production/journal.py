@@ -62,9 +62,10 @@ class Journal:
         if torn:  # the torn line stays as it is; the next record gets a line of its own
             self._file.write(b"\n")
 
-    def append(self, event: str, *, durable: bool = False, **fields: Any) -> None:
-        """Add a record: handed to the system when this returns, and with `durable` on the disk."""
-        line = json.dumps({"time": now_text(), "event": event, **fields}, ensure_ascii=False, allow_nan=False) + "\n"
+    def append(self, event: str, *, durable: bool = False, **fields: Any) -> str:
+        """Add a record: handed to the system when this returns, and with `durable` on the disk. Returns its time."""
+        time = now_text()
+        line = json.dumps({"time": time, "event": event, **fields}, ensure_ascii=False, allow_nan=False) + "\n"
         data = line.encode("utf-8", "backslashreplace")  # a file name that is not UTF-8 becomes a JSON escape
         with self._lock:
             view = memoryview(data)
@@ -72,6 +73,7 @@ class Journal:
                 view = view[self._file.write(view) :]
             if durable:
                 os.fsync(self._file.fileno())
+        return time
 
     def close(self) -> None:
         with self._lock:

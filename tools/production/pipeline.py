@@ -18,11 +18,13 @@ from tools.backends.backend import Backend, BackendOptions
 from tools.backends.registry import ReachedServers, connect_backends
 from tools.backends.server_groups import LeftOutServer
 from tools.cost.meter import beat
+from tools.cost.spending import SpendingLimits
 from tools.production import choices
 from tools.production.able_servers import AbleServers, able_to_run, find_unwell
 from tools.production.announcing import say_estimate, say_plan
-from tools.production.batch_forecast import find_paces, forecast
+from tools.production.batch_forecast import find_paces, forecast, wanted_usd
 from tools.production.batch_home import copy_line, find_original, history_to_record
+from tools.production.batch_spending import SharedPurse, spending_of
 from tools.production.batch_state import BatchState
 from tools.production.budget import Limits
 from tools.production.filing import BatchFolder, check_room, check_writable, disk_is_full
@@ -44,6 +46,10 @@ from tools.trainers.lora_header import read_lora_header
 from tools.workflows.workflow import find_models
 
 MEBIBYTE = 1 << 20
+ACTIVITY = "production"
+"""What the cost log calls a batch."""
+
+MAKE_LESS = "make less with --max-images or --max-cost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,14 @@ class Circumstances:
     outage_seconds: float = 120
     embedded_seconds: float = 0.0
     manifest: Manifest | None = None
+    max_cost_day: float | None = None
+    """Dollars, over the policy's; 0: no limit. `max_cost_month` likewise."""
+    max_cost_month: float | None = None
     note: Note = print
+
+    def purse(self, policy: Mapping[str, Any]) -> SharedPurse:
+        """What this and all other work pays from."""
+        return SharedPurse(self.root, self.cost_log, SpendingLimits.read(policy, self.max_cost_day, self.max_cost_month))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +148,16 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
             around.note(f"  warning: {line}")
         first = [price for price in prices if price.server in {server.url for server in servers}]
         paces = find_paces(first, policy["production"]["seconds_per_picture"], servers, state.sessions)
-        say_estimate(forecast(plan, state, limits, paces), plan, first, policy, around.cost_log, around.note)
+        need = forecast(plan, state, limits, paces)
+        say_estimate(need, plan, first, policy, around.cost_log, around.note)
+        purse = around.purse(policy)
+        purse.check(wanted_usd(need, state, limits), MAKE_LESS)
         equipment = Equipment(
             assessor,
             policy,
             make_graph=(lambda item: generation.graph_of(plan, item)) if generation else None,
             prices=prices,
+            spending=spending_of(purse, folder.root, plan, prices, policy, activity=ACTIVITY, gpu=around.gpu),
             beat=partial(beat, around.root),
             with_picture=generation.repair.with_picture if generation and generation.repair else None,
         )

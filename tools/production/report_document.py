@@ -65,7 +65,7 @@ def build_document(
         "ended": state.sessions[-1].last if state.sessions else plan.created,
         "runs": len(state.sessions),
         "ending": why,
-        "ending_text": ENDINGS[why],
+        "ending_text": (why == "max_cost" and state.ended_because) or ENDINGS[why],
         "generates": plan.generates,
         "source_dir": plan.source_dir,
         "engine": plan.engine,

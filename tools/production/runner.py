@@ -57,6 +57,7 @@ class BatchEnd:
     why: str
     state: BatchState
     error: Exception | None = None
+    because: str = ""  # which budget ended it
 
 
 def run_batch(
@@ -83,7 +84,7 @@ def run_batch(
         settled = settle_decisions(folder, state, note)
         run = _Run(plan, folder, equipment, limits, state, settled, journal, held, stop or StopSignal(), note)
         end = run.run()
-        journal.append("ended", why=end.why, durable=True)
+        run.charging.end(journal.append("ended", why=end.why, reason=end.because, durable=True))
         return end
     except OSError as error:  # even the journal may have found no room
         return BatchEnd("error", state, error)
@@ -120,6 +121,7 @@ class _Run:
         """Whether a picture was made, scored or filed since the last heartbeat; a batch that begins has moved on."""
         self.charging = Charging(equipment, limits, state, journal)
         self.budget = self.charging.budget
+        self.because = ""
         self.joining = JoiningServers(equipment, self.charging, lambda text: self.bar.note(text))
         self.sending = Sending(journal, state, self.charging, equipment)
 
@@ -143,7 +145,7 @@ class _Run:
             error = self._settle() or error
         if error is not None:
             why = "error"
-        return BatchEnd(why, self.state, error)
+        return BatchEnd(why, self.state, error, self.because if why == "max_cost" else "")
 
     # What is left to do
 
@@ -283,7 +285,8 @@ class _Run:
             return ending_of(COMPLETE, self.plan, self.state) if self.limits.most(self.plan) >= self.plan.planned else "max_images"
 
     def _why_stop(self, underway: int) -> str:
-        if not self.budget.allows(time.monotonic(), underway):
+        if because := self.charging.why_stop(underway):
+            self.because = because
             return "max_cost"
         self._check_room()
         return ""
@@ -396,5 +399,6 @@ class _Run:
             self.refreshed = now
             if self.held is not None:
                 self.held.refresh()
+            self.charging.keep_alive()
             self.equipment.beat(self.moved)
             self.moved = False

@@ -13,7 +13,8 @@ from lifeos import locks
 from lifeos.counting import counted
 from tools.cost.meter import beat
 from tools.production.able_servers import AbleServers
-from tools.production.batch_forecast import find_paces
+from tools.production.batch_forecast import find_paces, forecast, wanted_usd
+from tools.production.batch_spending import spending_of
 from tools.production.batch_state import BatchState
 from tools.production.budget import Limits, estimate, format_seconds
 from tools.production.filing import BatchFolder
@@ -33,6 +34,9 @@ from tools.production.stopping import StopSignal
 from tools.sweep.analysis import Shot
 from tools.sweep.design import Config
 from tools.workflows.workflow import Settings
+
+ACTIVITY = "sweep_generation"
+"""What the cost log calls a round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +101,13 @@ class RoundTools:
         paces = find_paces(first, self.policy["production"]["seconds_per_picture"], servers.able, state.sessions)
         need = estimate(plan.planned, paces)
         self.around.note(f"{made.title}: {counted(plan.planned, 'picture')}, about {format_seconds(need.seconds)} and ${need.usd:.2f}")
-        make_graph, beats = partial(self._graph, plan), partial(beat, self.around.root)
-        equipment = servers.equip(Equipment(self.assessor, self.policy, make_graph=make_graph, prices=prices, beat=beats))
         cost_left = None if self.request.max_cost is None else max(0.0, self.request.max_cost - spent)
-        end = run_batch(plan, folder, equipment, Limits(None, cost_left), held=held, stop=self.stop, note=self.around.note)
+        limits, purse = Limits(None, cost_left), self.around.purse(self.policy)
+        purse.check(wanted_usd(forecast(plan, state, limits, paces), state, limits), "sweep less with --max-images or --max-cost")
+        make_graph, beats = partial(self._graph, plan), partial(beat, self.around.root)
+        spending = spending_of(purse, folder.root, plan, prices, self.policy, activity=ACTIVITY, gpu=self.around.gpu)
+        equipment = Equipment(self.assessor, self.policy, make_graph=make_graph, prices=prices, spending=spending, beat=beats)
+        end = run_batch(plan, folder, servers.equip(equipment), limits, held=held, stop=self.stop, note=self.around.note)
         ending = Ending(self.policy, {"configurations": len(made.configs)}, None, self.around.manifest, self.assessor.provider)
         finish_batch(plan, folder, end, ending, self.around.note)
         shots = read_shots(plan, folder, made.prompts, self.policy)

@@ -18,6 +18,7 @@ from tools import generate_batch, production_pipeline
 from tools.backends.backend import Backend, BackendOptions
 from tools.backends.dispatch import Dispatcher, Job
 from tools.backends.registry import BACKENDS, connect_backends, find_opener, open_backends, scheme_of
+from tools.cost.spending import OverBudgetError
 from tools.stand_in import render_references
 
 MEMBERS = {"tools.backends.comfyui", "tools.backends.comfy_api", "tools.backends.embedded", "tools.backends.serverless"}
@@ -105,7 +106,18 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ToyMachine:
 
 def production(tmp_path: Path, *more: object) -> int:
     flags = [
-        *("--comfy-url", "toy://cloud", "--output-dir", tmp_path / "batch", "--reference-dir", tmp_path / "references", "--engine", "dlib"),
+        *(
+            "--project-root",
+            tmp_path,
+            "--comfy-url",
+            "toy://cloud",
+            "--output-dir",
+            tmp_path / "batch",
+            "--reference-dir",
+            tmp_path / "references",
+            "--engine",
+            "dlib",
+        ),
         *(
             "--history-file",
             tmp_path / "history.jsonl",
@@ -138,6 +150,23 @@ def test_its_cost_is_a_limit(machine: ToyMachine, tmp_path: Path, capsys: pytest
     document = json.loads(capsys.readouterr().out)
     assert 0 < document["cost"]["usd"] <= 0.2
     assert len(machine.jobs) < 40
+
+
+def test_what_it_charges_is_in_the_cost_log_once(machine: ToyMachine, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """0.026 dollars a picture, which no session of the meter counts. What was spent today leaves room for some, and then for none."""
+    assert production(tmp_path, "--count", 4, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    log = tmp_path / "tools" / "cost_log.jsonl"
+    (row,) = [json.loads(line) for line in read_text(log).splitlines()]
+    assert (row["cost_usd"], row["gpu"], row["batch"]) == (document["cost"]["usd"], "toy", document["run_id"])
+    assert document["servers"]["by_kind"][0]["usd"] == row["cost_usd"] == 0.104
+    with pytest.raises(OverBudgetError) as caught:
+        production(tmp_path, "--count", 40, "--max-cost-day", "0.2")
+    assert caught.value.why == "$0.10 of $0.20 are spent today (UTC), $0.10 are left, and this needs about $0.94"  # 36 x 0.026
+    assert production(tmp_path, "--count", 40, "--max-cost-day", "0.2", "--max-cost", "0.19", "--json") == 0  # it may spend 0.086 more
+    document = json.loads(capsys.readouterr().out)
+    assert (document["ending"], document["ending_text"]) == ("max_cost", "--max-cost was reached")
+    assert sum(json.loads(line)["cost_usd"] for line in read_text(log).splitlines()) == pytest.approx(document["cost"]["usd"])
 
 
 def test_pictures_without_scores(machine: ToyMachine, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
