@@ -45,6 +45,8 @@ class ServerApi:
         """The same of a file of any model folder."""
         path = f"/view_metadata/{quote(folder, safe='')}"
         reply = self._transport.get(path, {"filename": name}, limit=LARGE_ANSWER)
+        if reply.status in (401, 403):  # a server that lets us not in is none without the file
+            raise self._transport.refused(reply.status)
         if reply.status != 200:
             return None
         return {key: value for key, value in self._transport.record(reply, path, dict[str, Any]).items() if isinstance(value, str)}

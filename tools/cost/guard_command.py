@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError
 from lifeos.signals import stop_signals
 from tools.backends.credentials import Credential, token_in
 from tools.cost.billing import API_URL, find_base, read_key
-from tools.cost.endpoints import ENDPOINT_URL, EndpointHealth, describe_endpoint, read_endpoint
-from tools.cost.guard_log import GUARD_LOG, GUARD_STATE, GuardLog, read_stops, stop_document
+from tools.cost.endpoints import ENDPOINT_URL, EndpointReader, EndpointReport
+from tools.cost.guard_clock import seconds_since
+from tools.cost.guard_log import GUARD_LOG, GUARD_STATE, GuardLog, GuardLook, read_stops, stop_document
 from tools.cost.guard_rules import GuardRules, in_minutes
 from tools.cost.guarding import Guard, keep_guard
 from tools.cost.pod_sight import PROXY_URL, Sights
@@ -93,7 +93,8 @@ def run_guard(args: argparse.Namespace, policy: dict[str, Any], log_file: Path, 
     for endpoint in args.endpoint or ():
         if not re.fullmatch(POD_ID, endpoint):
             raise InputError("--endpoint", f"{endpoint[:40]!r} is no id of an endpoint", "copy it from RunPod's list")
-    api = PodsApi(find_base(args.api_url or API_URL, "--api-url"), key)
+    api_url = find_base(args.api_url or API_URL, "--api-url")
+    api = PodsApi(api_url, key)
     endpoint_url = find_base(args.endpoint_url or ENDPOINT_URL, "--endpoint-url")
     ports, token = (guard_policy["comfy_port"], guard_policy["heartbeat_port"]), token_from(args)
     sights = Sights(*ports, [state_file, *(args.heartbeats or ())], args.proxy_url, credential=token)
@@ -106,19 +107,27 @@ def run_guard(args: argparse.Namespace, policy: dict[str, Any], log_file: Path, 
 
     def serve() -> int:
         guard = Guard(api, sights.look, rules, GuardLog(log), state, say, dry_run=args.dry_run)
-        endpoints = _EndpointReport(args.endpoint or [], lambda one: read_endpoint(endpoint_url, one, key), say)
+        endpoints = EndpointReport(args.endpoint or [], EndpointReader(endpoint_url, api_url, key), say)
+
+        looked = GuardLook()
+
+        def look_at_endpoints() -> None:
+            nonlocal looked
+            before, looked = looked, guard.looked
+            endpoints.look(seconds_since(before, looked), looked.server or looked.wall)
+
         before = {stop.stop_id for stop in read_stops(log, state)}
         interval = min(args.watch_interval, SLOWEST_SECONDS)
         try:
             with stop_signals():
                 say(_begin(rules, interval, args.dry_run))
-                keep_guard(guard, interval, args.watch_samples, say, after_look=endpoints.look)
+                keep_guard(guard, interval, args.watch_samples, say, after_look=look_at_endpoints)
             code = EXIT_OK
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
         if args.json:
             new = [stop_document(stop) for stop in read_stops(log, state) if stop.stop_id not in before]
-            cli.print_json(_document(guard, new, endpoints.health, args.dry_run))
+            cli.print_json(_document(guard, new, endpoints, args.dry_run))
         else:
             say(_table(guard))
         return code
@@ -127,23 +136,6 @@ def run_guard(args: argparse.Namespace, policy: dict[str, Any], log_file: Path, 
         return serve()
     with locks.hold(state.with_name(state.name + ".lock"), f"the guard of {state}"):
         return serve()
-
-
-class _EndpointReport:
-    """Endpoints, told when they change."""
-
-    def __init__(self, names: list[str], read: Callable[[str], EndpointHealth | None], say: Callable[[str], None]) -> None:
-        self.names, self.read, self.say = names, read, say
-        self.health: dict[str, EndpointHealth | None] = {}
-        self._said: dict[str, str] = {}
-
-    def look(self) -> None:
-        for name in self.names:
-            self.health[name] = self.read(name)
-            text = describe_endpoint(name, self.health[name])
-            if self._said.get(name) != text:
-                self._said[name] = text
-                self.say(text)
 
 
 def _begin(rules: GuardRules, interval: float, dry_run: bool) -> str:
@@ -166,7 +158,7 @@ def _table(guard: Guard) -> str:
     return "\n".join(lines) if guard.watched else "\n".join(["None of the named pods is there.", *lines[1:]])
 
 
-def _document(guard: Guard, stops: list[Any], health: dict[str, EndpointHealth | None], dry_run: bool) -> dict[str, Any]:
+def _document(guard: Guard, stops: list[Any], endpoints: EndpointReport, dry_run: bool) -> dict[str, Any]:
     return {
         "schema": 1,
         "dry_run": dry_run,
@@ -187,6 +179,14 @@ def _document(guard: Guard, stops: list[Any], health: dict[str, EndpointHealth |
         "not_read": guard.odd,
         "stops": stops,
         "endpoints": [
-            {"id": name, "workers": one.workers if one else None, "jobs": one.jobs if one else None} for name, one in health.items()
+            {
+                "id": one.name,
+                "workers": one.health.workers if one.health else None,
+                "jobs": one.health.jobs if one.health else None,
+                "minutes_without_job": round(one.quiet_seconds / SECONDS_PER_MINUTE, 2),
+                "billed_usd": None if one.billed is None else f"{one.billed:.4f}",
+                "billed_since": endpoints.since,
+            }
+            for one in endpoints.watched
         ],
     }

@@ -297,11 +297,16 @@ def test_the_page_needs_nothing_else(chain: WholeChain) -> None:
 
 
 class Server(BaseHTTPRequestHandler):
-    """What ComfyUI answers about a LoRA's header: the metadata, or 404."""
+    """What ComfyUI answers about a LoRA's header: the metadata, or 404; behind a token, which it wants to see."""
 
     metadata: ClassVar[dict[str, str]] = {}
+    token = "secret-of-the-test"
 
     def do_GET(self) -> None:
+        if self.headers["Authorization"] != f"Bearer {self.token}":
+            self.send_response(401)
+            self.end_headers()
+            return
         at = urlsplit(self.path)
         known = at.path == "/view_metadata/loras" and parse_qs(at.query) == {"filename": [LORA]}
         self.send_response(200 if known else 404)
@@ -312,7 +317,7 @@ class Server(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_lora_that_only_the_server_has_is_known_by_its_run_id(chain: WholeChain) -> None:
+def test_a_lora_that_only_the_server_has_is_known_by_its_run_id(chain: WholeChain, monkeypatch: pytest.MonkeyPatch) -> None:
     Server.metadata = dict(read_lora_header(chain.lora).metadata)
     chain.edit("batch/batch.json", lambda plan: plan.update(lora_file=None, training_params={}))
     chain.lora.unlink()
@@ -320,7 +325,10 @@ def test_a_lora_that_only_the_server_has_is_known_by_its_run_id(chain: WholeChai
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         url = f"http://127.0.0.1:{server.server_port}"
-        said = chain.certify(None, "--comfy-url", url)
+        monkeypatch.setenv("COMFY_TOKEN", Server.token)
+        said = chain.certify(None, "--comfy-url", url, "--comfy-token-env", "COMFY_TOKEN")
+        assert chain.certify(None, "--comfy-url", url).code == 3
+        assert Server.token not in str(said)
     finally:
         server.shutdown()
         server.server_close()

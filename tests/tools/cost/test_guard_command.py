@@ -16,9 +16,12 @@ from lifeos.errors import LifeosError
 from tests.tools.cost.cost_logs import row, write
 from tests.tools.cost.pod_stand_in import KEY, PlannedPod, PodStandIn, served
 from tools import runpod_cost_tracker as tracker
+from tools.backends.credentials import Credential
 from tools.cost.guard_clock import read_date, seconds_since
 from tools.cost.guard_log import GuardLook, read_stops
 from tools.cost.heartbeats import PodPulse, PulseKeeper, SessionPulse, is_idle_name, read_pulse, read_shared, serve_pulse
+from tools.cost.pod_sight import Sights
+from tools.cost.pods_api import RentedPod
 from tools.cost.session import OpenSession
 
 POLICY = "cost:\n  guard:\n    idle_minutes: 0.01\n    name_prefix: lora-\n"
@@ -77,6 +80,11 @@ def test_the_real_command_stops_the_idle_pod_alone(project: Path, project_root: 
         (["--lease", "soon"], "argument --lease: 'soon' is no time such as 4h, 90m or 1h30m"),
         (["--api-url", "http://api.example.org"], "--api-url: begins with http://: anybody on the way could read the key"),
         (["--proxy-url", "https://example.org"], "--proxy-url: is no address with {pod} and {port}"),
+        (["--comfy-token-env", "NO_SUCH_VARIABLE"], "the variable NO_SUCH_VARIABLE: holds no token"),
+        (
+            ["--comfy-token-env", "RUNPOD_API_KEY", "--proxy-url", "http://x.example/{pod}/{port}"],
+            "http://x.example/pod/8188: a token would go there over plain http, where everybody on the way can read it",
+        ),
         (["--endpoint", "../x"], "--endpoint: '../x' is no id of an endpoint"),
     ],
 )
@@ -91,12 +99,38 @@ def test_bad_usage_of_the_guard_is_one_line(project: Path, capsys: pytest.Captur
     [
         (["--action", "report", "--dry-run"], "--dry-run: says what the guard would stop (give --guard too)"),
         (["--action", "report", "--lease", "4h"], "--lease: belongs to --guard, --watch and --action start"),
+        (["--action", "report", "--comfy-token-env", "X"], "--comfy-token-env: is for what --watch and --guard ask of ComfyUI"),
+        (["--watch", "--comfy-token-env", "NO_SUCH_VARIABLE"], "the variable NO_SUCH_VARIABLE: holds no token"),
+        (["--watch", "--comfy-token-env", "sk-secret"], "--comfy-token-env: wants the name of a variable, never the token itself"),
         (["--action", "report", "--serve-heartbeats"], "--serve-heartbeats: tells what --watch sees (give --watch too)"),
     ],
 )
 def test_flags_of_the_guard_alone_are_refused(capsys: pytest.CaptureFixture[str], arguments: list[str], line: str) -> None:
     assert cli.run(lambda: tracker.main(arguments)) == 2
     assert line in capsys.readouterr().err
+
+
+def test_the_token_of_comfyui_goes_to_its_port_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RunPod's key goes to neither, the token not to the heartbeats; a ComfyUI that wants it is seen."""
+    monkeypatch.setenv("COMFY_TOKEN", "secret-of-the-test")
+    asked: dict[str, dict[str, str]] = {}
+
+    def get(url: str, what: str, *, headers: dict[str, str] | None = None, **options: Any) -> bytes:
+        asked[url.partition("/")[2].partition("/")[2]] = dict(headers or {})
+        return b'{"exec_info": {"queue_remaining": 2}}'
+
+    credential = Credential(variable="COMFY_TOKEN")
+    sights = Sights(8188, 8190, [], "https://{pod}-{port}.proxy.test", get, credential)
+    sights.check_token()
+    sight = sights.look(RentedPod("p1", ports=["8188/http", "8190/http"]))
+    bearer = {"Authorization": "Bearer secret-of-the-test"}
+    assert sight.queued == 2
+    assert asked == {
+        "p1-8188.proxy.test/prompt": bearer,
+        "p1-8188.proxy.test/history?max_items=1": bearer,
+        "p1-8190.proxy.test/heartbeats": {},
+    }
+    assert "secret" not in repr(sights)
 
 
 def test_a_wrong_key_ends_the_guard_with_3(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
