@@ -76,6 +76,8 @@ def run_tests(arguments: list[str]) -> int:
         print(f"== {title}\n{printed}", end="", flush=True)
         failed = failed or check.returncode
     print("== pytest", flush=True)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("PYTEST_XDIST_AUTO_NUM_WORKERS", str(cores + 1))  # one more: many tests wait for a process or a server
     # worksteal: each worker takes whole files, so that what a file or a session shares is made once
     tests = subprocess.call([str(python), "-m", "pytest", "-n", "auto", "--dist", "worksteal"])
     return int(failed or tests)

@@ -64,6 +64,7 @@ def test_all_checks_and_the_tests_run_whatever_the_others_say(
     monkeypatch.setattr(environment, "ensure", lambda profile, development: sys.executable)
     monkeypatch.setattr(launcher.cli, "PROJECT_ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    for name in ("PYTHONDONTWRITEBYTECODE", "PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        monkeypatch.setenv(name, "1")  # both are changed for good by the command, which ends with the tests
     assert launcher.run_tests([]) == wanted
     assert capfd.readouterr().out.splitlines() == ["== one", "checked one", "== two", "checked two", "== pytest", "tested -n auto"]

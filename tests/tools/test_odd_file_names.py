@@ -46,7 +46,7 @@ def run(work: Path, environ: dict[str, str], script: str, *flags: str) -> subpro
 
 @pytest.mark.skipif(not LINUX, reason="file names of any bytes are Linux")
 def test_a_batch_keeps_every_picture(work: Path, environ: dict[str, str]) -> None:
-    flags = ["--images", "pictures", "--reference-dir", "refs", "--output-dir", "out", "--history-file", "h.jsonl", "--engine", "dlib"]
+    flags = ["--images", "pictures", "--reference-dir", "refs", "--output-dir", "out", "--history-file", "h.jsonl", "--engine", "sface"]
     first = json.loads(run(work, environ, "tools/production_pipeline.py", *flags, "--json").stdout)
     assert first["counts"]["approved"] == len(NAMES)
     again = json.loads(run(work, environ, "tools/production_pipeline.py", *flags, "--json").stdout)
@@ -59,7 +59,7 @@ def test_a_batch_keeps_every_picture(work: Path, environ: dict[str, str]) -> Non
 
 @pytest.mark.skipif(not LINUX, reason="file names of any bytes are Linux")
 def test_evaluations_and_manifest_go_through(work: Path, environ: dict[str, str]) -> None:
-    judged = ["--generated-dir", "pictures", "--reference-dir", "refs", "--engine", "dlib"]
+    judged = ["--generated-dir", "pictures", "--reference-dir", "refs", "--engine", "sface"]
     scorecard = ["--history-file", "h.jsonl", "--output-json", "c.json", "--latest-report", "r.md", "--run-id", "x"]
     run(work, environ, "evals/scorecard.py", *judged, *scorecard)
     assert json.loads((work / "c.json").read_text(encoding="utf-8"))["eval_scores"]["images_evaluated"] == len(NAMES)

@@ -103,6 +103,12 @@ def test_an_agent_that_is_not_configured_is_explained(project_root: Path, capsys
     assert 'give --agent-command "claude -p", or set cycle.agent_command' in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For cycles that must not start anything: whatever they left there would fail the next test."""
+    return copy_checkout(tmp_path_factory.mktemp("checkout") / "project")
+
+
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
@@ -115,10 +121,10 @@ def test_an_agent_that_is_not_configured_is_explained(project_root: Path, capsys
     ids=["a flag", "no references", "an input", "a value", "an input of another step"],
 )
 def test_what_cannot_run_is_refused_before_anything_is_paid(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], reason: str
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], reason: str
 ) -> None:
     """The agent would cost its dollars first, and production fail after it. The dry run refuses the same."""
-    root = copy_checkout(tmp_path / "project")
+    root = checkout
     agent = f"\"{sys.executable}\" -c \"open('ran', 'w')\""
     given = [str(tmp_path / part[3:]) if part.startswith("../") else part for part in given]
     command = ["--project-root", str(root), "--from", "cost_start", "--agent-command", agent, "--run-production", *given]
