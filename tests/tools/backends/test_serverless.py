@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from lifeos.errors import InputError, UnavailableError
 from tests.tools.backends.job_graphs import plain_graph, sampled_graph
@@ -18,7 +20,17 @@ from tests.tools.backends.picture_file import small_png
 from tests.tools.backends.three_kinds import KEY
 from tests.tools.stand_in.embedded_graphs import flat_graph
 from tools import prepare_servers
-from tools.backends.backend import BackendOptions, BusyError, LostPicture, PictureRef, PromptEnd, StalledError, Tariff
+from tools.backends.backend import (
+    Backend,
+    BackendOptions,
+    BusyError,
+    LostPicture,
+    PictureRef,
+    PromptEnd,
+    RejectedPrompt,
+    StalledError,
+    Tariff,
+)
 from tools.backends.comfyui import ComfyServer
 from tools.backends.dispatch import Dispatcher, Job
 from tools.backends.request_pace import RequestPace
@@ -442,6 +454,37 @@ def test_pictures_that_a_graph_loads_go_along(open_endpoint: OpenEndpoint, open_
     assert server.download(ref).startswith(b"\x89PNG")
     (made,) = endpoint.jobs.values()
     assert [each["name"] for each in made.input["images"]] == ["start.png"]
+
+
+def test_pictures_beyond_what_runpod_takes_are_refused_and_go_elsewhere(
+    open_endpoint: OpenEndpoint, open_client: OpenClient, comfyui: EmbeddedServer
+) -> None:
+    endpoint = open_endpoint()
+    server = open_client(endpoint)
+    buffer = io.BytesIO()
+    Image.effect_noise((1700, 1700), 90.0).convert("RGB").save(buffer, "BMP")  # 8.7 MB: 11.6 MB in base64
+
+    def prepare(there: Backend, graph: dict[str, Any]) -> dict[str, Any]:
+        told = there.upload_picture("large.bmp", buffer.getvalue())
+        return graph | {"1": {"class_type": "LoadImage", "inputs": {"image": told}}}
+
+    with pytest.raises(RejectedPrompt) as caught:
+        server.submit(new_id(), prepare(server, plain_graph()))
+    assert caught.value.message == "graph and pictures are 11.6 MB, more than the 10 MB that RunPod takes"
+    with ComfyServer(comfyui.url) as plain:
+        plain.connect()
+        with Dispatcher([server, plain]) as dispatcher:
+            (finished,) = dispatcher.run([Job("1", plain_graph(), prepare=prepare)])
+    assert (finished.outcome.kind, finished.server, endpoint.jobs) == ("done", comfyui.url, {})
+
+
+def test_only_the_newest_pictures_are_kept_for_jobs(open_endpoint: OpenEndpoint, open_client: OpenClient) -> None:
+    server = open_client(open_endpoint(workers=0))
+    for number in range(40):
+        server.upload_picture(f"{number}.png", small_png())
+    kept = list(server._inputs.values())
+    assert len(kept) == len(list(kept[0].parent.iterdir())) == 32
+    assert "39.png" in server._inputs
 
 
 def test_health_in_words() -> None:
