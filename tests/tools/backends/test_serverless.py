@@ -438,7 +438,7 @@ def test_models_are_refused_with_the_place_where_they_go(open_endpoint: OpenEndp
     header = json.dumps({"lora_unet_a.lora_down.weight": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}}).encode()
     lora = tmp_path / "amira.safetensors"
     lora.write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
-    (found,) = prepare_servers.prepare_servers([ServerEntry(open_endpoint().url)], lora)
+    ((found,),) = prepare_servers.prepare_servers([ServerEntry(open_endpoint().url)], lora).values()
     assert found.severity == "error"
     assert f"put {lora} on the endpoint's network volume as /runpod-volume/models/loras/amira.safetensors" in found.fix
 
