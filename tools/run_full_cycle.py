@@ -124,6 +124,11 @@ def build_parser() -> cli.Parser:
     batch.add_argument("--production-count", type=cli.positive_int, metavar="N", help="production_pipeline.py --count")
     batch.add_argument("--production-lora", metavar="NAME", help="production_pipeline.py --lora")
     batch.add_argument("--production-comfy-url", action="append", default=[], metavar="URL", help="production_pipeline.py --comfy-url")
+    file = "production_pipeline.py --servers: a YAML file of servers of any kind, with where the token of each is"
+    batch.add_argument("--production-servers", type=Path, metavar="FILE", help=file)
+    token = "production_pipeline.py --comfy-token-env: the variable that holds the token of the one server of --production-comfy-url"
+    batch.add_argument("--production-comfy-token-env", metavar="NAME", help=token)
+    batch.add_argument("--production-insecure-token", action="store_true", help="production_pipeline.py --insecure-token")
     commit = parser.add_argument_group("commit")
     commit.add_argument("--skip-commit", action="store_true", help="commit nothing")
     commit.add_argument("--commit-message", default="", metavar="TEXT", help="default: Run the cycle for RUN")

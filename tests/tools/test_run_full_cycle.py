@@ -40,7 +40,11 @@ def test_the_dry_run_passes_on_a_python_alone_and_changes_nothing(project_root: 
     assert _status(project_root) == before
 
 
-def test_the_dry_run_shows_every_command_of_a_full_cycle(project_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_dry_run_shows_every_command_of_a_full_cycle(
+    project_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CYCLE_TOKEN", "a-secret-word")
+    (tmp_path / "servers.yaml").write_text("servers:\n- url: http://127.0.0.1:9\n  token_env: CYCLE_TOKEN\n")
     for name in ("prompt.md", "prompts.txt"):
         (tmp_path / name).write_text("x")
     render_references(tmp_path / "references", count=1)
@@ -51,10 +55,13 @@ def test_the_dry_run_shows_every_command_of_a_full_cycle(project_root: Path, tmp
     )
     given += (
         " --production-lora amiranoor_v3.safetensors --production-count 5 --production-output-dir P/batch --production-comfy-url embedded"
+        " --production-servers P/servers.yaml"
     )
     arguments = [part.replace("P/", f"{tmp_path}/") if part != "P" else str(tmp_path) for part in given.split()]
     assert run_full_cycle.main(["--project-root", str(project_root), "--dry-run", "--json", *arguments]) == 0
-    steps = {step["name"]: step for step in json.loads(capsys.readouterr().out)["steps"]}
+    printed = capsys.readouterr().out
+    steps = {step["name"]: step for step in json.loads(printed)["steps"]}
+    assert f"--servers {tmp_path / 'servers.yaml'}" in steps["production"]["commands"][0] and "a-secret-word" not in printed
     assert tuple(steps) == STEP_NAMES
     assert [name for name, step in steps.items() if step["skipped"] and name != "promote_findings"] == []
     assert "--v1 v2 --v2 v3" in steps["comparison"]["commands"][0]

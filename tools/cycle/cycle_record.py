@@ -62,9 +62,14 @@ class CycleRecord:
         return next((step for step in self.steps if step.name == name), None)
 
 
+LATER = ("production_servers", "production_comfy_token_env", "production_insecure_token")
+"""Settings that came after version 3.0: a cycle that was begun without them goes on."""
+
+
 def fingerprint(settings: CycleSettings) -> str:
     """A hash of everything that decides what a cycle does."""
-    plain = {one.name: str(getattr(settings, one.name)) for one in fields(settings) if one.name != "skipped"}
+    given = {one.name: getattr(settings, one.name) for one in fields(settings) if one.name != "skipped"}
+    plain = {name: str(value) for name, value in given.items() if value or name not in LATER}
     return hashlib.sha256(json.dumps([plain, sorted(settings.skipped)], sort_keys=True).encode()).hexdigest()[:16]
 
 

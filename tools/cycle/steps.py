@@ -59,6 +59,10 @@ class CycleSettings:
     production_reference_dir: Path | None = None
     production_lora: str | None = None
     production_comfy_url: tuple[str, ...] = ()
+    production_servers: Path | None = None
+    production_comfy_token_env: str | None = None
+    """The name of the variable: a token itself is in no command, which everybody on the machine can read."""
+    production_insecure_token: bool = False
     skipped: frozenset[str] = frozenset()
 
     @property
@@ -199,9 +203,12 @@ def _production(settings: CycleSettings) -> Commands:
         reference_dir=settings.production_reference_dir or settings.reference_dir,
         lora=settings.production_lora,
         lora_version=settings.lora_version,
+        servers=settings.production_servers,
+        comfy_token_env=settings.production_comfy_token_env,
     )
     urls = [part for url in settings.production_comfy_url for part in ("--comfy-url", url)]
-    return _python(settings, "tools/production_pipeline.py", *flags, *urls)
+    insecure = ["--insecure-token"] if settings.production_insecure_token else []
+    return _python(settings, "tools/production_pipeline.py", *flags, *urls, *insecure)
 
 
 def plan_cycle_commit(settings: CycleSettings, chosen: Iterable[CycleStep] = ()) -> CommitPlan:
@@ -301,7 +308,12 @@ STEPS: tuple[CycleStep, ...] = (
         "tools/production_pipeline.py",
         _production,
         lambda settings: "" if settings.run_production else "no --run-production",
-        needs=lambda settings: [settings.production_workflow, settings.production_prompts, settings.production_reference_dir],
+        needs=lambda settings: [
+            settings.production_workflow,
+            settings.production_prompts,
+            settings.production_reference_dir,
+            settings.production_servers,
+        ],
         rehearsal="--dry-run",
         makes=lambda settings: [settings.production_output_dir and settings.production_output_dir / "batch_report.html"],
         writes=lambda settings: [HISTORY],

@@ -16,7 +16,9 @@ from pathlib import Path
 from lifeos import files
 from lifeos.errors import InputError, UnavailableError
 from tools.backends.backend import Backend
+from tools.backends.server_groups import ask_all
 from tools.trainers.lora_header import read_lora_header
+from tools.workflows.lora_names import one_spelling
 
 LORAS = "loras"
 HASH_DIGITS = 12
@@ -32,8 +34,11 @@ def served_name(file: str, sha256: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Brings LoRAs to `servers`. `lora_dir`: the folder that they load LoRAs from, or one in it; None: there is none at hand. `work_dir`:
-    for files on their way. `note` is told what a person must do; `is_stopped` ends a wait."""
+    """Brings LoRAs to `servers`, as long as there is one that can have them: the others are left out of the pictures.
+
+    `lora_dir`: the folder that they load LoRAs from, or one in it; None: there is none at hand. `work_dir`: for files on their way. `note`
+    is told what a person must do; `is_stopped` ends a wait.
+    """
 
     servers: Sequence[Backend]
     lora_dir: Path | None
@@ -43,13 +48,13 @@ class Delivery:
     listed_seconds: float = LISTED_SECONDS
 
     def bring(self, path: Path, sha256: str, before_copy: Callable[[Path], None]) -> str | None:
-        """Make a LoRA loadable on every server, and return its name there; None if the wait was stopped. `before_copy` is told of a file
-        before it is made. Raises UnavailableError where a server does not list it in the end, with what to do."""
+        """Make a LoRA loadable on the servers, and return its name there; None if the wait was stopped. `before_copy` is told of a file
+        before it is made. Raises UnavailableError where none lists it in the end, with what to do."""
         name = served_name(path.name, sha256)
-        for server in self.servers:
-            if server.offers.takes_models and not (server.offers.lists_models and _find(server, name)):
+        for server, found in self._listed(name):
+            if server.offers.takes_models and not (server.offers.lists_models and found):
                 self._upload(server, path, name)
-        if self.lora_dir is not None and any(not _find(server, name) for server in self.servers):
+        if self.lora_dir is not None and not all(found for _, found in self._listed(name)):
             self._copy(path, self.lora_dir / name, sha256, before_copy)
             return self._wait_for(name)
         return self._named_alike(name) or self._own_name(path)
@@ -79,40 +84,52 @@ class Delivery:
                 raise InputError(path, "changed while it was copied", "the same command goes on")
 
     def _wait_for(self, name: str) -> str | None:
-        """Until every server lists a file that was copied."""
+        """Until every server that answers lists a file that was copied, or long enough for those that do."""
         until = time.monotonic() + self.listed_seconds
         while (found := self._named_alike(name)) is None:
             if self.is_stopped():
                 return None
             if time.monotonic() > until:
-                missing = next(server for server in self.servers if not _find(server, name))
+                if some := self._named_alike(name, everywhere=False):
+                    return some
+                missing = next(server for server, there in self._listed(name) if not there)
                 why = f"does not list {name} after {self.listed_seconds:.0f} s, though it lies in {self.lora_dir}"
                 raise UnavailableError(missing.url, why, "give --comfy-lora-dir the folder that this server loads LoRAs from")
             time.sleep(POLL_SECONDS)
         return found
 
-    def _named_alike(self, name: str) -> str | None:
-        """The name under which every server lists a file; None where one does not. Raises InputError where they list it under two."""
-        names = [_find(server, name) for server in self.servers]
-        if not all(names):
+    def _listed(self, name: str) -> list[tuple[Backend, str | None]]:
+        """The servers that answer, each with the name under which it lists a file. Raises UnavailableError where none answers."""
+        found = list(zip(self.servers, ask_all(self.servers, lambda server: _find(server, name)), strict=True))
+        there = [(server, each) for server, each in found if not isinstance(each, UnavailableError)]
+        if not there and isinstance(found[0][1], UnavailableError):
+            raise found[0][1]
+        return there
+
+    def _named_alike(self, name: str, *, everywhere: bool = True) -> str | None:
+        """The name under which the servers list a file; None where none does, or not every one. Raises InputError where they list it in
+        two folders."""
+        listed = [found for _, found in self._listed(name)]
+        names = [found for found in listed if found]
+        if not names or (everywhere and len(names) < len(listed)):
             return None
-        if len(set(names)) > 1:
-            raise InputError("the servers", f"list {name} in different folders: {', '.join(map(str, names))}", "put it into the same one")
+        if len(set(map(one_spelling, names))) > 1:
+            raise InputError("the servers", f"list {name} in different folders: {', '.join(names)}", "put it into the same one")
         return names[0]
 
     def _own_name(self, path: Path) -> str:
-        """A file that somebody has put there under its own name. Raises UnavailableError where a server has none, InputError where it is
+        """A file that somebody has put there under its own name. Raises UnavailableError where no server has it, InputError where it is
         another."""
-        found = self._named_alike(path.name)
+        found = self._named_alike(path.name, everywhere=False)
         if found is None:
-            missing = next(server for server in self.servers if not _find(server, path.name))
+            missing = next(server for server, there in self._listed(path.name) if not there)
             fix = f"give --comfy-lora-dir the folder that it loads LoRAs from, or copy {path} into it; the same command goes on"
             raise UnavailableError(missing.url, f"has no {path.name}", fix)
         told = read_lora_header(path).metadata
-        for server in self.servers:
-            metadata = server.lora_metadata(found)
+        for server, there in self._listed(path.name):
+            metadata = server.lora_metadata(there) if there else None
             if metadata is not None and metadata != {key: value for key, value in told.items() if isinstance(value, str)}:
-                why = f"its {found} is another LoRA than {path}: its header says something else"
+                why = f"its {there} is another LoRA than {path}: its header says something else"
                 raise InputError(server.url, why, "give --comfy-lora-dir, which copies it under a name of its own")
         return found
 

@@ -24,6 +24,8 @@ from tests.fuzzing import foreign_bytes
 from tests.tools.cycle.cycle_bench import ALL, GUARDRAILS, METER, CycleBench, full_bench
 from tools.cycle import cycle_record as kept
 from tools.cycle.cycle import CycleLimits
+from tools.cycle.cycle_record import fingerprint
+from tools.cycle.steps import CycleSettings
 
 
 @pytest.fixture
@@ -249,3 +251,9 @@ def test_a_record_that_cannot_be_read_is_named_and_not_continued(tmp_path: Path,
     path.write_text(json.dumps(GOOD_RECORD | {"steps": 7}))
     assert kept.find_unfinished(tmp_path) is None
     assert capsys.readouterr().err == f"warning: not continued: {path}: $.steps: a list is wanted, not a whole number\n"
+
+
+def test_a_cycle_of_version_3_0_goes_on_and_other_servers_are_another_cycle() -> None:
+    """The value is what version 3.0 wrote for these settings."""
+    assert fingerprint(CycleSettings(Path("x"))) == "6ebac482095b95a7"
+    assert fingerprint(CycleSettings(Path("x"), production_servers=Path("y"))) != "6ebac482095b95a7"
