@@ -35,14 +35,16 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, files, server_flags, times
-from lifeos.errors import EXIT_GATE, EXIT_OK, InputError
+from lifeos.errors import EXIT_GATE, EXIT_OK, InputError, LockedError
 from tools.backends.credentials import address_of
 from tools.cost import guard_command, guard_log, heartbeats, summary, watch
 from tools.cost.ledger import read_ledger
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter, OpenSession, parse_rate
 from tools.cost.picture_costs import read_batches, read_trainings
 from tools.cost.rates import find_rate
+from tools.cost.running_costs import RunningPart, read_running, settle_killed
 from tools.cost.session import parse_time
+from tools.cost.spending import SpendingLimits, budget_uses, read_spent
 
 DEFAULT_ACTIVITY = "untagged"
 COMFY_URL = "http://127.0.0.1:8188"
@@ -105,12 +107,15 @@ def heartbeat(meter: Meter, args: argparse.Namespace) -> int:
 
 
 def report(meter: Meter, args: argparse.Namespace, policy: dict[str, Any], root: Path) -> int:
+    now = meter.clock().wall
+    with contextlib.suppress(OSError, LockedError):  # the log may be one that is only read here
+        settle_killed(meter.log_file, now)
     ledger = read_ledger(meter.log_file, args.since, args.until)
     sessions = meter.open_sessions()
-    running = sum((meter.cost_so_far(session) for session in sessions), Decimal(0))
-    today = meter.clock().wall.date()
-    month = ledger if args.since is None and args.until is None else read_ledger(meter.log_file, today.replace(day=1))
-    budget = summary.month_budget(month, today, policy["monthly_budget_usd"], running)
+    limits, today = SpendingLimits.read({"cost": policy}), now.date()
+    spent = read_spent(meter.log_file, meter.state_file, now, counts_underway=False)
+    budget = summary.month_budget(spent.month, today, policy["monthly_budget_usd"])
+    running = [_describe_running(part) for _, part in read_running(meter.log_file)]
     folders = args.pictures or [root]
     made = summary.summarise(
         ledger,
@@ -118,8 +123,9 @@ def report(meter: Meter, args: argparse.Namespace, policy: dict[str, Any], root:
         budget,
         [batch for batch in read_batches(folders) if _within(batch.day, args.since, args.until)],
         [training for training in read_trainings(folders) if _within(training.day, args.since, args.until)],
-        [_describe(meter, session) for session in sessions],
+        [*(_describe(meter, session) for session in sessions), *running],
         guard_log.read_stops(*guard_command.guard_files(meter.log_file), args.since, args.until),
+        budget_uses(limits, spent, now),
     )
     if args.plot:
         summary.draw(made, policy["activities"], args.plot)
@@ -194,6 +200,10 @@ def _within(day: str, since: date | None, until: date | None) -> bool:
 def _describe(meter: Meter, session: OpenSession) -> str:
     cost = summary.dollars(meter.cost_so_far(session))
     return f"{session.session_id} {session.activity} on {session.gpu} since {session.start}, {cost} so far"
+
+
+def _describe_running(part: RunningPart) -> str:
+    return f"{part.what} ({part.activity}) since {part.start}, {summary.dollars(Decimal(str(part.usd)))} beside the meter so far"
 
 
 def _session_document(meter: Meter, session: OpenSession) -> dict[str, Any]:

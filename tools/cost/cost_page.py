@@ -66,6 +66,20 @@ def page_document(summary: CostSummary, names: Mapping[str, str]) -> dict[str, A
         "per_approved_all": dollars_each(total.usd, pictures["approved"]),
         "approved": pictures["approved"],
         "month": told["month"] | {"spent": dollars(summary.budget.spent), "projected": dollars(summary.budget.projected)},
+        "uses": [
+            {"word": use.word, "period": use.period, "spent": dollars(use.spent), "limit": dollars(use.limit), "left": dollars(use.left)}
+            for use in summary.uses
+        ],
+        "kinds": [
+            {
+                "kind": escape_line(kind.kind),
+                "pictures": kind.pictures,
+                "approved": kind.approved,
+                "usd": "not known" if kind.usd is None else dollars(kind.usd),
+                "each": "not known" if kind.usd is None else dollars_each(kind.usd, kind.approved),
+            }
+            for kind in summary.kinds
+        ],
         "budget": dollars(summary.budget.limit) if summary.budget.limit else "",
         "warning": budget_warning(summary.budget),
         "unknown": [escape_line(describe_unsettled(session)) for session in summary.ledger.unsettled],

@@ -21,6 +21,21 @@ MAX_USD = 10**12
 
 
 @dataclass(frozen=True, slots=True)
+class KindCost:
+    """What a kind of server made and cost in a batch; None where it is not known."""
+
+    kind: str
+    pictures: int
+    approved: int
+    usd: Decimal | None
+
+    @property
+    def each(self) -> Decimal | None:
+        """Dollars for an approved picture."""
+        return self.usd / self.approved if self.usd is not None and self.approved else None
+
+
+@dataclass(frozen=True, slots=True)
 class BatchCost:
     """A production batch: how many pictures, and what the GPU cost while it ran (None if its report does not say)."""
 
@@ -30,6 +45,8 @@ class BatchCost:
     generated: int
     approved: int
     usd: Decimal | None
+    kinds: tuple[KindCost, ...] = ()
+    """By kind of server; empty in reports of older versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,21 @@ class MoneySpent:
 
 
 @dataclass(frozen=True, slots=True)
+class KindRow:
+    """What is read of a row of `servers.by_kind`."""
+
+    kind: str = ""
+    pictures: int = 0
+    approved: int = 0
+    usd: float | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServersSection:
+    by_kind: tuple[KindRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BatchReportFile:
     """What is read of a batch_report.json."""
 
@@ -65,6 +97,7 @@ class BatchReportFile:
     run_id: str | None = None
     lora_version: str | None = None
     started: str | None = None
+    servers: ServersSection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +121,20 @@ def read_batches(folders: Iterable[Path]) -> list[BatchCost]:
         usd = _money(report.cost.usd) if report.cost else None
         made = report.counts or PictureCounts()
         counts = max(made.generated, 0), max(made.approved, 0)
-        batches.append(BatchCost(report.run_id or "", report.lora_version or "", (report.started or "")[:10], *counts, usd))
+        rows = report.servers.by_kind if report.servers is not None else ()
+        kinds = tuple(KindCost(row.kind, max(row.pictures, 0), max(row.approved, 0), _money(row.usd)) for row in rows)
+        batches.append(BatchCost(report.run_id or "", report.lora_version or "", (report.started or "")[:10], *counts, usd, kinds))
     return sorted(batches, key=lambda batch: batch.day)
+
+
+def add_kinds(batches: Iterable[BatchCost]) -> list[KindCost]:
+    """All batches together by kind of server, the most pictures first; a kind of which one batch does not know the cost has none."""
+    found: dict[str, KindCost] = {}
+    for kind in (kind for batch in batches for kind in batch.kinds):
+        known = found.get(kind.kind, KindCost(kind.kind, 0, 0, Decimal(0)))
+        usd = None if known.usd is None or kind.usd is None else known.usd + kind.usd
+        found[kind.kind] = KindCost(kind.kind, known.pictures + kind.pictures, known.approved + kind.approved, usd)
+    return sorted(found.values(), key=lambda kind: -kind.pictures)
 
 
 def _without_copies(documents: Iterable[tuple[Path, BatchReportFile]]) -> list[BatchReportFile]:

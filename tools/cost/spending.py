@@ -63,10 +63,11 @@ class Spent:
     month: float
 
 
-def read_spent(log_file: Path, state_file: Path, now: datetime, leave_out: Path | None = None) -> Spent:
+def read_spent(log_file: Path, state_file: Path, now: datetime, leave_out: Path | None = None, *, counts_underway: bool = True) -> Spent:
     """What the log, the meter's open sessions and running work say. `leave_out`: the file of running work that counts itself.
 
-    What running work has under way counts too: it will be paid. Raises LifeosError for a log or a state file that cannot be read.
+    What running work has under way counts too where `counts_underway`: it will be paid. Raises LifeosError for a log or a state file that
+    cannot be read.
     """
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     first = midnight.replace(day=1)
@@ -84,9 +85,30 @@ def read_spent(log_file: Path, state_file: Path, now: datetime, leave_out: Path 
             spent[place] += float(max(Decimal(0), whole - before))
     for path, part in read_running(log_file):
         if path != leave_out:
-            spent[0] += (part.usd if part.start[:10] >= today else 0.0) + part.ahead_usd
-            spent[1] += (part.usd if part.start[:7] >= month else 0.0) + part.ahead_usd
+            ahead = part.ahead_usd if counts_underway else 0.0
+            spent[0] += (part.usd if part.start[:10] >= today else 0.0) + ahead
+            spent[1] += (part.usd if part.start[:7] >= month else 0.0) + ahead
     return Spent(*spent)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetUse:
+    """How much of a budget is spent. `period`: the day or the month (UTC); `word`: today, or this month."""
+
+    word: str
+    period: str
+    spent: Decimal
+    limit: Decimal
+
+    @property
+    def left(self) -> Decimal:
+        return max(Decimal(0), self.limit - self.spent)
+
+
+def budget_uses(limits: SpendingLimits, spent: Spent, now: datetime) -> list[BudgetUse]:
+    """The budgets that are set, the day's first."""
+    periods = {"today": f"{now:%Y-%m-%d}", "this month": f"{now:%Y-%m}"}
+    return [BudgetUse(word, periods[word], Decimal(str(round(usd, 4))), Decimal(str(limit))) for word, _, usd, limit in limits.rows(spent)]
 
 
 def check_budgets(limits: SpendingLimits, log_file: Path, state_file: Path, usd: float, now: datetime, fix: str) -> None:

@@ -6,7 +6,7 @@ import csv
 import io
 from calendar import monthrange
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -17,7 +17,8 @@ from lifeos.counting import counted, verb
 from lifeos.escaping import escape_csv, escape_line
 from tools.cost.guard_log import STOPPED, GuardStop, stop_document
 from tools.cost.ledger import ClosedSession, CostKind, CostSum, Ledger
-from tools.cost.picture_costs import BatchCost, TrainingCost
+from tools.cost.picture_costs import BatchCost, KindCost, TrainingCost, add_kinds
+from tools.cost.spending import BudgetUse
 from tools.training.training_record import FINISHED
 
 IDLE = "idle"
@@ -43,12 +44,11 @@ class MonthBudget:
         return bool(self.limit) and self.projected > self.limit
 
 
-def month_budget(ledger: Ledger, today: date, limit: object, running: Decimal = Decimal(0)) -> MonthBudget:
-    """Spending of the month of `today`, `running` sessions included, and what the month comes to at this pace."""
-    month = f"{today:%Y-%m}"
-    spent = ledger.total(lambda kind: kind.day.startswith(month)).usd + running
+def month_budget(spent: float, today: date, limit: object) -> MonthBudget:
+    """Spending of the month of `today`, open sessions and running work included, and what the month comes to at this pace."""
     days = monthrange(today.year, today.month)[1]
-    return MonthBudget(month, spent, spent * days / today.day, Decimal(str(limit)))
+    usd = Decimal(str(round(spent, 6)))
+    return MonthBudget(f"{today:%Y-%m}", usd, usd * days / today.day, Decimal(str(limit)))
 
 
 def budget_warning(budget: MonthBudget) -> str:
@@ -84,6 +84,13 @@ class CostSummary:
     open_sessions: list[str]
     stops: list[GuardStop]
     """What the guard stopped, or tried to."""
+    uses: list[BudgetUse] = field(default_factory=list)
+    """The budgets for the day and the month that are set."""
+
+    @property
+    def kinds(self) -> list[KindCost]:
+        """What each kind of server made and cost, as far as the reports of batches tell."""
+        return add_kinds(self.batches)
 
     @property
     def stopped(self) -> list[GuardStop]:
@@ -102,6 +109,7 @@ def summarise(
     trainings: list[TrainingCost],
     open_sessions: list[str],
     stops: list[GuardStop] | None = None,
+    uses: list[BudgetUse] | None = None,
 ) -> CostSummary:
     """Group the ledger by display name and work out the idle share (of the hours)."""
     activities: dict[str, CostSum] = {name: CostSum() for name in names.values()}  # the policy's order
@@ -110,7 +118,8 @@ def summarise(
     activities = {name: part for name, part in activities.items() if part.sessions}
     idle_name = display_name(IDLE, names)
     hours, idle = ledger.total().hours, activities.get(idle_name, CostSum()).hours
-    return CostSummary(ledger, activities, idle / hours if hours else Decimal(0), budget, batches, trainings, open_sessions, stops or [])
+    share = idle / hours if hours else Decimal(0)
+    return CostSummary(ledger, activities, share, budget, batches, trainings, open_sessions, stops or [], uses or [])
 
 
 def render_block(summary: CostSummary) -> str:
@@ -145,6 +154,7 @@ def render_text(summary: CostSummary) -> str:
     lines.append(f"This month ({budget.month}): {dollars(budget.spent)} so far, {dollars(budget.projected)} at this pace")
     if budget.limit:
         lines[-1] += f", budget {dollars(budget.limit)}"
+    lines += budget_lines(summary)
     warning = budget_warning(budget)
     lines += [f"Warning: {warning}"] if warning else []
     lines += [f"Unknown: {escape_line(describe_unsettled(session))}" for session in summary.ledger.unsettled]
@@ -160,6 +170,22 @@ def render_text(summary: CostSummary) -> str:
         left = verb(summary.ledger.skipped, "it is left as it is", "they are left as they are")
         lines.append(f"{counted(summary.ledger.skipped, 'row')} of the log could not be counted; {left}")
     return "\n".join(lines)
+
+
+def budget_lines(summary: CostSummary) -> list[str]:
+    """How much of the day's and the month's budget is spent, for people."""
+    return [
+        f"Budget {use.word} ({use.period}, UTC): {dollars(use.spent)} of {dollars(use.limit)} spent, {dollars(use.left)} left"
+        for use in summary.uses
+    ]
+
+
+def kind_line(kind: KindCost) -> str:
+    """What a kind of server made and cost, for people."""
+    told = f"{counted(kind.pictures, 'picture')}, {kind.approved} approved"
+    if kind.usd is None:
+        return f"{escape_line(kind.kind)}: {told}, cost not known"
+    return f"{escape_line(kind.kind)}: {told}, {dollars(kind.usd)}, {dollars_each(kind.usd, kind.approved)} per approved picture"
 
 
 def describe_unsettled(session: ClosedSession) -> str:
@@ -200,6 +226,7 @@ def _picture_lines(summary: CostSummary) -> list[str]:
         lines.append(f"Pictures: {generated} generated, {approved} approved in {counted(len(summary.batches), 'batch')}, {dollars(usd)}")
         lines.append(f"  per generated picture: {dollars_each(usd, generated)}; per approved picture: {dollars_each(usd, approved)}")
         lines.append(f"  per approved picture with everything else above: {dollars_each(summary.ledger.total().usd, approved)}")
+        lines += [f"  {kind_line(kind)}" for kind in summary.kinds]
     for training in summary.trainings:
         cost = "cost unknown" if training.usd is None else dollars(training.usd)
         state = f", {escape_line(training.state)}" if training.state not in ("", FINISHED) else ""
@@ -229,6 +256,15 @@ def as_document(summary: CostSummary) -> dict[str, Any]:
             "budget_usd": _amount(summary.budget.limit),
             "warning": budget_warning(summary.budget) or None,
         },
+        "budgets": [
+            {
+                "period": use.period,
+                "spent_usd": _amount(use.spent),
+                "limit_usd": _amount(use.limit),
+                "left_usd": _amount(use.left),
+            }
+            for use in summary.uses
+        ],
         "pictures": {
             "batches": len(summary.batches),
             "generated": generated,
@@ -237,6 +273,16 @@ def as_document(summary: CostSummary) -> dict[str, Any]:
             "usd_per_generated": _amount(usd / generated) if generated else None,
             "usd_per_approved": _amount(usd / approved) if approved else None,
             "usd_per_approved_all_costs": _amount(total.usd / approved) if approved else None,
+            "by_kind": [
+                {
+                    "kind": kind.kind,
+                    "pictures": kind.pictures,
+                    "approved": kind.approved,
+                    "usd": None if kind.usd is None else _amount(kind.usd),
+                    "usd_per_approved": None if kind.each is None else _amount(kind.each),
+                }
+                for kind in summary.kinds
+            ],
         },
         "trainings": [
             {

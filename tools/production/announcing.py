@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lifeos import times
 from lifeos.counting import counted
 from tools.production.budget import BatchEstimate, format_seconds
 from tools.production.plan import Plan, sha256_of
@@ -96,12 +96,12 @@ def _kind_line(row: Mapping[str, Any]) -> str:
 def budget_warning(cost_log: Path, policy: Mapping[str, Any], usd: float) -> str:
     """One line when this month's spending and this batch together go over the policy's budget, else an empty string."""
     limit = float(policy["cost"]["monthly_budget_usd"])
-    if not limit or not cost_log.exists():
+    if not limit:
         return ""
-    from tools.cost.ledger import read_ledger
+    from tools.cost.meter import STATE_FILE
+    from tools.cost.spending import read_spent
 
-    now = datetime.now(UTC).date()
-    spent = float(read_ledger(cost_log, since=now.replace(day=1)).total().usd)
+    spent = read_spent(cost_log, cost_log.with_name(STATE_FILE.name), times.now()).month
     if spent + usd <= limit:
         return ""
     return f"${spent:.2f} are spent this month; with this batch it is ${spent + usd:.2f}, over the budget of ${limit:.2f}"

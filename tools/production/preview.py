@@ -14,14 +14,15 @@ from lifeos.counting import counted, verb
 from lifeos.errors import UnavailableError
 from tools.backends.registry import ReachedServers, connect_backends, open_backends
 from tools.backends.server_groups import tell_left_out
+from tools.cost.spending import OverBudgetError
 from tools.production import choices
 from tools.production.announcing import budget_warning, forecast_document, forecast_lines, placed_lines
-from tools.production.batch_forecast import find_paces
+from tools.production.batch_forecast import find_paces, forecast, wanted_usd
 from tools.production.budget import estimate, format_seconds
 from tools.production.filing import GIGABYTE, BatchFolder
 from tools.production.growth import check_growth
 from tools.production.journal import JOURNAL_FILE, read_state
-from tools.production.pipeline import Circumstances, continued, may_begin_anew
+from tools.production.pipeline import MAKE_LESS, Circumstances, continued, may_begin_anew
 from tools.production.plan import Plan, sha256_of
 from tools.production.planning import limits_of, make_plan, plan_generation, settings_of
 from tools.production.protocol_change import foretell
@@ -62,6 +63,11 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         prices = price_servers(plan, priced, policy, gpu=around.gpu, rate_per_hr=around.rate_per_hr)
         paces = find_paces(prices, rules["seconds_per_picture"], priced, state.sessions)
     need = estimate(wanted if plan.generates else 0, paces)
+    refusal = ""
+    try:
+        around.purse(policy).check(wanted_usd(forecast(plan, state, limits, paces), state, limits), MAKE_LESS)
+    except OverBudgetError as error:
+        refusal = str(error)
     return {
         "run_id": plan.run_id,
         "lora_version": plan.lora_version,
@@ -92,6 +98,7 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
             "lines": forecast_lines(need, prices),
         },
         "budget_warning": budget_warning(around.cost_log, policy, need.usd) or None,
+        "refusal": refusal or None,
         "free_gb": round(folder.free_bytes() / GIGABYTE, 1),
         "min_free_gb": rules["min_free_disk_gb"],
         "unchecked": unchecked,
@@ -150,6 +157,8 @@ def render_preview(document: Mapping[str, Any]) -> str:
         lines.append(f"  warning: {document['free_gb']} GB free, {document['min_free_gb']:g} GB wanted")
     if document["budget_warning"]:
         lines.append(f"  warning: {document['budget_warning']}")
+    if document["refusal"]:
+        lines.append(f"  it would be refused: {document['refusal']}")
     lines += [f"  not checked: {text}" for text in document["unchecked"]]
     if document["workflow"] is not None:
         lines.append("  the workflow of the first picture, as it would be sent:")

@@ -171,6 +171,6 @@ def test_whatever_stands_in_the_log_its_good_rows_are_counted(lines: bytes) -> N
         ledger = read_ledger(log)
         assert ledger.total().sessions == len(ids)
         summary.render_csv(ledger)
-        made = summary.summarise(ledger, {}, summary.month_budget(ledger, date(2026, 2, 11), 10), [], [], [])
+        made = summary.summarise(ledger, {}, summary.month_budget(float(ledger.total().usd), date(2026, 2, 11), 10), [], [], [])
         assert "\x1b" not in summary.render_text(made)
         json.dumps(summary.as_document(made), allow_nan=False)

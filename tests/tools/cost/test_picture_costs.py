@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from tests.examples import EXAMPLES
 from tests.fuzzing import foreign_bytes
-from tools.cost.picture_costs import BatchCost, read_batches, read_trainings
+from tools.cost.picture_costs import BatchCost, add_kinds, read_batches, read_trainings
 
 BATCH = {
     "run_id": "v3",
@@ -53,3 +53,22 @@ def test_whatever_the_files_hold(data: bytes) -> None:
             assert batch.generated >= 0 and (batch.usd is None or 0 <= batch.usd <= 10**12)
         for training in read_trainings([Path(folder)]):
             assert training.steps >= 0 and (training.usd is None or 0 <= training.usd <= 10**12)
+
+
+def test_kinds_of_servers_are_added_up_over_batches(tmp_path: Path) -> None:
+    """A batch of before has none; a kind of which one batch does not know the cost has none."""
+    rows = {
+        "a": [("ComfyUI", 4, 2, 0.5), ("RunPod serverless", 3, 3, 0.6)],
+        "b": [("ComfyUI", 6, 3, 0.25), ("Comfy API v2", 1, 1, None)],
+    }
+    for name, kinds in rows.items():
+        (tmp_path / name).mkdir()
+        section = [dict(zip(("kind", "pictures", "approved", "usd"), row, strict=True)) for row in kinds]
+        (tmp_path / name / "batch_report.json").write_text(json.dumps(BATCH | {"servers": {"by_kind": section}}))
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "batch_report.json").write_text(json.dumps(BATCH))
+    assert [(kind.kind, kind.pictures, kind.approved, kind.usd, kind.each) for kind in add_kinds(read_batches([tmp_path]))] == [
+        ("ComfyUI", 10, 5, Decimal("0.75"), Decimal("0.15")),
+        ("RunPod serverless", 3, 3, Decimal("0.6"), Decimal("0.2")),
+        ("Comfy API v2", 1, 1, None, None),
+    ]

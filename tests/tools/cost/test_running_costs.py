@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tools import runpod_cost_tracker
 from tools.cost import running_costs, spending
 from tools.cost.ledger import read_ledger
 from tools.cost.meter import Instant, Meter
@@ -183,3 +185,33 @@ def test_two_batches_share_the_day(place: Place) -> None:
     assert watch.why_stop(1.5) == ""  # nothing of it is under way any more; its row is in the log
     one.charge(ENDPOINT, 1.0)
     assert watch.why_stop(0.51) != ""
+
+
+def test_the_report_shows_budgets_kinds_and_work_that_runs(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runpod_cost_tracker, "Meter", functools.partial(Meter, clock=lambda: Instant(NOON, "", 0.0)))
+    (tmp_path / "evals").mkdir()
+    (tmp_path / "evals" / "thresholds.yaml").write_text("cost: {max_usd_per_day: 10, max_usd_per_month: null}\n")
+    session(place, "2026-11-20", 7.5)
+    work = place.work("batch_007")
+    work.begin(NOON, ())
+    work.charge(ENDPOINT, 0.5)
+    work.tick(after(seconds=1), (), ahead_usd=9.0)
+    report = {"started": "2026-11-20", "counts": {"generated": 4, "approved": 2}, "cost": {"usd": 0.5}}
+    section = {"by_kind": [{"kind": "RunPod serverless", "pictures": 4, "approved": 2, "usd": 0.5}]}
+    (tmp_path / "batch_report.json").write_text(json.dumps(report | {"servers": section}))
+    flags = ["--action", "report", "--project-root", str(tmp_path), "--log-file", str(place.log), "--state-file", str(place.state)]
+    page = tmp_path / "cost.html"
+    assert runpod_cost_tracker.main([*flags, "--html", str(page)]) == 0
+    told = capsys.readouterr().out
+    assert "Budget today (2026-11-20, UTC): $8.00 of $10.00 spent, $2.00 left" in told
+    assert "This month (2026-11): $8.00 so far" in told
+    assert "RunPod serverless: 4 pictures, 2 approved, $0.50, $0.2500 per approved picture" in told
+    assert "Still open: batch_007 (production) since 2026-11-20T12:00:00.000Z, $0.50 beside the meter so far" in told
+    html = page.read_text(encoding="utf-8")
+    assert "of $10.00 spent today (2026-11-20), $2.00 left" in html and "By kind of server" in html
+    assert runpod_cost_tracker.main([*flags, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["budgets"] == [{"period": "2026-11-20", "spent_usd": "8.0000", "limit_usd": "10.0000", "left_usd": "2.0000"}]
+    assert document["pictures"]["by_kind"][0]["usd_per_approved"] == "0.2500"
