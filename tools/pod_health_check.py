@@ -114,7 +114,7 @@ def _check_server(
         if not server.offers.lists_nodes:
             yield Finding(NOT_ASKED, CANNOT_BE_ASKED, severity="notice")
     except UnavailableError as error:
-        yield Finding(SERVER, f"{error.what}: {error.why}", error.fix)
+        yield Finding(SERVER, f"{server.url}: {error.why}", error.fix)
 
 
 def check_queue(server: Backend, stall_seconds: float = STALL_SECONDS, ours: Collection[str] = ()) -> Finding:

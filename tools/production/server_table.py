@@ -54,7 +54,7 @@ def row_of(url: str, found: Sequence[Finding]) -> ServerRow:
         url,
         kind_at(url),
         state,
-        there.message.replace(f" at {url}, on ", ", "),
+        there.message.replace(f" at {url}, on ", ", ").removeprefix(f"{kind_at(url)}, "),
         by_rule["queue"].message.partition(";")[0] if "queue" in by_rule else NOT_TOLD,
         memory.message.partition(":")[0] if memory is not None else NOT_TOLD,
         parts,
