@@ -292,3 +292,20 @@ def test_duplicates_are_rejected_until_another_record_says_otherwise(tmp_path: P
     journal.close()
     state = read_state(tmp_path / "journal.jsonl", pytest.fail)
     assert state.approves("b") and (state.moves, state.places["b"]) == ({"b": True}, "rejected")
+
+
+def test_a_picture_s_name_is_held_once(tmp_path: Path) -> None:
+    """Each record that is read has strings of its own: of 100,000 pictures they are some 30 MB."""
+    journal = Journal(tmp_path / "journal.jsonl")
+    for index in (1, 2):
+        journal.append("submitted", item=index, prompt_id=f"p{index}", server="http://pod:8188")
+        journal.append("downloaded", item=index, files=[{"file": f"picture_{index}.png", "node": "9"}])
+        journal.append("scored", item=index, file=f"picture_{index}.png", approved=True)
+        journal.append("filed", item=index, file=f"picture_{index}.png", place="approved")
+    journal.close()
+    state = read_state(tmp_path / "journal.jsonl")
+    name = state.items[1].files[0]
+    held = [next(iter(known)) for known in (state.verdicts, state.scored, state.places)] + [next(iter(state.filed - {"picture_2.png"}))]
+    assert all(each is name for each in held)
+    assert state.places["picture_1.png"] is state.places["picture_2.png"]
+    assert state.items[1].server is state.items[2].server
