@@ -191,6 +191,39 @@ def test_each_of_several_servers_is_named(capsys: pytest.CaptureFixture[str]) ->
     assert row in [re.sub(" +", " ", line.strip()) for line in printed.splitlines()]
 
 
+def test_servers_of_all_kinds_are_a_table_and_each_fault_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ComfyUI, a RunPod endpoint that starts, two dead ones, one that refuses the key, and one whose token is nowhere."""
+    monkeypatch.setenv("ENDPOINT_KEY", "key-of-nobody")
+    monkeypatch.delenv("NO_TOKEN", raising=False)
+    health = {"workers": {"idle": 0, "running": 0, "initializing": 2}, "jobs": {"inQueue": 3}}
+    with fake_server(answers()) as comfy, fake_server({"GET /one/health": (200, health), "GET /two/health": (401, b"")}) as runpod:
+        base = runpod.url.removeprefix("http://")
+        rows = [f"runpod+http://{base}/one\n  token_env: ENDPOINT_KEY", f"runpod+http://{base}/two\n  token_env: ENDPOINT_KEY"]
+        rows += ["http://127.0.0.1:11", "http://127.0.0.1:12", "comfy+http://127.0.0.1:13\n  token_env: NO_TOKEN", comfy.url]
+        file = tmp_path / "servers.yaml"
+        file.write_text("servers:\n" + "".join(f"- url: {row}\n" for row in rows))
+        flags = ["--servers", str(file), "--required-node", "KSampler", "--disk-path", str(tmp_path), "--min-free-disk-gb", "0"]
+        assert main(flags) == 3
+        lines = [re.sub(" +", " ", line.strip()) for line in capsys.readouterr().out.splitlines()]
+        assert main([*flags, "--json"]) == 3
+        document = json.loads(capsys.readouterr().out)
+    assert lines[0] == "pod health: 2 of 6 servers ready, 4 no answer"
+    cold = f"ready runpod+http://{base}/one RunPod serverless cold start, 2 workers starting; 3 jobs wait empty, as far as it tells"
+    assert f"{cold} cannot be asked cannot be asked" in lines
+    assert f"ready {comfy.url} ComfyUI 0.8.0, RTX 4090 empty 20,000 of 24,000 MiB free on RTX 4090 all there" in lines
+    assert [line for line in lines if line.startswith("error")] == [
+        f"error: runpod+http://{base}/two: RunPod refuses our key: it is wrong, or lacks the right (status 401) (check the token in the "
+        "variable ENDPOINT_KEY, and that it may use serverless endpoints) [ComfyUI]",
+        "error: 2 servers: cannot be reached (Connection refused): http://127.0.0.1:11, http://127.0.0.1:12 "
+        "(is ComfyUI running there? start it, or give another --comfy-url) [ComfyUI]",
+        "error: comfy+http://127.0.0.1:13: the variable NO_TOKEN holds no token (export NO_TOKEN=… before the command) [ComfyUI]",
+    ]
+    assert [row["state"] for row in document["servers"]] == ["ready", "no answer", "no answer", "no answer", "ready", "no answer"]
+    assert "key-of-nobody" not in "".join(lines) + json.dumps(document)
+
+
 def test_nothing_else_is_asked_of_a_server_that_is_not_there(tmp_path: Path) -> None:
     with open_backends(["http://127.0.0.1:9"]) as (server,):
         checks = check_pod(server, disk_path=tmp_path, min_free_disk_gb=0.0)

@@ -100,7 +100,7 @@ class ServerLane:
             self._pool.fail(error)
 
     def _feed_and_follow(self) -> None:
-        if not self.alive and not self._revive([]):
+        if not self.alive and not self._revive([], "takes part from now on"):
             return
         while True:
             try:
@@ -320,7 +320,7 @@ class ServerLane:
             self.server.cancel(ids)
         return ids
 
-    def _revive(self, stale: list[str]) -> bool:
+    def _revive(self, stale: list[str], words: str = "is back") -> bool:
         """Try the server again now and then, until it is back or the dispatcher ends."""
         while not self._pool.rest(REVIVE_SECONDS):
             try:
@@ -330,7 +330,7 @@ class ServerLane:
             except UnavailableError:
                 continue
             self._pool.come_back(self._state)
-            self._is_out = True  # also one that was given up at once, without waiting, is told to be back
-            self._tell_outage(None)
+            self._is_out = False
+            self._tell.note(f"{self.server.url} {words}")
             return True
         return False
