@@ -126,6 +126,7 @@ def make_batch(root: Path, name: str, count: int, *flags: str) -> tuple[int, Pat
     """A batch of the built-in prompts in `root`/`name`, judged by `root`/references: its exit code and folder."""
     out = root / name
     more = ["--reference-dir", root / "references", "--engine", "dlib", "--history-file", root / f"{name}.jsonl", "--outage-sec", "1"]
+    more += ["--project-root", root]  # for the cost log
     more += ["--checkpoint", "embedded_demo_sdxl.safetensors", "--lora", "amiranoor_v3.safetensors", "--prompt", "amiranoor"]
     more += ["--width", 320, "--height", 320, "--base-seed", 7, "--count", count, "--output-dir", out, "--json"]
     return production_pipeline.main([*flags, *(str(each) for each in more)]), out
