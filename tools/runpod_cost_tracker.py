@@ -298,6 +298,8 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("--html", "is written by the report", "give --action report")
     if args.open and args.html is None:
         raise InputError("--open", "opens the page that --html FILE writes", "give --action report --html FILE")
+    if not args.guard:
+        guard_command.refuse_alone(args)
     if args.dry_run and not args.guard:
         raise InputError("--dry-run", "says what the guard would stop", "give --guard too")
     if args.lease is not None and not (args.guard or args.watch or args.action == "start"):

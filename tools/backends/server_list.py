@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lifeos.errors import InputError, did_you_mean
 from tools.backends.address import read_address
@@ -26,10 +27,12 @@ from tools.backends.backend import Tariff
 from tools.backends.credentials import AUTHORIZATION, VARIABLE_NAME, Credential, token_in
 from tools.backends.registry import BACKENDS, scheme_of
 from tools.backends.server_entry import ServerEntry
+from tools.backends.serverless_routes import read_endpoint
 
 USUAL_VARIABLE = {"runpod": "RUNPOD_API_KEY"}
 """Where the token of a kind of server is if nothing says it, by the scheme of the address."""
 
+USUAL_PORTS = {"http": 80, "https": 443}
 PRICES = ("usd_per_hour", "usd_per_second", "usd_per_credit")
 KEYS = ("url", "token_env", "token_file", "header", *PRICES, "most_at_once", "has_loras")
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,80}")
@@ -47,7 +50,9 @@ def list_servers(
         named = _with_token(named, token_env, over_http)
     told = read_servers(file, over_http=over_http) if file is not None else ()
     known = {_key(entry.url) for entry in told}
-    return (*told, *(entry for entry in named if _key(entry.url) not in known))
+    once = {_key(entry.url): entry for entry in reversed(named)}  # of an address that is written in two ways, the first
+    kept = (entry for entry in named if entry.url == "embedded" or once[_key(entry.url)] is entry)
+    return (*told, *(entry for entry in kept if _key(entry.url) not in known))
 
 
 def _with_token(named: list[ServerEntry], variable: str, over_http: bool) -> list[ServerEntry]:
@@ -73,8 +78,17 @@ def _key(url: str) -> str:
     """One text for each way to write an address."""
     text, scheme = url.strip(), scheme_of(url)
     if scheme.startswith("comfy+"):
-        return f"comfy+{read_address(text.partition('+')[2]).base}"
-    return read_address(text).base if scheme in ("http", "https", "ws", "wss") else text
+        return f"comfy+{_one_spelling(text.partition('+')[2])}"
+    if scheme.startswith("runpod"):
+        return read_endpoint(text)[1]
+    return _one_spelling(text) if scheme in ("http", "https", "ws", "wss") else text
+
+
+def _one_spelling(text: str) -> str:
+    """An address without the port that its scheme has anyway; this machine under one name."""
+    parts = urlsplit(read_address(text).base)
+    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
+    return f"{parts.scheme}://{host}:{parts.port or USUAL_PORTS[parts.scheme]}{parts.path}"
 
 
 def read_servers(file: Path, *, over_http: bool = False) -> tuple[ServerEntry, ...]:
@@ -113,7 +127,8 @@ def _read(file: Path) -> tuple[dict[str, Any], Mapping[str, int]]:
 
     try:
         if not file.is_file() or not file.read_bytes().strip():
-            raise InputError(file, "is empty" if file.is_file() else "no such file", "write `servers:` and below it `- url: …`")
+            why = "is empty" if file.is_file() else "is no file" if file.exists() else "no such file"
+            raise InputError(file, why, "write `servers:` and below it `- url: …`")
         document, lines, faults = read_yaml(file)
     except OSError as error:
         raise InputError(file, f"cannot be read: {error.strerror or error}", "look at the file") from None
@@ -144,12 +159,17 @@ def _faults_of(row: Any) -> Iterable[tuple[str, str, str]]:
     yield from _faults_of_header(row)
     for key in PRICES:
         if key in row and (not isinstance(row[key], int | float) or isinstance(row[key], bool) or not 0 <= row[key] < 1e6):
-            yield key, f"dollars are wanted, 0 or more, not {str(row[key])[:40]}", ""
+            yield key, f"dollars are wanted, 0 or more, not {_shown(row[key])}", ""
     most = row.get("most_at_once", 1)
     if not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= 10_000:
-        yield "most_at_once", f"a whole number of 1 or more is wanted, not {str(most)[:40]}", ""
+        yield "most_at_once", f"a whole number of 1 or more is wanted, not {_shown(most)}", ""
     if not isinstance(row.get("has_loras", False), bool):
         yield "has_loras", "true or false is wanted", ""
+
+
+def _shown(value: Any) -> str:
+    """What stands there; text with its quotes, which may be the fault."""
+    return f"the text {value[:40]!r}" if isinstance(value, str) else str(value)[:40]
 
 
 def _faults_of_header(row: dict[str, Any]) -> Iterable[tuple[str, str, str]]:

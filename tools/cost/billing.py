@@ -96,6 +96,8 @@ def find_base(url: str, flag: str = "--billing-url") -> str:
     """The address without the version, which we add. A key is sent over https, or to this machine. Raises InputError, naming `flag`."""
     base = url.rstrip("/").removesuffix("/v2")
     parts = urllib.parse.urlsplit(base)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(flag, f"{base.rpartition('@')[2][:80]!r} is no http or https address", f"leave the flag out, or give {API_URL}")
     if parts.path.rstrip("/").endswith("/v1"):
         raise InputError(flag, "version 1 of RunPod's API was retired in November 2026", f"leave the flag out, or give {API_URL}")
     if parts.scheme == "http" and parts.hostname not in OWN_MACHINE:

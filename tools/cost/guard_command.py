@@ -53,6 +53,13 @@ def add_guard_flags(parser: cli.Parser) -> None:
     )
 
 
+def refuse_alone(args: argparse.Namespace) -> None:
+    """Raises InputError for a flag of the guard without the guard: who gives one believes that a pod is guarded."""
+    for flag in ("pod", "pod-prefix", "endpoint", "heartbeats", "api-url", "endpoint-url"):
+        if getattr(args, flag.replace("-", "_")) is not None:
+            raise InputError(f"--{flag}", "belongs to --guard", "give --guard too, or leave it out")
+
+
 def make_rules(policy: dict[str, Any], args: argparse.Namespace) -> GuardRules:
     """The policy's `cost.guard` with the flags over it. Raises InputError where no pod is named: none is guarded by chance."""
     guard = policy["guard"]

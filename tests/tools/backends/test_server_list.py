@@ -54,6 +54,10 @@ FAULTS = {
     "servers:\n- url: comfi+https://a": ":2: url: comfi+https:// is no back end that is known (did you mean comfy+https",
     "servers:\n- url: http://a?b=1": ":2: url: an address with a query (?…) cannot be followed",
     "servers:\n- url: http://a\n- url: http://b\n- url: http://a/": ":4: url: the same server as at line 2 (name each server once)",
+    "servers:\n- url: https://a\n- url: https://A:443/": ":3: url: the same server as at line 2 (name each server once)",
+    "servers:\n- url: comfy+http://localhost:1\n- url: COMFY+HTTP://127.0.0.1:1": ":3: url: the same server as at line 2",
+    "servers:\n- url: runpod://abc\n- url: RunPod://abc/": ":3: url: the same server as at line 2",
+    "servers:\n- url: runpod://a/b": ":2: url: no id of an endpoint: it has letters, digits and dashes",
     "servers:\n- url: http://a\n  token_env: A\n  token_file: b": ":4: token_file: given beside token_env (keep one of the two)",
     "servers:\n- url: http://a\n  token_env: sk-secret-77": (
         ":3: token_env: the name of a variable is wanted, never the token itself (export NAME=…, and write NAME)"
@@ -62,6 +66,7 @@ FAULTS = {
     'servers:\n- url: http://a\n  token_env: A\n  header: "X: y"': ":4: header: the name of a header for the token is wanted",
     "servers:\n- url: http://a\n  usd_per_hour: -1": ":3: usd_per_hour: dollars are wanted, 0 or more, not -1",
     "servers:\n- url: http://a\n  usd_per_second: .nan": ":3: usd_per_second: dollars are wanted, 0 or more, not nan",
+    "servers:\n- url: http://a\n  usd_per_hour: '0.69'": ":3: usd_per_hour: dollars are wanted, 0 or more, not the text '0.69'",
     "servers:\n- url: http://a\n  most_at_once: 0": ":3: most_at_once: a whole number of 1 or more is wanted, not 0",
     "servers:\n- url: http://a\n  has_loras: maybe": ":3: has_loras: true or false is wanted",
     "servers:\n- http://a": ":2: a server is `- url: …`, with its other keys below",
@@ -79,6 +84,11 @@ def test_each_fault_is_one_line(tmp_path: Path, text: str, said: str) -> None:
         read_servers(file)
     assert str(caught.value).startswith(f"{file}{said}")
     assert "secret" not in str(caught.value)
+
+
+def test_an_address_that_is_written_in_two_ways_is_one_server() -> None:
+    urls = ["https://a:443", "http://localhost:9", "https://A/", "127.0.0.1:9", "runpod://X", "https://b", "RUNPOD://X", "http://a"]
+    assert [entry.url for entry in list_servers(urls)] == ["https://a:443", "http://localhost:9", "runpod://X", "https://b", "http://a"]
 
 
 def test_a_token_of_the_command_line_is_for_one_server() -> None:

@@ -79,6 +79,8 @@ def test_the_real_command_stops_the_idle_pod_alone(project: Path, project_root: 
         (["--pod", "a/b"], "--pod: 'a/b' is no id of a pod"),
         (["--lease", "soon"], "argument --lease: 'soon' is no time such as 4h, 90m or 1h30m"),
         (["--api-url", "http://api.example.org"], "--api-url: begins with http://: anybody on the way could read the key"),
+        (["--api-url", "ftp://u:secret@x"], "--api-url: 'x' is no http or https address (leave the flag out, or give https://"),
+        (["--api-url", "api.runpod.io"], "--api-url: 'api.runpod.io' is no http or https address"),
         (["--proxy-url", "https://example.org"], "--proxy-url: is no address with {pod} and {port}"),
         (["--comfy-token-env", "NO_SUCH_VARIABLE"], "the variable NO_SUCH_VARIABLE: holds no token"),
         (
@@ -98,6 +100,8 @@ def test_bad_usage_of_the_guard_is_one_line(project: Path, capsys: pytest.Captur
     ("arguments", "line"),
     [
         (["--action", "report", "--dry-run"], "--dry-run: says what the guard would stop (give --guard too)"),
+        (["--action", "report", "--pod", "abc"], "--pod: belongs to --guard (give --guard too, or leave it out)"),
+        (["--watch", "--pod-prefix", "lora-"], "--pod-prefix: belongs to --guard"),
         (["--action", "report", "--lease", "4h"], "--lease: belongs to --guard, --watch and --action start"),
         (["--action", "report", "--comfy-token-env", "X"], "--comfy-token-env: is for what --watch and --guard ask of ComfyUI"),
         (["--watch", "--comfy-token-env", "NO_SUCH_VARIABLE"], "the variable NO_SUCH_VARIABLE: holds no token"),
