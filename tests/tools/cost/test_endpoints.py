@@ -94,3 +94,13 @@ def test_the_bill_is_read_every_ten_minutes_alone() -> None:
     for number in range(60):
         report.look(25.0 if number else 0.0, "2026-11-30T12:10:00Z")
     assert sum("billing" in url for url in account.asked) == 3  # at 0, 600 and 1200 of 1475 seconds
+
+
+def test_the_rest_begins_anew_with_each_job() -> None:
+    """The bill rises for a job at the third hour, and then no more."""
+    said: list[str] = []
+    account = Account(0.5)
+    report = EndpointReport(["ep1"], EndpointReader("http://ep", "http://api", KEY, account.get), said.append)
+    for hour, (account.completed, account.hours) in enumerate([(0, 0), (0, 0), (0, 0), (1, 1), (1, 2), (1, 2), (1, 2)]):
+        report.look(HOUR if hour else 0.0, f"2026-11-30T{12 + hour}:10:00Z")
+    assert report.watched[0].quiet_seconds == 3 * HOUR and not [text for text in said if "warning" in text]

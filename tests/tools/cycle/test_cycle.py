@@ -22,6 +22,7 @@ from tests.checkouts import git
 from tests.examples import EXAMPLES
 from tests.fuzzing import foreign_bytes
 from tests.tools.cycle.cycle_bench import ALL, GUARDRAILS, METER, CycleBench, full_bench
+from tools.cost.meter import OpenSession
 from tools.cycle import cycle_record as kept
 from tools.cycle.cycle import CycleLimits
 from tools.cycle.cycle_record import fingerprint
@@ -127,6 +128,21 @@ def test_an_agent_over_its_budget_is_stopped(bench: CycleBench, monkeypatch: pyt
     record = bench.run(*ALL, limits=CycleLimits(0, 0, Decimal(5)))
     agent = record.step("agent")
     assert agent is not None and "over its budget of $5" in agent.reason
+
+
+def test_a_step_that_says_nothing_more_beats_and_does_not_move_on(bench: CycleBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.cycle.cycle.HEARTBEAT_SECONDS", 0.0)
+    told: list[bool] = []
+    beat = bench.meter.heartbeat
+
+    def heartbeat(session: str, *, progress: bool) -> OpenSession:
+        told.append(progress)
+        return beat(session, progress=progress)
+
+    monkeypatch.setattr(bench.meter, "heartbeat", heartbeat)
+    bench.programs["agent"] = "import time; print(1, flush=True); time.sleep(0.7)"
+    bench.run(*ALL)
+    assert told[0] and told.count(False) >= 2  # each step that begins has moved on, and its last 0.7 seconds have not
 
 
 def test_skipped_steps_say_why(bench: CycleBench) -> None:

@@ -14,7 +14,19 @@ from PIL import Image
 
 from lifeos.errors import EXIT_GATE, InputError, UnavailableError
 from lifeos.files import read_records
-from tests.tools.production.scenes import NAMES, Bench, HashScorer, filed, finish, make_assessment, make_plan, make_policy, picture, run
+from tests.tools.production.scenes import (
+    NAMES,
+    Bench,
+    HashScorer,
+    filed,
+    finish,
+    graph_maker,
+    make_assessment,
+    make_plan,
+    make_policy,
+    picture,
+    run,
+)
 from tools.backends.comfyui import ComfyServer
 from tools.production.budget import Limits
 from tools.production.filing import BatchFolder
@@ -200,6 +212,20 @@ def test_a_prompt_that_the_server_refuses_is_said_once(folder: BatchFolder, embe
     assert end.error.what == f"node {sampler} (KSampler)" and "rejected: " in end.error.why and "steps" in end.error.why
     assert end.error.fix == "mend the workflow or its settings"
     assert count(folder, "failed") == 1
+
+
+def test_a_batch_that_waits_beats_and_does_not_move_on(
+    folder: BatchFolder, embedded_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its beginning, and when a picture was made and when it was filed; in between it only lives."""
+    monkeypatch.setattr("tools.production.runner.LOCK_REFRESH_SECONDS", 0)
+    client, plan = ComfyServer(embedded_server(seconds_per_picture=0.4).url), make_plan(count=1)
+    client.connect()
+    told: list[bool] = []
+    equipment = Equipment(HashScorer(), make_policy(), [client], graph_maker(plan), workers=1, beat=told.append)
+    assert run_batch(plan, folder, equipment, Limits()).why == "complete"
+    client.close()
+    assert told[0] and False in told and 2 <= sum(told) <= 1 + 2 * plan.planned
 
 
 # The brakes count tries
