@@ -42,11 +42,10 @@ class Sending:
         """The job of an item; one whose prompts may be on servers that take part is looked for there before it is sent."""
         state = self._state.items.get(item.index)
         sent = state.sent if state is not None and state.failure is None else ()
-        there = [each for each in sent if each.server in self._there] or list(sent)
         job = Job(item.key, graph, prepare=self._equipment.prepare, can_run=self._equipment.can_repair if item.repairs else None)
-        if not there:
+        if not sent:
             return job
-        first, *others = there
+        first, *others = sent
         beside = others[0] if others else None
         return replace(job, sent_as=first.prompt_id, sent_to=first.server, sent_handle=first.handle, beside=beside)
 

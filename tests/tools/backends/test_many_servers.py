@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from lifeos.errors import InputError
 from tests.tools.backends.scripted_backend import ScriptedBackend, ScriptedServer
 from tools.backends import lane_state, server_lane, task_pool
 from tools.backends.backend import PromptEnd, Tariff
@@ -145,15 +147,21 @@ def test_time_left_grows_for_what_is_overdue() -> None:
 
 
 def test_a_quick_server_makes_more_and_a_slow_one_does_not_hold_the_end() -> None:
-    """Of 40 pictures the one makes one in 0.01 s, the other in 0.3 s: three in its queue would last 0.9 s."""
-    quick, slow = ScriptedServer("http://a", 0.01), ScriptedServer("http://b", 0.3)
-    began = time.monotonic()
+    """What waits in the slow one's queue is taken back from it, and what it is at is made once more."""
+    quick, slow = ScriptedServer("http://a", 0.01), ScriptedServer("http://b", 60.0)
     told = Told()
-    found = run([quick, slow], jobs(40), told)
-    took = time.monotonic() - began
-    assert len(found) == 40 and shares(found)["http://a"] >= 37
-    assert took < 0.75  # with its queue made to the end it would be 0.9
-    assert slow.cancelled and not told.seconds
+    found = run([quick, slow], jobs(40), told, second_answers="hourly")
+    assert shares(found) == {"http://a": 40}
+    assert len(slow.posted) == 3  # it took none of them back
+    assert sorted(slow.cancelled) == sorted(slow.posted)
+    assert [outcome.prompt_id for _, outcome, _ in told.dropped] == slow.posted[:1]
+
+
+def test_what_has_begun_is_not_taken_back() -> None:
+    """It runs two at once, which nobody knew beforehand."""
+    quick, slow = ScriptedServer("http://a", 0.01), ScriptedServer("http://b", 0.4, parallel=2)
+    run([quick, slow], jobs(12))
+    assert len(slow.posted) == 4 and sorted(slow.cancelled) == sorted(slow.posted[2:])
 
 
 def test_one_that_has_begun_is_made_once_more_and_the_first_answer_counts() -> None:
@@ -223,6 +231,27 @@ def test_a_failure_of_one_copy_is_none_of_the_job() -> None:
     assert told.tries == []
 
 
+def test_a_second_that_cannot_be_made_ready_is_none_of_the_job() -> None:
+    quick, slow = ScriptedServer("http://a", 0.01), ScriptedServer("http://b", 0.4)
+
+    def prepare(server: Any, asked: dict[str, Any]) -> dict[str, Any]:
+        if server.url == "http://a" and len(quick.posted) == 4:
+            raise InputError("0001.png", "this server takes no pictures")
+        return asked
+
+    found: dict[str, str] = {}
+    told = Told()
+    with Dispatcher([ScriptedBackend(each) for each in (quick, slow)], ahead=0, second_answers="hourly", **told.listeners) as dispatcher:
+        for job in jobs(5):
+            dispatcher.put(replace(job, prepare=prepare))
+        dispatcher.expect(0)
+        while dispatcher.busy:
+            for each in dispatcher.wait(0.02):
+                found[each.job.key] = each.outcome.kind
+    assert found == {job.key: "done" for job in jobs(5)}
+    assert [outcome.message for _, outcome, _ in told.dropped] == ["0001.png: this server takes no pictures"]
+
+
 def test_a_slow_server_that_answers_after_all_is_dropped_and_told() -> None:
     """Both are done before the picture of the first is there."""
     quick, slow = ScriptedServer("http://a", 0.01), ScriptedServer("http://b", 0.3)
@@ -230,7 +259,7 @@ def test_a_slow_server_that_answers_after_all_is_dropped_and_told() -> None:
     real = backends[0].download
 
     def late(ref: Any) -> bytes:
-        if told.seconds:
+        if ref.handle in {prompt_id for _, prompt_id, _ in told.seconds}:
             time.sleep(0.35)
         return real(ref)
 
@@ -272,6 +301,16 @@ def test_of_two_answers_the_one_that_is_there_is_taken(there: str) -> None:
     found = run([server], [again])
     assert len(server.posted) == 1 and found["job 1"].outcome.kind == "done"
     assert prompt_id is None or found["job 1"].outcome.prompt_id == prompt_id
+
+
+def test_an_answer_that_waits_for_a_server_that_dies_is_left_to_the_other() -> None:
+    pool = task_pool.TaskPool(["http://a", "http://b"])
+    pool.put(Job("job 1", graph(1), sent_as="one", sent_to="http://a", beside=SentPrompt("two", "http://b")))
+    pool.leave(pool.lanes["http://b"], [])
+    task = pool.take(pool.lanes["http://a"], lambda task: None, wait=False)
+    assert task is not None and task.job.sent_as == "one"
+    assert pool.take(pool.lanes["http://a"], lambda task: None, wait=False) is None
+    assert not pool.part(task)  # there is no other any more: a failure would be one of the job
 
 
 def test_of_two_servers_with_answers_one_may_die() -> None:
