@@ -133,7 +133,7 @@ def generate(
         admit=servers.admit,
     ) as dispatcher:
         again: list[Job] = []
-        for finished in itertools.chain(dispatcher.run(jobs), _late(lambda: dispatcher.run(again))):
+        for finished in itertools.chain(dispatcher.run(jobs, len(pictures)), _late(lambda: dispatcher.run(again))):
             if finished.failed_before:
                 again.append(finished.job.begun_anew())
                 continue

@@ -124,19 +124,19 @@ class Dispatcher:
         """
         return self._pool.wait(timeout)
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Finished]:
-        """Every job, in the order in which they end. `jobs` is read only as far as the servers want more."""
+    def run(self, jobs: Iterable[Job], count: int | None = None) -> Iterator[Finished]:
+        """Every job, in the order in which they end. `jobs`, of which there are `count`, is read only as far as the servers want more."""
         source = iter(jobs)
-        more = True
-        self.expect(None)
+        more, left = True, count
+        self.expect(left)
         while True:
             while more and self.wanted:
                 job = next(source, None)
                 more = job is not None
                 if job is not None:
                     self.put(job)
-                else:
-                    self.expect(0)
+                    left = left - 1 if left else None
+                self.expect(left if more else 0)
             if not more and not self.busy:
                 return
             yield from self.wait(timeout=1.0)

@@ -43,6 +43,8 @@ class LaneState:
         self.failures = 0
         self._refused: dict[Needs, int] = {}
         self._gaps: deque[float] = deque(maxlen=RECENT_ENDS)
+        self.pace: float | None = None
+        """Seconds a prompt, None before its first."""
         self._since = 0.0
         self._credits: float | None = None
         self._busy_until = self._rest_until = self._pause = self._rest = 0.0
@@ -58,16 +60,12 @@ class LaneState:
         task = self.tasks.pop(prompt_id, None)
         if task is not None and is_done:
             self._gaps.append(now - self._since)
+            self.pace = sum(self._gaps) / len(self._gaps)
         self._since = now
         return task
 
-    @property
-    def is_measured(self) -> bool:
-        return bool(self._gaps)
-
     def load(self, now: float) -> LaneLoad:
-        pace = sum(self._gaps) / len(self._gaps) if self._gaps else None
-        return LaneLoad(self.url, len(self.tasks), pace, now - self._since if self.tasks else 0.0)
+        return LaneLoad(self.url, len(self.tasks), self.pace, now - self._since if self.tasks else 0.0)
 
     def broken_off(self, task: Task, now: float) -> PromptEnd:
         """A prompt stopped because another server was quicker: seconds by the clock, and what one usually costs, if it had begun."""

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 MARGIN = 1.2
 """A prompt is moved, or made a second time, only where the other server would need less than what is left divided by this."""
 
+PRECISION = 1e-4
+"""Of the time at which the last prompt is done."""
+
 
 @dataclass(frozen=True, slots=True)
 class LaneLoad:
@@ -23,10 +26,6 @@ class LaneLoad:
     held: int
     pace: float | None
     since: float = 0.0
-
-    @property
-    def is_known(self) -> bool:
-        return self.pace is not None or self.held > 0
 
     @property
     def assumed_pace(self) -> float:
@@ -43,24 +42,18 @@ class LaneLoad:
         return self.left(self.held - 1) + self.assumed_pace if self.held else self.assumed_pace
 
 
-def is_needed(lane: LaneLoad, others: Iterable[LaneLoad], waiting: int) -> bool:
-    """Whether a server should take one of the `waiting` prompts: not where the others end all of them before it would end one.
-
-    Of servers that would end one at the same moment the first by name is needed, so that there always is one.
-    """
-    if not lane.is_known:
-        return True
-    end, taken = lane.next_end, 0
-    for other in others:
-        if other.pace is None:
-            continue
-        spare = end - (other.next_end - other.pace)
-        if spare > 0 and other.pace > 0:
-            wins_ties = other.url < lane.url
-            taken += math.floor(spare / other.pace) if wins_ties else math.ceil(spare / other.pace) - 1
-        if taken >= waiting:
-            return False
-    return True
+def last_end(loads: Iterable[LaneLoad], waiting: int) -> float:
+    """Seconds until the last of the `waiting` prompts is done, each being made where it is done first. A server should take one only
+    where it would have it done by then. Infinite where nothing is known of any server."""
+    known = [(load.next_end - load.assumed_pace, load.assumed_pace) for load in loads if load.pace]
+    if not known or waiting <= 0:
+        return math.inf
+    low, high = 0.0, min(drained + pace * waiting for drained, pace in known)
+    while high - low > high * PRECISION:
+        middle = (low + high) / 2
+        done = sum(math.floor((middle - drained) / pace) for drained, pace in known if middle > drained)
+        low, high = (low, middle) if done >= waiting else (middle, high)
+    return high
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,13 @@ from dataclasses import replace
 from tools.backends.backend import PromptEnd
 from tools.backends.dispatched_jobs import Finished, Job, Task
 from tools.backends.lane_state import FAILURES_IN_A_ROW, REFUSALS_IN_A_ROW, LaneState
-from tools.backends.tail_choice import HeldPrompt, choose_prompt, is_needed
+from tools.backends.tail_choice import HeldPrompt, choose_prompt, last_end
 
 LOOK_SECONDS, LOOK_SECONDS_PER_LANE = 0.2, 0.005
 """How often an idle server looks, at the end, whether it can relieve another."""
+
+RECKONED_SECONDS_PER_LANE = 0.0005
+"""How long the end of all that is left is believed."""
 
 WITHDRAW_SECONDS = 2.0
 """A server that has not given back a prompt for so long does not answer."""
@@ -46,6 +49,7 @@ class TaskPool:
         self._more: int | None = None
         self._may_pay = True
         self._bars_some = False
+        self._all_made = self._reckoned_until = 0.0
         self._failure: BaseException | None = None
 
     # The caller's side
@@ -147,17 +151,13 @@ class TaskPool:
     def _next_for(self, lane: LaneState, now: float) -> Task | None:
         if lane.is_busy(now) or (lane.rests(now) and self._works_elsewhere(lane, now)):
             return None
-        needed: dict[frozenset[str] | None, bool] = {}
         for task in self._waiting:
             if not self._suits(task, lane, now):
                 continue
             if task.attempts == 0 and task.job.sent_to == lane.url:
                 return task
             takers = self._takers(task)
-            key = frozenset(takers) if takers is not self.alive else None
-            if key not in needed:
-                needed[key] = self._is_needed(lane, takers, now)
-            if needed[key]:
+            if self._is_needed(lane, (takers - task.failed_at or takers) if task.failed_at else takers, now):
                 return task
         return self._relief_for(lane, now) if self._more == 0 and not lane.tasks and not self._waiting else None
 
@@ -165,12 +165,22 @@ class TaskPool:
         return any(other is not lane and other.alive and not other.rests(now) for other in self.lanes.values())
 
     def _is_needed(self, lane: LaneState, takers: Set[str], now: float) -> bool:
-        """Whether the others would not make all that is left before this server made one."""
-        if self._more is None:
+        """Whether the others would not have made all that is left before this server has made one more."""
+        if self._more is None or (lane.pace is None and not lane.tasks):
             return True
-        others = (self.lanes[url] for url in takers if url != lane.url)
-        loads = (other.load(now) for other in others if not other.is_busy(now) and not other.rests(now))
-        return is_needed(lane.load(now), loads, len(self._waiting) + self._more)
+        return now + lane.load(now).next_end <= self._last_end(takers, now)
+
+    def _last_end(self, takers: Set[str], now: float) -> float:
+        """When all that is left will be made. Of all servers together it is reckoned anew after a moment only: a task that is taken does
+        not change it."""
+        if takers is self.alive and now < self._reckoned_until:
+            return self._all_made
+        able = [self.lanes[url] for url in takers]
+        loads = [lane.load(now) for lane in able if not lane.is_busy(now) and not lane.rests(now)]
+        found = now + last_end(loads, len(self._waiting) + (self._more or 0))
+        if takers is self.alive:
+            self._all_made, self._reckoned_until = found, now + RECKONED_SECONDS_PER_LANE * len(loads)
+        return found
 
     def _suits(self, task: Task, lane: LaneState, now: float) -> bool:
         takers = self._takers(task)
@@ -178,7 +188,7 @@ class TaskPool:
             return False
         if task.twin is not None:  # of an earlier run: each copy is looked for where it was
             return task.job.sent_to == lane.url
-        if lane.url in task.failed_at and any(not self.lanes[url].rests(now) for url in takers - task.failed_at):
+        if lane.url in task.failed_at and any(self.lanes[url].rest_left(now) == 0 for url in takers - task.failed_at):
             return False
         return task.attempts > 0 or task.job.sent_to == lane.url or task.job.sent_to not in takers
 
@@ -200,7 +210,7 @@ class TaskPool:
 
     def _relief_for(self, lane: LaneState, now: float) -> Task | None:
         """Nothing waits, and nothing comes: a prompt that waits on a slower server is asked back, one that it is at is made once more."""
-        if not lane.is_measured:
+        if lane.pace is None:
             return None
         held = {task.prompt_id: task for task in self._held() if task.twin is None and not task.is_settled}
         queued = [self._left(task, now) for task in held.values() if task.withdraw_at is None and self._is_queued(task)]
@@ -375,7 +385,7 @@ class TaskPool:
         now = time.monotonic()
         idle = [lane for lane in self.lanes.values() if lane.is_idle and self._suits(task, lane, now)]
         if idle:
-            quickest = min(idle, key=lambda lane: lane.load(now).pace or 0.0)
+            quickest = min(idle, key=lambda lane: lane.pace or 0.0)
             quickest.is_idle = False
             quickest.awake.notify()
 
