@@ -299,7 +299,7 @@ class Backend(Protocol):
     def upload_picture(self, name: str, data: bytes) -> str:
         """Put a picture where a graph can load it, and return what a loader's input is to say; the same picture twice is no harm.
 
-        Raises InputError where it is refused, or `offers.takes_pictures` is false.
+        Raises RejectedPrompt where it is refused, InputError where `offers.takes_pictures` is false.
         """
 
     def tariff(self, usd_per_hour: float) -> Tariff:

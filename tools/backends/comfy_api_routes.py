@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, urljoin
 
 from lifeos.errors import InputError, UnavailableError
-from tools.backends.backend import BusyError
+from tools.backends.backend import BusyError, RejectedPrompt
 from tools.backends.bounded_connection import RefusedReplyError, Reply
 from tools.backends.comfy_api_answers import ApiError, ApiErrorAnswer, ApiJob, Asset, Health, JobList, own_path, read_refusal
 from tools.backends.comfyui_uploads import form_of
@@ -147,14 +147,14 @@ class ApiRoutes:
 
     def upload_picture(self, name: str, data: bytes) -> dict[str, Any]:
         """Put a picture there, and return the reference that an input of a graph holds in place of its name: the server may know the same
-        bytes under another. Raises InputError where it is refused."""
+        bytes under another. Raises RejectedPrompt."""
         reply = self._transport.send_form(ASSETS, form_of("file", name, data, {"file_path": f"input/{name}"}))
         if reply.status not in (200, 201):
             if reply.status not in (400, 404, 405, 409, 413, 422, 501):
                 raise self._odd(reply, f"POST {ASSETS}")
             why = self._error(reply).message or f"status {reply.status}"
             fix = "start comfy-api-proxy with a larger --max-upload-mb" if reply.status == 413 else "use a plain ComfyUI for it"
-            raise InputError(self.url, f"does not take the picture {name} ({len(data) / 1e6:.1f} MB): {why}", fix)
+            raise RejectedPrompt(self.url, "", f"it does not take the picture {name} ({len(data) / 1e6:.1f} MB): {why}", fix)
         taken = self._transport.record(reply, ASSETS, Asset)
         if taken.id is None or taken.size_bytes != len(data):
             raise UnavailableError(self.url, f"took {taken.size_bytes:,} of the {len(data):,} bytes of {name}", "look at the server")

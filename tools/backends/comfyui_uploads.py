@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from lifeos.errors import InputError
+from tools.backends.backend import RejectedPrompt
 from tools.backends.transport import Form, Transport
 
 FIX = "raise --max-upload-size of ComfyUI, or have the proxy before it let larger bodies pass"
@@ -22,12 +22,12 @@ class UploadAnswer:
 def upload_picture(transport: Transport, name: str, data: bytes) -> str:
     """Put a picture into the server's input folder and return what LoadImage calls it. One of that name there is replaced.
 
-    Raises InputError where the server refuses it.
+    Raises RejectedPrompt where the server refuses it.
     """
     reply = transport.send_form("/upload/image", form_of("image", name, data, {"type": "input", "overwrite": "true"}))
     if reply.status != 200:
         where = transport.address.base
-        raise InputError(where, f"does not take the picture {name} ({len(data) / 1e6:.1f} MB): status {reply.status}", FIX)
+        raise RejectedPrompt(where, "", f"it does not take the picture {name} ({len(data) / 1e6:.1f} MB): status {reply.status}", FIX)
     answer: UploadAnswer = transport.record(reply, "/upload/image", UploadAnswer)
     return f"{answer.subfolder}/{answer.name}" if answer.subfolder else answer.name
 

@@ -162,6 +162,9 @@ class ServerLane:
         may_be_there = prompt_id == job.sent_as
         try:
             graph = task.graph if job.prepare is None else job.prepare(self.server, task.graph)
+        except RejectedPrompt as error:  # a picture that the graph loads
+            self._reject(task, error)
+            return
         except InputError as error:
             self._pool.take_off(self._state, task)
             outcome = PromptEnd(prompt_id, "failed", message=f"{error.what}: {error.why}", fix=error.fix)
@@ -184,12 +187,15 @@ class ServerLane:
             task.attempts -= 1
             self._give_back(task, PromptEnd(prompt_id, "interrupted", message=error.why))
         except RejectedPrompt as error:
-            self._pool.take_off(self._state, task)
-            message = f"rejected: {error.message}" + (f" ({error.fix})" if error.fix else "")
-            fix = "mend the workflow or its settings"
-            outcome = PromptEnd(prompt_id, "failed", node=error.node, message=message, is_set_up=True, fix=fix)
-            if not self._goes_elsewhere(task, outcome):
-                self._finish(task, outcome)
+            self._reject(task, error)
+
+    def _reject(self, task: Task, error: RejectedPrompt) -> None:
+        self._pool.take_off(self._state, task)
+        message = f"rejected: {error.message}" + (f" ({error.fix})" if error.fix else "")
+        fix = "mend the workflow or its settings"
+        outcome = PromptEnd(task.prompt_id, "failed", node=error.node, message=message, is_set_up=True, fix=fix)
+        if not self._goes_elsewhere(task, outcome):
+            self._finish(task, outcome)
 
     def _goes_elsewhere(self, task: Task, outcome: PromptEnd) -> bool:
         """A prompt that this server refused goes to one that has not, if there is one. The first of its kind is told, and the last."""

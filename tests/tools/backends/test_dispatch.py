@@ -435,11 +435,26 @@ def test_a_graph_is_made_ready_for_the_server_that_runs_it(embedded_server: Any,
     assert work[0].graph["2"]["inputs"]["filename_prefix"] == "lifeos_test/plain"  # the caller's stays as it is
 
 
-def test_a_refused_upload_is_told_in_one_line() -> None:
-    with fake_server({"POST /upload/image": (413, b"", {})}) as fake, ComfyServer(fake.url) as server, pytest.raises(InputError) as caught:
+def test_a_picture_that_a_server_does_not_take_goes_to_another(embedded_server: Any, follow: Any) -> None:
+    def upload(server: Any, graph: dict[str, Any]) -> dict[str, Any]:
         server.upload_picture("big.png", b"{}")
-    told = f"{fake.url}: does not take the picture big.png (0.0 MB): status 413"
-    assert str(caught.value).startswith(told)
+        return graph
+
+    answers = {"GET /system_stats": (200, {"system": {}}), "POST /upload/image": (413, b"", {})}
+    with fake_server(answers) as fake:
+        servers = [follow(fake.url), follow(embedded_server().url)]
+        found = run_all(servers, [replace(job, prepare=upload) for job in jobs(4)])
+        assert {(each.outcome.kind, each.server) for each in found.values()} == {("done", servers[1].url)}
+        (alone,) = run_all(servers[:1], [replace(job, prepare=upload) for job in jobs(1)]).values()
+    assert alone.outcome.message.startswith("rejected: it does not take the picture big.png (0.0 MB): status 413 (raise --max-upload-size")
+
+
+def test_an_upload_waits_for_a_server_that_restarts(embedded_server: Any, follow: Any) -> None:
+    server = follow(embedded_server(faults=Faults(http_500={"POST /upload/image": 4})).url, outage_seconds=5)
+    told: list[bool] = []
+    server.on_outage = lambda error: told.append(error is not None)
+    assert server.upload_picture("a.png", b"{}") == "a.png"
+    assert told == [True, False]
 
 
 def test_a_server_that_begins_left_out_takes_part_once_it_is_admitted(
