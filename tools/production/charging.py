@@ -73,7 +73,9 @@ class Charging:
     def why_stop(self, underway: int) -> str:
         """Which budget one more picture, behind those under way, would go over; empty where it fits. Raises LifeosError."""
         if not self.budget.allows(time.monotonic(), underway):
-            return "--max-cost was reached"
+            one, limit = self.budget.ahead(0), self.budget.max_cost or 0.0
+            is_too_little = not underway and one > limit  # with nothing spent, too
+            return f"--max-cost is less than one picture may cost (${one:.2f})" if is_too_little else "--max-cost was reached"
         return self._spending.why_stop(self.budget.ahead(underway)) if self._spending is not None else ""
 
     def _rates(self) -> tuple[float, ...]:

@@ -146,6 +146,9 @@ def test_a_batch_from_prompts_to_approved_pictures(machine: ToyMachine, tmp_path
 
 def test_its_cost_is_a_limit(machine: ToyMachine, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A picture takes 8 s by the policy, then 2 s and 3 credits: 0.026 dollars as charged. Two are under way before any has ended."""
+    assert production(tmp_path, "--count", 40, "--max-cost", "0.01", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["ending_text"] == "--max-cost is less than one picture may cost ($0.08)"
+    assert len(machine.jobs) == 0
     assert production(tmp_path, "--count", 40, "--max-cost", "0.2", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert 0 < document["cost"]["usd"] <= 0.2
