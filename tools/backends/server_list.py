@@ -27,7 +27,6 @@ from tools.backends.backend import Tariff
 from tools.backends.credentials import AUTHORIZATION, VARIABLE_NAME, Credential, token_in
 from tools.backends.registry import BACKENDS, scheme_of
 from tools.backends.server_entry import ServerEntry
-from tools.backends.serverless_routes import read_endpoint
 
 USUAL_VARIABLE = {"runpod": "RUNPOD_API_KEY"}
 """Where the token of a kind of server is if nothing says it, by the scheme of the address."""
@@ -79,9 +78,9 @@ def _key(url: str) -> str:
     text, scheme = url.strip(), scheme_of(url)
     if scheme.startswith("comfy+"):
         return f"comfy+{_one_spelling(text.partition('+')[2])}"
-    if scheme.startswith("runpod"):
-        return read_endpoint(text)[1]
-    return _one_spelling(text) if scheme in ("http", "https", "ws", "wss") else text
+    if scheme in ("http", "https", "ws", "wss"):
+        return _one_spelling(text)
+    return f"{scheme}://{text.partition('://')[2].rstrip('/')}" if "://" in text else text
 
 
 def _one_spelling(text: str) -> str:

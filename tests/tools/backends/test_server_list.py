@@ -57,7 +57,6 @@ FAULTS = {
     "servers:\n- url: https://a\n- url: https://A:443/": ":3: url: the same server as at line 2 (name each server once)",
     "servers:\n- url: comfy+http://localhost:1\n- url: COMFY+HTTP://127.0.0.1:1": ":3: url: the same server as at line 2",
     "servers:\n- url: runpod://abc\n- url: RunPod://abc/": ":3: url: the same server as at line 2",
-    "servers:\n- url: runpod://a/b": ":2: url: no id of an endpoint: it has letters, digits and dashes",
     "servers:\n- url: http://a\n  token_env: A\n  token_file: b": ":4: token_file: given beside token_env (keep one of the two)",
     "servers:\n- url: http://a\n  token_env: sk-secret-77": (
         ":3: token_env: the name of a variable is wanted, never the token itself (export NAME=…, and write NAME)"
