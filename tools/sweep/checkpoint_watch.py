@@ -226,6 +226,8 @@ class _Watch:
                 f"no record tells whether this training goes on: the watch ends after {minutes:g} minutes without a new checkpoint"
             )
             return quiet_seconds > self.order.idle_seconds
+        if sight.stalled_since:
+            self._say_once(f"warning: the training goes on, but has said and saved nothing new since {sight.stalled_since}")
         self._say_once(f"waiting for the next checkpoint ({counted(len(self.state.judged), 'checkpoint')} judged)")
         return False
 

@@ -21,6 +21,13 @@ class TrainingSight:
     state: str
     goes_on: bool | None
 
+    @property
+    def stalled_since(self) -> str:
+        """Since when a training that goes on has said and saved nothing new, where that is too long; empty for one that works."""
+        if not self.goes_on or self.record is None or not self.record.is_stalled:
+            return ""
+        return self.record.last_progress or "long ago"
+
 
 def see_training(folder: Path) -> TrainingSight:
     """Look at a training's output folder. Raises InputError for a record that cannot be read."""

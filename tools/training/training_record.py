@@ -140,6 +140,8 @@ class RecordedRun:
     gpu: str | None = None
     rate_per_hr: float | None = None
     failure: str | None = None
+    last_progress: str | None = None
+    is_stalled: bool = False
     parts: list[dict[str, Any]] = field(default_factory=list)
     states: list[RecordedState] = field(default_factory=list)
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from lifeos import foreign
 from tests.tools.training.standin_runs import opened
+from tools.sweep.training_sight import TrainingSight
 from tools.training.stalling import Hearing, StallLimit, measure_files
+from tools.training.training_record import RecordedRun
 
 MINUTE = 60.0
 BAR = "steps:  {done:3}%|#  | {done}/100 [{gone}<{left}, {pace}s/it, avr_loss={loss}]"
@@ -98,5 +101,8 @@ def test_a_trainer_that_hangs_is_named_and_stopped_where_that_is_asked_for(
         record = place.record
     said = capsys.readouterr().err
     assert (record["state"], record["is_stalled"]) == ("failed", True)
+    recorded = foreign.convert(record, RecordedRun, "the record")
+    assert TrainingSight(recorded, "running", True).stalled_since == record["last_progress"]
+    assert TrainingSight(recorded, "failed", False).stalled_since == ""
     assert "the trainer has said and saved nothing new for 1 s, since 20" in record["failure"] and "(--stop-stalled)" in said
     assert told[0] and not any(told[-5:])  # it beats on, and says that nothing is new
