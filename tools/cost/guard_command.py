@@ -32,7 +32,9 @@ def add_guard_flags(parser: cli.Parser) -> None:
         "--lease",
         type=cli.duration,
         metavar="DURATION",
-        help=cli.policy_help("stop a pod without a sign of work for so long (4h, 90m); with start: this pod", "cost.guard.lease_hours"),
+        help=cli.policy_help(
+            "stop a pod where nothing new happens for so long (4h, 90m); with --watch and start: this pod", "cost.guard.lease_hours"
+        ),
     )
     group.add_argument("--dry-run", action="store_true", help="say what the guard would stop, and stop nothing")
     group.add_argument(

@@ -2,14 +2,15 @@
 
 A trainer that works prints and saves, an evaluation reads pictures, a transfer reads and writes: the system counts these bytes for each
 process. ComfyUI's history tells of prompts that ended. Our batches, sweeps and trainings say it themselves, with their heartbeats. A busy
-GPU tells nothing: one that hangs is busy too. What cannot be measured counts as moving on, since nobody can tell it from work.
+GPU tells nothing: one that hangs is busy too. Where nobody known uses it, scripts that write are taken for its user. What cannot be
+measured counts as moving on, since nobody can tell it from work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tools.cost.processes import EVALUATION, TRAINING, TRANSFER, Running, Worker, find_workers
+from tools.cost.processes import EVALUATION, TRAINING, TRANSFER, Running, Worker, find_unknown_scripts, find_workers
 from tools.cost.session import OpenSession
 
 SLOWEST_TRANSFER = 1000.0
@@ -21,12 +22,15 @@ class Movement:
 
     def __init__(self) -> None:
         self._workers: dict[int, Worker] = {}
+        self._scripts: dict[int, int | None] = {}
         self._speakers: set[int] = set()
         """Programs of ours that have said in a session of this meter that they move on: their word is taken."""
         self._made: str | None = None
         self._seconds = 0.0
 
-    def look(self, processes: Sequence[Running], queued: int | None, made: str | None, seconds: float, told: bool) -> bool:
+    def look(
+        self, processes: Sequence[Running], queued: int | None, made: str | None, seconds: float, *, told: bool, is_gpu_busy: bool
+    ) -> bool:
         """Whether anything moved on. `queued`, `made`: as of a watch's sample; `told`: a program of ours has said so meanwhile."""
         workers = {one.pid: one for one in find_workers(processes)}
         passed = seconds - self._seconds
@@ -34,6 +38,10 @@ class Movement:
             self._speakers |= {pid for pid, one in workers.items() if one.tells}
         is_measured = any(one.kind == TRAINING and not one.tells for one in workers.values())
         moved = [self._has_moved(one, passed, is_measured=is_measured) for one in workers.values()]
+        scripts = find_unknown_scripts(processes)
+        if is_gpu_busy and not workers and not queued:
+            moved += [written is None or written != self._scripts.get(pid, -1) for pid, written in scripts.items()]
+        self._scripts = scripts
         has_made = bool(queued) and (made is None or made != self._made)
         self._workers, self._seconds, self._speakers = workers, seconds, self._speakers & set(workers)
         self._made = made if queued else self._made

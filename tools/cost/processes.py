@@ -22,19 +22,24 @@ TRAINERS_OF_OURS = ("retrain_lora",)
 TELLERS = frozenset({"production_pipeline", "parameter_sweep"})
 """They say in the meter's sessions when their work moves on, as trainings of ours do."""
 EVALUATIONS = TELLERS | {"scorecard", "face_similarity_eval", "skin_realism_eval", "calibrate_engine", "publish"}
-COPIERS = frozenset({"rsync", "scp", "sftp", "wget", "curl", "rclone"})
-SUBCOMMANDS = frozenset({("aws", "s3"), ("runpodctl", "send"), ("runpodctl", "receive")})
+COPIERS = frozenset({"rsync", "scp", "sftp", "sftp-server", "wget", "curl", "rclone", "aria2c", "gdown", "s5cmd"})
+SUBCOMMANDS = frozenset(
+    {("aws", "s3"), ("runpodctl", "send"), ("runpodctl", "receive")}
+    | {(program, what) for program in ("hf", "huggingface-cli") for what in ("download", "upload", "upload-large-folder")}
+)
 STANDING = frozenset({"mount", "nfsmount", "serve", "rcd"})
 """What rclone does for ever, whether or not anything is copied."""
 
 UPLOADS = frozenset({"prepare_servers"})
+CHATTERERS = ("jupyter", "ipykernel", "tensorboard")
+"""How scripts begin that write now and then, whether or not anything works."""
 TRACKER = "runpod_cost_tracker"
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A process, its parent's id, and its command line word by word; of one that works also how many bytes it has read and written so far,
-    terminals and pipes among them. None where the system does not say."""
+    """A process, its parent's id, and its command line word by word; of scripts and what works also how many bytes they have read and
+    written so far, terminals and pipes among them. None where the system does not say."""
 
     pid: int
     parent: int
@@ -69,14 +74,15 @@ class Program:
 
 
 def list_processes() -> tuple[Running, ...]:
-    """Every process whose command line may be read; those that work with what they have read and written."""
+    """Every process whose command line may be read; scripts and those that work with what they have read and written."""
     import psutil
 
     found = []
     for process in psutil.process_iter(["pid", "ppid", "cmdline"]):
         argv = process.info["cmdline"]
         if argv:
-            read, written = _count_bytes(process) if _kind_of(read_program(argv)) else (None, None)
+            program = read_program(argv)
+            read, written = _count_bytes(process) if program.is_script or _kind_of(program) else (None, None)
             found.append(Running(process.info["pid"], process.info["ppid"] or 0, tuple(argv), read, written))
     return tuple(found)
 
@@ -99,12 +105,27 @@ def find_activity(processes: Sequence[Running], own: int | None = None) -> froze
 
 def find_workers(processes: Sequence[Running], own: int | None = None) -> list[Worker]:
     """The processes that are work: see `find_activity`."""
+    found = _without_trackers(processes, own)
+    return [Worker(one.pid, kind, _tells(program), one.read, one.written) for one, program in found if (kind := _kind_of(program))]
+
+
+def find_unknown_scripts(processes: Sequence[Running], own: int | None = None) -> dict[int, int | None]:
+    """What scripts that are no known work have written, by process: one of them may be whatever keeps the GPU busy."""
+    found = _without_trackers(processes, own)
+    return {
+        one.pid: one.written
+        for one, program in found
+        if program.is_script and not program.name.startswith(CHATTERERS) and not _kind_of(program)
+    }
+
+
+def _without_trackers(processes: Sequence[Running], own: int | None) -> list[tuple[Running, Program]]:
+    """The processes that no tracker has started, and what they run."""
     programs = {one.pid: read_program(one.argv) for one in processes}
     parents = {one.pid: one.parent for one in processes}
     trackers = {pid for pid, program in programs.items() if program.is_script and program.name == TRACKER}
     trackers.add(os.getpid() if own is None else own)
-    found = [(one, programs[one.pid]) for one in processes if not _is_below(one.pid, trackers, parents)]
-    return [Worker(one.pid, kind, _tells(program), one.read, one.written) for one, program in found if (kind := _kind_of(program))]
+    return [(one, programs[one.pid]) for one in processes if not _is_below(one.pid, trackers, parents)]
 
 
 def read_program(argv: Sequence[str]) -> Program:

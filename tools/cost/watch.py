@@ -39,6 +39,10 @@ class Sample:
     processes: tuple[Running, ...] = ()
     made: str | None = None
 
+    @property
+    def is_gpu_busy(self) -> bool:
+        return self.gpu_percent is not None and self.gpu_percent >= BUSY_GPU_PERCENT
+
 
 def classify(sample: Sample) -> str:
     """What the pod does: a trainer, then ComfyUI's queue, then an evaluation or a transfer; a busy GPU is never idle."""
@@ -50,7 +54,7 @@ def classify(sample: Sample) -> str:
     for activity in (EVALUATION, TRANSFER):
         if activity in running:
             return activity
-    if sample.gpu_percent is not None and sample.gpu_percent >= BUSY_GPU_PERCENT:
+    if sample.is_gpu_busy:
         return GENERATION if sample.queued is None else EVALUATION
     return IDLE
 
@@ -186,7 +190,7 @@ def watch(
             while settings.max_samples is None or taken < settings.max_samples:
                 seen, now = sample(), seconds()
                 step = watcher.look(seen, now)
-                moved = movement.look(seen.processes, seen.queued, seen.made, now, own.hear())
+                moved = movement.look(seen.processes, seen.queued, seen.made, now, told=own.hear(), is_gpu_busy=seen.is_gpu_busy)
                 taken += 1
                 looked(classify(seen), moved)
                 if step.activity is not None:

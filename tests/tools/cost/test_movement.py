@@ -17,13 +17,17 @@ from tools.cost.processes import Running, list_processes
 from tools.cost.watch import Sample, WatchSettings, watch
 
 LOOK = 15.0
+UNKNOWN, JUPYTER = ("python", "scripts/train.py"), ("python", "/usr/bin/jupyter-lab", "--port", "8888")
 TRAINER, CURL = ("python", "sdxl_train_network.py"), ("curl", "-O", "x")
 SCORES, BATCH, RETRAIN = ("python", "evals/scorecard.py"), ("python", "tools/production_pipeline.py"), ("python", "tools/retrain_lora.py")
 
 
 def _row(*samples: Sample, told: tuple[int, ...] = ()) -> list[bool]:
     movement = Movement()
-    return [movement.look(one.processes, one.queued, one.made, number * LOOK, number in told) for number, one in enumerate(samples)]
+    return [
+        movement.look(one.processes, one.queued, one.made, number * LOOK, told=number in told, is_gpu_busy=one.is_gpu_busy)
+        for number, one in enumerate(samples)
+    ]
 
 
 def _counts(argv: tuple[str, ...], *counts: tuple[int | None, int | None]) -> list[Sample]:
@@ -40,6 +44,9 @@ def _counts(argv: tuple[str, ...], *counts: tuple[int | None, int | None]) -> li
         pytest.param(_counts(CURL, (0, 0), (0, 20_000), (20_000, 20_000)), [True, True, True], id="an upload reads"),
         pytest.param(_counts(RETRAIN, (0, 0), (0, 0)), [True, True], id="a training of ours that prepares"),
         pytest.param([Sample(100, None)] * 3, [False] * 3, id="a busy GPU tells nothing"),
+        pytest.param(_counts(UNKNOWN, (0, 1), (0, 2), (0, 2)), [True, True, False], id="a busy GPU, and a script that writes"),
+        pytest.param(_counts(JUPYTER, (0, 1), (0, 2), (0, 3)), [False] * 3, id="Jupyter writes all the time"),
+        pytest.param([replace(one, gpu_percent=0.0) for one in _counts(UNKNOWN, (0, 1), (0, 2))], [False] * 2, id="a script at rest"),
         pytest.param(
             [Sample(9, 2, made=""), Sample(9, 2, made=""), Sample(9, 1, made="a"), Sample(9, 3, made="a"), Sample(9, 1)],
             [True, False, True, False, True],

@@ -65,6 +65,8 @@ def test_words_in_a_command_line_are_no_work(argv: tuple[str, ...]) -> None:
         ("rclone", "--progress", "copy", "a", "b"),
         ("python3", "/usr/bin/aws", "s3", "sync", ".", "s3://x"),
         ("runpodctl", "send", "x"),
+        ("python", "/venv/bin/hf", "download", "owner/name"),
+        ("/usr/lib/openssh/sftp-server",),
     ],
 )
 def test_a_transfer(argv: tuple[str, ...]) -> None:
