@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from tools.backends.backend import Backend, PromptEnd
-from tools.backends.dispatched_jobs import Finished, Job, Prepare, SentPrompt
+from tools.backends.dispatched_jobs import Finished, Job, Needs, Prepare, SentPrompt, needs_of
 from tools.backends.server_lane import Listeners, ServerLane
 from tools.backends.task_pool import TaskPool
 
-__all__ = ["Dispatcher", "Finished", "Job", "Prepare", "SentPrompt"]
+__all__ = ["Dispatcher", "Finished", "Job", "Needs", "Prepare", "SentPrompt", "needs_of"]
 
 CLOSE_SECONDS = 5.0
 

@@ -43,6 +43,8 @@ class Equipment:
     """Why those of `servers` that do not take part from the beginning do not, by URL."""
     admit: Callable[[Backend], None] = lambda server: None
     """Looks at a server that comes (back). Raises UnavailableError where it cannot take part yet."""
+    can_run: Callable[[dict[str, Any]], Callable[[str], bool] | None] = lambda graph: None
+    """Which servers have what a graph needs, by URL; None where all have."""
     can_repair: Callable[[str], bool] = lambda url: True
     """Whether the server at a URL has what the graph of a repair needs."""
     prepare: Prepare | None = None

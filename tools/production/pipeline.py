@@ -360,15 +360,15 @@ def choose_servers(
     ours: frozenset[str] = frozenset(),
     graphs: Sequence[Mapping[str, Any]] = (),
 ) -> AbleServers:
-    """The servers that make the pictures; the others are named, each reason in one line. `graphs`: beside that of the first picture.
+    """The servers that make the pictures; the others are named, each reason in one line. `graphs`: instead of that of the first picture.
 
     `ours` are prompts that this batch queued before: it follows them, and does not wait for them. Raises where no server can.
     """
     every = [dict(each) for each in graphs] or [generation.first_graph()]
-    lacking = able_to_run(reached.servers, *every) if graphs else generation.lacking
+    gaps = able_to_run(reached.servers, *every) if graphs else generation.gaps
     nodes = sorted({str(node["class_type"]) for graph in every for node in graph.values()})
 
     def look(servers: Sequence[Backend]) -> dict[str, LeftOutServer]:
         return find_unwell(servers, nodes, policy, around.note, ours) if around.check_health else {}
 
-    return AbleServers(reached, every, lacking, look, around.note, generation.first_repair())
+    return AbleServers(reached, every, gaps, look, around.note, generation.first_repair())

@@ -11,9 +11,8 @@ from typing import Any
 from evals.judging.assessor import Assessor
 from lifeos.errors import InputError
 from tools.backends.backend import Backend
-from tools.backends.server_groups import LeftOutServer
 from tools.production import choices
-from tools.production.able_servers import able_to_run
+from tools.production.able_servers import ServerGaps, able_to_run
 from tools.production.budget import Limits
 from tools.production.graph_choice import choose_graph
 from tools.production.growth import grown_from
@@ -39,8 +38,8 @@ class Generation:
     remarks: tuple[str, ...] = ()
     repair: RepairGraph | None = None
     """The second graph, for pictures that the gates reject."""
-    lacking: Mapping[str, LeftOutServer] = field(default_factory=dict)
-    """The servers that cannot run the graph, by URL."""
+    gaps: Mapping[str, ServerGaps] = field(default_factory=dict)
+    """What servers lack that cannot run the graph, by URL."""
 
     def first_graph(self) -> dict[str, Any]:
         """The graph of a picture, as servers are asked whether they can run it."""
@@ -89,7 +88,7 @@ def plan_generation(request: Request, policy: Mapping[str, Any], servers: Sequen
     generation = Generation(found.workflow, found.settings, prompts, chosen, found.remarks, repair)
     if repair is not None:
         check_repair(repair, generation.repair_settings(prompts[0], 0, "lifeos"), servers)
-    return replace(generation, lacking=able_to_run(servers, generation.first_graph()))
+    return replace(generation, gaps=able_to_run(servers, generation.first_graph()))
 
 
 def make_plan(

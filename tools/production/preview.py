@@ -43,8 +43,10 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         servers = reached.servers
         generation = plan_generation(request, policy, servers, saved) if request.images is None else None
         if generation is not None:
-            unchecked += [f"going on without {line}" for line in tell_left_out(generation.lacking.values(), len(servers))]
-            servers = [server for server in servers if server.url not in generation.lacking]
+            unchecked += [
+                f"going on without {line}" for line in tell_left_out((each.lack for each in generation.gaps.values()), len(servers))
+            ]
+            servers = [server for server in servers if server.url not in generation.gaps]
     reference_dir, assessor = _references(request, policy, around, unchecked, saved)
     plan = make_plan(
         request, policy, saved=saved, reference_dir=reference_dir, assessor=assessor, generation=generation,

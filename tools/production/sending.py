@@ -42,7 +42,8 @@ class Sending:
         """The job of an item; one whose prompts may be on servers that take part is looked for there before it is sent."""
         state = self._state.items.get(item.index)
         sent = state.sent if state is not None and state.failure is None else ()
-        job = Job(item.key, graph, prepare=self._equipment.prepare, can_run=self._equipment.can_repair if item.repairs else None)
+        can_run = self._equipment.can_repair if item.repairs else self._equipment.can_run(graph)
+        job = Job(item.key, graph, prepare=self._equipment.prepare, can_run=can_run)
         if not sent:
             return job
         first, *others = sent

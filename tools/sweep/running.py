@@ -200,7 +200,7 @@ def placed_lines(sweep: Sweep, generation: Generation, seed: int) -> list[str]:
 
 
 def graphs_of(sweep: Sweep, generation: Generation) -> list[Graph]:
-    """A graph for every LoRA and sampler of the grid: a server takes part if it can run all of them."""
+    """A graph for every LoRA and sampler of the grid: a server gets the pictures of those that it can run."""
     kinds = {(config.lora, config.sampler): config for config in sweep.configs}
     return [
         generation.workflow.place(replace(settings_for(config, generation), positive=sweep.prompts[0], seed=0)) for config in kinds.values()

@@ -42,18 +42,20 @@ def check_models(server: Backend, *graphs: Graph) -> None:
         raise InputError(server.url, why, "put the files on the server, or choose among what it has")
 
 
-def find_missing(server: Backend, graphs: Sequence[Graph], *, suggests: bool = True) -> tuple[MissingPart, ...]:
+def find_missing(
+    server: Backend, graphs: Sequence[Graph], *, suggests: bool = True, known: Signatures | None = None
+) -> tuple[MissingPart, ...]:
     """What a server lacks, each once; nothing where it cannot be asked: such a back end refuses a graph itself, when it is sent.
 
-    `suggests`: also what is nearest, for which a server may have to list all its node classes. Raises UnavailableError.
+    `suggests`: also what is nearest, for which a server may have to list all its node classes. `known`: what it was asked before. Raises
+    UnavailableError.
     """
     if not server.offers.lists_nodes:
         return ()
-    return tuple(dict.fromkeys(_find_missing(server, graphs, suggests)))
+    return tuple(dict.fromkeys(_find_missing(server, graphs, suggests, known or Signatures(server.node))))
 
 
-def _find_missing(server: Backend, graphs: Sequence[Graph], suggests: bool) -> Iterator[MissingPart]:
-    known = Signatures(server.node)
+def _find_missing(server: Backend, graphs: Sequence[Graph], suggests: bool, known: Signatures) -> Iterator[MissingPart]:
     known_classes: list[str] | None = None if suggests else []
     for graph, node_id in ((each, node_id) for each in graphs for node_id in each):
         class_type, where = class_of(graph, node_id), label(graph, node_id)

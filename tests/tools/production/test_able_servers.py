@@ -118,6 +118,31 @@ def test_repairs_go_where_their_nodes_are(fleet: list[EmbeddedServer]) -> None:
         AbleServers(reached, [GRAPH], {}, lambda servers: {}, said.append, repair)
 
 
+def test_a_sweep_s_pictures_go_where_their_lora_is(fleet: list[EmbeddedServer]) -> None:
+    def graph(lora: str) -> dict[str, Any]:
+        return WORKFLOW.place(Settings(checkpoint="embedded_demo_sdxl.safetensors", lora=lora, positive="a", seed=1))
+
+    grid = [GRAPH, graph("second.safetensors")]
+    with serving("second.safetensors") as other, serving() as late, reach([fleet[0].url, other.url, late.url]) as (reached, said):
+        able = AbleServers(reached, grid, able_to_run(reached.servers, *grid), lambda servers: {}, said.append)
+        assert [server.url for server in able.able] == [fleet[0].url, other.url]
+        assert said[-2].startswith(f"makes only the pictures that it can: {fleet[0].url}: lacks lora_name 'second.safetensors'")
+
+        def runners(lora: str) -> list[bool]:
+            can_run = able.can_run(graph(lora))
+            assert can_run is not None
+            return [can_run(url) for url in (fleet[0].url, other.url, late.url)]
+
+        assert (runners(LORA)[:2], runners("second.safetensors")[:2]) == ([True, False], [False, True])
+        late.add_model("loras", LORA)
+        able.admit(able.servers[-1])
+        assert (runners(LORA)[2], runners("second.safetensors")[2]) == (True, False)
+        one = AbleServers(reached, [GRAPH], {}, lambda servers: {}, said.append)
+        assert one.can_run(GRAPH) is None
+    with reach([fleet[0].url, fleet[1].url]) as (reached, _), pytest.raises(InputError, match=r"none of 2 has .*second\.safetensors"):
+        able_to_run(reached.servers, *grid)
+
+
 def test_each_server_gets_its_own_spelling_and_the_records_keep_one(fleet: list[EmbeddedServer]) -> None:
     spelling = Spelling()
     with reach([server.url for server in fleet[:3]]) as (reached, _):

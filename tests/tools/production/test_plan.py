@@ -112,5 +112,18 @@ def test_a_folder_under_another_spelling_is_no_difference(tmp_path: Path) -> Non
     assert find_differences(one, make_plan(reference_dir=f"{tmp_path}/gone"))[0].startswith("reference folder: ")
 
 
+def test_the_separators_of_another_server_are_no_difference() -> None:
+    """A batch that was begun on Windows goes on on Linux; a text with the sign is another text."""
+
+    def plan(sign: str, text: str = "a") -> Plan:
+        name = f"chars{sign}mine.safetensors"
+        inputs = {"lora_name": name, "lora_1": {"on": True, "lora": name}, "text": text}
+        settings = Settings(lora=name, checkpoint=f"sdxl{sign}base.safetensors", more_loras=(name,), lora_strength=0.8)
+        return make_plan(variants=(Variant(settings),), workflows=({"1": {"class_type": "X", "inputs": inputs}},))
+
+    assert find_differences(plan("\\"), plan("/")) == []
+    assert find_differences(plan("/", "a\\b"), plan("/", "a/b"))[0].startswith("workflow as sent (SHA-256)")
+
+
 def test_when_and_by_which_command_is_no_difference() -> None:
     assert find_differences(make_plan(), make_plan(created="later", command={"count": 2}, batch_id="c")) == []
