@@ -87,7 +87,10 @@ class ApiRoutes:
         body = {"workflow": graph, "metadata": label}
         reply = self._transport.post_once(JOBS, body, more={"Idempotency-Key": str(uuid.uuid4())})
         if reply.status in (200, 201, 202):
-            return self._transport.record(reply, JOBS, ApiJob), reply.credits
+            made = self._transport.record(reply, JOBS, ApiJob)
+            if made.metadata not in (None, label):
+                raise self._transport.odd("a job of ours comes back with the metadata of another")
+            return made, reply.credits
         error = self._error(reply)
         if reply.status == 429:
             raise BusyError(self.url, reply.retry_after)

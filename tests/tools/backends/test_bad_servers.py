@@ -122,6 +122,12 @@ def test_an_answer_for_somebody_else_s_job_is_not_taken(scheme: str) -> None:
     assert f"(asked for job {ID}, it tells of {OTHER})" in text
 
 
+def test_a_job_that_comes_back_as_another_s_is_not_taken() -> None:
+    made = (201, {"id": ID, "status": "queued", "metadata": "lifeos-of-another-run"})
+    text = said_of("comfy+http", sound("comfy+http", **{SUBMIT["comfy+http"]: made}), outage_seconds=0.1)
+    assert "(a job of ours comes back with the metadata of another)" in text
+
+
 BODIES: dict[str, Any] = {
     "a web page": b"<html>Welcome</html>",
     "nothing": b"",

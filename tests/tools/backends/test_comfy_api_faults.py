@@ -267,6 +267,25 @@ def test_a_job_that_is_missed_once_is_not_lost(cloud: Cloud, open_client: Callab
     assert only_end(server).kind == "done" and len(missed) == 2
 
 
+def test_a_job_of_a_killed_run_that_is_missed_once_is_adopted(cloud: Cloud, open_client: Callable[..., ComfyApi]) -> None:
+    """By its name alone: a proxy that was started anew knows no metadata."""
+    cloud.listed = False
+    first = open_client()
+    first.connect()
+    handle = first.submit("a", GRAPH)
+    looks: list[str] = []
+
+    def miss_once(job_id: str) -> Any:
+        looks.append(job_id)
+        return (404, b"", {}) if len(looks) == 1 else None
+
+    cloud.on_job = miss_once
+    server = open_client()
+    server.connect()
+    assert server.submit("a", GRAPH, ask_first=True, handle=handle) == handle
+    assert len(cloud.jobs) == 1
+
+
 def test_a_job_that_is_not_known_any_more_is_made_again(cloud: Cloud, open_client: Callable[..., ComfyApi]) -> None:
     cloud.on_job = lambda job_id: (404, b"", {}) if job_id == "job-1" else None
     server = open_client()

@@ -87,6 +87,10 @@ def change_the_worker(servers: ThreeKinds) -> None:
     servers.endpoint.faults.ends = ["other worker"] * 1000
 
 
+def take_the_lora_away(servers: ThreeKinds) -> None:
+    servers.behind_proxy._models["loras"].clear()
+
+
 Loss = Callable[[ThreeKinds], None]
 LOSSES: Mapping[str, tuple[Loss, Callable[[ThreeKinds], int]]] = {
     "proxy stopped": (stop_the_proxy, lambda servers: servers.behind_proxy.counters["accepted"]),
@@ -95,6 +99,7 @@ LOSSES: Mapping[str, tuple[Loss, Callable[[ThreeKinds], int]]] = {
     "key refused": (refuse_the_key, lambda servers: len(servers.endpoint.jobs)),
     "endpoint answers 500": (break_the_endpoint, lambda servers: len(servers.endpoint.jobs)),
     "another worker image": (change_the_worker, lambda servers: len(servers.endpoint.jobs)),
+    "LoRA taken away": (take_the_lora_away, lambda servers: servers.behind_proxy.counters["accepted"]),
     "every job fails": (fail_every_job, lambda servers: len(servers.endpoint.jobs)),
 }
 """What is done to a server, and how many jobs it has had."""
