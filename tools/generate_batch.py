@@ -26,6 +26,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from lifeos import cli, foreign
+from lifeos.budget_flags import add_budget_flags
 from lifeos.counting import counted, verb
 from lifeos.errors import EXIT_GATE, EXIT_OK
 from lifeos.server_flags import add_server_flags, given_servers
@@ -36,6 +37,7 @@ from tools.workflows.seeds import choose_base_seed, parse_seed, seed_at
 if TYPE_CHECKING:
     from tools.backends.dispatch import Finished
     from tools.production.able_servers import AbleServers
+    from tools.production.batch_spending import PlainSpending
     from tools.production.request import Request
     from tools.production.submissions import Submissions
     from tools.workflows.workflow import Settings, Workflow
@@ -103,6 +105,7 @@ def generate(
     workflow: Workflow,
     settings: Settings,
     sent: Submissions,
+    spending: PlainSpending,
     *,
     ahead: int = 2,
     retries: int = 2,
@@ -128,6 +131,7 @@ def generate(
         retries=retries,
         on_submit=sent.submitted,
         on_accepted=sent.accepted,
+        on_failed_try=spending.charge,
         on_note=note,
         left_out=servers.left_out,
         admit=servers.admit,
@@ -144,6 +148,7 @@ def generate(
             for name, data in reversed(names):  # the first last: when it is there, all are
                 write_bytes(folder / name, data)
             sent.ended(finished.job.key)
+            spending.charge(finished.outcome, finished.server)
             yield finished, tuple(name for name, _ in names)
 
 
@@ -158,7 +163,9 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
     from lifeos.progress import Progress
     from tools.backends.backend import BackendOptions
     from tools.backends.registry import connect_backends
+    from tools.cost.spending import SharedPurse
     from tools.production.able_servers import AbleServers, able_to_run
+    from tools.production.batch_spending import PlainSpending
     from tools.production.choices import choose_prompts
     from tools.production.filing import check_writable
     from tools.production.graph_choice import choose_graph
@@ -197,14 +204,17 @@ def run_batch(args: Any, policy: dict[str, Any], note: Callable[[str], None]) ->
         stored = find_existing(folder)
         missing = [each for each in planned if each.stem not in stored]
         existing = tuple(stored[each.stem] for each in planned if each.stem in stored)
+        purse = SharedPurse.of_project(args.project_root, policy, args.max_cost_day, args.max_cost_month)
+        spending = PlainSpending(purse, able.servers, policy, reached.notice, folder.name)
+        spending.check(len(missing), "make less with --images-per-prompt")
+        stack.enter_context(spending)
         on = counted(len(able.able), "server")
         note(f"{counted(len(planned), 'picture')} from seed {base_seed}, {len(existing)} there already, on {on}")
         made: list[str] = []
         failed: list[str] = []
         with Progress(len(planned), "generating", unit="picture", initial=len(existing)) as bar:
-            batch = generate(
-                missing, folder, able, workflow, settings, sent, ahead=rules["queue_ahead"], retries=rules["retries"], note=bar.note
-            )
+            tries = {"ahead": rules["queue_ahead"], "retries": rules["retries"]}
+            batch = generate(missing, folder, able, workflow, settings, sent, spending, **tries, note=bar.note)
             stack.enter_context(contextlib.closing(batch))  # Ctrl-C anywhere below cancels what is queued, while servers are open
             for finished, names in batch:
                 made += names
@@ -291,6 +301,7 @@ def build_parser() -> cli.Parser:
     parser.add_argument("--timeout-sec", type=cli.positive, metavar="X", help=text)
     poll = "seconds between two questions to a server whose WebSocket cannot be reached; with the WebSocket no waiting is needed"
     parser.add_argument("--poll-interval", type=cli.positive, default=0.5, metavar="X", help=poll)
+    add_budget_flags(parser)
     parser.add_project_root()
     parser.add_json()
     parser.add_skip_install()

@@ -23,6 +23,7 @@ if not __package__:  # run as a file: import from the repository root, not from 
 
 from evals.load_thresholds import load_thresholds
 from lifeos import cli, files, locks, times
+from lifeos.budget_flags import add_budget_flags
 from lifeos.counting import counted, verb
 from lifeos.errors import EXIT_GATE, EXIT_INTERRUPTED, EXIT_OK, InputError
 from lifeos.escaping import escape_line
@@ -129,6 +130,7 @@ def build_parser() -> cli.Parser:
     token = "production_pipeline.py --comfy-token-env: the variable that holds the token of the one server of --production-comfy-url"
     batch.add_argument("--production-comfy-token-env", metavar="NAME", help=token)
     batch.add_argument("--production-insecure-token", action="store_true", help="production_pipeline.py --insecure-token")
+    add_budget_flags(batch)
     commit = parser.add_argument_group("commit")
     commit.add_argument("--skip-commit", action="store_true", help="commit nothing")
     commit.add_argument("--commit-message", default="", metavar="TEXT", help="default: Run the cycle for RUN")

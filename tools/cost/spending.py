@@ -14,9 +14,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from lifeos import times
 from lifeos.errors import EXIT_GATE, LifeosError
 from tools.cost.ledger import read_ledger
-from tools.cost.meter import Meter
+from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
 from tools.cost.running_costs import RunningCost, read_running, settle_killed
 from tools.cost.session import parse_time, price
 
@@ -121,6 +122,28 @@ def check_budgets(limits: SpendingLimits, log_file: Path, state_file: Path, usd:
         if usd > left + ROUNDING_USD:
             why = f"${spent:.2f} of ${limit:.2f} are spent {word} (UTC), ${left:.2f} are left, and this needs about ${usd:.2f}"
             raise OverBudgetError(flag, why, f"{fix}, or raise the budget")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPurse:
+    """What all work of a project pays from: its cost log, the meter's open sessions, and the budgets."""
+
+    root: Path
+    cost_log: Path
+    limits: SpendingLimits
+
+    @classmethod
+    def of_project(cls, root: Path, policy: Mapping[str, Any], day: float | None, month: float | None) -> SharedPurse:
+        """`day`, `month`: the flags, None where they were not given."""
+        return cls(root, root / LOG_FILE, SpendingLimits.read(policy, day, month))
+
+    @property
+    def state_file(self) -> Path:
+        return self.root / STATE_FILE
+
+    def check(self, usd: float, fix: str) -> None:
+        """Raises OverBudgetError where work for about `usd` does not fit into what is left."""
+        check_budgets(self.limits, self.cost_log, self.state_file, usd, times.now(), fix)
 
 
 class SpendingWatch:

@@ -62,7 +62,7 @@ class CycleRecord:
         return next((step for step in self.steps if step.name == name), None)
 
 
-LATER = ("production_servers", "production_comfy_token_env", "production_insecure_token")
+LATER = ("max_cost_day", "max_cost_month", "production_servers", "production_comfy_token_env", "production_insecure_token")
 """Settings that came after version 3.0: a cycle that was begun without them goes on."""
 
 

@@ -63,6 +63,8 @@ class CycleSettings:
     production_comfy_token_env: str | None = None
     """The name of the variable: a token itself is in no command, which everybody on the machine can read."""
     production_insecure_token: bool = False
+    max_cost_day: float | None = None
+    max_cost_month: float | None = None
     skipped: frozenset[str] = frozenset()
 
     @property
@@ -204,6 +206,8 @@ def _production(settings: CycleSettings) -> Commands:
         lora=settings.production_lora,
         lora_version=settings.lora_version,
         servers=settings.production_servers,
+        max_cost_day=settings.max_cost_day,
+        max_cost_month=settings.max_cost_month,
         comfy_token_env=settings.production_comfy_token_env,
     )
     urls = [part for url in settings.production_comfy_url for part in ("--comfy-url", url)]

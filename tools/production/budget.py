@@ -13,6 +13,8 @@ from tools.production.server_work import RECENT, SECONDS_PER_HOUR, ServerWork
 
 LEAST_GAPS = 4
 ROUNDING_USD = 1e-9
+LEAST_USD = 0.0001
+"""What a picture costs at the least where its price is not known: an empty purse buys none."""
 
 MAX_PENDING = 16
 """Downloaded pictures that wait for a worker: beyond it no more prompts are queued, so that memory stays flat."""
@@ -76,13 +78,15 @@ class ServerPace:
 
     @property
     def charge(self) -> float:
-        """Dollars for a picture beside the hour."""
-        return mean(self._charges) if self._charges else self.tariff.of_work(self.seconds)
+        """Dollars for a picture beside the hour; as long as it is not known what credits one takes, what is known, and never nothing."""
+        return mean(self._charges) if self._charges else max(self.tariff.of_work(self.seconds), 0.0 if self.is_priced else LEAST_USD)
 
     def charge_of(self, seconds: float | None, credits: float | None, *, is_work: bool) -> tuple[float, bool]:
         """Dollars for what a server did, and whether it said enough to know them. What it did not say counts as its other pictures."""
         told = (not self.tariff.usd_per_work_second or seconds is not None) and (not self.tariff.usd_per_credit or credits is not None)
-        return (self.tariff.of_work(seconds, credits), True) if told or not is_work else (self.charge, False)
+        if told or not is_work:
+            return self.tariff.of_work(seconds, credits), True
+        return mean(self._charges) if self._charges else self.tariff.of_work(seconds, credits), False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ class BatchEstimate:
 
     @property
     def unpriced(self) -> tuple[str, ...]:
-        """The servers of which it is not known what a picture costs there: `usd` leaves them out."""
+        """The servers of which it is not known what a picture costs there: `usd` holds what is known of it."""
         return tuple(share.server for share in self.shares if share.usd is None)
 
 
@@ -117,12 +121,13 @@ def estimate(pictures: int, paces: Mapping[str, ServerPace]) -> BatchEstimate:
     seconds = 0.0
     if pictures and together:
         seconds = max(pictures / together, min(pace.seconds for pace in paces.values()))
-    shares = []
+    shares, usd = [], 0.0
     for server, pace in paces.items():
         own = pictures * (speeds[server] / together if together else 1 / len(paces))
-        held = seconds / SECONDS_PER_HOUR * pace.tariff.usd_per_hour
-        shares.append(ServerShare(server, own, own * pace.seconds, held + own * pace.charge if pace.is_priced else None))
-    return BatchEstimate(pictures, seconds, sum(share.usd or 0.0 for share in shares), tuple(shares))
+        cost = seconds / SECONDS_PER_HOUR * pace.tariff.usd_per_hour + own * pace.charge
+        usd += cost
+        shares.append(ServerShare(server, own, own * pace.seconds, cost if pace.is_priced else None))
+    return BatchEstimate(pictures, seconds, usd, tuple(shares))
 
 
 def usd_per_hour(tariffs: Sequence[Tariff]) -> float:

@@ -18,13 +18,13 @@ from tools.backends.backend import Backend, BackendOptions
 from tools.backends.registry import ReachedServers, connect_backends
 from tools.backends.server_groups import LeftOutServer
 from tools.cost.meter import beat
-from tools.cost.spending import SpendingLimits
+from tools.cost.spending import SharedPurse, SpendingLimits
 from tools.production import choices
 from tools.production.able_servers import AbleServers, able_to_run, find_unwell
 from tools.production.announcing import say_estimate, say_plan
 from tools.production.batch_forecast import find_paces, forecast, wanted_usd
 from tools.production.batch_home import copy_line, find_original, history_to_record
-from tools.production.batch_spending import SharedPurse, spending_of
+from tools.production.batch_spending import spending_of
 from tools.production.batch_state import BatchState
 from tools.production.budget import Limits
 from tools.production.filing import BatchFolder, check_room, check_writable, disk_is_full
@@ -141,7 +141,7 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
                 folder, saved, plan, state, limits_of(request, plan), Rescoring(assessor, policy, held, around.note)
             )
         every = able.servers if able is not None else []
-        prices = price_servers(plan, every, policy, gpu=around.gpu, rate_per_hr=around.rate_per_hr)
+        prices = price_servers(every, policy, notice=plan.engine_notice, gpu=around.gpu, rate_per_hr=around.rate_per_hr)
         limits = limits_of(request, plan)
         say_plan(plan, generation, saved is not None, around.note)
         for line in left_out_lines(choices.left_out_of(plan.source_dir, plan.reference_dir), Path(plan.source_dir or "")):

@@ -62,7 +62,8 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
     rules = policy["production"]
     wanted = limits.most(plan)
     with contextlib.nullcontext(servers) if servers or not plan.generates else open_backends(request.servers) as priced:
-        prices = price_servers(plan, priced, policy, gpu=around.gpu, rate_per_hr=around.rate_per_hr)
+        paid = priced if plan.generates else []
+        prices = price_servers(paid, policy, notice=plan.engine_notice, gpu=around.gpu, rate_per_hr=around.rate_per_hr)
         paces = find_paces(prices, rules["seconds_per_picture"], priced, state.sessions)
     need = estimate(wanted if plan.generates else 0, paces)
     refusal = ""

@@ -353,9 +353,12 @@ def time_and_money(document: Mapping[str, Any]) -> str:
         line += f", {seconds['per_picture']:.1f} s a picture on the server"
     if cost["rate_per_hr"] or cost["usd"]:
         line += f"; ${cost['usd']:.2f}"
-        line += f" at ${cost['rate_per_hr']:.2f}/h" if cost["rate_per_hr"] else ""
-        line += f" × {cost['servers']} servers" if cost["rate_per_hr"] and cost["servers"] > 1 else ""
-        line += f", ${cost['charged_usd']:.2f} of it by the picture" if cost["charged_usd"] and cost["rate_per_hr"] else ""
+        if cost["charged_usd"]:
+            hourly = cost["usd"] - cost["charged_usd"]
+            line += f" (${hourly:.2f} by the hour, ${cost['charged_usd']:.2f} by the picture)" if cost["rate_per_hr"] else " by the picture"
+        else:
+            line += f" at ${cost['rate_per_hr']:.2f}/h" if cost["rate_per_hr"] else ""
+            line += f" × {cost['servers']} servers" if cost["rate_per_hr"] and cost["servers"] > 1 else ""
         if cost["usd_per_approved"] is not None:
             line += f", ${cost['usd_per_approved']:.4f} per approved picture"
     else:

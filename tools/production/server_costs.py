@@ -14,7 +14,7 @@ from tools.backends.registry import kind_at
 from tools.production.batch_state import BatchState
 from tools.production.plan import Plan
 from tools.production.results import BatchResults
-from tools.production.server_prices import DEMO, EMBEDDED, SOURCES
+from tools.production.server_prices import COMFYUI, DEMO, EMBEDDED, POLICY, SOURCES
 from tools.production.server_work import SECONDS_PER_HOUR, PricedServer, ServerWork, Session
 
 OTHERS = "not recorded"
@@ -234,9 +234,9 @@ def cost_notes(document: Mapping[str, Any]) -> list[str]:
             )
         if row["price_from"] is None and not row["usd"]:
             notes.append(f"The price of {row['server'] or OTHERS} is not recorded: it is counted as 0.")
-    guessed = sorted({row["kind"] for row in found["by_server"] if row["price_from"] == "policy"})
+    guessed = sorted({row["kind"] for row in found["by_server"] if row["price_from"] == POLICY and row["kind"] != COMFYUI})
     if guessed:
-        notes.append(f"The price of {', '.join(guessed)} is {SOURCES['policy']}.")
+        notes.append(f"The price of {', '.join(guessed)} is {SOURCES[POLICY]}.")
     missing = found["runs"] - found["runs_with_estimate"]
     if missing:
         notes.append(f"{counted(missing, 'run')} of {found['runs']} {verb(missing, 'has', 'have')} no estimate: begun by an older version.")
@@ -249,7 +249,10 @@ def by_kind_line(document: Mapping[str, Any]) -> str:
     rows = [row for row in found["by_kind"] if row["usd"] is None or row["usd"]] if found else []
     parts = []
     for row in rows:
+        if row["usd"] is None:
+            parts.append(f"{row['kind']}: cost not known")
+            continue
         estimate = row["estimate"]
-        told = f" (estimated {_usd(estimate['usd'], 2)})" if estimate is not None else ""
+        told = f" (estimated {_usd(estimate['usd'], 2)})" if estimate is not None and estimate["usd"] is not None else ""
         parts.append(f"{row['kind']} {_usd(row['usd'], 2)}{told}, {_each(row)} per approved picture")
     return "; ".join(parts)

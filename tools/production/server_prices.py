@@ -10,7 +10,6 @@ from lifeos.errors import UnavailableError
 from tools.backends.backend import Backend, Tariff
 from tools.backends.registry import kind_of
 from tools.cost.rates import find_rate
-from tools.production.plan import Plan
 from tools.production.server_work import PricedServer
 
 OWN, FLAG, POLICY, DEMO = "servers_file", "rate_flag", "policy", "demo"
@@ -27,22 +26,25 @@ COMFYUI, EMBEDDED = "ComfyUI", "embedded"
 
 
 def price_servers(
-    plan: Plan, servers: Sequence[Backend], policy: Mapping[str, Any], *, gpu: str | None, rate_per_hr: float | None
+    servers: Sequence[Backend], policy: Mapping[str, Any], *, notice: str | None, gpu: str | None = None, rate_per_hr: float | None = None
 ) -> tuple[PricedServer, ...]:
-    """The servers with their prices. `gpu`, `rate_per_hr`: the flags. Raises InputError for a card that has none."""
-    if not plan.generates:
+    """The servers with their prices. `notice`: what one that makes no real pictures says of itself; `gpu`, `rate_per_hr`: the flags.
+
+    Raises InputError for a card that has no price.
+    """
+    if not servers:
         return ()
     rate, source = rate_per_hr, FLAG
     if rate is None:
         rates, source = policy["cost"]["rates_per_hr"], POLICY
         rate = float(rates[find_rate(rates, gpu or policy["cost"]["default_gpu"])])
-    return tuple(_price(server, rate, source, is_demo=_is_demo(server, plan)) for server in servers)
+    return tuple(_price(server, rate, source, is_demo=_is_demo(server, notice)) for server in servers)
 
 
-def _is_demo(server: Backend, plan: Plan) -> bool:
-    """Whether it makes no real pictures: one at the least says so where the plan has a notice."""
-    if plan.engine_notice is None or kind_of(server) == EMBEDDED:
-        return plan.engine_notice is not None
+def _is_demo(server: Backend, notice: str | None) -> bool:
+    """Whether it makes no real pictures: one at the least says so where there is a notice."""
+    if notice is None or kind_of(server) == EMBEDDED:
+        return notice is not None
     with contextlib.suppress(UnavailableError):  # it may join later
         return server.info().notice is not None
     return False

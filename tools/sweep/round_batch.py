@@ -95,7 +95,8 @@ class RoundTools:
         plan = self._plan(made, held, rescores)
         part_from_original(folder, read_state(folder.root / JOURNAL_FILE), self.around.note)
         state = read_state(folder.root / JOURNAL_FILE)
-        prices = price_servers(plan, servers.servers, self.policy, gpu=self.around.gpu, rate_per_hr=self.around.rate_per_hr)
+        told: dict[str, Any] = {"gpu": self.around.gpu, "rate_per_hr": self.around.rate_per_hr}
+        prices = price_servers(servers.servers, self.policy, notice=plan.engine_notice, **told)
         able = {server.url for server in servers.able}
         first = [price for price in prices if price.server in able]
         paces = find_paces(first, self.policy["production"]["seconds_per_picture"], servers.able, state.sessions)

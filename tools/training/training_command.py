@@ -16,6 +16,7 @@ from lifeos.counting import counted
 from lifeos.errors import EXIT_GATE, EXIT_OK, EXIT_USAGE, InputError, UnavailableError
 from lifeos.shells import as_typed
 from tools.cost.rates import find_rate
+from tools.cost.spending import SharedPurse
 from tools.families.families import DEFAULT_FAMILY, find_family
 from tools.families.family import fit_to_trainer
 from tools.trainers.recognition import recognise
@@ -192,6 +193,9 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
     if code is not None or preparation.stage is None:
         return code or EXIT_GATE
     settings, trainer = preparation.settings, preparation.trainer
+    purse = SharedPurse.of_project(args.project_root, policy, args.max_cost_day, args.max_cost_month)
+    steps = settings.max_train_steps - preparation.first_step
+    purse.check(steps * policy["training"]["seconds_per_step"] / 3600 * price.rate_per_hr, "train less with --max-train-steps")
     checkout = trainer.find(settings.trainer_dir, settings.trainer_python, preparation.family)
     if preparation.extended_from is not None and settings.lr_scheduler not in LEVEL_SCHEDULES:
         longer = f"from {preparation.extended_from} to {settings.max_train_steps} steps"

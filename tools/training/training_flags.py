@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeos import cli
+from lifeos.budget_flags import add_budget_flags
 from tools.dataset.document_flag import add_document_flag
 from tools.families.families import DEFAULT_FAMILY, family_ids
 from tools.trainers import trainer as registry
@@ -154,6 +155,7 @@ def _add_options(parser: cli.Parser) -> None:
     parser.add_argument("--stop-stalled", action="store_true", help="stop the run then, as failed: --resume goes on from its last state")
     parser.add_argument("--gpu", metavar="NAME", help=cli.policy_help("the GPU, for the cost", "cost.default_gpu"))
     parser.add_argument("--rate-per-hr", type=cli.non_negative, metavar="USD", help=cli.policy_help("its price", "cost.rates_per_hr"))
+    add_budget_flags(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="print the exact command and TOML, check them with the trainer's own parser, change nothing"
     )

@@ -174,8 +174,13 @@ def test_what_it_charges_is_in_the_cost_log_once(machine: ToyMachine, tmp_path: 
 
 def test_pictures_without_scores(machine: ToyMachine, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--comfy-url", "toy://cloud", "--prompt", "amiranoor", "--images-per-prompt", "3", "--checkpoint", "their_model.safetensors"]
-    assert generate_batch.main([*flags, "--output-dir", str(tmp_path / "out")]) == 0
+    flags += ["--project-root", str(tmp_path), "--output-dir", str(tmp_path / "out")]
+    with pytest.raises(OverBudgetError):  # three pictures of 8 s at 0.01, by the policy's figure
+        generate_batch.main([*flags, "--max-cost-day", "0.23"])
+    assert generate_batch.main(flags) == 0
     assert len(list((tmp_path / "out").glob("*.png"))) == 3
+    (row,) = [json.loads(line) for line in read_text(tmp_path / "tools" / "cost_log.jsonl").splitlines()]
+    assert (row["cost_usd"], row["activity"], row["duration_min"]) == (pytest.approx(3 * 0.026), "generation", 0)
 
 
 def test_a_prompt_of_a_killed_run_is_found_by_the_machine_s_name_for_it(machine: ToyMachine) -> None:

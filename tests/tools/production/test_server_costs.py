@@ -96,7 +96,7 @@ def test_the_cost_of_an_approved_picture_by_server_over_a_kill(story: Story) -> 
     assert "| RunPod serverless | 3 | 3 | 11.0 | $0.04 | $0.0123 | 3 pictures, 8.0 s each, $0.02 |" in told
     assert "| http://pod:8188 | ComfyUI | 3 | 2 | 0 | 7.0 | 1.50 h | $0.90 | $0.4500 |" in told
     assert "$0.0123" in (story.folder.root / "batch_report.html").read_text(encoding="utf-8")
-    assert "; $0.94 at $0.30/h × 2 servers, $0.04 of it by the picture, $0.1874 per approved picture" in told
+    assert "; $0.94 ($0.90 by the hour, $0.04 by the picture), $0.1874 per approved picture" in told
 
 
 def test_what_a_server_does_not_say_is_never_free(story: Story) -> None:
