@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
     volume = os.environ.get("LIFEOS_TEST_VOLUME")
     if volume and config.option.basetemp is None:
         config.option.basetemp = Path(volume) / "lifeos-tests"
+    # Matplotlib lists the fonts of the machine once, not anew for each test that has a cache folder of its own
+    os.environ.setdefault("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / "lifeos-tests-matplotlib"))
 
 
 def pytest_collection_finish() -> None:

@@ -221,6 +221,14 @@ def test_strict_is_a_gate(tmp_path: Path) -> None:
     assert run("--dataset-dir", folder, "--trigger-word", "amiranoor") == 0
 
 
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of a small set."""
+    folder = tmp_path_factory.mktemp("good")
+    build(make_set(folder / "set"), folder / "m.json")
+    return folder / "m.json"
+
+
 STRANGE = ["a\nb", 'quo"te', "it's", "😀", "tab\there", "x" * 251, "sp ace ", "-rf", "&lt;b&gt;", "caf\u00e9", "back\\slash"]
 
 
@@ -279,12 +287,10 @@ def edited_image(**change: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
 )
 @pytest.mark.parametrize("verb", ["--verify", "--compare"])
 def test_a_bad_manifest_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, change: Callable[[dict[str, Any]], Any], why: str
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, change: Callable[[dict[str, Any]], Any], why: str
 ) -> None:
-    document = build(make_set(tmp_path / "set"), tmp_path / "m.json")
-    (tmp_path / "bad.json").write_text(json.dumps(change(document)))
-    capsys.readouterr()
-    assert run(verb, tmp_path / "bad.json", *([tmp_path / "m.json"] if verb == "--compare" else [])) == 2
+    (tmp_path / "bad.json").write_text(json.dumps(change(json.loads(good.read_text(encoding="utf-8")))))
+    assert run(verb, tmp_path / "bad.json", *([good] if verb == "--compare" else [])) == 2
     said = capsys.readouterr().err
     assert why in said
     assert said.count("\n") == 1
