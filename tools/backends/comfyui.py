@@ -72,9 +72,8 @@ def open_backend(url: str, options: BackendOptions) -> Iterator[ComfyServer]:
 
 
 class ComfyServer(ServerApi):
-    """A ComfyUI that we queue prompts on and follow. Use as a context manager, or `close` it.
-
-    `submit`, `wait`, `cancel` belong to one thread; the rest may be called from any.
+    """A ComfyUI that we queue prompts on and follow. Use as a context manager, or `close` it. `submit`, `wait`, `cancel` belong to one
+    thread; the rest may be called from any.
 
     timeout_seconds: for one HTTP answer. silence_seconds: for a running prompt without any sign of progress.
     stalled_seconds: for a queue that holds prompts and runs none. outage_seconds: for a server that is gone, so that a
