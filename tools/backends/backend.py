@@ -284,8 +284,11 @@ class Backend(Protocol):
     def wait(self, timeout: float) -> list[PromptEnd]:
         """The ends of our prompts since the last call, as soon as there is one; empty after `timeout` seconds."""
 
-    def cancel(self, prompt_ids: Iterable[str]) -> None:
-        """Stop these prompts of ours, and nobody else's. Their ends are not told any more."""
+    def cancel(self, prompt_ids: Iterable[str], handles: Mapping[str, str] | None = None) -> None:
+        """Stop these prompts of ours, and nobody else's. Their ends are not told any more.
+
+        `handles`, by our ids: what `submit` returned for those of an earlier run.
+        """
 
     def download(self, ref: PictureRef) -> bytes:
         """A picture, whole. Raises LostPicture."""

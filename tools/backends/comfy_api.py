@@ -205,6 +205,9 @@ class ComfyApi(PolledServer[Followed]):
     def _stop(self, followed: Followed) -> None:
         self._api.cancel(followed.job_id, followed.job.urls.cancel if followed.job.urls is not None else None)
 
+    def _stop_left(self, job_id: str) -> None:
+        self._api.cancel(job_id, None)
+
     def _fetch(self, ref: PictureRef) -> Reply:
         """An output, at the address that the job told; if it is gone from there, at the one that the job tells now."""
         told = self._outputs.pop(ref.handle, None)

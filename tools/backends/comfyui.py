@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -376,7 +376,7 @@ class ComfyServer(ServerApi):
     def download(self, ref: PictureRef) -> bytes:
         return download_picture(self._transport, ref, self._max_picture_bytes, self._closing.wait)
 
-    def cancel(self, prompt_ids: Iterable[str]) -> None:
+    def cancel(self, prompt_ids: Iterable[str], handles: Mapping[str, str] | None = None) -> None:
         """Take these prompts of ours off the queue and stop the one that runs. Nobody else's is touched.
 
         Their ends are not reported any more. A server that cancels jobs by id does both at once; older ones are asked for each.

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from lifeos.errors import UnavailableError
@@ -87,6 +87,10 @@ class PolledServer(ABC, Generic[J]):
     @abstractmethod
     def _stop(self, followed: J) -> None:
         """Have the server cancel a job."""
+
+    @abstractmethod
+    def _stop_left(self, job_id: str) -> None:
+        """The same of one of an earlier run."""
 
     @abstractmethod
     def _fetch(self, ref: PictureRef) -> Reply:
@@ -207,7 +211,7 @@ class PolledServer(ABC, Generic[J]):
             by_id.pop(end.prompt_id, None)
         self._ended.append(end)
 
-    def cancel(self, prompt_ids: Iterable[str]) -> None:
+    def cancel(self, prompt_ids: Iterable[str], handles: Mapping[str, str] | None = None) -> None:
         mine = list(dict.fromkeys(prompt_ids))
         for prompt_id in mine:
             self._open.pop(prompt_id, None)
@@ -217,6 +221,8 @@ class PolledServer(ABC, Generic[J]):
             if prompt_id in self._cancels:
                 self._stop(self._cancels[prompt_id])
                 del self._cancels[prompt_id]
+            elif handles and prompt_id in handles:
+                self._stop_left(handles[prompt_id])
 
     def download(self, ref: PictureRef) -> bytes:
         return whole_picture(f"{self.url}: {ref.filename}", lambda: self._fetch(ref), self._closing.wait)

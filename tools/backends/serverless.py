@@ -217,6 +217,9 @@ class Serverless(PolledServer[QueuedJob]):
     def _stop(self, followed: QueuedJob) -> None:
         self._api.cancel(followed.job_id)
 
+    def _stop_left(self, job_id: str) -> None:
+        self._api.cancel(job_id)
+
     def _fetch(self, ref: PictureRef) -> Reply:
         """A picture as the job told it; asked for anew where that was no good: an address may have run out, an answer been cut."""
         picture = self._made.pop(ref.handle, None) or self._told_anew(ref)

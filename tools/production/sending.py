@@ -63,10 +63,11 @@ class Sending:
         """Cancel what a run that was killed left on servers, of pictures that another server had made already."""
         left = {number: item for number, item in self._state.items.items() if item.is_made and item.beside is not None}
         for server in self._there.values() if left else ():
-            ids = {each.prompt_id: number for number, item in left.items() for each in item.sent if each.server == server.url}
+            there = [(each, number) for number, item in left.items() for each in item.sent if each.server == server.url]
             with contextlib.suppress(UnavailableError):  # it ends there, and nobody takes its pictures
-                server.cancel(list(ids))
-                for prompt_id, number in ids.items():
+                numbers = {each.prompt_id: number for each, number in there}
+                server.cancel(numbers, {each.prompt_id: each.handle for each, _ in there if each.handle})
+                for prompt_id, number in numbers.items():
                     self._state.item(number).dropped(prompt_id)
                     self._journal.append("dropped", item=number, prompt_id=prompt_id, server=server.url)
 

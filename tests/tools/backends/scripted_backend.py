@@ -105,6 +105,7 @@ class ScriptedBackend:
         self.on_outage: Callable[[UnavailableError | None], None] = lambda error: None
         self.on_note: Callable[[str], None] = lambda text: None
         self._open: list[str] = []
+        self._mine: set[str] = set()
 
     def connect(self) -> ServerInfo:
         self._reach()
@@ -152,6 +153,7 @@ class ScriptedBackend:
             if not (ask_first and self.server.knows(prompt_id)):
                 self.server.take(prompt_id, graph)
         self._open.append(prompt_id)
+        self._mine.add(prompt_id)
         return f"{self.server.prefix}{prompt_id}"
 
     def wait(self, timeout: float) -> list[PromptEnd]:
@@ -166,14 +168,17 @@ class ScriptedBackend:
                 return found
             time.sleep(0.002)
 
-    def cancel(self, prompt_ids: Iterable[str]) -> None:
+    def cancel(self, prompt_ids: Iterable[str], handles: Mapping[str, str] | None = None) -> None:
+        """One that names prompts itself knows those of an earlier run by its own names only."""
         mine = set(prompt_ids) if not self.is_cut else set()
         self._open = [each for each in self._open if each not in mine]
         if mine:
             self._reach()
         with self.server.lock:
             for prompt_id in mine:
-                self.server.stop(prompt_id)
+                is_named = f"{self.server.prefix}{prompt_id}" == (handles or {}).get(prompt_id)
+                if not self.server.prefix or prompt_id in self._mine or is_named:
+                    self.server.stop(prompt_id)
 
     def download(self, ref: PictureRef) -> bytes:
         self._reach()

@@ -321,6 +321,13 @@ def test_a_machine_that_starts_is_told_once(cloud: Cloud, open_client: Callable[
     assert "a machine is starting" in notes[0]
 
 
+def test_what_a_killed_run_left_is_cancelled_by_the_server_s_name_for_it(cloud: Cloud, open_client: Callable[..., ComfyApi]) -> None:
+    cloud.end = {"status": "queued"}
+    handle, spared = (open_client().submit(name, GRAPH) for name in ("mine", "spared"))
+    open_client().cancel(["mine", "spared"], {"mine": handle})
+    assert {name: cloud.jobs[name]["status"] for name in (handle, spared)} == {handle: "canceled", spared: "queued"}
+
+
 OWN = {
     "/api/v2/jobs/1/cancel": "/api/v2/jobs/1/cancel",
     "http://pod.example/api/v2/x?a=1": "/api/v2/x?a=1",  # it does not know that we came by https

@@ -391,6 +391,13 @@ def test_cancel_stops_ours_alone(open_endpoint: OpenEndpoint, open_client: OpenC
     assert "purge-queue" not in endpoint.counts
 
 
+def test_what_a_killed_run_left_is_cancelled_by_the_endpoint_s_name_for_it(open_endpoint: OpenEndpoint, open_client: OpenClient) -> None:
+    endpoint = open_endpoint(workers=0)
+    handle, spared = (open_client(endpoint).submit(name, plain_graph()) for name in ("mine", "spared"))
+    open_client(endpoint).cancel(["mine", "spared"], {"mine": handle})
+    assert {name: endpoint.jobs[name].status for name in (handle, spared)} == {handle: "CANCELLED", spared: "IN_QUEUE"}
+
+
 @pytest.mark.parametrize(
     ("key", "endpoint_id", "words"),
     [
