@@ -168,8 +168,9 @@ class Guard:
         try:
             stop_id = memory.stop_id or self.log.ask(fresh, again.stop, again.why, self._now(), self.rules)
         except OSError as error:
-            self.say(f"{pod.title}: not stopped, {self.log.path} cannot be written ({error.strerror})")
+            self._say_once(f"unwritten {pod.id}", f"{pod.title}: not stopped, {self.log.path} cannot be written ({error.strerror})")
             return
+        self._said.pop(f"unwritten {pod.id}", None)
         self.memories[pod.id] = replace(memory, stop_id=stop_id, settled=False)
         self._write()
         self.say(f"stopping {pod.title}: {again.why}{costs}")
