@@ -55,9 +55,12 @@ class LaneState:
         task.server, task.sent_at = self.url, now
         self.tasks[task.prompt_id] = task
 
-    def end(self, prompt_id: str, now: float, *, is_done: bool) -> Task | None:
+    def end(self, outcome: PromptEnd, now: float) -> Task | None:
         """A prompt of it ended; from now on it is at the next. None for one that it does not hold any more."""
-        task = self.tasks.pop(prompt_id, None)
+        task, is_done = self.tasks.pop(outcome.prompt_id, None), outcome.kind == "done"
+        if outcome.credits:  # what charges them is not idle for nothing, whatever was said of it
+            self._credits = outcome.credits
+            self.takes_seconds, self.is_priced = self.takes_seconds and self.is_priced, True
         if task is not None and is_done:
             self._gaps.append(now - self._since)
             self.pace = sum(self._gaps) / len(self._gaps)
@@ -94,12 +97,9 @@ class LaneState:
     def accepted(self) -> None:
         self._pause = self._busy_until = 0.0
 
-    def worked(self, credits: float | None) -> None:
-        """It made a picture. What charges credits is not idle for nothing, whatever was said of it."""
+    def worked(self) -> None:
+        """It made a picture."""
         self.failures = 0
-        if credits:
-            self._credits = credits
-            self.takes_seconds, self.is_priced = self.takes_seconds and self.is_priced, True
         self._rest = self._rest_until = 0.0
         self._refused.clear()
 

@@ -123,7 +123,7 @@ class ServerLane:
                 self._submit(task)
             elif self._state.tasks:
                 for outcome in self.server.wait(WAIT_SECONDS):
-                    ended = self._pool.end(self._state, outcome.prompt_id, is_done=outcome.kind == "done")
+                    ended = self._pool.end(self._state, outcome)
                     if ended is not None:
                         self._judge(ended, outcome)
 
@@ -271,7 +271,7 @@ class ServerLane:
     def _download(self) -> None:
         while (item := self._done.get()) is not None:
             task, outcome = item
-            self._pool.worked(self._state, outcome.credits)
+            self._pool.worked(self._state)
             if task.is_settled:
                 self._tell.dropped(task.job, outcome, self.server.url)
                 continue

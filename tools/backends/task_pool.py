@@ -279,10 +279,10 @@ class TaskPool:
 
     # What became of a task
 
-    def end(self, lane: LaneState, prompt_id: str, *, is_done: bool) -> Task | None:
+    def end(self, lane: LaneState, outcome: PromptEnd) -> Task | None:
         """A prompt of a server ended there. None for one that it does not hold any more."""
         with self._lock:
-            return lane.end(prompt_id, time.monotonic(), is_done=is_done)
+            return lane.end(outcome, time.monotonic())
 
     def take_off(self, lane: LaneState, task: Task) -> None:
         """A prompt is not on a server (any more), and the server has not worked on it."""
@@ -350,10 +350,10 @@ class TaskPool:
             lane.accepted()
             task.handle = handle
 
-    def worked(self, lane: LaneState, credits: float | None) -> None:
+    def worked(self, lane: LaneState) -> None:
         """It made a picture."""
         with self._lock:
-            lane.worked(credits)
+            lane.worked()
 
     def failed(self, lane: LaneState) -> float | None:
         """A try failed. Returns for how many seconds the server rests, None where it goes on."""
