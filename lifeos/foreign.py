@@ -37,10 +37,10 @@ Every fault is an InputError, or the class given as `error` (a server's answer: 
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,11 +214,23 @@ def read_lines(path: Path, kind: Any, *, max_line_bytes: int = MAX_LINE_BYTES, *
                 yield BadLine(number, fault, raw, is_torn=not whole.endswith(b"\n"))
 
 
-@functools.cache
-def _decoder(kind: Any) -> Any:
-    import msgspec
+_DECODERS: dict[Any, Any] = {}
+_BUILDING = threading.Lock()
 
-    return msgspec.json.Decoder(kind).decode
+
+def _decoder(kind: Any) -> Any:
+    """The decoder of a kind, which is built by one thread while no other builds one.
+
+    msgspec 0.22 lets a thread use what another still finds out about a class, and the process dies of it (segmentation fault): two servers
+    that answer for the first time at the same moment are enough.
+    """
+    found = _DECODERS.get(kind)
+    if found is None:
+        import msgspec
+
+        with _BUILDING:
+            found = _DECODERS[kind] = _DECODERS.get(kind) or msgspec.json.Decoder(kind).decode
+    return found
 
 
 def _is_plain(raw: bytes, max_depth: int) -> bool:
@@ -299,6 +311,7 @@ class _ExactReader:
         import msgspec
 
         settled = self._settle(document, 0)
+        _decoder(kind)  # then msgspec knows its classes
         try:
             return msgspec.convert(settled, kind, str_keys=True)
         except msgspec.ValidationError as fault:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -296,3 +300,26 @@ def outcome(data: str, kind: Any, *, exactly: bool = False) -> str:
             return repr(foreign.decode(data, kind, "a"))
         except LifeosError as error:
             return str(error)
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', '{"a": 1, "b": 1e400}'], ids=["plain", "exactly-read"])
+def test_one_thread_at_a_time_teaches_msgspec_a_class(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Two at a time end the process with a segmentation fault: a quarter of the runs of 24 threads with four kinds did."""
+    kinds = [dataclasses.make_dataclass(f"Kind{number}", [("a", int)]) for number in range(4)]
+    active, most, built = 0, 0, []
+    make = msgspec.json.Decoder
+
+    def watched(kind: type) -> object:
+        nonlocal active, most
+        active += 1
+        most = max(most, active)
+        built.append(kind)
+        time.sleep(0.01)
+        active -= 1
+        return make(kind)
+
+    monkeypatch.setattr(msgspec.json, "Decoder", watched)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda kind: foreign.decode(text, kind, "a test", too_large="null"), kinds * 4))
+    assert [value.a for value in found] == [1] * 16
+    assert (most, sorted(map(repr, built))) == (1, sorted(map(repr, kinds)))
