@@ -141,7 +141,7 @@ class Meter:
     def heartbeat_all(self, *, progress: bool = False) -> None:
         """Record that every open session of this pod is alive: what runs now is paid for by all of them."""
         with self._changing() as sessions:
-            self._write([self._beaten(one, progress) if _is_ours(one) else one for one in sessions])
+            self._write([self._beaten(one, progress) if is_ours(one) else one for one in sessions])
 
     def open_sessions(self) -> list[OpenSession]:
         """The sessions of this state file that are open, oldest first."""
@@ -233,7 +233,7 @@ class Meter:
         return right
 
     def _find(self, sessions: list[OpenSession], session_id: str | None) -> OpenSession | None:
-        wanted = [one for one in sessions if (one.session_id == session_id if session_id else _is_ours(one))]
+        wanted = [one for one in sessions if (one.session_id == session_id if session_id else is_ours(one))]
         return wanted[-1] if wanted else None
 
     def _beaten(self, session: OpenSession, progress: bool) -> OpenSession:
@@ -244,7 +244,7 @@ class Meter:
 
     def _is_alive_elsewhere(self, session: OpenSession) -> bool:
         age = self.clock().wall - parse_time(session.last_heartbeat or session.start)
-        return not _is_ours(session) and age < timedelta(minutes=ALIVE_MINUTES)
+        return not is_ours(session) and age < timedelta(minutes=ALIVE_MINUTES)
 
 
 def how_to_settle(session_id: str, end: str, log_file: Path) -> str:
@@ -261,7 +261,7 @@ def _own_pod() -> str:
     return escape_line(os.environ.get("RUNPOD_POD_ID", ""))
 
 
-def _is_ours(session: OpenSession) -> bool:
+def is_ours(session: OpenSession) -> bool:
     """Whether it may be of this pod: it is not where both are known and differ (two pods, one volume, one state file)."""
     pod = _own_pod()
     return not (pod and session.pod_id and session.pod_id != pod)

@@ -16,7 +16,7 @@ from lifeos.errors import EXIT_INTERRUPTED, EXIT_OK, InputError, LifeosError
 from lifeos.signals import deaf_to_signals, signals_wait, stop_signals
 from tools.backends.address import Address
 from tools.cost.comfy_queue import look_at_queue
-from tools.cost.meter import Meter
+from tools.cost.meter import Meter, is_ours
 from tools.cost.movement import Movement, ToldProgress
 from tools.cost.processes import EVALUATION, TRAINING, TRANSFER, Running, find_activity, list_processes
 
@@ -133,7 +133,7 @@ class _OwnSession:
     ) -> None:
         self.meter, self.open_session, self.say, self.ended = meter, open_session, say, ended
         self.id = ""
-        self.told = ToldProgress(meter.open_sessions)
+        self.told = ToldProgress(lambda: [one for one in meter.open_sessions() if is_ours(one)])
 
     def switch(self, activity: str) -> None:
         """Close ours and open the next. One that cannot be closed just now (no room on the disk) stays ours."""

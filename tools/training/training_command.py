@@ -59,6 +59,7 @@ def run_command(args: argparse.Namespace, trainer_name: str | None, family_id: s
     Raises InputError for a trainer that does not train that family.
     """
     policy = load_thresholds(args.project_root)
+    stall_minutes(args, policy)
     family = find_family(family_id)
     row = find_row(trainer_name or usual_trainer(family))
     how = training_of(family, row.name)
@@ -201,7 +202,6 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
         longer = f"from {preparation.extended_from} to {settings.max_train_steps} steps"
         schedule = f"the schedule of the learning rate ({settings.lr_scheduler}) is that of {settings.max_train_steps} steps from here on"
         cli.note(f"warning: {longer}: {schedule}, as in no run that was planned so from its beginning")
-    minutes = policy["training"]["stall_minutes"] if args.stall_minutes is None else args.stall_minutes
     shown = ConsoleWatcher(settings.max_train_steps, preparation.first_step, price.rate_per_hr)
     with resume_hint(settings), stop_signals(), shown as watcher:
         record = run_training(
@@ -212,7 +212,7 @@ def train(args: argparse.Namespace, preparation: Preparation, policy: dict[str, 
             overwrite=args.overwrite,
             finished_states=policy["training"]["finished_states"],
             beat=partial(beat, args.project_root),
-            stall=StallLimit(minutes * 60, stops=args.stop_stalled),
+            stall=StallLimit(stall_minutes(args, policy) * 60, stops=args.stop_stalled),
         )
     return report(args, record)
 
@@ -268,6 +268,14 @@ def resume_hint(settings: TrainingSettings) -> Iterator[None]:
         elif record:
             cli.note("no state was saved yet: the same command with --overwrite begins anew")
         raise
+
+
+def stall_minutes(args: argparse.Namespace, policy: dict[str, Any]) -> float:
+    """After how many minutes without anything new a trainer has stalled; 0: never. Raises InputError where it is to be stopped then."""
+    minutes: float = policy["training"]["stall_minutes"] if args.stall_minutes is None else args.stall_minutes
+    if args.stop_stalled and not minutes:
+        raise InputError("--stop-stalled", "stops a run after --stall-minutes, which is 0", "give --stall-minutes 30")
+    return minutes
 
 
 def price_from(args: argparse.Namespace, policy: dict[str, Any]) -> Price:

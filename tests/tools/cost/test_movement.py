@@ -122,6 +122,19 @@ def test_the_watch_does_not_take_its_own_word_for_that_of_a_batch(tmp_path: Path
     assert _watched(tmp_path, [batch] * 6, beats) == [True, True, True, False, False, False]
 
 
+def test_the_word_of_another_pod_is_none_of_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pods with one state file on their volume: the batch of the other moves on, what runs here hangs."""
+
+    def other_beats(meter: Meter, look: int) -> None:
+        monkeypatch.setenv("RUNPOD_POD_ID", "other")
+        if look == 0:
+            meter.start("production", "RTX 4090", parse_rate("0.6"), keep_open=True)
+        meter.heartbeat_all(progress=True)
+        monkeypatch.setenv("RUNPOD_POD_ID", "this")
+
+    assert _watched(tmp_path, _counts(TRAINER, (0, 1), (0, 2), (0, 2), (0, 2)), other_beats) == [True, True, False, False]
+
+
 def test_a_batch_that_beats_elsewhere_counts_as_long_as_it_is_there(tmp_path: Path) -> None:
     """The watch's own session, which begins with the batch, is no word of the batch."""
     assert _watched(tmp_path, [Sample(100, 0, (Running(7, 1, BATCH, 0, 0),))] * 5) == [True] * 5

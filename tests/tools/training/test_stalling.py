@@ -97,6 +97,8 @@ def test_a_trainer_that_hangs_is_named_and_stopped_where_that_is_asked_for(
     told: list[bool] = []
     monkeypatch.setattr("tools.cost.meter.beat", lambda root, moved: told.append(moved))
     with opened(tmp_path) as place:
+        assert place.run("--stall-minutes", 0, "--stop-stalled") == 2
+        assert "--stop-stalled: stops a run after --stall-minutes, which is 0 (give --stall-minutes 30)" in capsys.readouterr().err
         assert place.run("--stall-minutes", 0.02, "--stop-stalled") == 1
         record = place.record
     said = capsys.readouterr().err
