@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from evals.load_thresholds import load_thresholds
-from tests.tools.production.scenes import HashScorer
+from lifeos.files import read_records
+from tests.tools.production.scenes import HashScorer, make_plan
 from tools.backends.backend import PromptEnd
+from tools.cost.spending import SharedPurse, SpendingLimits
+from tools.production.batch_spending import BatchSpending
 from tools.production.budget import Limits
 from tools.production.charging import Charging
 from tools.production.equipment import Equipment
@@ -78,3 +81,22 @@ def test_a_journal_of_before_tells_the_server_by_where_the_prompt_was_sent(tmp_p
     told = {server: (work.done, work.failed, work.seconds, work.charged) for server, work in session.works.items()}
     assert told == {A: (0, 1, 2.0, 0.0), B: (1, 0, 5.0, 0.05)}
     assert [(price.server, price.usd_per_hour) for price in session.prices] == [(A, 0.3), (B, 0.3)]
+
+
+def test_a_run_stops_at_the_budget_of_the_day_and_its_charges_are_rows_of_the_log(tmp_path: Path) -> None:
+    purse = SharedPurse(tmp_path, tmp_path / "cost_log.jsonl", SpendingLimits(day=1.0))
+    prices, plan = PRICES[1:], make_plan()
+    spending = BatchSpending(purse, tmp_path, plan, prices, activity="production", gpu="RTX 4090")
+    journal = Journal(tmp_path / "journal.jsonl")
+    money = Charging(
+        Equipment(HashScorer(), load_thresholds(), prices=prices, spending=spending), Limits(), read_state(tmp_path / "no.jsonl"), journal
+    )
+    money.begin(plan)
+    assert money.why_stop(0) == ""
+    money.charge(PromptEnd("p1", "done", seconds=60.0), B, 1)  # 0.60 dollars; the next one costs as much
+    assert money.why_stop(0) == "--max-cost-day: $0.60 of $1.00 are spent today (UTC), and the next picture would go over it"
+    money.end(journal.append("ended", why="max_cost"))
+    journal.close()
+    (row,) = [record.data for record in read_records(purse.cost_log)]
+    assert (row["cost_usd"], row["gpu"], row["batch"]) == (0.6, "RunPod serverless", plan.run_id)
+    assert read_state(tmp_path / "journal.jsonl").sessions[0].usd == pytest.approx(0.6)
