@@ -72,3 +72,20 @@ def test_the_same_bytes_under_another_name_are_said(
     second.write_bytes(lora.read_bytes())
     code, (said,) = run(capsys, "--lora-file", second, *flags)
     assert (code, said["message"]) == (1, f"{proxied.url}: has the same bytes already, as {lora.name}")
+
+
+def test_one_that_is_dead_or_lacks_its_token_stops_none_of_the_others(
+    embedded_server: Callable[..., EmbeddedServer], lora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    has_it = embedded_server()
+    has_it.add_model("loras", f"chars\\{lora.name}")
+    rows = ["http://127.0.0.1:11", "http://127.0.0.1:12", "http://127.0.0.1:13\n  token_file: nowhere", has_it.url]
+    servers = tmp_path / "servers.yaml"
+    servers.write_text("servers:\n" + "".join(f"- url: {row}\n" for row in rows))
+    code, found = run(capsys, "--lora-file", lora, "--servers", servers)
+    assert (code, [each["severity"] for each in found].count("ok"), len(found)) == (3, 1, 4)
+    assert prepare_servers.main(["--lora-file", str(lora), "--servers", str(servers)]) == 3
+    printed = capsys.readouterr().out
+    assert "2 servers: cannot be reached (Connection refused): http://127.0.0.1:11, http://127.0.0.1:12\n" in printed
+    assert f"http://127.0.0.1:13: {tmp_path / 'nowhere'} the token cannot be read" in printed
+    assert f"{has_it.url}: has chars\\{lora.name}, " in printed

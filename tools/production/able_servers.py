@@ -118,7 +118,7 @@ def find_unwell(
                 unwell.setdefault(server.url, each)
             elif found.severity == "warning":
                 warned.append(LeftOutServer(server.url, told, comes_back=False))
-    for line in tell_left_out(warned, len(servers)):
+    for line in tell_left_out((each for each in warned if each.url not in unwell), len(servers)):
         note(f"warning: {line}")
     return unwell
 

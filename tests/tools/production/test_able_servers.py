@@ -18,7 +18,7 @@ from tools.backends.registry import ReachedServers, connect_backends
 from tools.backends.server_entry import ServerEntry
 from tools.backends.server_groups import LeftOutServer, tell_left_out
 from tools.backends.server_list import list_servers
-from tools.production.able_servers import AbleServers, able_to_run
+from tools.production.able_servers import AbleServers, able_to_run, find_unwell
 from tools.production.budget import Limits
 from tools.production.equipment import Equipment
 from tools.production.filing import BatchFolder
@@ -240,3 +240,21 @@ def test_one_that_joins_makes_pictures_and_is_paid_for_from_then_on(
     priced = {each.server: bool(each.since) for each in session.prices}
     assert priced == {first.url: False, late.url: True}
     assert session.seconds < session.usd < 2 * session.seconds - 0.1, "a dollar a second each; the late one missed two rounds"
+
+
+def test_a_warning_of_the_health_check_is_told_and_a_fault_leaves_out(fleet: list[EmbeddedServer]) -> None:
+    busy = {"queue_running": [[0, "a"]], "queue_pending": []}
+    stats = {"system": {"comfyui_version": "0.8.0"}, "devices": []}
+    sound = {
+        "GET /system_stats": (200, stats),
+        "GET /models/checkpoints": (200, ["a.safetensors"]),
+        "GET /models/diffusion_models": (200, []),
+    }
+    said: list[str] = []
+    with fake_server({**sound, "GET /queue": (200, busy)}) as works, fake_server({**sound, "GET /queue": (500, b"")}) as broken:
+        with reach([works.url, broken.url]) as (reached, _):
+            unwell = find_unwell(reached.servers, [], make_policy(), said.append)
+    assert list(unwell) == [broken.url]
+    assert [line.partition(": ")[0] for line in said] == ["warning", "warning"]
+    assert any(f"{works.url}: queue: busy: 1 running, 0 waiting" in line for line in said)
+    assert not any(broken.url in line for line in said), "one that is left out needs no warning beside the reason"
