@@ -213,7 +213,7 @@ def test_a_few_are_all_named() -> None:
 
 
 def test_one_that_joins_makes_pictures_and_is_paid_for_from_then_on(
-    fleet: list[EmbeddedServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(server_lane, "REVIVE_SECONDS", 0.1)
     plan, said, asked = make_plan(count=12), list[str](), list[str]()
@@ -235,6 +235,9 @@ def test_one_that_joins_makes_pictures_and_is_paid_for_from_then_on(
             admit=admit,
         )
         end = run_batch(plan, BatchFolder(tmp_path), equipment, Limits(), note=said.append)
+    printed = capsys.readouterr().err
+    told = [f"{late.url}: lacks a LoRA (mend it); it is left out for now", f"{late.url} takes part from now on"]
+    assert [line for line in printed.splitlines() if late.url in line] == told, "a reason that was told is not told again"
     assert (end.why, len(late.executed) > 0, len(first.executed) + len(late.executed)) == ("complete", True, 24)
     (session,) = read_state(tmp_path / JOURNAL_FILE).sessions
     priced = {each.server: bool(each.since) for each in session.prices}
@@ -250,10 +253,12 @@ def test_a_warning_of_the_health_check_is_told_and_a_fault_leaves_out(fleet: lis
         "GET /models/checkpoints": (200, ["a.safetensors"]),
         "GET /models/diffusion_models": (200, []),
     }
+    has_node = {"GET /object_info/KSampler": (200, {"KSampler": {}})}
+    lacks_node = {"GET /queue": (200, {"queue_running": [], "queue_pending": []}), "GET /object_info": (200, {"Other": {}})}
     said: list[str] = []
-    with fake_server({**sound, "GET /queue": (200, busy)}) as works, fake_server({**sound, "GET /queue": (500, b"")}) as broken:
+    with fake_server({**sound, **has_node, "GET /queue": (200, busy)}) as works, fake_server({**sound, **lacks_node}) as broken:
         with reach([works.url, broken.url]) as (reached, _):
-            unwell = find_unwell(reached.servers, [], make_policy(), said.append)
+            unwell = find_unwell(reached.servers, ["KSampler"], make_policy(), said.append)
     assert list(unwell) == [broken.url]
     assert [line.partition(": ")[0] for line in said] == ["warning", "warning"]
     assert any(f"{works.url}: queue: busy: 1 running, 0 waiting" in line for line in said)
