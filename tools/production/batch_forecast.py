@@ -10,7 +10,7 @@ from tools.production.batch_state import BatchState
 from tools.production.budget import BatchEstimate, Limits, ServerPace, estimate
 from tools.production.plan import Plan
 from tools.production.repair_numbers import is_repair
-from tools.production.server_prices import tariff_of
+from tools.production.server_prices import EMBEDDED, tariff_of
 from tools.production.server_work import PricedServer, Session
 
 
@@ -34,9 +34,15 @@ def find_paces(
     paces = {}
     for price in prices:
         pace = ServerPace(tariff_of(price), seconds_per_picture, at_once.get(price.server, 1))
-        pace.learn([session.works[price.server] for session in sessions if price.server in session.works])
+        pace.learn([session.works[name] for session in sessions for name in _names_in(session, price) if name in session.works])
         paces[price.server] = pace
     return paces
+
+
+def _names_in(session: Session, price: PricedServer) -> set[str]:
+    """The addresses of a server in an earlier run: the embedded one has another in each."""
+    alike = {each.server for each in session.prices if each.kind == price.kind == EMBEDDED}
+    return {price.server, *alike}
 
 
 def with_forecast(prices: Sequence[PricedServer], need: BatchEstimate) -> tuple[PricedServer, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lifeos.files import read_records
 from tests.tools.production.scenes import HashScorer, make_plan
 from tools.backends.backend import PromptEnd
 from tools.cost.spending import SharedPurse, SpendingLimits
+from tools.production.batch_forecast import find_paces
 from tools.production.batch_spending import BatchSpending
 from tools.production.budget import Limits
 from tools.production.charging import Charging
@@ -100,3 +102,15 @@ def test_a_run_stops_at_the_budget_of_the_day_and_its_charges_are_rows_of_the_lo
     (row,) = [record.data for record in read_records(purse.cost_log)]
     assert (row["cost_usd"], row["gpu"], row["batch"]) == (0.6, "RunPod serverless", plan.run_id)
     assert read_state(tmp_path / "journal.jsonl").sessions[0].usd == pytest.approx(0.6)
+
+
+def test_the_pace_of_earlier_runs_counts_also_where_the_embedded_server_has_another_port(tmp_path: Path) -> None:
+    ports = [PricedServer(f"http://127.0.0.1:{port}", "embedded") for port in (1, 2)]
+    path = written(
+        tmp_path / "journal.jsonl",
+        ("started", {"servers": [A, ports[0].server], "rate_per_hr": 0, "prices": [asdict(PRICES[0]), asdict(ports[0])]}),
+        ("charged", {"usd": 0.0, "outcome": "done", "seconds": 2.0, "server": ports[0].server, "prompt_id": "p1"}),
+        ("charged", {"usd": 0.0, "outcome": "done", "seconds": 5.0, "server": A, "prompt_id": "p2"}),
+    )
+    paces = find_paces([*PRICES, ports[1]], 8.0, sessions=read_state(path).sessions)
+    assert [pace.seconds for pace in paces.values()] == [5.0, 8.0, 2.0]
