@@ -179,11 +179,6 @@ class _Run:
     def _is_open(self, item: ItemState) -> bool:
         return any(not self.state.is_settled(name) and name not in item.lost and self.folder.place_of(name) for name in item.files)
 
-    def _left(self) -> int:
-        """How many items have no picture."""
-        last = self.limits.most(self.plan)
-        return last - sum(item.is_made and index <= last for index, item in self.state.items.items())
-
     # Generate
 
     def _generate(self) -> str:
@@ -196,7 +191,7 @@ class _Run:
     def _dispatch(self) -> str:
         make_graph = self.equipment.make_graph
         assert make_graph is not None
-        unmade, left = self._unmade(), self._left()
+        unmade, left = self._unmade(), self.tally.left(self.limits.most(self.plan))
         following = next(unmade, None)
         self.repairs.begin(self.settled, self.equipment.policy)
         if (following is None and not self.repairs.are_waiting) or self._has_target():  # without duplicates: `_recover` found them

@@ -27,6 +27,10 @@ class Tally:
         """Pictures that the LoRA made; repairs are not among them."""
         return len(self._made)
 
+    def left(self, last: int) -> int:
+        """How many of the items up to the `last` have no picture."""
+        return last - sum(index <= last for index in self._made)
+
     def passed(self, index: int, settled: Settled) -> None:
         """An item came to its end, with its pictures or without."""
         item = self._state.item(index)
