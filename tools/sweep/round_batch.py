@@ -104,11 +104,14 @@ class RoundTools:
         self.around.note(f"{made.title}: {counted(plan.planned, 'picture')}, about {format_seconds(need.seconds)} and ${need.usd:.2f}")
         cost_left = None if self.request.max_cost is None else max(0.0, self.request.max_cost - spent)
         limits, purse = Limits(None, cost_left), self.around.purse(self.policy)
-        purse.check(wanted_usd(forecast(plan, state, limits, paces), state, limits), "sweep less with --max-images or --max-cost")
+        if not spent and not state.sessions:  # what was begun ends as at --max-cost, with a report of what there is
+            purse.check(wanted_usd(forecast(plan, state, limits, paces), state, limits), "sweep less with --max-images or --max-cost")
         make_graph, beats = partial(self._graph, plan), partial(beat, self.around.root)
         spending = spending_of(purse, folder.root, plan, prices, self.policy, activity=ACTIVITY, gpu=self.around.gpu)
         equipment = Equipment(self.assessor, self.policy, make_graph=make_graph, prices=prices, spending=spending, beat=beats)
         end = run_batch(plan, folder, servers.equip(equipment), limits, held=held, stop=self.stop, note=self.around.note)
+        if end.because:
+            self.around.note(f"{made.title}: {end.because}")
         ending = Ending(self.policy, {"configurations": len(made.configs)}, None, self.around.manifest, self.assessor.provider)
         finish_batch(plan, folder, end, ending, self.around.note)
         shots = read_shots(plan, folder, made.prompts, self.policy)
