@@ -42,7 +42,7 @@ from tools.cost.ledger import read_ledger
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter, OpenSession, parse_rate
 from tools.cost.picture_costs import read_batches, read_trainings
 from tools.cost.rates import find_rate
-from tools.cost.running_costs import RunningPart, read_running, settle_killed
+from tools.cost.running_costs import RunningPart, read_running, settle_killed, until_now
 from tools.cost.session import parse_time
 from tools.cost.spending import SpendingLimits, budget_uses, read_spent
 
@@ -115,7 +115,7 @@ def report(meter: Meter, args: argparse.Namespace, policy: dict[str, Any], root:
     limits, today = SpendingLimits.read({"cost": policy}), now.date()
     spent = read_spent(meter.log_file, meter.state_file, now, counts_underway=False)
     budget = summary.month_budget(spent.month, today, policy["monthly_budget_usd"])
-    running = [_describe_running(part) for _, part in read_running(meter.log_file)]
+    running = [_describe_running(until_now(part, now)) for _, part in read_running(meter.log_file)]
     folders = args.pictures or [root]
     made = summary.summarise(
         ledger,

@@ -283,6 +283,11 @@ def is_running(part: RunningPart, now: datetime) -> bool:
     return now - _moment(part.last) < timedelta(minutes=ALIVE_MINUTES)
 
 
+def until_now(part: RunningPart, now: datetime) -> RunningPart:
+    """A part with its hours up to now, where its work runs."""
+    return part.until(now) if is_running(part, now) else part
+
+
 def settle_killed(log_file: Path, now: datetime) -> None:
     """Turn the costs of work that was killed into rows of the log."""
     for path, part in read_running(log_file):

@@ -18,7 +18,7 @@ from lifeos import times
 from lifeos.errors import EXIT_GATE, LifeosError
 from tools.cost.ledger import read_ledger
 from tools.cost.meter import LOG_FILE, STATE_FILE, Meter
-from tools.cost.running_costs import RunningCost, read_running, settle_killed
+from tools.cost.running_costs import RunningCost, read_running, settle_killed, until_now
 from tools.cost.session import parse_time, price
 
 REREAD_SECONDS = 20.0
@@ -86,6 +86,7 @@ def read_spent(log_file: Path, state_file: Path, now: datetime, leave_out: Path 
             spent[place] += float(max(Decimal(0), whole - before))
     for path, part in read_running(log_file):
         if path != leave_out:
+            part = until_now(part, now)
             ahead = part.ahead_usd if counts_underway else 0.0
             spent[0] += (part.usd if part.start[:10] >= today else 0.0) + ahead
             spent[1] += (part.usd if part.start[:7] >= month else 0.0) + ahead

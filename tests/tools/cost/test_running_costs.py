@@ -53,6 +53,7 @@ def test_hours_and_charges_are_rows_of_their_own(place: Place) -> None:
     work.charge(ENDPOINT, 0.25)
     work.tick(after(minutes=30), (0.6,))  # one of the two pods is let go
     work.charge(ENDPOINT, 0.05)
+    assert read_spent(place.log, place.state, after(minutes=40)).day == pytest.approx(0.85)  # ten minutes more of one pod
     assert read_spent(place.log, place.state, after(minutes=30)).day == pytest.approx(0.75)  # a charge is written after 5 s
     work.end(after(minutes=60))
     hours, charges = place.rows()
