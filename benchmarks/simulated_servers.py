@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import random
 import socket
 import sys
@@ -379,6 +380,7 @@ def build_parser() -> cli.Parser:
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # a client that is killed breaks its requests off
     chance = random.Random(args.seed)
 
     async def run() -> None:
