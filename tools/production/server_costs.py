@@ -14,7 +14,7 @@ from tools.backends.registry import kind_at
 from tools.production.batch_state import BatchState
 from tools.production.plan import Plan
 from tools.production.results import BatchResults
-from tools.production.server_prices import COMFYUI, DEMO, EMBEDDED, POLICY, SOURCES
+from tools.production.server_prices import COMFYUI, DEMO, EMBEDDED, OWN, POLICY, SOURCES
 from tools.production.server_work import SECONDS_PER_HOUR, PricedServer, ServerWork, Session
 
 OTHERS = "not recorded"
@@ -51,13 +51,14 @@ class ServerTruth:
 
 
 def find_truth(plan: Plan, results: BatchResults, state: BatchState) -> dict[str, ServerTruth]:
-    """Each server by its name in the report: its address, but `embedded` where it is our own, whose address is another in each run."""
+    """Each server by its name in the report: its address, but `embedded` where it is our own, whose address is another in each run, and
+    that has no price of its own."""
     truths: dict[str, ServerTruth] = {}
     names: dict[str, str] = {}
     for session in state.sessions:
         for price in session.prices:
             known = _named(price, plan)
-            name = names[price.server] = EMBEDDED if known.kind == EMBEDDED else price.server
+            name = names[price.server] = EMBEDDED if known.kind == EMBEDDED and known.price != OWN else price.server
             truth = truths.setdefault(name, ServerTruth(known))
             truth.newest, truth.runs = known, truth.runs + 1
             truth.hourly_usd += session.hourly(price.usd_per_hour, price.since)

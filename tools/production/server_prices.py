@@ -54,7 +54,10 @@ def _price(server: Backend, rate: float, source: str, *, is_demo: bool) -> Price
     is_own = server.tariff(0.0) == server.tariff(1.0)
     if is_demo and not is_own and source == POLICY:
         rate, source = 0.0, DEMO
-    return priced(server.url, EMBEDDED if is_demo else kind_of(server), server.tariff(rate), OWN if is_own else source)
+    kind = kind_of(server)
+    if is_demo and kind == COMFYUI:  # the demo server behind a proxy, or a worker's, is of their kind
+        kind = EMBEDDED
+    return priced(server.url, kind, server.tariff(rate), OWN if is_own else source)
 
 
 def priced(url: str, kind: str, tariff: Tariff, source: str) -> PricedServer:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from lifeos.policy.defaults import DEFAULTS
 from tests.tools.production.scenes import finish, make_assessment, make_plan
+from tools.backends.backend import Backend, ServerInfo, Tariff
 from tools.production.filing import BatchFolder
 from tools.production.server_costs import cost_notes
+from tools.production.server_prices import price_servers
 from tools.production.server_work import PricedServer
 
 POD, ENDPOINT, CLOUD = "http://pod:8188", "runpod://abc", "comfy+https://cloud"
@@ -130,3 +133,30 @@ def test_a_batch_of_before_has_servers_and_no_estimate(story: Story) -> None:
     document = finish(make_plan(), story.folder, why="interrupted")
     assert [row["usd"] for row in document["servers"]["by_server"]] == [0.0, 0.0]
     assert "The price of http://127.0.0.1:1 is not recorded: it is counted as 0." in cost_notes(document)
+
+
+@dataclass(frozen=True)
+class DemoServer:
+    """A server that makes demo pictures, with a price of its own or without one."""
+
+    url: str
+    own: Tariff | None = None
+
+    def tariff(self, usd_per_hour: float) -> Tariff:
+        return self.own or Tariff(usd_per_hour)
+
+    def info(self) -> ServerInfo:
+        return ServerInfo(self.url, "0.33.0", "CPU", notice="a demo")
+
+
+def test_demo_servers_keep_their_kinds_and_prices_apart(story: Story) -> None:
+    free, rented = DemoServer("http://127.0.0.1:41001"), DemoServer("http://127.0.0.1:41002", Tariff(0.6))
+    worker = DemoServer("runpod+http://127.0.0.1:41003/demo", Tariff(usd_per_work_second=0.001))
+    prices = price_servers(cast("list[Backend]", [free, rented, worker]), DEFAULTS, notice="a demo")
+    assert [price.kind for price in prices] == ["embedded", "embedded", "RunPod serverless"]
+    story.start(*prices)
+    for number, price in enumerate(prices, 1):
+        story.make(number, price.server, seconds=8, usd=0.008 if price.usd_per_second else 0.0)
+    story.tell("ended", why="complete", after=60)
+    found = rows(finish(make_plan(count=3), story.folder), "by_server")
+    assert {name: row["usd"] for name, row in found.items()} == {"embedded": 0.0, rented.url: 0.6, worker.url: 0.008}
