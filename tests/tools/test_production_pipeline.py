@@ -251,7 +251,7 @@ def test_a_dead_server_leaves_its_work_to_the_others(tmp_path: Path, common: lis
 def test_a_signal_stops_cleanly_and_the_same_command_continues(
     tmp_path: Path, common: list[object], embedded_server: StartServer, number: signal.Signals
 ) -> None:
-    server = embedded_server(seconds_per_picture=0.2)
+    server = embedded_server(seconds_per_picture=0.4)
     command = [sys.executable, str(SCRIPT), *map(str, common), "--comfy-url", server.url, "--prompt", "amiranoor, cafe", "--count", "8"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     journal = tmp_path / "batch" / "journal.jsonl"
