@@ -104,6 +104,10 @@ def open_possible(servers: Sequence[str | ServerEntry], options: BackendOptions 
                 backend = stack.enter_context(find_opener(entry.url)(entry.url, entry.options(options or BackendOptions())))
             except TokenError as error:
                 tokenless.append((entry.url.rpartition("@")[2], error))
+            except InputError as error:
+                if not entry.place:
+                    raise
+                raise InputError(entry.place, f"{str(error.what).removeprefix('--comfy-url ')}: {error.why}", error.fix) from None
             else:
                 opened.setdefault(backend.url, backend)
                 entries.setdefault(backend.url, entry)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tools.backends.backend import BackendOptions, Tariff
 from tools.backends.credentials import Credential
@@ -17,6 +17,8 @@ class ServerEntry:
     tariff: Tariff | None = None
     most_at_once: int | None = None
     has_loras: bool = False
+    place: str = field(default="", compare=False)
+    """The file and line that name it; empty for a flag."""
 
     def options(self, options: BackendOptions) -> BackendOptions:
         """How to open it, where `options` hold for all servers."""

@@ -109,7 +109,7 @@ def read_servers(file: Path, *, over_http: bool = False) -> tuple[ServerEntry, .
         faults += [(lines.get(f"servers.{place}.{key}", line), f"{key}: {why}" if key else why, fix) for key, why, fix in found]
         if found:
             continue
-        entries.append(_entry(row, file, over_http))
+        entries.append(_entry(row, file, over_http, f"{file}:{line}"))
         key = _key(entries[-1].url)
         if key in seen and key != "embedded":
             faults.append((line, f"url: the same server as at line {seen[key]}", "name each server once"))
@@ -191,11 +191,11 @@ def _faults_of_url(url: str) -> Iterable[tuple[str, str, str]]:
         yield "url", error.why, error.fix
 
 
-def _entry(row: dict[str, Any], file: Path, over_http: bool) -> ServerEntry:
+def _entry(row: dict[str, Any], file: Path, over_http: bool, place: str) -> ServerEntry:
     credential = _usual(row["url"], over_http)
     if row.get("token_env") or row.get("token_file"):
         path = file.parent / Path(row["token_file"]).expanduser() if row.get("token_file") else None
         credential = Credential(row.get("token_env"), path, row.get("header", AUTHORIZATION), over_http)
     hour, second, credit = (row.get(key) for key in PRICES)
     tariff = None if (hour, second, credit) == (None, None, None) else Tariff(hour or 0.0, second or 0.0, credit or 0.0)
-    return ServerEntry(row["url"].strip(), credential, tariff, row.get("most_at_once"), row.get("has_loras", False))
+    return ServerEntry(row["url"].strip(), credential, tariff, row.get("most_at_once"), row.get("has_loras", False), place)

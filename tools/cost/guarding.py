@@ -193,7 +193,7 @@ class Guard:
             self.memories[pod.id] = replace(self.memories[pod.id], stop_id="", refused_seconds=0.0)
 
     def _tell(self, pod: RentedPod, verdict: GuardVerdict) -> None:
-        text = verdict.state + (f", {verdict.why}" if verdict.why else "")
+        text = verdict.why if verdict.state in ("locked", "cluster") else verdict.state + (f", {verdict.why}" if verdict.why else "")
         if verdict.state == "idle":
             still = self.rules.idle_seconds - (verdict.memory.idle_seconds or 0.0)
             text = f"idle; it is stopped in {in_minutes(max(still, 0.0))} unless something works"

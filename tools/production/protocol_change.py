@@ -35,8 +35,8 @@ from tools.production.plan import Plan, write_plan
 from tools.production.rejudging import finish_moves, plan_in_force, policy_in_force
 from tools.production.repairing import find_waiting
 from tools.production.resemblance import find_rejected
-from tools.production.runner import LOCK_REFRESH_SECONDS
 from tools.production.settling import Settled, read_settled, settle_decisions
+from tools.production.signs_of_life import REFRESH_SECONDS
 from tools.production.stopping import Note
 from tools.production.weeding import find_moves, to_record
 
@@ -184,7 +184,7 @@ def _assess(
             if keeps_others:
                 before.append(found)
             yield name, found, size
-            if tools.held is not None and time.monotonic() - refreshed >= LOCK_REFRESH_SECONDS:
+            if tools.held is not None and time.monotonic() - refreshed >= REFRESH_SECONDS:
                 refreshed = time.monotonic()
                 tools.held.refresh()
     finally:

@@ -38,6 +38,7 @@ from tools.production.resemblance import find_rejected
 from tools.production.results import COMPLETE, ending_of
 from tools.production.sending import Sending
 from tools.production.settling import ReviewsMeanwhile, Settled, settle_decisions
+from tools.production.signs_of_life import SignsOfLife
 from tools.production.stopping import Note, StopSignal
 from tools.production.tally import Tally
 from tools.production.weeding import UNSETTLED, weed_out
@@ -46,8 +47,6 @@ __all__ = ["BatchEnd", "Equipment", "run_batch"]
 
 PASS_SECONDS = 0.25
 """How soon a stop is noticed while nothing else happens."""
-
-LOCK_REFRESH_SECONDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ class _Run:
         note: Note,
     ) -> None:
         self.plan, self.folder, self.equipment, self.limits = plan, folder, equipment, limits
-        self.state, self.settled, self.journal, self.held, self.stop, self.note = state, settled, journal, held, stop, note
+        self.state, self.settled, self.journal, self.stop, self.note = state, settled, journal, stop, note
         self.intake = Intake(plan, folder, journal, state, equipment.scorer, equipment.policy, equipment.on_approved)
         self.repairs = Repairs(plan, folder, state, journal, equipment.with_picture, note)
         self.intake.on_rejected = self.repairs.found
@@ -116,11 +115,9 @@ class _Run:
         self.tally = Tally(state)
         self.pending: dict[Future[None], Item] = {}
         self.brakes = Brakes()
-        self.refreshed = time.monotonic() - LOCK_REFRESH_SECONDS
-        self.moved = True
-        """Whether a picture was made, scored or filed since the last heartbeat; a batch that begins has moved on."""
         self.charging = Charging(equipment, limits, state, journal)
         self.budget = self.charging.budget
+        self.life = SignsOfLife(held, self.charging, equipment)
         self.because = ""
         self.joining = JoiningServers(equipment, self.charging, lambda text: self.bar.note(text))
         self.sending = Sending(journal, state, self.charging, equipment)
@@ -246,7 +243,7 @@ class _Run:
                     self.brakes.failed_to_try(server, f"{outcome.kind}: {outcome.message}", dispatcher.holding)
                 self.sending.write_down()
                 self._collect(block=not underway)
-                self._keep_alive()
+                self.life.tell()
 
     def _expected(self, left: int, blocked: str) -> int | None:
         """How many more pictures will be sent, None where that depends on what comes out."""
@@ -296,7 +293,7 @@ class _Run:
         self.budget.ended(finished.job.key)
         self.charging.charge(outcome, finished.server, item.index)
         if outcome.kind == "done":
-            self.moved = True
+            self.life.moved_on()
             self.repairs.made() if item.repairs else self.brakes.made_one()
             data, nodes = [picture for _, picture in finished.pictures], [ref.node for ref, _ in finished.pictures]
             made: dict[str, Any] = {"seconds": outcome.seconds, "prompt_id": outcome.prompt_id, "nodes": nodes, "server": finished.server}
@@ -328,7 +325,7 @@ class _Run:
             self._work(item, self._admit_source, item)
             while len(self.pending) >= MAX_PENDING:
                 self._collect(block=True)
-                self._keep_alive()
+                self.life.tell()
         while self.pending and not self.stop.requested:
             self._collect(block=True)
         if self.stop.requested and self.pending:
@@ -358,7 +355,7 @@ class _Run:
         for future in done:
             item = self.pending.pop(future)
             future.result()
-            self.moved = True
+            self.life.moved_on()
             self.tally.passed(item.index, self.settled)
             self.progress.passed(made=self.tally.made, approved=self._approved(), is_made=self.state.item(item.index).is_made)
 
@@ -387,13 +384,3 @@ class _Run:
         except OSError as caught:
             error = error or caught
         return error
-
-    def _keep_alive(self) -> None:
-        now = time.monotonic()
-        if now - self.refreshed >= LOCK_REFRESH_SECONDS:
-            self.refreshed = now
-            if self.held is not None:
-                self.held.refresh()
-            self.charging.keep_alive()
-            self.equipment.beat(self.moved)
-            self.moved = False

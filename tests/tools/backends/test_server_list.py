@@ -209,3 +209,15 @@ def test_a_batch_goes_on_with_its_servers_or_with_another_set(tmp_path: Path) ->
     assert (again.servers_file, again.comfy_urls, again.comfy_token_env) == (tmp_path / "servers.yaml", ("http://a",), "POD_KEY")
     other = Request(tmp_path, comfy_urls=("http://b",)).completed_by(begun)
     assert (other.servers_file, other.comfy_urls, other.comfy_token_env) == (None, ("http://b",), None)
+
+
+@pytest.mark.parametrize("url", ["runpod://two words", "http://me:secret@pod:8188"])
+def test_an_address_that_cannot_be_opened_is_told_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("POD_TOKEN", "t0ken")
+    file = tmp_path / "servers.yaml"
+    file.write_text(f"servers:\n  - url: embedded\n  - url: {url}\n    token_env: POD_TOKEN\n", encoding="utf-8")
+    with pytest.raises(InputError) as caught, open_backends(list_servers([], file)):
+        pass
+    assert str(caught.value).startswith(f"{file}:3: ")
+    assert "--comfy-url" not in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -218,7 +218,7 @@ def test_a_batch_that_waits_beats_and_does_not_move_on(
     folder: BatchFolder, embedded_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At its beginning, and when a picture was made and when it was filed; in between it only lives."""
-    monkeypatch.setattr("tools.production.runner.LOCK_REFRESH_SECONDS", 0)
+    monkeypatch.setattr("tools.production.signs_of_life.REFRESH_SECONDS", 0)
     client, plan = ComfyServer(embedded_server(seconds_per_picture=0.8).url), make_plan(count=1)
     client.connect()
     told: list[bool] = []
