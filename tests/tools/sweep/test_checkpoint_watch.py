@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lifeos import cli
-from tests.tools.training.standin_runs import Place, opened, started, wait_for
+from tests.tools.training.standin_runs import Place, log_of, opened, started, wait_for
 from tools.parameter_sweep import main
 from tools.stand_in import render_references, start_embedded_server
 from tools.stand_in.server import EmbeddedServer
@@ -134,6 +134,7 @@ def test_without_the_folder_one_line_says_where_a_checkpoint_belongs(
 def test_a_trainer_whose_command_is_gone_is_interrupted_by_its_record(tmp_path: Path) -> None:
     with opened(tmp_path) as place, started(place, *EIGHT, **GOES_ON) as training:
         wait_for(lambda: place.names(), "a checkpoint")
+        wait_for(lambda: "4499/8000" in log_of(place), "the step from which it is silent, and misses nobody who listens")
         run_id = place.record["run_id"]
         assert "is not of run" in stop_training(place.output, "another", "no reason") and place.is_running()
         os.kill(training.pid, signal.SIGKILL)
