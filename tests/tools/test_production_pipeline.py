@@ -241,7 +241,9 @@ def test_settings_reach_the_server(tmp_path: Path, common: list[object], embedde
 
 
 def test_a_dead_server_leaves_its_work_to_the_others(tmp_path: Path, common: list[object], embedded_server: StartServer) -> None:
-    result = run(*common, "--comfy-url", NOWHERE, "--comfy-url", embedded_server().url, "--prompt", "amiranoor, cafe")
+    result = run(
+        *common, "--project-root", tmp_path, "--comfy-url", NOWHERE, "--comfy-url", embedded_server().url, "--prompt", "amiranoor, cafe"
+    )
     assert result.code in (0, 1)
     assert f"going on without {NOWHERE}" in result.err
 
