@@ -18,8 +18,9 @@ def repair_document(plan: Plan, results: BatchResults, state: BatchState, cost: 
     """The section `repair` of a report; None where nothing is repaired.
 
     Rates are of the pictures that the LoRA made: `before` counts those of them that are approved, `after` also those of which the
-    repaired picture is. Seconds are a server's own; dollars are these seconds at the price of the server, and what was charged for a
-    repair alone. `saved` is what the pictures that repairing won would have cost to make anew, less what repairing cost.
+    repaired picture is. Seconds are a server's own; dollars are these seconds at the price of that server (in journals of older versions
+    the mean of all), and what was charged for a repair alone. `saved` is what the pictures that repairing won would have cost to make
+    anew, less what repairing cost.
     """
     if plan.repair is None:
         return None
@@ -27,10 +28,12 @@ def repair_document(plan: Plan, results: BatchResults, state: BatchState, cost: 
     before = sum(picture.approved for picture in own)
     won = {picture.repairs for picture in repaired if picture.approved} - {picture.file for picture in own if picture.approved}
     after = before + len(won)
-    seconds = sum(item.seconds or 0.0 for number, item in state.items.items() if is_repair(number))
+    repairs = [item for number, item in state.items.items() if is_repair(number)]
+    seconds = sum(item.seconds or 0.0 for item in repairs)
     making = sum(picture.seconds or 0.0 for picture in own)
-    charged = sum(item.charged for number, item in state.items.items() if is_repair(number))
-    usd = round(seconds / SECONDS_PER_HOUR * cost["rate_per_hr"] + charged, 4)
+    hourly = {price.server: price.usd_per_hour for session in state.sessions for price in session.prices}  # the newest counts
+    held = sum((item.seconds or 0.0) * hourly.get(item.server or "", cost["rate_per_hr"]) for item in repairs) / SECONDS_PER_HOUR
+    usd = round(held + sum(item.charged for item in repairs), 4)
     without = max(0.0, cost["usd"] - usd)
     return {
         "workflow": plan.repair.workflow_name,

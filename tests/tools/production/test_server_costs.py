@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -12,10 +13,16 @@ import pytest
 from lifeos.policy.defaults import DEFAULTS
 from tests.tools.production.scenes import finish, make_assessment, make_plan
 from tools.backends.backend import Backend, ServerInfo, Tariff
+from tools.production.batch_state import BatchState
 from tools.production.filing import BatchFolder
+from tools.production.item_state import ItemState
+from tools.production.plan import RepairPlan
+from tools.production.repair_numbers import repair_number
+from tools.production.repair_report import repair_document
+from tools.production.results import BatchResults
 from tools.production.server_costs import cost_notes
 from tools.production.server_prices import price_servers
-from tools.production.server_work import PricedServer
+from tools.production.server_work import PricedServer, Session
 
 POD, ENDPOINT, CLOUD = "http://pod:8188", "runpod://abc", "comfy+https://cloud"
 PRICES = (
@@ -160,3 +167,15 @@ def test_demo_servers_keep_their_kinds_and_prices_apart(story: Story) -> None:
     story.tell("ended", why="complete", after=60)
     found = rows(finish(make_plan(count=3), story.folder), "by_server")
     assert {name: row["usd"] for name, row in found.items()} == {"embedded": 0.0, rented.url: 0.6, worker.url: 0.008}
+
+
+def test_a_repair_costs_what_its_own_server_does() -> None:
+    """36 s on a pod of 1.00 an hour and as long on one of 3.00; the endpoint charged 0.02."""
+    state = BatchState(sessions=[Session("", "", 3, 1.33, prices=(PricedServer("a", usd_per_hour=1), PricedServer("b", usd_per_hour=3)))])
+    for number, (server, charged) in enumerate([("a", 0.0), ("b", 0.0), ("c", 0.02)], 1):
+        state.items[repair_number(number, 1)] = ItemState(server=server, seconds=36.0, charged=charged)
+    state.sessions.append(replace(state.sessions[0], prices=(PricedServer("c", usd_per_second=0.001),)))
+    plan = make_plan(repair=RepairPlan("repair.json", {}, "1", "image"))
+    results = cast("BatchResults", SimpleNamespace(own=(), pictures=(), failed_repairs=()))
+    found = repair_document(plan, results, state, {"rate_per_hr": 100.0, "usd": 1.0})
+    assert found is not None and found["usd"] == pytest.approx(0.01 + 0.03 + 0.02)
