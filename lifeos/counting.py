@@ -13,6 +13,11 @@ def verb(number: int, one: str, many: str) -> str:
     return one if number == 1 else many
 
 
+def dollars(usd: float) -> str:
+    """`$12.30`, but below a cent `$0.0042`, so that what cost something never reads as nothing."""
+    return f"${usd:.{4 if 0 < usd < 0.01 else 2}f}"
+
+
 def _plural(noun: str) -> str:
     if noun.endswith(("s", "x", "ch", "sh")):
         return f"{noun}es"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeos import times
-from lifeos.counting import counted
+from lifeos.counting import counted, dollars
 from tools.production.budget import BatchEstimate, format_seconds
 from tools.production.plan import Plan, sha256_of
 from tools.production.planning import Generation, settings_of
@@ -52,7 +52,7 @@ def say_estimate(
     if not need.pictures or all(price.price == DEMO for price in prices):
         return
     about = "about" if plan.target_approved is None else "at least"
-    note(f"  {about} {format_seconds(need.seconds)} and ${need.usd:.2f} for {counted(need.pictures, 'picture')}")
+    note(f"  {about} {format_seconds(need.seconds)} and {dollars(need.usd)} for {counted(need.pictures, 'picture')}")
     for line in forecast_lines(need, prices):
         note(f"  {line}")
     warning = budget_warning(cost_log, policy, need.usd)
@@ -89,7 +89,7 @@ def forecast_lines(need: BatchEstimate, prices: Sequence[PricedServer]) -> list[
 
 
 def _kind_line(row: Mapping[str, Any]) -> str:
-    cost = "at a price that is not known yet" if row["usd"] is None else f"${row['usd']:.2f}"
+    cost = "at a price that is not known yet" if row["usd"] is None else dollars(row["usd"])
     return f"{row['kind']} ({counted(row['servers'], 'server')}): about {counted(round(row['pictures']), 'picture')}, {cost}"
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from lifeos import times
+from lifeos.counting import dollars
 from tools.backends.backend import PromptEnd
 from tools.production.batch_forecast import find_paces, forecast, with_forecast
 from tools.production.batch_spending import moment_of
@@ -75,7 +76,7 @@ class Charging:
         if not self.budget.allows(time.monotonic(), underway):
             one, limit = self.budget.ahead(0), self.budget.max_cost or 0.0
             is_too_little = not underway and one > limit  # with nothing spent, too
-            return f"--max-cost is less than one picture may cost (${one:.2f})" if is_too_little else "--max-cost was reached"
+            return f"--max-cost is less than one picture may cost ({dollars(one)})" if is_too_little else "--max-cost was reached"
         return self._spending.why_stop(self.budget.ahead(underway)) if self._spending is not None else ""
 
     def _rates(self) -> tuple[float, ...]:

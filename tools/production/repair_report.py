@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lifeos.counting import counted, verb
+from lifeos.counting import counted, dollars, verb
 from tools.production.batch_state import BatchState
 from tools.production.budget import format_seconds
 from tools.production.plan import Plan
@@ -75,7 +75,7 @@ def repair_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Repaired", f"{counted(found['repaired'], 'picture')}, {found['approved']} of them approved by the same gates"),
         ("Approved without repairing", _share(found["before"], found["made"])),
         ("Approved with it", _share(found["after"], found["made"])),
-        ("What it cost", f"{format_seconds(found['seconds'])} on a server" + (f", ${found['usd']:.2f}" if found["usd"] else "")),
+        ("What it cost", f"{format_seconds(found['seconds'])} on a server" + (f", {dollars(found['usd'])}" if found["usd"] else "")),
     ]
     rows.append(("Seconds per approved picture", _both(found["seconds_per_approved"], ".1f")))
     if document["cost"]["usd"]:
@@ -101,4 +101,4 @@ def _saved(found: Mapping[str, Any], cost: Mapping[str, Any]) -> str:
         return "not known: no picture was approved without it"
     word = "" if found["saved_seconds"] >= 0 else "lost: "
     text = f"{word}{format_seconds(abs(found['saved_seconds']))}"
-    return text + (f", ${found['saved_usd']:.2f}" if cost["usd"] and found["saved_usd"] is not None else "")
+    return text + (f", {dollars(found['saved_usd'])}" if cost["usd"] and found["saved_usd"] is not None else "")

@@ -12,7 +12,7 @@ from evals.judging.gates import Gate, gates_in_force, limits_of, picture_overall
 from evals.judging.picture_verdict import DUPLICATE, UNMEASURED, describe_group
 from evals.judging.variety import ALIKE, SAME, SHOT_TYPES, Sameness, measure_sameness
 from evals.skin.realism import BORDERLINE
-from lifeos.counting import counted, verb
+from lifeos.counting import counted, dollars, verb
 from tools.production.batch_state import ENDINGS, BatchState
 from tools.production.budget import format_seconds
 from tools.production.decisions import MOVE
@@ -352,10 +352,14 @@ def time_and_money(document: Mapping[str, Any]) -> str:
     if seconds["per_picture"] is not None:
         line += f", {seconds['per_picture']:.1f} s a picture on the server"
     if cost["rate_per_hr"] or cost["usd"]:
-        line += f"; ${cost['usd']:.2f}"
+        line += f"; {dollars(cost['usd'])}"
         if cost["charged_usd"]:
             hourly = cost["usd"] - cost["charged_usd"]
-            line += f" (${hourly:.2f} by the hour, ${cost['charged_usd']:.2f} by the picture)" if cost["rate_per_hr"] else " by the picture"
+            line += (
+                f" ({dollars(hourly)} by the hour, {dollars(cost['charged_usd'])} by the picture)"
+                if cost["rate_per_hr"]
+                else " by the picture"
+            )
         else:
             line += f" at ${cost['rate_per_hr']:.2f}/h" if cost["rate_per_hr"] else ""
             line += f" × {cost['servers']} servers" if cost["rate_per_hr"] and cost["servers"] > 1 else ""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from lifeos.counting import counted, verb
+from lifeos.counting import counted, dollars, verb
 from tools.backends.registry import kind_at
 from tools.production.batch_state import BatchState
 from tools.production.plan import Plan
@@ -196,11 +196,11 @@ def server_tables(document: Mapping[str, Any]) -> list[tuple[tuple[str, ...], li
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     seconds = "–" if row["seconds_per_picture"] is None else f"{row['seconds_per_picture']:.1f}"
-    return str(row["pictures"]), str(row["approved"]), seconds, _usd(row["usd"], 2), _each(row)
+    return str(row["pictures"]), str(row["approved"]), seconds, _usd(row["usd"]), _each(row)
 
 
-def _usd(value: float | None, digits: int) -> str:
-    return "not known" if value is None else f"${value:.{digits}f}"
+def _usd(value: float | None) -> str:
+    return "not known" if value is None else dollars(value)
 
 
 def _each(row: Mapping[str, Any]) -> str:
@@ -211,7 +211,7 @@ def _estimate_cell(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "not recorded"
     pace = "" if found["seconds_per_picture"] is None else f", {found['seconds_per_picture']:.1f} s each"
-    return f"{counted(round(found['pictures']), 'picture')}{pace}, {_usd(found['usd'], 2)}"
+    return f"{counted(round(found['pictures']), 'picture')}{pace}, {_usd(found['usd'])}"
 
 
 def cost_notes(document: Mapping[str, Any]) -> list[str]:
@@ -223,7 +223,7 @@ def cost_notes(document: Mapping[str, Any]) -> list[str]:
     twice = found["made_twice"]
     if twice["pictures"]:
         made = f"{counted(twice['pictures'], 'picture')} {verb(twice['pictures'], 'was', 'were')} made twice at the end"
-        notes.append(f"{made}: {twice['seconds']:.0f} s for nothing, {_usd(twice['usd'], 4)}. The first answer counted.")
+        notes.append(f"{made}: {twice['seconds']:.0f} s for nothing, {_usd(twice['usd'])}. The first answer counted.")
     for server, count in found["refused"].items():
         notes.append(f"{server} refused {counted(count, 'picture')}; another server made {verb(count, 'it', 'them')}.")
     for row in found["by_server"]:
@@ -254,6 +254,6 @@ def by_kind_line(document: Mapping[str, Any]) -> str:
             parts.append(f"{row['kind']}: cost not known")
             continue
         estimate = row["estimate"]
-        told = f" (estimated {_usd(estimate['usd'], 2)})" if estimate is not None and estimate["usd"] is not None else ""
-        parts.append(f"{row['kind']} {_usd(row['usd'], 2)}{told}, {_each(row)} per approved picture")
+        told = f" (estimated {_usd(estimate['usd'])})" if estimate is not None and estimate["usd"] is not None else ""
+        parts.append(f"{row['kind']} {_usd(row['usd'])}{told}, {_each(row)} per approved picture")
     return "; ".join(parts)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lifeos.counting import counted, verb
+from lifeos.counting import counted, dollars, verb
 from lifeos.errors import UnavailableError
 from lifeos.files import read_records
 from tests.tools.backends.scripted_backend import ScriptedBackend, ScriptedServer
@@ -89,7 +89,7 @@ def test_what_two_servers_make_is_filed_once_counted_and_charged(folder: BatchFo
     assert dropped["seconds"] > 0
     assert state.made_twice.usd == state.sessions[-1].charged == pytest.approx(dropped["seconds"])
     document = finish(make_plan(), folder)
-    lost = f"{dropped['seconds']:.0f} s for nothing, ${dropped['usd']:.4f}"
+    lost = f"{dropped['seconds']:.0f} s for nothing, {dollars(dropped['usd'])}"
     assert f"1 picture was made twice at the end: {lost}. The first answer counted." in cost_notes(document)
     assert [(row["server"], row["pictures"], row["failed_tries"]) for row in document["servers"]["by_server"]] == [
         ("http://a", 4, 0),
