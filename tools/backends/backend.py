@@ -10,7 +10,7 @@ again after a crash. What failed on the way is settled inside `submit`: one call
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,6 +182,14 @@ class PromptEnd:
     is_charged: bool = False
 
 
+def check_job(job_id: str, status: str, known: Collection[str]) -> None:
+    """Of an answer about a job: that its status is a known one, and its name can stand in an address. Raises ValueError."""
+    if status not in known:
+        raise ValueError(f"{status[:40]!r} is no status of a job")
+    if not job_id or not all(char.isalnum() or char in "-_." for char in job_id):
+        raise ValueError("a job without a usable id")
+
+
 class RejectedPrompt(InputError):
     """The server refused a prompt. `node` is its id (empty: the graph as a whole), `message` what the server said."""
 
@@ -307,6 +315,28 @@ class Backend(Protocol):
 
     def tariff(self, usd_per_hour: float) -> Tariff:
         """What it costs, where a rented machine costs `usd_per_hour`."""
+
+
+class ListsNothing:
+    """The part of a back end that knows neither models nor nodes."""
+
+    def models(self, folder: str) -> list[str]:
+        return []
+
+    def model_folders(self) -> list[str]:
+        return []
+
+    def lora_metadata(self, name: str) -> dict[str, str] | None:
+        return None
+
+    def model_metadata(self, folder: str, name: str) -> dict[str, str] | None:
+        return None
+
+    def node(self, class_type: str) -> NodeDeclaration | None:
+        return None
+
+    def node_classes(self) -> list[str]:
+        return []
 
 
 OpenBackend = Callable[[str, BackendOptions], AbstractContextManager[Backend]]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,14 +47,9 @@ SETTLE_SECONDS = 1.0
 GONE = frozenset({"expired", "canceled", "canceling"})
 
 
-@contextlib.contextmanager
-def open_backend(url: str, options: BackendOptions) -> Iterator[ComfyApi]:
+def open_backend(url: str, options: BackendOptions) -> AbstractContextManager[ComfyApi]:
     """The server at an address `comfy+https://…`, not yet connected."""
-    server = ComfyApi(url, options)
-    try:
-        yield server
-    finally:
-        server.close()
+    return contextlib.closing(ComfyApi(url, options))
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from tools.backends.backend import PictureRef, PromptEnd, RejectedPrompt
+from tools.backends.backend import PictureRef, PromptEnd, RejectedPrompt, check_job
 from tools.backends.comfyui_answers import NodeFaults, PromptAnswer, PromptFault, read_failure, read_rejection, without_picture
 from tools.backends.credentials import is_private
 
@@ -65,10 +65,7 @@ class ApiJob:
     urls: JobUrls | None = None
 
     def __post_init__(self) -> None:
-        if self.status not in OPEN_STATUSES | ENDED_STATUSES:
-            raise ValueError(f"{self.status[:40]!r} is no status of a job")
-        if not self.id or not all(char.isalnum() or char in "-_." for char in self.id):
-            raise ValueError("a job without a usable id")
+        check_job(self.id, self.status, OPEN_STATUSES | ENDED_STATUSES)
 
     @property
     def is_open(self) -> bool:

@@ -232,14 +232,8 @@ class ComfyServer(ServerApi):
         until = time.monotonic() + timeout
         while True:
             self._take_events()
-            try:
+            with self._outage.borne(lambda: bool(self._ended), (StalledError, RefusedTokenError), self.on_outage):
                 self._ask_what_is_due()
-            except (StalledError, RefusedTokenError):
-                if not self._ended:  # ends that were found on the way are handed out first
-                    raise
-            except UnavailableError as error:
-                if not self._ended:
-                    self._outage.bear(error, self.on_outage)
             now = time.monotonic()
             if self._ended or now >= until or self._closing.is_set():
                 ended, self._ended = self._ended, []

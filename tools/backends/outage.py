@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from lifeos.errors import UnavailableError
@@ -37,6 +38,20 @@ class Outage:
         pause = min(PAUSE_SECONDS, self.seconds / 4, 0.1 + gone)
         wanted = getattr(error, "retry_after", None) or 0.0
         self._closing.wait(max(pause, min(wanted, LONGEST_PAUSE_SECONDS, self.seconds - gone)))
+
+    @contextlib.contextmanager
+    def borne(
+        self, has_ends: Callable[[], bool], final: tuple[type[UnavailableError], ...], tell: Callable[[UnavailableError | None], None]
+    ) -> Iterator[None]:
+        """Ask within it: an outage is borne, what is `final` raised. Ends that were found on the way are handed out before either."""
+        try:
+            yield
+        except final:
+            if not has_ends():
+                raise
+        except UnavailableError as error:
+            if not has_ends():
+                self.bear(error, tell)
 
     def outlast(self, ask: Callable[[], T], tell: Callable[[UnavailableError | None], None]) -> T:
         """What `ask` gets, as soon as the server is there. Raises what it refuses, and as `bear` does."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from lifeos.errors import UnavailableError
-from tools.backends.backend import BackendOptions, BusyError, NodeDeclaration, Offers, PictureRef, PromptEnd, ServerInfo, StalledError
+from tools.backends.backend import BackendOptions, BusyError, ListsNothing, Offers, PictureRef, PromptEnd, ServerInfo, StalledError
 from tools.backends.bounded_connection import RefusedReplyError, Reply
 from tools.backends.comfyui_downloads import whole_picture
 from tools.backends.outage import Outage
@@ -46,7 +46,7 @@ class PolledRoutes(Protocol):
     def close(self) -> None: ...
 
 
-class PolledServer(ABC, Generic[J]):
+class PolledServer(ListsNothing, ABC, Generic[J]):
     """A server that we queue jobs on and follow by asking. `submit`, `wait`, `cancel` belong to one thread; the rest to any."""
 
     pauses_questions: ClassVar[bool]
@@ -174,15 +174,8 @@ class PolledServer(ABC, Generic[J]):
         """The ends of our prompts. Raises UnavailableError when the server has been gone for too long, or nothing goes on there."""
         until = time.monotonic() + timeout
         while True:
-            try:
-                with self._barring():
-                    self._ask_what_is_due()
-            except (StalledError, RefusedReplyError):
-                if not self._ended:  # ends that were found on the way are handed out first
-                    raise
-            except UnavailableError as error:
-                if not self._ended:
-                    self._outage.bear(error, self.on_outage)
+            with self._outage.borne(lambda: bool(self._ended), (StalledError, RefusedReplyError), self.on_outage), self._barring():
+                self._ask_what_is_due()
             now = time.monotonic()
             if self._ended or now >= until or self._closing.is_set():
                 ended, self._ended = self._ended, []
@@ -236,25 +229,7 @@ class PolledServer(ABC, Generic[J]):
             self._barred = (time.monotonic() + BARRED_SECONDS, error)
             raise
 
-    # It lists nothing, and its memory is not ours
-
-    def models(self, folder: str) -> list[str]:
-        return []
-
-    def model_folders(self) -> list[str]:
-        return []
-
-    def lora_metadata(self, name: str) -> dict[str, str] | None:
-        return None
-
-    def model_metadata(self, folder: str, name: str) -> dict[str, str] | None:
-        return None
-
-    def node(self, class_type: str) -> NodeDeclaration | None:
-        return None
-
-    def node_classes(self) -> list[str]:
-        return []
+    # Its memory is not ours
 
     def free_memory(self) -> None:
         """Nothing."""

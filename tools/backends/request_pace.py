@@ -29,10 +29,6 @@ class RequestPace:
         """Seconds until the next question may go out."""
         return max(0.0, self._until - time.monotonic())
 
-    @property
-    def is_slow(self) -> bool:
-        return self._since is not None
-
     def slow(self, retry_after: float | None, *, has_work: bool = False) -> float:
         """It was too fast: returns the pause. Raises StalledError where that lasts too long, unless it `has_work` of ours all the while."""
         now = time.monotonic()

@@ -14,7 +14,7 @@ import contextlib
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,14 +47,9 @@ KEPT_PICTURES = 32
 SECONDS_PER_HOUR = 3600
 
 
-@contextlib.contextmanager
-def open_backend(url: str, options: BackendOptions) -> Iterator[Serverless]:
+def open_backend(url: str, options: BackendOptions) -> AbstractContextManager[Serverless]:
     """The endpoint at an address `runpod://…`, not yet asked anything."""
-    endpoint = Serverless(url, options)
-    try:
-        yield endpoint
-    finally:
-        endpoint.close()
+    return contextlib.closing(Serverless(url, options))
 
 
 @dataclass(slots=True)

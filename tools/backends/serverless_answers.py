@@ -10,7 +10,7 @@ from typing import Any
 from lifeos import foreign
 from lifeos.counting import counted, verb
 from lifeos.errors import InputError
-from tools.backends.backend import PictureRef, PromptEnd
+from tools.backends.backend import PictureRef, PromptEnd, check_job
 from tools.backends.comfyui_answers import read_failure, without_picture
 from tools.backends.serverless_refusals import read_worker_refusal
 
@@ -71,10 +71,7 @@ class EndpointJob:
     error: Any = None
 
     def __post_init__(self) -> None:
-        if self.status not in OPEN_STATUSES | ENDED_STATUSES:
-            raise ValueError(f"{self.status[:40]!r} is no status of a job")
-        if not self.id or not all(char.isalnum() or char in "-_." for char in self.id):
-            raise ValueError("a job without a usable id")
+        check_job(self.id, self.status, OPEN_STATUSES | ENDED_STATUSES)
 
     @property
     def is_open(self) -> bool:

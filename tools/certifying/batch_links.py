@@ -11,7 +11,7 @@ from evals.judging.picture_verdict import verdict
 from evals.judging.protocol import with_id
 from lifeos.errors import LifeosError
 from tools.certifying.batch_evidence import BatchEvidence, digest_of
-from tools.certifying.chain import BROKEN, MISSING, VERIFIED, ChainLink
+from tools.certifying.chain import BROKEN, MISSING, VERIFIED, ChainLink, LinkState
 from tools.certifying.embedded_graph import read_embedded_graph, unexplained
 from tools.certifying.picture_search import BY_ORIGINAL, SoughtPicture
 from tools.production.batch_state import BatchState, original_of
@@ -54,18 +54,24 @@ def original_link(found: SoughtPicture, evidence: BatchEvidence, name: str | Non
     if name is None:
         said = "The batch's journal holds no picture with the bytes of the original."
         return ChainLink("original", "picture in the batch", BROKEN, said, {"SHA-256": found.original or ""})
-    scored = evidence.state.scored[name]
-    facts, path = {"SHA-256": scored.sha256}, evidence.file_of(name)
-    private = {"picture": name, "file": str(path) if path is not None else "gone"}
-    if path is None:
-        said = "The journal holds the picture; its file was deleted or taken away."
-        return ChainLink("original", "picture in the batch", MISSING, said, facts, private)
-    if digest_of(path) != scored.sha256:
-        said = "The file in the batch holds other bytes than those that were scored."
-        return ChainLink("original", "picture in the batch", BROKEN, said, facts, private)
-    return ChainLink(
-        "original", "picture in the batch", VERIFIED, "The file in the batch holds the bytes that were scored.", facts, private
+    return _file_link(
+        evidence,
+        name,
+        ("original", "picture in the batch"),
+        {
+            MISSING: "The journal holds the picture; its file was deleted or taken away.",
+            BROKEN: "The file in the batch holds other bytes than those that were scored.",
+            VERIFIED: "The file in the batch holds the bytes that were scored.",
+        },
     )
+
+
+def _file_link(evidence: BatchEvidence, name: str, link: tuple[str, str], said: Mapping[str, str]) -> ChainLink:
+    """Whether a picture that the journal scored lies in the batch as it was. `link`: key and title; `said`: a sentence for each finding."""
+    scored, path = evidence.state.scored[name].sha256, evidence.file_of(name)
+    finding: LinkState = MISSING if path is None else VERIFIED if digest_of(path) == scored else BROKEN
+    private = {"picture": name, "file": str(path) if path is not None else "gone"}
+    return ChainLink(*link, finding, said[finding], {"SHA-256": scored}, private)
 
 
 def plan_links(evidence: BatchEvidence, name: str) -> Iterator[ChainLink]:
@@ -94,19 +100,18 @@ def plan_links(evidence: BatchEvidence, name: str) -> Iterator[ChainLink]:
 
 def _parent(evidence: BatchEvidence, parent: str | None) -> ChainLink:
     """The rejected picture from which a repaired one was made."""
-    scored = evidence.state.scored.get(parent) if parent is not None else None
-    if parent is None or scored is None:
+    if parent is None or parent not in evidence.state.scored:
         return ChainLink("parent", "picture before its repair", BROKEN, "The journal does not hold the picture that was repaired.")
-    facts, path = {"SHA-256": scored.sha256}, evidence.file_of(parent)
-    private = {"picture": parent, "file": str(path) if path is not None else "gone"}
-    if path is None:
-        said = "It was made from a rejected picture, whose file was deleted or taken away."
-        return ChainLink("parent", "picture before its repair", MISSING, said, facts, private)
-    if digest_of(path) != scored.sha256:
-        said = "The file of the picture that was repaired holds other bytes than those that were scored."
-        return ChainLink("parent", "picture before its repair", BROKEN, said, facts, private)
-    said = "It was made by a second workflow from a picture that the gates rejected, which is there as it was scored."
-    return ChainLink("parent", "picture before its repair", VERIFIED, said, facts, private)
+    return _file_link(
+        evidence,
+        parent,
+        ("parent", "picture before its repair"),
+        {
+            MISSING: "It was made from a rejected picture, whose file was deleted or taken away.",
+            BROKEN: "The file of the picture that was repaired holds other bytes than those that were scored.",
+            VERIFIED: "It was made by a second workflow from a picture that the gates rejected, which is there as it was scored.",
+        },
+    )
 
 
 def _loaded(evidence: BatchEvidence, item: Item) -> str:

@@ -15,6 +15,7 @@ from lifeos.counting import counted
 from lifeos.escaping import escape_line
 from lifeos.pages.page_templates import write_page
 from tools.cost.ledger import CostSum
+from tools.cost.picture_costs import BatchCost, KindCost
 from tools.cost.summary import (
     IDLE,
     CostSummary,
@@ -45,6 +46,13 @@ def write_cost_page(path: Path, summary: CostSummary, names: Mapping[str, str], 
     write_page(path, TEMPLATE, document | {"command": command, "when": when}, page_data=charts)
 
 
+def _approved_row(made: BatchCost | KindCost) -> dict[str, Any]:
+    """How many pictures were approved, what all cost, and what each of these did."""
+    usd = made.usd
+    money = {"usd": "not known", "each": "not known"} if usd is None else {"usd": dollars(usd), "each": dollars_each(usd, made.approved)}
+    return {"approved": made.approved, **money}
+
+
 def page_document(summary: CostSummary, names: Mapping[str, str]) -> dict[str, Any]:
     """What the page shows, in plain values."""
     told, total = as_document(summary), summary.ledger.total()
@@ -70,16 +78,7 @@ def page_document(summary: CostSummary, names: Mapping[str, str]) -> dict[str, A
             {"word": use.word, "period": use.period, "spent": dollars(use.spent), "limit": dollars(use.limit), "left": dollars(use.left)}
             for use in summary.uses
         ],
-        "kinds": [
-            {
-                "kind": escape_line(kind.kind),
-                "pictures": kind.pictures,
-                "approved": kind.approved,
-                "usd": "not known" if kind.usd is None else dollars(kind.usd),
-                "each": "not known" if kind.usd is None else dollars_each(kind.usd, kind.approved),
-            }
-            for kind in summary.kinds
-        ],
+        "kinds": [{"kind": escape_line(kind.kind), "pictures": kind.pictures, **_approved_row(kind)} for kind in summary.kinds],
         "budget": dollars(summary.budget.limit) if summary.budget.limit else "",
         "warning": budget_warning(summary.budget),
         "unknown": [escape_line(describe_unsettled(session)) for session in summary.ledger.unsettled],
@@ -93,9 +92,7 @@ def page_document(summary: CostSummary, names: Mapping[str, str]) -> dict[str, A
                 "lora_version": escape_line(batch.lora_version),
                 "day": batch.day,
                 "generated": batch.generated,
-                "approved": batch.approved,
-                "usd": "not known" if batch.usd is None else dollars(batch.usd),
-                "each": "not known" if batch.usd is None else dollars_each(batch.usd, batch.approved),
+                **_approved_row(batch),
             }
             for batch in summary.batches
         ],

@@ -93,6 +93,12 @@ class CostSummary:
         return add_kinds(self.batches)
 
     @property
+    def pictures(self) -> tuple[int, int, Decimal]:
+        """Generated and approved pictures of all batches, and what those cost that say so."""
+        usd = sum((batch.usd for batch in self.batches if batch.usd is not None), Decimal(0))
+        return sum(batch.generated for batch in self.batches), sum(batch.approved for batch in self.batches), usd
+
+    @property
     def stopped(self) -> list[GuardStop]:
         return [stop for stop in self.stops if stop.outcome == STOPPED]
 
@@ -221,8 +227,7 @@ def _guard_lines(summary: CostSummary) -> list[str]:
 def _picture_lines(summary: CostSummary) -> list[str]:
     lines = []
     if summary.batches:
-        generated, approved = sum(batch.generated for batch in summary.batches), sum(batch.approved for batch in summary.batches)
-        usd = sum((batch.usd for batch in summary.batches if batch.usd is not None), Decimal(0))
+        generated, approved, usd = summary.pictures
         lines.append(f"Pictures: {generated} generated, {approved} approved in {counted(len(summary.batches), 'batch')}, {dollars(usd)}")
         lines.append(f"  per generated picture: {dollars_each(usd, generated)}; per approved picture: {dollars_each(usd, approved)}")
         lines.append(f"  per approved picture with everything else above: {dollars_each(summary.ledger.total().usd, approved)}")
@@ -237,12 +242,9 @@ def _picture_lines(summary: CostSummary) -> list[str]:
 
 def as_document(summary: CostSummary) -> dict[str, Any]:
     """The report for programs. Amounts are text, exact to a hundredth of a cent."""
-    total, approved = summary.ledger.total(), sum(batch.approved for batch in summary.batches)
-    generated = sum(batch.generated for batch in summary.batches)
-    usd = sum((batch.usd for batch in summary.batches if batch.usd is not None), Decimal(0))
     return {
         "schema": 1,
-        "total": _sum_document(total),
+        "total": _sum_document(summary.ledger.total()),
         "by_activity": {name: _sum_document(part) for name, part in summary.activities.items()},
         "by_tag": {name: _sum_document(part) for name, part in summary.ledger.by("activity").items()},
         "by_gpu": {name: _sum_document(part) for name, part in summary.ledger.by("gpu").items()},
@@ -265,25 +267,7 @@ def as_document(summary: CostSummary) -> dict[str, Any]:
             }
             for use in summary.uses
         ],
-        "pictures": {
-            "batches": len(summary.batches),
-            "generated": generated,
-            "approved": approved,
-            "usd": _amount(usd),
-            "usd_per_generated": _amount(usd / generated) if generated else None,
-            "usd_per_approved": _amount(usd / approved) if approved else None,
-            "usd_per_approved_all_costs": _amount(total.usd / approved) if approved else None,
-            "by_kind": [
-                {
-                    "kind": kind.kind,
-                    "pictures": kind.pictures,
-                    "approved": kind.approved,
-                    "usd": None if kind.usd is None else _amount(kind.usd),
-                    "usd_per_approved": None if kind.each is None else _amount(kind.each),
-                }
-                for kind in summary.kinds
-            ],
-        },
+        "pictures": _pictures_document(summary),
         "trainings": [
             {
                 "name": one.name,
@@ -306,6 +290,29 @@ def as_document(summary: CostSummary) -> dict[str, Any]:
         "odd": summary.ledger.faults,
         "rows_not_counted": summary.ledger.skipped,
         "overlaps": summary.ledger.overlaps,
+    }
+
+
+def _pictures_document(summary: CostSummary) -> dict[str, Any]:
+    generated, approved, usd = summary.pictures
+    return {
+        "batches": len(summary.batches),
+        "generated": generated,
+        "approved": approved,
+        "usd": _amount(usd),
+        "usd_per_generated": _amount(usd / generated) if generated else None,
+        "usd_per_approved": _amount(usd / approved) if approved else None,
+        "usd_per_approved_all_costs": _amount(summary.ledger.total().usd / approved) if approved else None,
+        "by_kind": [
+            {
+                "kind": kind.kind,
+                "pictures": kind.pictures,
+                "approved": kind.approved,
+                "usd": None if kind.usd is None else _amount(kind.usd),
+                "usd_per_approved": None if kind.each is None else _amount(kind.each),
+            }
+            for kind in summary.kinds
+        ],
     }
 
 

@@ -40,6 +40,7 @@ from tools.production.request import Request
 from tools.production.results import INCOMPLETE, count_missing
 from tools.production.runner import BatchEnd, Equipment, run_batch
 from tools.production.server_prices import price_servers
+from tools.production.server_work import PricedServer
 from tools.production.stopping import Note, StopSignal
 from tools.publishing.publishing_lane import PublishingPlan, plan_publishing
 from tools.trainers.lora_header import read_lora_header
@@ -146,12 +147,8 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         say_plan(plan, generation, saved is not None, around.note)
         for line in left_out_lines(choices.left_out_of(plan.source_dir, plan.reference_dir), Path(plan.source_dir or "")):
             around.note(f"  warning: {line}")
-        first = [price for price in prices if price.server in {server.url for server in servers}]
-        paces = find_paces(first, policy["production"]["seconds_per_picture"], servers, state.sessions)
-        need = forecast(plan, state, limits, paces)
-        say_estimate(need, plan, first, policy, around.cost_log, around.note)
         purse = around.purse(policy)
-        purse.check(wanted_usd(need, state, limits), MAKE_LESS)
+        check_budgets(purse, plan, state, limits, servers, prices, policy, around)
         equipment = Equipment(
             assessor,
             policy,
@@ -170,6 +167,23 @@ def produce(request: Request, policy: Mapping[str, Any], around: Circumstances, 
         ending = Ending(policy, settings_of(plan), history, around.manifest, assessor.provider, assessor.references.left_out)
         document = report(plan, folder, end, ending, around.note, publishing)
     return Outcome(document, folder, end)
+
+
+def check_budgets(
+    purse: SharedPurse,
+    plan: Plan,
+    state: BatchState,
+    limits: Limits,
+    servers: Sequence[Backend],
+    prices: Sequence[PricedServer],
+    policy: Mapping[str, Any],
+    around: Circumstances,
+) -> None:
+    """Say what the servers that take part will probably need. Raises OverBudgetError where that does not fit into what is left."""
+    first = [price for price in prices if price.server in {server.url for server in servers}]
+    need = forecast(plan, state, limits, find_paces(first, policy["production"]["seconds_per_picture"], servers, state.sessions))
+    say_estimate(need, plan, first, policy, around.cost_log, around.note)
+    purse.check(wanted_usd(need, state, limits), MAKE_LESS)
 
 
 def find_lora(request: Request, generation: Generation | None, servers: Sequence[Backend]) -> LoraFile | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ from evals.judging.assessor import Assessor
 from evals.judging.inputs import left_out_document
 from lifeos.counting import counted, verb
 from lifeos.errors import UnavailableError
+from tools.backends.backend import Backend
 from tools.backends.registry import ReachedServers, connect_backends, open_backends
 from tools.backends.server_groups import tell_left_out
-from tools.cost.spending import OverBudgetError
+from tools.cost.spending import OverBudgetError, SharedPurse
 from tools.production import choices
 from tools.production.announcing import budget_warning, forecast_document, forecast_lines, placed_lines
 from tools.production.batch_forecast import find_paces, forecast, wanted_usd
-from tools.production.budget import estimate, format_seconds
+from tools.production.batch_state import BatchState
+from tools.production.budget import ServerPace, estimate, format_seconds
 from tools.production.filing import GIGABYTE, BatchFolder
 from tools.production.growth import check_growth
 from tools.production.journal import JOURNAL_FILE, read_state
@@ -28,6 +30,7 @@ from tools.production.planning import limits_of, make_plan, plan_generation, set
 from tools.production.protocol_change import foretell
 from tools.production.request import Request
 from tools.production.server_prices import mean_rate, price_servers
+from tools.production.server_work import PricedServer
 
 SHOWN_ITEMS = 5
 
@@ -61,16 +64,8 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
         older = foretell(folder, saved, plan, state, limits)
     rules = policy["production"]
     wanted = limits.most(plan)
-    with contextlib.nullcontext(servers) if servers or not plan.generates else open_backends(request.servers) as priced:
-        paid = priced if plan.generates else []
-        prices = price_servers(paid, policy, notice=plan.engine_notice, gpu=around.gpu, rate_per_hr=around.rate_per_hr)
-        paces = find_paces(prices, rules["seconds_per_picture"], priced, state.sessions)
+    prices, paces = _prices_and_paces(request, policy, around, plan, state, servers)
     need = estimate(wanted if plan.generates else 0, paces)
-    refusal = ""
-    try:
-        around.purse(policy).check(wanted_usd(forecast(plan, state, limits, paces), state, limits), MAKE_LESS)
-    except OverBudgetError as error:
-        refusal = str(error)
     return {
         "run_id": plan.run_id,
         "lora_version": plan.lora_version,
@@ -101,11 +96,30 @@ def preview(request: Request, policy: Mapping[str, Any], around: Circumstances) 
             "lines": forecast_lines(need, prices),
         },
         "budget_warning": budget_warning(around.cost_log, policy, need.usd) or None,
-        "refusal": refusal or None,
+        "refusal": _refusal(around.purse(policy), wanted_usd(forecast(plan, state, limits, paces), state, limits)),
         "free_gb": round(folder.free_bytes() / GIGABYTE, 1),
         "min_free_gb": rules["min_free_disk_gb"],
         "unchecked": unchecked,
     }
+
+
+def _prices_and_paces(
+    request: Request, policy: Mapping[str, Any], around: Circumstances, plan: Plan, state: BatchState, servers: Sequence[Backend]
+) -> tuple[tuple[PricedServer, ...], dict[str, ServerPace]]:
+    """Of the servers that answer; where none does, of those that were named."""
+    with contextlib.nullcontext(servers) if servers or not plan.generates else open_backends(request.servers) as priced:
+        paid = priced if plan.generates else []
+        prices = price_servers(paid, policy, notice=plan.engine_notice, gpu=around.gpu, rate_per_hr=around.rate_per_hr)
+        return prices, find_paces(prices, policy["production"]["seconds_per_picture"], priced, state.sessions)
+
+
+def _refusal(purse: SharedPurse, usd: float) -> str | None:
+    """Why the command would be refused: what it needs does not fit into a budget."""
+    try:
+        purse.check(usd, MAKE_LESS)
+    except OverBudgetError as error:
+        return str(error)
+    return None
 
 
 def _reach(request: Request, stack: contextlib.ExitStack, unchecked: list[str]) -> ReachedServers:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from lifeos.errors import UnavailableError
-from tools.backends.backend import BusyError, Offers, PictureRef, PromptEnd, RejectedPrompt, ServerInfo, Tariff, Workload
+from tools.backends.backend import BusyError, ListsNothing, Offers, PictureRef, PromptEnd, RejectedPrompt, ServerInfo, Tariff, Workload
 
 Judge = Callable[[dict[str, Any]], PromptEnd | None]
 """From a graph to how it ends, None: well. Its prompt id does not matter."""
@@ -91,7 +91,7 @@ class ScriptedServer:
         return Workload(running, tuple(name(each) for each, (_, began) in self._queue.items() if began is None))
 
 
-class ScriptedBackend:
+class ScriptedBackend(ListsNothing):
     """A client of one."""
 
     outage_seconds = 0.2
@@ -125,24 +125,6 @@ class ScriptedBackend:
         self._reach()
         with self.server.lock:
             return self.server.load()
-
-    def models(self, folder: str) -> list[str]:
-        return []
-
-    def model_folders(self) -> list[str]:
-        return []
-
-    def lora_metadata(self, name: str) -> dict[str, str] | None:
-        return None
-
-    def model_metadata(self, folder: str, name: str) -> dict[str, str] | None:
-        return None
-
-    def node(self, class_type: str) -> None:
-        return None
-
-    def node_classes(self) -> list[str]:
-        return []
 
     def depth(self, ahead: int) -> int:
         return self.server.parallel + ahead

@@ -219,6 +219,15 @@ def test_a_refusal_that_moved_elsewhere_is_counted_and_charged(folder: BatchFold
     assert told in cost_notes(finish(make_plan(), folder))
 
 
+def test_what_refusals_cost_counts_while_the_batch_runs(folder: BatchFolder) -> None:
+    """A dollar each: the batch stops at its limit, and not only at its end, when all is written down anyway."""
+    bare = server("http://a", tariff=Tariff(usd_per_work_second=100.0))
+    bare.judge = lambda graph: PromptEnd("", "failed", message="rejected: no such node", is_rejection=True, is_set_up=True)
+    end = run(folder, bare, server("http://b", 0.02), plan=make_plan(count=100), limits=Limits(max_cost=0.5), seconds_per_picture=0.0001)
+    assert end.why == "max_cost"
+    assert len(filed(folder)) < 100
+
+
 # Brakes
 
 
